@@ -1,0 +1,41 @@
+// nondet_ext._C: raw pointers in, raw pointers out. Neither torch nor NumPy is included or linked.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <map>
+#include <string>
+
+#include "numerics/formats.h"
+
+#ifndef NONDET_BUILD_FLAGS
+#error "CMakeLists.txt defines what build_info() reports"
+#endif
+
+namespace nondet {
+void bind_cpu(pybind11::module_& m);
+void bind_cuda(pybind11::module_& m);
+}  // namespace nondet
+
+PYBIND11_MODULE(_C, m) {
+  namespace py = pybind11;
+  py::enum_<nondet::DType>(m, "DType")
+      .value("float64", nondet::DType::float64)
+      .value("float32", nondet::DType::float32)
+      .value("float16", nondet::DType::float16)
+      .value("bfloat16", nondet::DType::bfloat16);
+  auto cpu = m.def_submodule("cpu", "Kernels for the CPU.");
+  nondet::bind_cpu(cpu);
+#ifdef NONDET_WITH_CUDA
+  auto cuda = m.def_submodule("cuda", "Launchers of the CUDA kernels.");
+  nondet::bind_cuda(cuda);
+#endif
+  m.attr("BUILD") = std::map<std::string, std::string>{
+      {"version", NONDET_VERSION},
+      {"compiler", NONDET_BUILD_COMPILER},
+      {"flags", NONDET_BUILD_FLAGS},
+      {"cpu_paths", NONDET_BUILD_PATHS},
+      {"cuda", NONDET_BUILD_CUDA},
+      {"cuda_archs", NONDET_BUILD_CUDA_ARCHS},
+      {"cuda_flags", NONDET_BUILD_CUDA_FLAGS},
+  };
+}

@@ -1,0 +1,31 @@
+// Splitting a loop over threads. Ranges are independent and write disjoint outputs, so the number
+// of threads cannot change a result. Threads live for one call: no pool to fork, none to fight with
+// torch's.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace nondet::cpu {
+
+// body(begin, end) over [0, n) in at most `threads` contiguous ranges of at least `grain` items,
+// cut at multiples of 64.
+template <class Body>
+void parallel_for(int64_t n, int threads, int64_t grain, const Body& body) {
+  const int64_t parts =
+      std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, std::max(threads, 1));
+  if (parts == 1) {
+    if (n > 0) body(int64_t{0}, n);
+    return;
+  }
+  const auto cut = [&](int64_t part) { return part == parts ? n : n / parts * part / 64 * 64; };
+  std::vector<std::jthread> workers;
+  workers.reserve(static_cast<size_t>(parts - 1));
+  for (int64_t part = 1; part < parts; ++part)
+    workers.emplace_back([&, part] { body(cut(part), cut(part + 1)); });
+  body(cut(0), cut(1));
+}
+
+}  // namespace nondet::cpu

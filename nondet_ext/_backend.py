@@ -1,0 +1,70 @@
+"""Which kernels a tensor goes to, and what they need beside its address."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+
+from nondet_ext._native import _C
+
+NATIVE_DTYPE = {
+    torch.float64: _C.DType.float64,
+    torch.float32: _C.DType.float32,
+    torch.float16: _C.DType.float16,
+    torch.bfloat16: _C.DType.bfloat16,
+}
+
+
+@dataclass(frozen=True)
+class Backend:
+    """Kernels and their calling convention: CPU loops take `threads`, CUDA launchers a `stream`."""
+
+    kernels: Any
+    launches: bool
+    context: dict[str, int]
+
+
+_emulated: ModuleType | None = None
+
+
+@contextmanager
+def use_backend(launchers: ModuleType | None) -> Iterator[None]:
+    """Send CPU tensors to `launchers`, a module with the functions of ``_C.cuda``. For tests; not
+    thread-safe.
+    """
+    global _emulated
+    before = _emulated
+    _emulated = launchers
+    try:
+        yield
+    finally:
+        _emulated = before
+
+
+def backend_for(tensor: torch.Tensor) -> Backend:
+    """The backend of the tensor's device.
+
+    Raises:
+        RuntimeError: a CUDA tensor met a build without CUDA.
+        NotImplementedError: the device is neither CPU nor CUDA.
+    """
+    device = tensor.device
+    if device.type == "cpu":
+        if _emulated is not None:
+            return Backend(_emulated, True, {"stream": 0})
+        return Backend(_C.cpu, False, {"threads": torch.get_num_threads()})
+    if device.type == "cuda":
+        launchers = getattr(_C, "cuda", None)
+        if launchers is None:
+            raise RuntimeError(
+                f"the tensor is on {device}, but this build of nondet_ext has no CUDA kernels: with "
+                "nvcc on PATH, run NONDET_CUDA=on pip install --force-reinstall --no-deps . "
+                "in the source checkout"
+            )
+        return Backend(launchers, True, {"stream": torch.cuda.current_stream(device).cuda_stream})
+    raise NotImplementedError(
+        f"the tensor is on {device}; nondet_ext has kernels for cpu and cuda tensors"
+    )

@@ -1,0 +1,74 @@
+"""Checks of arguments: each names the argument, what came and what is allowed."""
+
+import operator
+from collections.abc import Sequence
+from typing import SupportsIndex
+
+import torch
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def float_tensor(name: str, value: object) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.dtype not in FLOATS or value.layout != torch.strided:
+        kind = value.dtype if value.layout == torch.strided else f"{value.layout} {value.dtype}"
+        raise TypeError(
+            f"{name} must be a dense float64, float32, float16 or bfloat16 tensor, got {kind}"
+        )
+    return value
+
+
+def integer(name: str, value: object, low: int, high: int) -> int:
+    """`value` as an int in [low, high]; booleans are refused."""
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+    number = operator.index(value)
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be in [{low}, {high}], got {number}")
+    return number
+
+
+def word(name: str, value: object) -> int:
+    """A word of a Philox key or counter."""
+    return integer(name, value, 0, 2**32 - 1)
+
+
+def integer_tensor(name: str, value: object, device: torch.device) -> torch.Tensor:
+    """An int, a sequence of ints or an integer tensor as a flat int64 tensor on `device`."""
+    if isinstance(value, torch.Tensor):
+        if value.dtype not in INTEGERS:
+            raise TypeError(f"{name} must hold integers, got {value.dtype}")
+        return value.detach().reshape(-1).to(device=device, dtype=torch.int64).contiguous()
+    if isinstance(value, bool):
+        raise TypeError(f"{name} must hold integers, got bool")
+    if isinstance(value, SupportsIndex):
+        return torch.full((1,), operator.index(value), dtype=torch.int64, device=device)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        numbers = [
+            integer(f"{name}[{i}]", each, -(2**63), 2**63 - 1) for i, each in enumerate(value)
+        ]
+        return torch.tensor(numbers, dtype=torch.int64, device=device)
+    array = getattr(value, "__array__", None)
+    if array is not None:
+        return integer_tensor(name, torch.as_tensor(array()), device)
+    raise TypeError(
+        f"{name} must be an int, a sequence of ints or an integer tensor, "
+        f"got {type(value).__name__}"
+    )
+
+
+def shape(name: str, value: object) -> tuple[int, ...]:
+    """An int or a sequence of ints as a shape."""
+    sizes = [value] if isinstance(value, SupportsIndex) else value
+    if not isinstance(sizes, Sequence) or isinstance(sizes, str | bytes):
+        raise TypeError(f"{name} must be an int or a sequence of ints, got {type(value).__name__}")
+    return tuple(integer(name, each, 0, 2**62) for each in sizes)
+
+
+def float_dtype(name: str, value: object) -> torch.dtype:
+    if not isinstance(value, torch.dtype) or value not in FLOATS:
+        raise TypeError(f"{name} must be torch.float64, float32, float16 or bfloat16, got {value}")
+    return value

@@ -1,0 +1,71 @@
+"""Strides: merging dimensions for the kernels, and refusing tensors whose elements share memory."""
+
+import torch
+
+MAX_DIMS = 24  # kMaxDims of csrc/numerics/layout.h
+
+
+def merged(tensor: torch.Tensor) -> tuple[list[int], list[int]]:
+    """Sizes and strides of the tensor with neighbouring dimensions merged where one stride covers
+    both.
+
+    Raises:
+        ValueError: more than 24 dimensions are left.
+    """
+    sizes: list[int] = []
+    strides: list[int] = []
+    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+        if size == 1:
+            continue
+        if sizes and strides[-1] == size * stride:
+            sizes[-1] *= size
+            strides[-1] = stride
+        else:
+            sizes.append(size)
+            strides.append(stride)
+    if len(sizes) > MAX_DIMS:
+        raise ValueError(
+            f"param has {len(sizes)} dimensions that cannot be merged; "
+            f"at most {MAX_DIMS} are supported"
+        )
+    return sizes, strides
+
+
+def shares_memory(tensor: torch.Tensor) -> bool:
+    """Whether two elements of the tensor lie at one address."""
+    if tensor.numel() < 2:
+        return False
+    dims = sorted(
+        (stride, size)
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        if size > 1
+    )
+    extent = 0
+    for stride, size in dims:
+        if stride <= extent:
+            break
+        extent += stride * (size - 1)
+    else:
+        return False
+    if dims[0][0] == 0:
+        return True
+    # Interleaved strides can still be free of overlap: only the addresses themselves tell.
+    offsets = torch.zeros(1, dtype=torch.int64)
+    for stride, size in dims:
+        offsets = (offsets[:, None] + torch.arange(size) * stride).reshape(-1)
+    return bool(offsets.unique().numel() != tensor.numel())
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill a stretch of memory without gaps or sharing, in whatever order."""
+    expected = 1
+    dims = [
+        (stride, size)
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        if size != 1
+    ]
+    for stride, size in sorted(dims):
+        if stride != expected:
+            return tensor.numel() == 0
+        expected *= size
+    return True

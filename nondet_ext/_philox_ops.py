@@ -1,0 +1,173 @@
+"""The keyed draws as registered torch ops. Their first argument is an int64 tensor of coordinates,
+(rows, 3).
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+
+from nondet_ext import _check
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A checked request: what every draw op takes first, and the shape that its result is given."""
+
+    arguments: tuple[torch.Tensor, int, int, int, int]
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(
+        cls,
+        size: object,
+        seed: object,
+        stream: object,
+        counter: object,
+        offset: object,
+        device: torch.device | str | int | None,
+        elements_per_block: int,
+    ) -> Self:
+        shape = _check.shape("size", size)
+        n = 1
+        for each in shape:
+            n *= each
+        key = _check.word("seed", seed), _check.word("stream", stream)
+        limit = elements_per_block * 2**32
+        first = _check.integer("offset", offset, 0, limit)
+        if first + n > limit:
+            raise ValueError(
+                f"offset + the elements of size must be at most {limit}, got {first} + {n}"
+            )
+        rows, counters = _coordinates(counter, device)
+        return cls((counters, n, *key, first), rows + shape)
+
+    def shaped(self, flat: torch.Tensor) -> torch.Tensor:
+        return flat.reshape(self.shape)
+
+
+def _coordinates(
+    counter: object, device: torch.device | str | int | None
+) -> tuple[tuple[int, ...], torch.Tensor]:
+    """The broadcast shape of the coordinates, and one row of three for each of its entries."""
+    if not isinstance(counter, tuple | list) or len(counter) > 3:
+        got = f"{len(counter)}" if isinstance(counter, tuple | list) else type(counter).__name__
+        raise TypeError(f"counter must be a tuple of at most three coordinates, got {got}")
+    tensors = [each for each in counter if isinstance(each, torch.Tensor)]
+    where = torch.device(device) if device is not None else None
+    for position, each in enumerate(counter):
+        if not isinstance(each, torch.Tensor):
+            _check.word(f"counter[{position}]", each)
+            continue
+        if each.dtype not in _check.INTEGERS:
+            raise TypeError(f"counter[{position}] must hold integers, got {each.dtype}")
+        where = each.device if where is None else where
+        if each.device.type != where.type or (where.index is not None and each.device != where):
+            raise ValueError(f"counter[{position}] is on {each.device}, but the draw is on {where}")
+    where = where or torch.device("cpu")
+    try:
+        shape = torch.broadcast_shapes(*(each.shape for each in tensors))
+    except RuntimeError as error:
+        shapes = ", ".join(str(tuple(each.shape)) for each in tensors)
+        raise ValueError(f"the coordinates in counter do not broadcast: {shapes}") from error
+    columns = [
+        each.detach().to(torch.int64).expand(shape)
+        if isinstance(each, torch.Tensor)
+        else torch.full(shape, int(each), dtype=torch.int64, device=where)
+        for each in (*counter, 0, 0, 0)[:3]
+    ]
+    return tuple(shape), torch.stack(columns, dim=-1).reshape(-1, 3).contiguous()
+
+
+def _check_counters(counters: torch.Tensor) -> None:
+    inside = (counters >= 0) & (counters < 2**32)
+    if counters.device.type == "cuda":
+        torch._assert_async(inside.all(), "counter must hold values in [0, 2**32)")
+    elif not bool(inside.all()):
+        row, column = (~inside).nonzero()[0].tolist()
+        raise ValueError(
+            f"counter[{column}] must hold values in [0, 4294967295], "
+            f"got {int(counters[row, column])}"
+        )
+
+
+def _fill(
+    kernel: str,
+    out: torch.Tensor,
+    counters: torch.Tensor,
+    n: int,
+    seed: int,
+    stream: int,
+    first: int,
+    **arguments: object,
+) -> torch.Tensor:
+    _check_counters(counters)
+    if out.numel() == 0:
+        return out
+    backend = backend_for(counters)
+    getattr(backend.kernels, kernel)(
+        seed=seed,
+        stream_key=stream,
+        counters=counters.data_ptr(),
+        rows=counters.shape[0],
+        first=first,
+        n=n,
+        out=out.data_ptr(),
+        **arguments,
+        **backend.context,
+    )
+    return out
+
+
+def _out(counters: torch.Tensor, n: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.empty((counters.shape[0], n), dtype=dtype, device=counters.device)
+
+
+@torch.library.custom_op("nondet_ext::philox_bits", mutates_args=())
+def philox_bits(counters: torch.Tensor, n: int, seed: int, stream: int, first: int) -> torch.Tensor:
+    return _fill("philox_bits", _out(counters, n, torch.uint32), counters, n, seed, stream, first)
+
+
+@torch.library.custom_op("nondet_ext::philox_uniform", mutates_args=())
+def philox_uniform(
+    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
+) -> torch.Tensor:
+    out = _out(counters, n, dtype)
+    return _fill("philox_uniform", out, counters, n, seed, stream, first, dtype=NATIVE_DTYPE[dtype])
+
+
+@torch.library.custom_op("nondet_ext::philox_normal", mutates_args=())
+def philox_normal(
+    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
+) -> torch.Tensor:
+    out = _out(counters, n, dtype)
+    return _fill("philox_normal", out, counters, n, seed, stream, first, dtype=NATIVE_DTYPE[dtype])
+
+
+@torch.library.custom_op("nondet_ext::philox_randint", mutates_args=())
+def philox_randint(
+    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, low: int, high: int
+) -> torch.Tensor:
+    out = _out(counters, n, torch.int64)
+    return _fill("philox_randint", out, counters, n, seed, stream, first, low=low, range=high - low)
+
+
+@philox_bits.register_fake
+def _(counters: torch.Tensor, n: int, seed: int, stream: int, first: int) -> torch.Tensor:
+    return _out(counters, n, torch.uint32)
+
+
+@philox_uniform.register_fake
+@philox_normal.register_fake
+def _(
+    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
+) -> torch.Tensor:
+    return _out(counters, n, dtype)
+
+
+@philox_randint.register_fake
+def _(
+    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, low: int, high: int
+) -> torch.Tensor:
+    return _out(counters, n, torch.int64)

@@ -1,0 +1,218 @@
+"""The ULP family as registered torch ops: allocation, addresses, dispatch. The checks of arguments
+are in ulp.py.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._layout import is_dense, merged
+
+WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
+
+
+def out_of_range(position: int, index: int, param: torch.Tensor) -> str:
+    n = param.numel()
+    allowed = f"allowed: {-n} to {n - 1}" if n else "it has none to change"
+    return f"idx[{position}] = {index} is out of range for a tensor of {n} elements ({allowed})"
+
+
+@torch.library.custom_op("nondet_ext::next_up", mutates_args=())
+def next_up(x: torch.Tensor) -> torch.Tensor:
+    return _elementwise("neighbor", x, up=True)
+
+
+@torch.library.custom_op("nondet_ext::next_down", mutates_args=())
+def next_down(x: torch.Tensor) -> torch.Tensor:
+    return _elementwise("neighbor", x, up=False)
+
+
+@torch.library.custom_op("nondet_ext::spacing", mutates_args=())
+def spacing(x: torch.Tensor) -> torch.Tensor:
+    return _elementwise("spacing", x)
+
+
+@torch.library.custom_op("nondet_ext::neighbor_out", mutates_args=("out",))
+def neighbor_out(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
+    _run_elementwise("neighbor", x, out, up=up)
+
+
+@torch.library.custom_op("nondet_ext::ulp_distance", mutates_args=())
+def ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
+    out = torch.empty(a.shape, dtype=torch.int64, device=a.device)
+    left, right = a.contiguous(), b.contiguous()
+    backend = backend_for(a)
+    arguments = {
+        "dtype": NATIVE_DTYPE[a.dtype],
+        "a": left.data_ptr(),
+        "b": right.data_ptr(),
+        "out": out.data_ptr(),
+        "n": out.numel(),
+        **backend.context,
+    }
+    if out.numel() == 0:
+        return out
+    if backend.launches:
+        flag = torch.zeros(1, dtype=torch.int32, device=a.device)
+        backend.kernels.ulp_distance(**arguments, nan_met=flag.data_ptr())
+        nan_met = raise_on_nan and bool(flag.item())
+    else:
+        nan_met = backend.kernels.ulp_distance(**arguments)
+    if raise_on_nan and nan_met:
+        first = int((left.isnan() | right.isnan()).reshape(-1).to(torch.int8).argmax())
+        raise ValueError(
+            f"a or b holds NaN, first at flat index {first}, and NaN has no distance; "
+            "nan='propagate' gives the minimum of int64 there"
+        )
+    return out
+
+
+@torch.library.custom_op("nondet_ext::flip_ulp", mutates_args=("param",))
+def flip_ulp(
+    param: torch.Tensor,
+    idx: torch.Tensor,
+    directions: torch.Tensor | None,
+    direction: int,
+    ulps: int,
+) -> None:
+    which = PerIndex("directions", directions, (-1, 1), "1 or -1")
+    _edit("flip_ulp", param, idx, which, direction=direction, ulps=ulps)
+
+
+@torch.library.custom_op("nondet_ext::flip_bit", mutates_args=("param",))
+def flip_bit(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
+    width = WIDTH[param.dtype]
+    _edit(
+        "flip_bit",
+        param,
+        idx,
+        PerIndex("bits", bits, tuple(range(width)), f"0 to {width - 1}"),
+        bit=bit,
+    )
+
+
+@next_up.register_fake
+@next_down.register_fake
+@spacing.register_fake
+def _(x: torch.Tensor) -> torch.Tensor:
+    return torch.empty_like(x)
+
+
+@ulp_distance.register_fake
+def _(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
+    return torch.empty(a.shape, dtype=torch.int64, device=a.device)
+
+
+@neighbor_out.register_fake
+def _(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
+    return None
+
+
+@flip_ulp.register_fake
+def _(
+    param: torch.Tensor,
+    idx: torch.Tensor,
+    directions: torch.Tensor | None,
+    direction: int,
+    ulps: int,
+) -> None:
+    return None
+
+
+@flip_bit.register_fake
+def _(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
+    return None
+
+
+def _elementwise(kernel: str, x: torch.Tensor, **arguments: bool) -> torch.Tensor:
+    out = torch.empty_like(x)
+    dense = x if is_dense(x) else torch.empty_like(x).copy_(x)
+    _run_elementwise(kernel, dense, out, **arguments)
+    return out
+
+
+def _run_elementwise(kernel: str, x: torch.Tensor, out: torch.Tensor, **arguments: bool) -> None:
+    if x.numel() == 0:
+        return
+    backend = backend_for(x)
+    getattr(backend.kernels, kernel)(
+        dtype=NATIVE_DTYPE[x.dtype],
+        x=x.data_ptr(),
+        out=out.data_ptr(),
+        n=x.numel(),
+        **arguments,
+        **backend.context,
+    )
+
+
+@dataclass(frozen=True)
+class PerIndex:
+    """The argument of an edit that has one value per index: its kernel name, its values, and which
+    are allowed.
+    """
+
+    name: str
+    values: torch.Tensor | None
+    allowed: tuple[int, ...]
+    meaning: str
+
+
+def _edit(
+    kernel: str, param: torch.Tensor, idx: torch.Tensor, per_index: PerIndex, **scalars: int
+) -> None:
+    """Check every index and value, then edit the elements."""
+    if idx.numel() == 0:
+        return
+    backend = backend_for(param)
+    sizes, strides = merged(param)
+    arguments = {
+        "dtype": NATIVE_DTYPE[param.dtype],
+        "param": param.data_ptr(),
+        "sizes": sizes,
+        "strides": strides,
+        "numel": param.numel(),
+        "n": idx.numel(),
+        per_index.name: 0 if per_index.values is None else per_index.values.data_ptr(),
+        **scalars,
+    }
+    run = getattr(backend.kernels, kernel)
+    if not backend.launches:
+        at_index, at_value = run(**arguments, idx=idx.data_ptr())
+        if at_index >= 0 or at_value >= 0:
+            _raise_fault(param, idx, per_index)
+        return
+    # Equal indices must meet in one thread, in the caller's order: a stable sort brings them
+    # together.
+    sorted_idx, order = torch.sort(torch.where(idx < 0, idx + param.numel(), idx), stable=True)
+    fault = torch.zeros(1, dtype=torch.int32, device=param.device)
+    run(
+        **arguments,
+        sorted=sorted_idx.data_ptr(),
+        order=order.data_ptr(),
+        fault=fault.data_ptr(),
+        **backend.context,
+    )
+    if param.device.type == "cuda":
+        # Reading the flag would wait for the device; this assertion is checked over there.
+        torch._assert_async(
+            fault == 0,
+            f"nondet_ext.{kernel}: idx is out of range, or {per_index.name} is not "
+            f"{per_index.meaning}; nothing changed",
+        )
+    elif fault.item():
+        _raise_fault(param, idx, per_index)
+
+
+def _raise_fault(param: torch.Tensor, idx: torch.Tensor, per_index: PerIndex) -> None:
+    n = param.numel()
+    outside = ((idx < -n) | (idx >= n)).nonzero().flatten().tolist()
+    if outside:
+        raise IndexError(out_of_range(outside[0], int(idx[outside[0]]), param))
+    if per_index.values is not None:
+        allowed = torch.tensor(per_index.allowed)
+        position = int(torch.isin(per_index.values, allowed, invert=True).nonzero()[0])
+        raise ValueError(
+            f"{per_index.name[:-1]}[{position}] must be {per_index.meaning}, "
+            f"got {int(per_index.values[position])}"
+        )

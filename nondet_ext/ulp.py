@@ -1,0 +1,215 @@
+"""Units in the last place: neighbours, distances, and in-place changes of chosen elements.
+
+Everything here works on the bits by integer arithmetic, so flush-to-zero modes cannot interfere,
+and the result is the same on every device. Dtypes: float64, float32, float16, bfloat16.
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from nondet_ext import _check
+from nondet_ext import _ulp_ops as ops
+from nondet_ext._layout import is_dense, shares_memory
+
+Indices = int | Sequence[int] | torch.Tensor
+
+
+def next_up(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+    """The smallest representable value above each element: IEEE 754-2019 nextUp (section 5.3.1).
+
+    Zeros of either sign give the smallest subnormal, the largest finite value gives infinity,
+    infinity and NaN (payload kept) give themselves, -infinity gives the most negative finite value.
+
+    Args:
+        x: any shape and strides; float64, float32, float16 or bfloat16.
+        out: where to write: the shape, dtype, device and strides of a dense `x`; `x` itself is
+            allowed.
+
+    Returns:
+        A tensor like `x` (strides preserved as `torch.empty_like` does), or `out`.
+
+    Raises:
+        TypeError: `x` is no tensor of those dtypes.
+        ValueError: `out` does not match `x`, or `x` has gaps or shared elements.
+
+    Equivalent to: ``torch.nextafter(x, torch.full_like(x, torch.inf))``, which skips the subnormals
+    under ``torch.set_flush_denormal(True)``.
+    """
+    return _neighbor(x, True, out)
+
+
+def next_down(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
+    """The largest representable value below each element: IEEE 754-2019 nextDown; see
+    :func:`next_up`.
+    """
+    return _neighbor(x, False, out)
+
+
+def spacing(x: torch.Tensor) -> torch.Tensor:
+    """The size of one unit in the last place at each element, as numpy.spacing gives it for the
+    dtype, bit for bit.
+
+    float64, float32, bfloat16: the distance to the next value away from zero, with the sign of the
+    element (NumPy: +0 and -0 give a positive result in float64 and float32; ml_dtypes: -0 gives a
+    negative one in bfloat16). float16: the distance to the next value towards +infinity, always
+    positive. A step to infinity gives infinity; infinities and NaN give NaN.
+
+    Args:
+        x: any shape and strides; float64, float32, float16 or bfloat16.
+
+    Raises:
+        TypeError: `x` is no tensor of those dtypes.
+    """
+    result: torch.Tensor = ops.spacing(_check.float_tensor("x", x))
+    return result
+
+
+def ulp_distance(a: torch.Tensor, b: torch.Tensor, *, nan: str = "raise") -> torch.Tensor:
+    """How many representable values apart two tensors are, element by element.
+
+    The signed zeros are equal, an infinity is one past the largest finite value. float64 distances
+    beyond the range of int64 (such as from -2 to 2) are given as 2**63 - 1.
+
+    Args:
+        a, b: tensors of one dtype and device whose shapes broadcast together.
+        nan: "raise", or "propagate": NaN on either side gives the minimum of int64. On CUDA "raise"
+            waits for the device, "propagate" does not.
+
+    Returns:
+        int64, of the broadcast shape.
+
+    Raises:
+        TypeError: a dtype is not supported, or the two differ.
+        ValueError: NaN was met under ``nan="raise"``, the devices differ, or `nan` is another word.
+    """
+    _check.float_tensor("a", a)
+    _check.float_tensor("b", b)
+    if nan not in ("raise", "propagate"):
+        raise ValueError(f"nan must be 'raise' or 'propagate', got {nan!r}")
+    if a.dtype != b.dtype:
+        raise TypeError(f"a and b must have one dtype, got {a.dtype} and {b.dtype}")
+    if a.device != b.device:
+        raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
+    left, right = torch.broadcast_tensors(a, b)
+    distance: torch.Tensor = ops.ulp_distance(left, right, nan == "raise")
+    return distance
+
+
+def flip_ulp(
+    param: torch.Tensor,
+    idx: Indices,
+    direction: int | torch.Tensor = 1,
+    ulps: int = 1,
+) -> torch.Tensor:
+    """Move elements, in place, to the next representable value(s) up or down.
+
+    Zeros move to the smallest subnormal of the direction's sign, the largest finite value to
+    infinity, an infinity inward to the largest finite value and outward to itself; NaN stays.
+    Repeated indices accumulate, as if applied one by one in the order given.
+
+    Args:
+        param: the tensor to change; any shape, and any strides that give every element its own
+            memory. A leaf that requires grad is fine: autograd does not record the change, and the
+            version counter moves.
+        idx: logical flat indices (row-major over the shape, whatever the strides), negative ones
+            counting from the end: an int, a sequence of ints, or an integer tensor of any shape.
+        direction: 1 (up) or -1 (down), or an integer tensor of such, one per index.
+        ulps: how many representable values to move by, 0 or more.
+
+    Returns:
+        `param`.
+
+    Raises:
+        TypeError: a dtype or type is not supported.
+        ValueError: elements of `param` share memory; `direction` is not 1 or -1 or has another
+            length than `idx`; `ulps` is negative.
+        IndexError: an index is out of range.
+
+    Every error is raised before anything changes. On CUDA with tensor arguments the kernel checks
+    the values, so that nothing waits for the device: on a bad one nothing is changed and the
+    device-side assertion of torch's own indexing fires.
+    """
+    _check.float_tensor("param", param)
+    ulps = _check.integer("ulps", ulps, 0, 2**63 - 1)
+    where = _check.integer_tensor("idx", idx, param.device)
+    directions, one = _per_index("direction", direction, where)
+    if directions is None and one not in (1, -1):
+        raise ValueError(f"direction must be 1 or -1, got {one}")
+    _check_edit(param, idx)
+    with torch.no_grad():
+        ops.flip_ulp(param, where, directions, one, ulps)
+    return param
+
+
+def flip_bit(param: torch.Tensor, idx: Indices, bit: int | torch.Tensor) -> torch.Tensor:
+    """Toggle one bit of each chosen element, in place: a soft error on purpose.
+
+    Args:
+        param, idx: as in :func:`flip_ulp`; repeated indices toggle again.
+        bit: 0 (least significant) to 63, 31 or 15 (the sign) by the width of the dtype, or an
+            integer tensor, one per index.
+
+    Returns:
+        `param`.
+
+    Raises:
+        As :func:`flip_ulp`; ValueError for a bit that the dtype does not have.
+    """
+    _check.float_tensor("param", param)
+    where = _check.integer_tensor("idx", idx, param.device)
+    bits, one = _per_index("bit", bit, where)
+    if bits is None:
+        _check.integer("bit", one, 0, ops.WIDTH[param.dtype] - 1)
+    _check_edit(param, idx)
+    with torch.no_grad():
+        ops.flip_bit(param, where, bits, one)
+    return param
+
+
+def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tensor:
+    _check.float_tensor("x", x)
+    if out is None:
+        result: torch.Tensor = ops.next_up(x) if up else ops.next_down(x)
+        return result
+    _check.float_tensor("out", out)
+    given = (tuple(out.shape), out.dtype, out.device, out.stride())
+    wanted = (tuple(x.shape), x.dtype, x.device, x.stride())
+    if given != wanted or not is_dense(x):
+        raise ValueError(
+            f"out must have the shape, dtype, device and strides of a dense x, {wanted}, "
+            f"got {given}"
+        )
+    with torch.no_grad():
+        ops.neighbor_out(x, up, out)
+    return out
+
+
+def _per_index(name: str, value: object, idx: torch.Tensor) -> tuple[torch.Tensor | None, int]:
+    """A per-index argument as a tensor, or as None and the one value for all."""
+    if isinstance(value, torch.Tensor):
+        values = _check.integer_tensor(name, value, idx.device)
+        if values.numel() != idx.numel():
+            raise ValueError(
+                f"{name} must have one entry per index, {idx.numel()}, got {values.numel()}"
+            )
+        return values, 0
+    return None, _check.integer(name, value, -(2**63), 2**63 - 1)
+
+
+def _check_edit(param: torch.Tensor, idx: Indices) -> None:
+    """What can be told before a kernel runs: the memory of `param`, and indices that are Python
+    numbers.
+    """
+    if shares_memory(param):
+        raise ValueError(
+            f"param has elements that share memory (shape {tuple(param.shape)}, "
+            f"strides {param.stride()}): changing one would change others; "
+            "pass a tensor that owns its elements, such as param.clone()"
+        )
+    if not isinstance(idx, torch.Tensor) and param.device.type != "cpu":
+        for position, index in enumerate(
+            _check.integer_tensor("idx", idx, torch.device("cpu")).tolist()
+        ):
+            if not -param.numel() <= index < param.numel():
+                raise IndexError(ops.out_of_range(position, index, param))
