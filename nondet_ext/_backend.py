@@ -60,8 +60,8 @@ def backend_for(tensor: torch.Tensor) -> Backend:
         launchers = getattr(_C, "cuda", None)
         if launchers is None:
             raise RuntimeError(
-                f"the tensor is on {device}, but this build of nondet_ext has no CUDA kernels: with "
-                "nvcc on PATH, run NONDET_CUDA=on pip install --force-reinstall --no-deps . "
+                f"the tensor is on {device}, but this build of nondet_ext has no CUDA kernels: "
+                "with nvcc on PATH, run NONDET_CUDA=on pip install --force-reinstall --no-deps . "
                 "in the source checkout"
             )
         return Backend(launchers, True, {"stream": torch.cuda.current_stream(device).cuda_stream})

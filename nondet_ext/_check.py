@@ -36,24 +36,26 @@ def word(name: str, value: object) -> int:
     return integer(name, value, 0, 2**32 - 1)
 
 
-def integer_tensor(name: str, value: object, device: torch.device) -> torch.Tensor:
-    """An int, a sequence of ints or an integer tensor as a flat int64 tensor on `device`."""
+def integer_tensor(name: str, value: object) -> torch.Tensor:
+    """An int, a sequence of ints, an array or an integer tensor as a flat int64 tensor; on the CPU,
+    unless it is a tensor elsewhere.
+    """
     if isinstance(value, torch.Tensor):
         if value.dtype not in INTEGERS:
             raise TypeError(f"{name} must hold integers, got {value.dtype}")
-        return value.detach().reshape(-1).to(device=device, dtype=torch.int64).contiguous()
+        return value.detach().reshape(-1).to(torch.int64).contiguous()
     if isinstance(value, bool):
         raise TypeError(f"{name} must hold integers, got bool")
+    array = getattr(value, "__array__", None)
+    if array is not None:
+        return integer_tensor(name, torch.as_tensor(array()))
     if isinstance(value, SupportsIndex):
-        return torch.full((1,), operator.index(value), dtype=torch.int64, device=device)
+        return torch.full((1,), operator.index(value), dtype=torch.int64)
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         numbers = [
             integer(f"{name}[{i}]", each, -(2**63), 2**63 - 1) for i, each in enumerate(value)
         ]
-        return torch.tensor(numbers, dtype=torch.int64, device=device)
-    array = getattr(value, "__array__", None)
-    if array is not None:
-        return integer_tensor(name, torch.as_tensor(array()), device)
+        return torch.tensor(numbers, dtype=torch.int64)
     raise TypeError(
         f"{name} must be an int, a sequence of ints or an integer tensor, "
         f"got {type(value).__name__}"

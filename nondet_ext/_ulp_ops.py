@@ -2,7 +2,7 @@
 are in ulp.py.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 
@@ -12,10 +12,38 @@ from nondet_ext._layout import is_dense, merged
 WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
 
 
-def out_of_range(position: int, index: int, param: torch.Tensor) -> str:
-    n = param.numel()
-    allowed = f"allowed: {-n} to {n - 1}" if n else "it has none to change"
-    return f"idx[{position}] = {index} is out of range for a tensor of {n} elements ({allowed})"
+DIRECTIONS = (1, -1)
+
+
+def meaning(allowed: Sequence[int]) -> str:
+    return f"0 to {len(allowed) - 1}" if isinstance(allowed, range) else "1 or -1"
+
+
+def refuse_faults(
+    numel: int,
+    idx: torch.Tensor,
+    name: str,
+    values: torch.Tensor | None,
+    allowed: Sequence[int],
+) -> None:
+    """Raise for the first index out of range, else for the first value that is not allowed.
+
+    Looks at tensors on the CPU only: reading others would wait for their device.
+    """
+    if idx.device.type == "cpu":
+        outside = (idx < -numel) | (idx >= numel)
+        if bool(outside.any()):
+            at = int(outside.nonzero()[0])
+            range_ = f"allowed: {-numel} to {numel - 1}" if numel else "it has none to change"
+            raise IndexError(
+                f"idx[{at}] = {int(idx[at])} is out of range for a tensor of {numel} elements "
+                f"({range_})"
+            )
+    if values is not None and values.device.type == "cpu":
+        wrong = torch.isin(values, torch.tensor(allowed), invert=True)
+        if bool(wrong.any()):
+            at = int(wrong.nonzero()[0])
+            raise ValueError(f"{name}[{at}] must be {meaning(allowed)}, got {int(values[at])}")
 
 
 @torch.library.custom_op("nondet_ext::next_up", mutates_args=())
@@ -76,20 +104,12 @@ def flip_ulp(
     direction: int,
     ulps: int,
 ) -> None:
-    which = PerIndex("directions", directions, (-1, 1), "1 or -1")
-    _edit("flip_ulp", param, idx, which, direction=direction, ulps=ulps)
+    _edit(param, idx, "direction", directions, DIRECTIONS, direction=direction, ulps=ulps)
 
 
 @torch.library.custom_op("nondet_ext::flip_bit", mutates_args=("param",))
 def flip_bit(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
-    width = WIDTH[param.dtype]
-    _edit(
-        "flip_bit",
-        param,
-        idx,
-        PerIndex("bits", bits, tuple(range(width)), f"0 to {width - 1}"),
-        bit=bit,
-    )
+    _edit(param, idx, "bit", bits, range(WIDTH[param.dtype]), bit=bit)
 
 
 @next_up.register_fake
@@ -146,25 +166,21 @@ def _run_elementwise(kernel: str, x: torch.Tensor, out: torch.Tensor, **argument
     )
 
 
-@dataclass(frozen=True)
-class PerIndex:
-    """The argument of an edit that has one value per index: its kernel name, its values, and which
-    are allowed.
-    """
-
-    name: str
-    values: torch.Tensor | None
-    allowed: tuple[int, ...]
-    meaning: str
-
-
 def _edit(
-    kernel: str, param: torch.Tensor, idx: torch.Tensor, per_index: PerIndex, **scalars: int
+    param: torch.Tensor,
+    idx: torch.Tensor,
+    name: str,
+    values: torch.Tensor | None,
+    allowed: Sequence[int],
+    **scalars: int,
 ) -> None:
-    """Check every index and value, then edit the elements."""
+    """Edit the elements `idx`; `name` says which argument has one value per index. The kernels
+    check every index and value once more before the first change.
+    """
     if idx.numel() == 0:
         return
     backend = backend_for(param)
+    run = backend.kernels.flip_ulp if name == "direction" else backend.kernels.flip_bit
     sizes, strides = merged(param)
     arguments = {
         "dtype": NATIVE_DTYPE[param.dtype],
@@ -173,14 +189,13 @@ def _edit(
         "strides": strides,
         "numel": param.numel(),
         "n": idx.numel(),
-        per_index.name: 0 if per_index.values is None else per_index.values.data_ptr(),
+        f"{name}s": 0 if values is None else values.data_ptr(),
         **scalars,
     }
-    run = getattr(backend.kernels, kernel)
     if not backend.launches:
-        at_index, at_value = run(**arguments, idx=idx.data_ptr())
-        if at_index >= 0 or at_value >= 0:
-            _raise_fault(param, idx, per_index)
+        faults = run(**arguments, idx=idx.data_ptr())
+        if max(faults) >= 0:
+            refuse_faults(param.numel(), idx, name, values, allowed)
         return
     # Equal indices must meet in one thread, in the caller's order: a stable sort brings them
     # together.
@@ -197,22 +212,8 @@ def _edit(
         # Reading the flag would wait for the device; this assertion is checked over there.
         torch._assert_async(
             fault == 0,
-            f"nondet_ext.{kernel}: idx is out of range, or {per_index.name} is not "
-            f"{per_index.meaning}; nothing changed",
+            f"nondet_ext: idx is out of range, or {name} is not {meaning(allowed)}; "
+            "nothing was changed",
         )
     elif fault.item():
-        _raise_fault(param, idx, per_index)
-
-
-def _raise_fault(param: torch.Tensor, idx: torch.Tensor, per_index: PerIndex) -> None:
-    n = param.numel()
-    outside = ((idx < -n) | (idx >= n)).nonzero().flatten().tolist()
-    if outside:
-        raise IndexError(out_of_range(outside[0], int(idx[outside[0]]), param))
-    if per_index.values is not None:
-        allowed = torch.tensor(per_index.allowed)
-        position = int(torch.isin(per_index.values, allowed, invert=True).nonzero()[0])
-        raise ValueError(
-            f"{per_index.name[:-1]}[{position}] must be {per_index.meaning}, "
-            f"got {int(per_index.values[position])}"
-        )
+        refuse_faults(param.numel(), idx, name, values, allowed)

@@ -132,11 +132,7 @@ def flip_ulp(
     """
     _check.float_tensor("param", param)
     ulps = _check.integer("ulps", ulps, 0, 2**63 - 1)
-    where = _check.integer_tensor("idx", idx, param.device)
-    directions, one = _per_index("direction", direction, where)
-    if directions is None and one not in (1, -1):
-        raise ValueError(f"direction must be 1 or -1, got {one}")
-    _check_edit(param, idx)
+    where, directions, one = _edit_arguments(param, idx, "direction", direction, ops.DIRECTIONS)
     with torch.no_grad():
         ops.flip_ulp(param, where, directions, one, ulps)
     return param
@@ -157,11 +153,8 @@ def flip_bit(param: torch.Tensor, idx: Indices, bit: int | torch.Tensor) -> torc
         As :func:`flip_ulp`; ValueError for a bit that the dtype does not have.
     """
     _check.float_tensor("param", param)
-    where = _check.integer_tensor("idx", idx, param.device)
-    bits, one = _per_index("bit", bit, where)
-    if bits is None:
-        _check.integer("bit", one, 0, ops.WIDTH[param.dtype] - 1)
-    _check_edit(param, idx)
+    allowed = range(ops.WIDTH[param.dtype])
+    where, bits, one = _edit_arguments(param, idx, "bit", bit, allowed)
     with torch.no_grad():
         ops.flip_bit(param, where, bits, one)
     return param
@@ -185,21 +178,11 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
     return out
 
 
-def _per_index(name: str, value: object, idx: torch.Tensor) -> tuple[torch.Tensor | None, int]:
-    """A per-index argument as a tensor, or as None and the one value for all."""
-    if isinstance(value, torch.Tensor):
-        values = _check.integer_tensor(name, value, idx.device)
-        if values.numel() != idx.numel():
-            raise ValueError(
-                f"{name} must have one entry per index, {idx.numel()}, got {values.numel()}"
-            )
-        return values, 0
-    return None, _check.integer(name, value, -(2**63), 2**63 - 1)
-
-
-def _check_edit(param: torch.Tensor, idx: Indices) -> None:
-    """What can be told before a kernel runs: the memory of `param`, and indices that are Python
-    numbers.
+def _edit_arguments(
+    param: torch.Tensor, idx: Indices, name: str, value: object, allowed: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor | None, int]:
+    """`idx`, and the argument that may have one value per index as a tensor or as one int, checked
+    as far as that takes no waiting for a device, and moved to the device of `param`.
     """
     if shares_memory(param):
         raise ValueError(
@@ -207,9 +190,20 @@ def _check_edit(param: torch.Tensor, idx: Indices) -> None:
             f"strides {param.stride()}): changing one would change others; "
             "pass a tensor that owns its elements, such as param.clone()"
         )
-    if not isinstance(idx, torch.Tensor) and param.device.type != "cpu":
-        for position, index in enumerate(
-            _check.integer_tensor("idx", idx, torch.device("cpu")).tolist()
-        ):
-            if not -param.numel() <= index < param.numel():
-                raise IndexError(ops.out_of_range(position, index, param))
+    where = _check.integer_tensor("idx", idx)
+    one, values = 0, None
+    if isinstance(value, torch.Tensor):
+        values = _check.integer_tensor(name, value)
+        if values.numel() != where.numel():
+            raise ValueError(
+                f"{name} must have one entry per index, {where.numel()}, got {values.numel()}"
+            )
+    else:
+        one = _check.integer(name, value, -(2**63), 2**63 - 1)
+        if one not in allowed:
+            raise ValueError(f"{name} must be {ops.meaning(allowed)}, got {one}")
+    if not torch.compiler.is_compiling():
+        ops.refuse_faults(param.numel(), where, name, values, allowed)
+    if values is not None:
+        values = values.to(param.device)
+    return where.to(param.device), values, one

@@ -1,0 +1,192 @@
+"""The ops as torch knows them: opcheck, torch.compile, autograd's version counter, error at run
+time.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+import nondet_ext
+from nondet_ext import _backend, _philox_ops, _ulp_ops
+
+OPS = torch.ops.nondet_ext
+
+
+def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
+    x = torch.randn(4, 5)
+    idx, directions = torch.tensor([1, 1, -1]), torch.tensor([1, -1, 1])
+    counters = torch.tensor([[0, 1, 2], [3, 4, 5]])
+    half = torch.randn(3).to(torch.bfloat16)
+    return {
+        "next_up": (OPS.next_up.default, (x,)),
+        "next_down": (OPS.next_down.default, (x.t(),)),
+        "spacing": (OPS.spacing.default, (half,)),
+        "neighbor_out": (OPS.neighbor_out.default, (x, True, torch.empty_like(x))),
+        "ulp_distance": (OPS.ulp_distance.default, (x, x + 1, True)),
+        "flip_ulp": (OPS.flip_ulp.default, (x, idx, None, 1, 2)),
+        "flip_ulp per index": (OPS.flip_ulp.default, (x.t(), idx, directions, 0, 1)),
+        "flip_bit": (OPS.flip_bit.default, (half, torch.tensor([0]), None, 15)),
+        "flip_bit per index": (OPS.flip_bit.default, (x, idx, torch.tensor([1, 2, 3]), 0)),
+        "philox_bits": (OPS.philox_bits.default, (counters, 7, 1, 2, 3)),
+        "philox_uniform": (OPS.philox_uniform.default, (counters, 7, 1, 2, 3, torch.float16)),
+        "philox_normal": (OPS.philox_normal.default, (counters, 7, 1, 2, 3, torch.float64)),
+        "philox_randint": (OPS.philox_randint.default, (counters, 7, 1, 2, 3, -5, 5)),
+    }
+
+
+@pytest.mark.parametrize("name", list(op_calls()))
+@pytest.mark.usefixtures("backend")
+def test_opcheck(name):
+    op, arguments = op_calls()[name]
+    torch.library.opcheck(op, arguments)
+
+
+def test_every_op_is_checked():
+    checked = {op._name for op, _ in op_calls().values()}
+    registered = {
+        value._qualname
+        for module in (_ulp_ops, _philox_ops)
+        for value in vars(module).values()
+        if isinstance(value, torch.library.CustomOpDef)
+    }
+    assert {name.removesuffix(".default") for name in checked} == registered
+
+
+@pytest.mark.usefixtures("backend")
+def test_kernels_refuse_bad_indices_by_themselves():
+    # Compiled code reaches the kernels without the checks in Python.
+    for arguments, error in [
+        ((torch.tensor([0, 4]), None, 1, 1), IndexError),
+        ((torch.tensor([0, -5]), None, 1, 1), IndexError),
+        ((torch.tensor([0, 1]), torch.tensor([1, 3]), 0, 1), ValueError),
+    ]:
+        x = torch.arange(4.0)
+        with pytest.raises(error):
+            OPS.flip_ulp(x, *arguments)
+        assert x.tolist() == [0.0, 1.0, 2.0, 3.0]
+    x = torch.arange(4.0)
+    with pytest.raises(ValueError, match="bit"):
+        OPS.flip_bit(x, torch.tensor([0, 1]), torch.tensor([5, 32]), 0)
+    assert x.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def compiled(function):
+    torch._dynamo.reset()
+    return torch.compile(function, fullgraph=True, backend="aot_eager")
+
+
+@pytest.mark.usefixtures("backend")
+def test_compile_fullgraph():
+    def step(weight, idx, directions, a, b):
+        nondet_ext.flip_ulp(weight, idx, directions)
+        nondet_ext.flip_bit(weight, [0], 0)
+        noise = nondet_ext.philox_normal(weight.shape, seed=1, counter=(2, idx.abs()))
+        ordering = nondet_ext.philox_permutation(5, seed=1)
+        gap = nondet_ext.ulp_distance(a, nondet_ext.next_up(b), nan="propagate")
+        return weight * 2, noise, ordering, gap, nondet_ext.spacing(a)
+
+    idx, directions = torch.tensor([3, 3, -1]), torch.tensor([1, 1, -1])
+    a = torch.randn(6)
+    eager, traced = torch.linspace(0, 1, 5), torch.linspace(0, 1, 5)
+    expected = step(eager, idx, directions, a, a)
+    got = compiled(step)(traced, idx, directions, a, a)
+    assert torch.equal(traced, eager)
+    for left, right in zip(got, expected, strict=True):
+        assert torch.equal(left, right)
+
+
+def test_compile_with_inductor():
+    def step(weight, idx):
+        nondet_ext.flip_ulp(weight, idx)
+        return nondet_ext.next_up(weight * 2)
+
+    weight = torch.linspace(0, 1, 5)
+    expected = step(weight.clone(), torch.tensor([0, 0]))
+    torch._dynamo.reset()
+    got = torch.compile(step, fullgraph=True)(weight, torch.tensor([0, 0]))
+    assert torch.equal(got, expected)
+    assert nondet_ext.ulp_distance(weight[:1], torch.zeros(1)).item() == 2
+
+
+def test_compiled_code_still_refuses_bad_indices():
+    x = torch.arange(4.0)
+    with pytest.raises(IndexError, match=r"idx\[0\] = 4 is out of range"):
+        compiled(nondet_ext.flip_ulp)(x, torch.tensor([4]))
+    assert x.tolist() == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_leaf_parameters_and_the_version_counter():
+    layer = torch.nn.Linear(3, 2)
+    version = layer.weight._version
+    nondet_ext.flip_ulp(layer.weight, [0, 5])
+    assert layer.weight._version == version + 1
+    assert layer.weight.requires_grad
+    assert layer.weight.is_leaf
+    layer(torch.ones(1, 3)).sum().backward()  # and autograd goes on as before
+    assert layer.weight.grad is not None
+
+    # A weight saved for backward and then flipped: the error of torch's own in-place ops.
+    for flip in (
+        lambda weight: nondet_ext.flip_ulp(weight, 0),
+        lambda weight: nondet_ext.flip_bit(weight, 0, 1),
+        lambda weight: nondet_ext.random_flip(weight, 1),
+        lambda weight: nondet_ext.random_flip(weight, 1).undo(),
+    ):
+        weight = torch.ones(2, requires_grad=True)
+        result = (weight * weight).sum()
+        flip(weight)
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            result.backward()
+
+
+def test_gradients_are_refused_not_invented():
+    x = torch.ones(3, requires_grad=True)
+    with pytest.raises(RuntimeError, match="autograd"):
+        nondet_ext.next_up(x).sum().backward()
+
+
+def test_views_share_the_version_counter():
+    base = torch.zeros(4)
+    nondet_ext.flip_ulp(base[1:], 0)
+    assert base._version == 1
+    assert base.view(torch.int32).tolist() == [0, 1, 0, 0]
+
+
+def test_unsupported_devices_are_named():
+    with pytest.raises(NotImplementedError, match="meta"):
+        _backend.backend_for(torch.zeros(1, device="meta"))
+    assert nondet_ext.next_up(torch.zeros(3, device="meta")).shape == (3,)
+
+
+def test_a_build_without_cuda_says_how_to_get_it(monkeypatch):
+    class CpuOnly:
+        cpu = _backend._C.cpu
+
+    class OnCuda:
+        device = torch.device("cuda", 0)
+
+    monkeypatch.setattr(_backend, "_C", CpuOnly)
+    with pytest.raises(RuntimeError, match=r"on cuda:0, .*NONDET_CUDA=on pip install"):
+        _backend.backend_for(OnCuda())
+
+
+@pytest.mark.cuda
+def test_cuda_equals_cpu_bit_for_bit():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    bits = np.random.default_rng(1).integers(-(2**31), 2**31, 10_000)
+    x = torch.from_numpy(bits.astype(np.int32)).view(torch.float32)
+    y = x.cuda()
+    for op in (nondet_ext.next_up, nondet_ext.next_down, nondet_ext.spacing):
+        assert torch.equal(op(y).cpu().view(torch.int32), op(x).view(torch.int32))
+    draw = {"seed": 3, "stream": 4, "counter": (torch.arange(50), 7)}
+    on_device = draw | {"counter": (torch.arange(50, device="cuda"), 7)}
+    for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16):
+        for make in (nondet_ext.philox_uniform, nondet_ext.philox_normal):
+            assert torch.equal(
+                make(33, **on_device, dtype=dtype).cpu(), make(33, **draw, dtype=dtype)
+            )
+    for edit in (nondet_ext.random_flip,):
+        edit(x, seed=5, count=100)
+        edit(y, seed=5, count=100)
+    assert torch.equal(y.cpu().view(torch.int32), x.view(torch.int32))
