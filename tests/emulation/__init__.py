@@ -1,0 +1,1 @@
+"""CUDA kernels executed on the CPU: see README.md."""

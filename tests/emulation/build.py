@@ -1,0 +1,157 @@
+"""Builds the emulated modules: kernels and launchers of csrc/cuda compiled by g++ for the CPU.
+
+`load("plain")`, `load("race")` (every memory access observed) and `load("ptx")` (kernels translated from the
+PTX that nvcc makes of them) return modules with the functions of nondet_ext._C.cuda and a submodule
+`emulation` for control. A new csrc/cuda/*.cu is picked up by itself.
+"""
+
+import importlib.machinery
+import importlib.util
+import os
+import shutil
+import sysconfig
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+from .cache import ROOT, digest, locked, produce, read_depfile, run, version_of
+
+HERE = Path(__file__).resolve().parent
+JOBS = 2
+VARIANTS = ("plain", "race", "ptx")
+
+# -fno-optimize-sibling-calls keeps every call's return address in the kernel that made it, -fno-gnu-unique
+# keeps the modules of one process apart.
+FLAGS = [
+    *("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=default"),
+    *("-fno-gnu-unique", "-fno-optimize-sibling-calls"),
+    *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"),
+    *(f"-I{HERE / 'include'}", f"-I{HERE}", f"-I{ROOT / 'csrc'}"),
+]
+
+
+@dataclass(frozen=True)
+class Project:
+    """Kernel files, and the file that binds their launchers in `nondet::bind_cuda`."""
+
+    kernels: tuple[Path, ...]
+    bindings: Path
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One file to compile."""
+
+    source: Path
+    flags: tuple[str, ...] = ()
+
+
+def product() -> Project:
+    """The kernels of the package."""
+    csrc = ROOT / "csrc"
+    return Project(tuple(sorted((csrc / "cuda").glob("*.cu"))), csrc / "bindings" / "cuda.cpp")
+
+
+def samples() -> Project:
+    """Kernels that exist for these tests only: correct ones, and ones with planted defects."""
+    folder = HERE / "samples"
+    return Project(tuple(sorted(folder.glob("*.cu"))), folder / "bindings.cpp")
+
+
+def compiler() -> str:
+    """The host compiler."""
+    return os.environ.get("CXX") or "g++"
+
+
+def missing(variant: str) -> str | None:
+    """Why `variant` cannot be built on this machine, or None."""
+    if shutil.which(compiler()) is None:
+        return f"{compiler()} is not installed"
+    if variant == "ptx" and shutil.which("nvcc") is None:
+        return "nvcc is not installed"
+    return None
+
+
+def python_includes() -> tuple[str, ...]:
+    """Where Python's and pybind11's headers are; torch brings the latter along."""
+    try:
+        import pybind11
+
+        binding = pybind11.get_include()
+    except ImportError:
+        import torch
+
+        binding = str(Path(torch.__file__).parent / "include")
+    return ("-isystem", sysconfig.get_paths()["include"], "-isystem", binding)
+
+
+def compile_unit(unit: Unit) -> Path:
+    """The object file of `unit`."""
+    command = [compiler(), *FLAGS, *unit.flags]
+
+    def step(folder: Path) -> Iterable[Path]:
+        depfile = folder / "depends"
+        run([*command, "-c", unit.source, "-o", folder / "object.o", "-MMD", "-MF", depfile])
+        return read_depfile(depfile)
+
+    inputs = [version_of(compiler()), *command, str(unit.source), unit.source.read_bytes()]
+    return produce(unit.source.stem, inputs, step) / "object.o"
+
+
+def units_of(variant: str, project: Project, pool: ThreadPoolExecutor) -> list[Unit]:
+    """What a module of this variant is made of; slow to compile first."""
+    observed = ("-fsanitize=thread",) if variant == "race" else ()
+    kernels = [Unit(source, ("-x", "c++", *observed)) for source in project.kernels]
+    runtime = [Unit(source) for source in sorted((HERE / "runtime").glob("*.cpp"))]
+    python = python_includes()
+    abilities = (
+        f"-DNONDET_EMULATION_OBSERVED={int(variant == 'race')}",
+        f"-DNONDET_EMULATION_TRANSLATED={int(variant == 'ptx')}",
+    )
+    host = [
+        Unit(HERE / "module.cpp", python),
+        Unit(project.bindings, python),
+        Unit(HERE / "variant.cpp", abilities),
+    ]
+    if variant == "ptx":
+        from .ptx import translate_file
+
+        kernels += [Unit(path, ("-w",)) for path in pool.map(translate_file, project.kernels)]
+    return [*reversed(kernels), *host, *runtime]
+
+
+def link(variant: str, objects: list[Path]) -> Path:
+    """The shared library of these objects."""
+    command = [compiler(), "-shared", *map(str, objects), "-ldl"]
+
+    def step(folder: Path) -> Iterable[Path]:
+        run([*command, "-o", folder / "emulated.so"])
+        return objects
+
+    return produce(f"module-{variant}", [version_of(compiler()), *command], step) / "emulated.so"
+
+
+def build(variant: str, project: Project) -> Path:
+    """The path of the module, built where it is not there yet."""
+    if variant not in VARIANTS:
+        raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
+    with locked(), ThreadPoolExecutor(JOBS) as pool:
+        return link(variant, list(pool.map(compile_unit, units_of(variant, project, pool))))
+
+
+@cache
+def load(variant: str, project: Project | None = None) -> ModuleType:
+    """The emulated module of a project: of the package's own kernels by default."""
+    path = build(variant, project or product())
+    # Python looks for the function that makes a module by the last part of its name only, while the whole name keeps the
+    # modules of one process apart.
+    name = f"{variant}_{digest([str(path)])}.emulated"
+    loader = importlib.machinery.ExtensionFileLoader(name, str(path))
+    spec = importlib.util.spec_from_file_location(name, path, loader=loader)
+    assert spec is not None
+    module = importlib.util.module_from_spec(spec)
+    loader.exec_module(module)
+    return module

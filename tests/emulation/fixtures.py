@@ -1,0 +1,41 @@
+"""Running Python-level tests on every backend: the CPU kernels and the emulated CUDA kernels."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import ModuleType
+
+import pytest
+
+from . import build
+from .reports import expect_no_reports
+
+BACKENDS = {"cpu": None, "emulated": "plain", "race": "race", "ptx": "ptx"}
+
+
+def emulated_module(variant: str) -> ModuleType:
+    """The emulated module of the package's kernels; skips the test where it cannot be built."""
+    reason = build.missing(variant)
+    if reason:
+        pytest.skip(reason)
+    return build.load(variant)
+
+
+@contextmanager
+def running_on(backend: str, seed: int = 0) -> Iterator[ModuleType | None]:
+    """Sends CPU tensors to `backend`, one of BACKENDS, under the schedule of `seed`; yields the emulated module.
+
+    Fails when the emulation has reports (a race, a deadlock) about what ran.
+    """
+    from nondet_ext._backend import use_backend
+
+    variant = BACKENDS[backend]
+    if variant is None:
+        yield None
+        return
+    module = emulated_module(variant)
+    module.emulation.configure(seed)
+    module.emulation.take_reports()
+    with use_backend(module):
+        yield module
+    expect_no_reports(module)
+

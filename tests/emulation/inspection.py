@@ -1,0 +1,111 @@
+"""What compiled kernels may hold: the rules for PTX and SASS, and who is exempt from them.
+
+A kernel may hold no fused multiply-add, no float atomics and no local memory unless ALLOWED says so. ALLOWED is also
+a promise: an exemption that no kernel needs is an error, so that an atomic kernel is known to be atomic.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from . import nvcc, sass
+from .ptx_parser import Instruction, Module, parse
+
+# (pattern of the demangled kernel name, what it holds): "fma", written as such in the source; "float atomics"; "local
+# memory" for arrays that are indexed at run time.
+ALLOWED: tuple[tuple[str, str], ...] = (
+    (r"\bdraw_kernel<.*\bNormal<", "fma"),
+    # Samples of these tests.
+    (r"\batomic_sum_kernel\b", "float atomics"),
+    (r"\bmixed_kernel\b", "fma"),
+    (r"\bmixed_kernel\b", "local memory"),
+)
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One kernel: its opcodes in the PTX, and in the SASS of each architecture."""
+
+    name: str  # demangled
+    ptx: Counter[str]
+    sass: dict[str, Counter[str]]
+
+
+def count_ptx(module: Module) -> dict[str, Counter[str]]:
+    """How often each opcode occurs in each kernel, the functions it calls included."""
+    functions = {f.name: f for f in module.functions}
+
+    def reachable(name: str, seen: set[str]) -> set[str]:
+        if name not in seen and name in functions:
+            seen.add(name)
+            for statement in functions[name].body:
+                if isinstance(statement, Instruction) and statement.opcode.startswith("call"):
+                    for operand in statement.operands:
+                        reachable(operand, seen)
+        return seen
+
+    return {
+        kernel.name: Counter(
+            statement.opcode
+            for name in reachable(kernel.name, set())
+            for statement in functions[name].body
+            if isinstance(statement, Instruction)
+        )
+        for kernel in module.functions
+        if kernel.is_kernel
+    }
+
+
+@cache
+def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
+    """The kernels of a file, compiled for every architecture."""
+    in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
+    in_sass = {arch: sass.opcodes(sass.disassemble(nvcc.cubin_of(source, arch, *flags))) for arch in nvcc.ARCHS}
+    return tuple(
+        Kernel(sass.demangle(name), opcodes, {arch: counts[name] for arch, counts in in_sass.items()})
+        for name, opcodes in in_ptx.items()
+    )
+
+
+def holds(kernel: Kernel) -> dict[str, str]:
+    """What the kernel holds that needs to be allowed, with the opcode that shows it."""
+    found: dict[str, str] = {}
+    divides = False
+    for opcode in kernel.ptx:
+        name, *_, kind = opcode.split(".") if "." in opcode else (opcode, "")
+        divides |= name in ("div", "sqrt", "rcp") and kind in ("f32", "f64")
+        if name == "fma":
+            found["fma"] = f"{opcode} in PTX"
+        if name in ("mul", "add", "sub") and kind in ("f32", "f64") and ".rn" not in opcode:
+            found["contractible arithmetic"] = f"{opcode} in PTX"
+        if name in ("atom", "red") and re.search(r"f(16|32|64)", opcode):
+            found["float atomics"] = f"{opcode} in PTX"
+    for arch, counts in kernel.sass.items():
+        for opcode in counts:
+            if opcode.split(".")[0] in ("LDL", "STL"):
+                found["local memory"] = f"{opcode} on sm_{arch}"
+            # The code of a division or a square root is itself made of FFMA or DFMA.
+            fused = re.match(r"(FFMA2?|DFMA|HFMA2)\b", opcode) and opcode != "HFMA2.CONSTANT"
+            if fused and not divides and "fma" not in found:
+                found["fma"] = f"{opcode} on sm_{arch}"
+            if re.match(r"(RED|ATOM)\w*\..*\b(F16|F32|F64|BF16)", opcode):
+                found.setdefault("float atomics", f"{opcode} on sm_{arch}")
+    return found
+
+
+def complaints(kernel: Kernel) -> list[str]:
+    """What the kernel holds and may not."""
+    allowed = {what for pattern, what in ALLOWED if re.search(pattern, kernel.name)}
+    return [f"{kernel.name}: {what}: {why}" for what, why in holds(kernel).items() if what not in allowed]
+
+
+def unused_allowances(kernels: list[Kernel]) -> list[str]:
+    """Exemptions that a kernel of the name has no need of, or that match no kernel."""
+    unused = []
+    for pattern, what in ALLOWED:
+        matching = [k for k in kernels if re.search(pattern, k.name)]
+        if not matching or any(what not in holds(k) for k in matching):
+            unused.append(f"{what} for {pattern}")
+    return unused

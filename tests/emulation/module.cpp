@@ -1,0 +1,142 @@
+// The Python module of an emulated build: what nondet_ext._C.cuda exports, and a submodule `emulation`
+// that sets the schedule and hands out reports.
+#include <dlfcn.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "numerics/formats.h"
+#include "runtime/machine.h"
+#include "runtime/translated.h"
+
+namespace py = pybind11;
+
+namespace nondet {
+void bind_cuda(py::module_& m);
+}
+
+namespace emulation {
+
+extern const bool kAccessesObserved;
+extern const bool kTranslated;
+
+namespace {
+
+template <class E>
+E parse(const std::string& name, E last, const char* argument) {
+  std::string allowed;
+  for (int i = 0; i <= static_cast<int>(last); ++i) {
+    const auto value = static_cast<E>(i);
+    if (to_string(value) == name) return value;
+    allowed += (i ? ", " : "") + to_string(value);
+  }
+  throw std::invalid_argument(std::string(argument) + ": got '" + name + "', expected one of " +
+                              allowed);
+}
+
+py::dict schedule_in_effect() {
+  const Schedule& schedule = machine.schedule;
+  py::dict d;
+  d["seed"] = schedule.seed;
+  d["policy"] = to_string(schedule.policy);
+  d["block_order"] = to_string(schedule.block_order);
+  d["resident"] = schedule.resident;
+  d["atomic_yield"] = schedule.atomic_yield;
+  d["access_yield"] = schedule.access_yield;
+  d["check_races"] = schedule.check_races;
+  d["event_budget"] = schedule.event_budget;
+  d["translated"] = use_translated;
+  return d;
+}
+
+py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
+                   const std::optional<std::string>& block_order, std::optional<uint32_t> resident,
+                   std::optional<double> atomic_yield, std::optional<double> access_yield,
+                   std::optional<bool> check_races, std::optional<uint64_t> event_budget,
+                   std::optional<bool> translated) {
+  const bool observed = kAccessesObserved || (kTranslated && check_races.value_or(false));
+  Schedule schedule = Schedule::from_seed(seed, observed);
+  if (policy) schedule.policy = parse(*policy, Policy::kPriority, "policy");
+  if (block_order) schedule.block_order = parse(*block_order, BlockOrder::kShuffled, "block_order");
+  if (resident && *resident == 0) throw std::invalid_argument("resident: got 0, expected at least 1");
+  if (resident) schedule.resident = *resident;
+  if (atomic_yield) schedule.atomic_yield = *atomic_yield;
+  if (access_yield) schedule.access_yield = *access_yield;
+  if (check_races) schedule.check_races = *check_races;
+  if (event_budget) schedule.event_budget = *event_budget;
+  if (schedule.check_races && !observed)
+    throw std::invalid_argument("check_races: this build does not observe memory accesses");
+  if (translated.value_or(false) && !kTranslated)
+    throw std::invalid_argument("translated: this build holds no kernels translated from PTX");
+  machine.schedule = schedule;
+  observing = observed;
+  machine.launch_number = 0;
+  use_translated = translated.value_or(kTranslated);
+  return schedule_in_effect();
+}
+
+// (file of the code, offset in it), for addr2line; the address is that of the call, not of its return.
+py::object code_location(const void* site) {
+  Dl_info info;
+  if (!site || !dladdr(site, &info)) return py::none();
+  const auto offset = static_cast<const char*>(site) - static_cast<const char*>(info.dli_fbase) - 1;
+  return py::make_tuple(info.dli_fname, static_cast<uint64_t>(offset));
+}
+
+py::list take_reports() {
+  py::list list;
+  for (const Report& report : machine.reports)
+    list.append(py::make_tuple(report.kind, report.text, code_location(report.site),
+                               code_location(report.other)));
+  machine.reports.clear();
+  return list;
+}
+
+py::dict take_counters() {
+  const Counters c = std::exchange(machine.counters, Counters{});
+  py::dict d;
+  d["launches"] = c.launches;
+  d["threads"] = c.threads;
+  d["switches"] = c.switches;
+  d["barriers"] = c.barriers;
+  d["collectives"] = c.collectives;
+  d["atomics"] = c.atomics;
+  d["accesses"] = c.accesses;
+  return d;
+}
+
+void bind_control(py::module_ m) {
+  using py::arg;
+  const py::none none;
+  m.def("configure", &configure, arg("seed") = 0, py::kw_only(), arg("policy") = none,
+        arg("block_order") = none, arg("resident") = none, arg("atomic_yield") = none,
+        arg("access_yield") = none, arg("check_races") = none, arg("event_budget") = none,
+        arg("translated") = none,
+        "Derives the schedule of all launches from now on from `seed`; what is given overrides it. "
+        "Returns the settings in effect.");
+  m.def("take_reports", &take_reports,
+        "The reports since the last call: (kind, text, code location, other code location).");
+  m.def("take_counters", &take_counters, "What ran since the last call.");
+  m.attr("ACCESSES_OBSERVED") = kAccessesObserved;
+  m.attr("TRANSLATED") = kTranslated;
+}
+
+}  // namespace
+}  // namespace emulation
+
+PYBIND11_MODULE(emulated, m) {
+  // Local to this module, which then needs no particular build of nondet_ext._C; a DType of that one
+  // converts by its integer value.
+  py::enum_<nondet::DType>(m, "DType", py::module_local())
+      .value("float64", nondet::DType::float64)
+      .value("float32", nondet::DType::float32)
+      .value("float16", nondet::DType::float16)
+      .value("bfloat16", nondet::DType::bfloat16);
+  py::implicitly_convertible<py::object, nondet::DType>();
+  nondet::bind_cuda(m);
+  emulation::bind_control(m.def_submodule("emulation", "Schedule and reports."));
+  emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {});
+}

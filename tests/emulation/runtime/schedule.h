@@ -1,0 +1,70 @@
+// Schedules: everything an emulated launch leaves to chance, drawn from one seed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace emulation {
+
+struct Thread;
+
+// SplitMix64 (Steele, Lea, Flood 2014).
+class Random {
+ public:
+  explicit Random(uint64_t seed = 0) : state_(seed) {}
+  uint64_t bits() {
+    uint64_t z = (state_ += 0x9e3779b97f4a7c15u);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+  }
+  uint32_t below(uint32_t n) { return static_cast<uint32_t>(((bits() >> 32) * n) >> 32); }
+  bool chance(double p) { return p > 0 && static_cast<double>(bits() >> 11) * 0x1p-53 < p; }
+
+ private:
+  uint64_t state_;
+};
+
+// Which runnable thread goes next: the first, the last, any, one of the same warp while there is one,
+// or the one of highest priority, priorities being random and dropped at random moments (after
+// Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010).
+enum class Policy { kFifo, kLifo, kRandom, kWarp, kPriority };
+enum class BlockOrder { kForward, kBackward, kShuffled };
+
+struct Schedule {
+  uint64_t seed = 0;
+  Policy policy = Policy::kFifo;
+  BlockOrder block_order = BlockOrder::kForward;
+  uint32_t resident = 1;      // blocks alive at once
+  double atomic_yield = 0;    // chance of a switch before an atomic or a fence
+  double access_yield = 0;    // chance of a switch before an observed memory access
+  bool check_races = false;   // has an effect on observed accesses only
+  uint64_t event_budget = 4'000'000;  // of one thread: barriers, warp operations, atomics, accesses
+
+  // Seed 0 is the plainest schedule: one block at a time, threads in order.
+  static Schedule from_seed(uint64_t seed, bool accesses_observed);
+};
+
+std::string to_string(Policy policy);
+std::string to_string(BlockOrder order);
+
+// The runnable threads.
+class RunQueue {
+ public:
+  void reset(Policy policy, size_t capacity);
+  bool empty() const { return count_ == 0; }
+  void push(Thread* thread);
+  Thread* pop(Random& random);
+
+ private:
+  Thread*& at(size_t i) { return slot_[(head_ + i) & mask_]; }
+  Thread* take(size_t i);
+
+  Policy policy_ = Policy::kFifo;
+  std::vector<Thread*> slot_;  // a ring; for kPriority, a heap in the first count_ slots
+  size_t head_ = 0, count_ = 0, mask_ = 0;
+  const void* last_warp_ = nullptr;
+};
+
+}  // namespace emulation

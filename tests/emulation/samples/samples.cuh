@@ -1,0 +1,55 @@
+// Launchers of the sample kernels. Pointers address device memory.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace nondet::cuda {
+
+inline constexpr int kTreeBlock = 128;
+
+// A planted defect of tree_sum; kNone and kSpareBarrier are correct.
+enum class TreeDefect : int {
+  kNone,
+  kSpareBarrier,         // a barrier left out that another one makes redundant
+  kNoBarrierInTree,      // between the levels of the tree
+  kNoBarrierAfterStore,  // between the first stores and the tree
+  kNoFence,              // before the partial sum is announced
+  kNoAcquire,            // after the last block saw the others' announcements
+  kNoBarrierAfterFlag,   // between the store of the last-block flag and its use
+  kScratchReused,        // the second tree stores into what the first may still be reading
+  kDivergentBarrier,     // a barrier inside the tree's condition
+  kLast = kDivergentBarrier
+};
+
+// out[0] = the sum of x[0 .. n): thread t of block b adds elements t + 128 (b + blocks i), a block adds its threads by
+// halving, and the last block to finish adds the blocks' sums likewise. partial: one a block. done: zero before and after.
+void tree_sum_float(TreeDefect defect, const float* x, int64_t n, int blocks, float* partial, unsigned* done,
+                    float* out, cudaStream_t stream);
+void tree_sum_double(TreeDefect defect, const double* x, int64_t n, int blocks, double* partial, unsigned* done,
+                     double* out, cudaStream_t stream);
+
+// out[0] += the sum of x[0 .. n), each warp's share by an atomic: the bits depend on the race.
+void atomic_sum(const float* x, int64_t n, int blocks, float* out, cudaStream_t stream);
+
+// Small kernels of 64 threads over in[64] and out[64], correct unless `defect`.
+enum class WarpSample : int {
+  kExchange,       // out[i] = in[i ^ 1] through shared memory; defect: no __syncwarp
+  kRotate,         // out[i] = in of the next lane by shuffle; defect: the source lane is not in the mask
+  kDivergentVote,  // out[i] = 1 if any lane of the half warp has in > 0; defect: half a warp votes with the full mask
+  kReverse,        // out[i] = in[63 - i] through shared memory; defect: index 64 - i, one past the array
+  kLookup,         // out[i] = in of shared memory; defect: nobody stored the odd elements
+  kWait,           // out[i] = in[0] through a barrier; defect: one thread spins before it on a flag set after it
+  kLast = kWait
+};
+void warp_sample(WarpSample sample, bool defect, const float* in, float* out, cudaStream_t stream);
+
+// out[i] = a * x[i] + y[i], two roundings; wide = x as float4. A compiler that contracts it makes one rounding.
+void axpy(float a, const float* x, const float* y, float* out, int64_t n, bool wide, cudaStream_t stream);
+
+// out[0 .. kMixedWords) from in[0 .. 8): one word for each of many operations, see mixed.cu.
+inline constexpr int kMixedWords = 48;
+void mixed(const uint64_t* in, uint64_t* out, cudaStream_t stream);
+
+}  // namespace nondet::cuda

@@ -1,0 +1,256 @@
+"""The command line, mostly in this process; processes are started where a process is the point."""
+
+import csv
+import shutil
+import subprocess
+import sys
+
+import pytest
+from nondet import train as training
+from nondet.cli import app
+from nondet.config import RunConfig
+from typer.testing import CliRunner
+
+SMALL = [
+    "run",
+    "quick",
+    "--model",
+    "linear",
+    "--epochs",
+    "2",
+    "--runs",
+    "2",
+    "--executor",
+    "inprocess",
+]
+
+
+def nondet(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def table(folder):
+    with (folder / "table.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def hashes(folder):
+    """Weights and predictions of every run, under its folder."""
+    with (folder / "runs.csv").open() as file:
+        return {
+            line["folder"]: (line["weights_sha256"], line["predictions_sha256"])
+            for line in csv.DictReader(file)
+        }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small finished study; copied, never changed."""
+    folder = tmp_path_factory.mktemp("finished") / "study"
+    done = nondet(*SMALL, "--out", folder)
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+@pytest.fixture
+def study(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "study")
+
+
+def test_help_needs_no_torch():
+    script = (
+        "import sys, nondet.cli\n"
+        "from typer.testing import CliRunner\n"
+        "done = CliRunner().invoke(nondet.cli.app, ['run', '--help'])\n"
+        "assert '--workers' in done.output, done.output\n"
+        "assert not {'torch', 'numpy', 'sklearn'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["run", "slow"], "there is no study 'slow'; known studies: quick"),
+        (["run", "quick", "--dataset", "mnist"], "--dataset is 'mnist'; known: digits"),
+        (
+            ["run", "quick", "--model", "vgg"],
+            "--model is 'vgg'; known: linear, hidden, resnet14-w8",
+        ),
+        (["run", "quick", "--runs", "1"], "runs is 1; a spread needs at least 2 runs per row"),
+        (["run", "quick", "--epochs", "0"], "epochs is 0; it must be at least 1"),
+        (["run", "quick", "--preset", "paper"], "the study 'quick' has: laptop"),
+        (["run", "quick", "--device", "tpu"], "--device is 'tpu'; known: cpu, cuda"),
+        (["run", "quick", "--workers", "0"], "--workers is 0; it must be at least 1"),
+        ([*SMALL, "--workers", "2"], "--executor inprocess has no workers"),
+        (["report", "/nowhere"], "/nowhere holds no study"),
+    ],
+)
+def test_errors_name_what_was_given_and_what_is_allowed(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = nondet(*arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", ["--executor=ray", "--fast"])
+def test_options_that_do_not_exist_are_refused(option):
+    done = nondet("run", "quick", option)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+
+
+def test_cuda_is_refused_where_there_is_none(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    done = nondet("run", "quick", "--device", "cuda")
+    assert done.exit_code == 2
+    assert "torch sees no CUDA device" in done.stderr
+
+
+def test_default_folder_is_named_after_what_was_asked(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert nondet(*SMALL).exit_code == 0
+    assert (tmp_path / "nondet-results" / "quick-linear-2epochs-2runs" / "study.json").exists()
+
+
+def test_finished_study_trains_nothing_again(study, monkeypatch):
+    def forbidden(*arguments):
+        raise AssertionError("trained again")
+
+    monkeypatch.setattr(training, "train", forbidden)
+    before = hashes(study)
+    done = nondet(*SMALL, "--out", study)
+    assert done.exit_code == 0, done.output
+    assert hashes(study) == before
+
+
+def test_report_prints_what_run_printed(study, finished):
+    done = nondet("report", study)
+    assert done.exit_code == 0
+    again = nondet(*SMALL, "--out", study)
+    assert done.stdout == again.stdout
+    assert (study / "table.csv").read_bytes() == (finished / "table.csv").read_bytes()
+
+
+def test_missing_runs_are_trained_and_equal(study):
+    before = hashes(study)
+    removed = sorted(before)[:4]
+    for folder in removed:
+        shutil.rmtree(study / folder)
+    kept = {folder: (study / folder).stat().st_ino for folder in sorted(before)[4:]}
+    done = nondet(*SMALL, "--out", study)
+    assert done.exit_code == 0
+    assert "6 of 10 runs were already there" in done.stderr
+    assert hashes(study) == before
+    assert {folder: (study / folder).stat().st_ino for folder in kept} == kept
+
+
+def test_other_study_is_refused(study):
+    done = nondet(*SMALL, "--epochs", "3", "--out", study)
+    assert done.exit_code == 2
+    assert "holds another study (epochs: 2 there, 3 asked for)" in done.stderr
+    assert "--out" in done.stderr
+
+
+def test_damaged_run_is_set_aside_and_trained_again(study):
+    before = hashes(study)
+    victim = sorted(before)[3]
+    logits = study / victim / "logits.npy"
+    logits.write_bytes(logits.read_bytes()[:-1])
+
+    looked = nondet("report", study)
+    assert looked.exit_code == 0
+    assert f"Left out: run {victim[5:]} is damaged: logits.npy does not match" in " ".join(
+        looked.stdout.split()
+    )
+    assert (study / victim).exists()
+
+    done = nondet(*SMALL, "--quiet", "--out", study)
+    assert done.exit_code == 0
+    assert "set aside in" in done.stderr
+    assert (study / "damaged" / f"{victim[5:]}-1").is_dir()
+    assert hashes(study) == before
+
+
+def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
+    order = training.epoch_order
+    calls = 0
+
+    def racy(examples, key, epoch, device):
+        nonlocal calls
+        calls += 1
+        return order(examples, key, epoch + (calls == 4), device)
+
+    monkeypatch.setattr(training, "epoch_order", racy)
+    done = nondet(*SMALL, "--out", tmp_path / "study")
+    assert done.exit_code == 2
+    assert (
+        "the control of 'linear' failed: two trainings with equal seeds part in epoch 2"
+        in done.stderr
+    )
+    assert "fc.weight at index [" in done.stderr
+    assert done.stdout == ""
+    assert list((tmp_path / "study" / "runs").iterdir()) == []
+
+
+def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, monkeypatch):
+    """The proof passes, the third control run of the table does not repeat it."""
+    train = training.train
+    calls = 0
+
+    def drifting(config: RunConfig, seeds, dataset, after_epoch=None):
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            from dataclasses import replace
+
+            config = replace(config, lr=config.lr + 1e-6)
+        return train(config, seeds, dataset, after_epoch)
+
+    monkeypatch.setattr(training, "train", drifting)
+    done = nondet(*SMALL, "--out", tmp_path / "study")
+    assert done.exit_code == 2
+    assert "control run 1 of 'linear'" in done.stderr
+    assert "the weights part in epoch 1" in done.stderr
+
+
+def test_failing_run_keeps_the_others(tmp_path, monkeypatch):
+    train = training.train
+    calls = 0
+
+    def failing(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 6:
+            raise OSError(28, "No space left on device")
+        return train(*arguments)
+
+    monkeypatch.setattr(training, "train", failing)
+    done = nondet(*SMALL, "--out", tmp_path / "study")
+    assert done.exit_code == 2
+    assert "a run failed: OSError: [Errno 28] No space left on device" in done.stderr
+    assert len(list((tmp_path / "study" / "runs").iterdir())) == 3
+
+
+def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch):
+    train = training.train
+    calls = 0
+
+    def interrupted(*arguments):
+        nonlocal calls
+        calls += 1
+        if calls == 7:
+            raise KeyboardInterrupt
+        return train(*arguments)
+
+    folder = tmp_path / "study"
+    monkeypatch.setattr(training, "train", interrupted)
+    done = nondet(*SMALL, "--out", folder)
+    assert done.exit_code == 130
+    assert f"finished runs are kept in {folder}, the same command resumes" in done.stderr
+    assert len(list((folder / "runs").iterdir())) == 4
+    monkeypatch.undo()
+    assert nondet(*SMALL, "--out", folder).exit_code == 0
+    assert hashes(folder) == hashes(finished)

@@ -1,0 +1,79 @@
+import math
+
+import numpy as np
+import pytest
+from nondet import metrics
+
+# Two runs, three examples, two classes.
+LOGITS = np.array(
+    [[[0.0, 0.0], [math.log(3), 0.0], [1.0, 2.0]], [[0.0, 1.0], [math.log(3), 0.0], [2.0, 1.0]]]
+)
+LABELS = np.array([0, 0, 1])
+
+
+def test_by_hand():
+    assert metrics.predictions(LOGITS).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert metrics.accuracy(LOGITS, LABELS).tolist() == [1.0, 1 / 3]
+    # -log softmax: log 2, log(4/3), log(1 + 1/e) in the first run.
+    first = (math.log(2) + math.log(4 / 3) + math.log1p(math.exp(-1))) / 3
+    second = (math.log(1 + math.e) + math.log(4 / 3) + math.log(1 + math.e)) / 3
+    np.testing.assert_allclose(metrics.cross_entropy(LOGITS, LABELS), [first, second], rtol=1e-14)
+    assert metrics.pairwise_disagreement(LOGITS) == 2 / 3
+
+
+def test_against_loops():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(7, 23, 5)).astype(np.float32)
+    labels = rng.integers(0, 5, 23)
+    predicted = [
+        [max(range(5), key=lambda c: logits[r, e, c]) for e in range(23)] for r in range(7)
+    ]
+    accuracy = [sum(predicted[r][e] == labels[e] for e in range(23)) / 23 for r in range(7)]
+    np.testing.assert_allclose(metrics.accuracy(logits, labels), accuracy, rtol=1e-15)
+
+    for r in range(7):
+        losses = []
+        for e in range(23):
+            total = math.fsum(math.exp(float(value)) for value in logits[r, e])
+            losses.append(-math.log(math.exp(float(logits[r, e, labels[e]])) / total))
+        expected = math.fsum(losses) / 23
+        assert metrics.cross_entropy(logits, labels)[r] == pytest.approx(expected, rel=1e-13)
+
+    differing = [
+        sum(predicted[a][e] != predicted[b][e] for e in range(23)) / 23
+        for a in range(7)
+        for b in range(a)
+    ]
+    expected = sum(differing) / len(differing)
+    assert metrics.pairwise_disagreement(logits) == pytest.approx(expected, rel=1e-14)
+
+
+def test_equal_runs_agree_exactly():
+    assert metrics.pairwise_disagreement(np.repeat(LOGITS[:1], 5, axis=0)) == 0
+
+
+def test_huge_logits_do_not_overflow():
+    logits = np.array([[[1e30, 0.0], [0.0, 1e4]]], np.float32)
+    labels = np.array([0, 0])
+    assert metrics.cross_entropy(logits, labels)[0] == 5e3
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (np.zeros((2, 3)), LABELS, "logits must be"),
+        (np.zeros((0, 3, 2)), LABELS, "logits must be"),
+        (np.full((1, 3, 2), np.nan), LABELS, "logits hold NaN"),
+        (LOGITS, LABELS[:2], r"labels must have shape \(3,\), got \(2,\)"),
+        (LOGITS, np.array([0, 2, 1]), r"labels must lie in \[0, 2\), got 0..2"),
+    ],
+)
+def test_bad_input_is_refused(logits, labels, message):
+    for metric in (metrics.accuracy, metrics.cross_entropy):
+        with pytest.raises(ValueError, match=message):
+            metric(logits, labels)
+
+
+def test_disagreement_of_one_run_is_refused():
+    with pytest.raises(ValueError, match="at least 2 runs, got 1"):
+        metrics.pairwise_disagreement(LOGITS[:1])

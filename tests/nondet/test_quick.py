@@ -1,0 +1,149 @@
+"""`nondet run quick` itself, in processes of its own: its finding, its bits, and kill -9."""
+
+import csv
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+COMMAND = [sys.executable, "-m", "nondet.cli", "run", "quick"]
+SMALL = [*COMMAND, "--epochs", "8", "--runs", "3", "--quiet"]
+
+
+def lines(folder, name):
+    with (folder / name).open() as file:
+        return list(csv.DictReader(file))
+
+
+def hashes(folder):
+    return {
+        line["folder"]: (line["weights_sha256"], line["predictions_sha256"])
+        for line in lines(folder, "runs.csv")
+    }
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    """The study as it is, with 4 of its 12 runs per row."""
+    folder = tmp_path_factory.mktemp("quick") / "study"
+    done = subprocess.run(
+        [*COMMAND, "--runs", "4", "--out", folder], capture_output=True, text=True, check=True
+    )
+    cells = {(line["model"], line["row"]): line for line in lines(folder, "table.csv")}
+    return folder, cells, done
+
+
+def value(cells, model, row, name):
+    return float(cells[model, row][name])
+
+
+def test_one_bit_leaves_the_linear_model_alone(quick):
+    cells = quick[1]
+    assert value(cells, "linear", "one bit", "accuracy_sd_points") == 0
+    assert value(cells, "linear", "one bit", "disagreement_percent") == 0
+    assert 0 < value(cells, "linear", "one bit", "cross_entropy_sd_nats") < 1e-6
+
+
+def test_one_bit_spreads_the_hidden_layer_as_far_as_initialization(quick):
+    cells = quick[1]
+    name = "cross_entropy_sd_nats"
+    one_bit = value(cells, "hidden", "one bit", name)
+    assert one_bit > 10_000 * value(cells, "linear", "one bit", name)
+    # Twelve runs keep within a factor of 3; four leave the ratio of two SDs more room.
+    assert 1 / 5 < one_bit / value(cells, "hidden", "initialization", name) < 5
+    assert value(cells, "hidden", "control", "accuracy_mean_percent") > 95
+
+
+def test_every_changed_bit_ends_in_weights_of_its_own(quick):
+    for model in ("linear", "hidden"):
+        ends = [
+            line["weights_sha256"]
+            for line in lines(quick[0], "runs.csv")
+            if (line["model"], line["row"]) == (model, "one bit")
+        ]
+        assert len(set(ends)) == 4
+
+
+def test_control_row_is_exact(quick):
+    cells = quick[1]
+    for model in ("linear", "hidden"):
+        for name in ("accuracy_sd_points", "cross_entropy_sd_nats", "disagreement_percent"):
+            assert value(cells, model, "control", name) == 0
+
+
+def test_report_on_standard_output_progress_beside_it(quick):
+    done = quick[2]
+    assert "control proved" in done.stderr
+    assert "hidden, one bit: 4 runs" in done.stderr
+    assert done.stdout.count("one bit") == 2
+    assert max(map(len, done.stdout.splitlines()[:-1])) <= 100
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The hashes of the small study on one worker."""
+    folder = tmp_path_factory.mktemp("small") / "study"
+    subprocess.run([*SMALL, "--workers", "1", "--out", folder], check=True, capture_output=True)
+    return hashes(folder)
+
+
+def test_kill_in_the_middle_and_resume_on_two_workers(tmp_path, uninterrupted):
+    command = [*SMALL, "--workers", "2", "--out", tmp_path]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
+        wait_until(lambda: len(finished(tmp_path)) >= 4, killed)
+        killed.send_signal(signal.SIGKILL)
+    wait_for_lock_and_workers()
+    there = {folder: folder.stat().st_ino for folder in finished(tmp_path)}
+    assert 4 <= len(there) < len(uninterrupted)
+
+    subprocess.run(command, check=True, capture_output=True)
+    assert hashes(tmp_path) == uninterrupted
+    assert {folder: folder.stat().st_ino for folder in there} == there
+
+
+def test_kill_while_a_run_is_being_written(tmp_path, uninterrupted):
+    """The process hangs with everything written but the rename undone, and is killed there."""
+    script = (
+        "import sys, time\n"
+        "from nondet import cli, store\n"
+        "real, calls = store.publish, []\n"
+        "def publish(unfinished, place):\n"
+        "    calls.append(place)\n"
+        "    while len(calls) == 3: time.sleep(1)\n"
+        "    real(unfinished, place)\n"
+        "store.publish = publish\n"
+        "sys.argv[0] = 'nondet'\n"
+        "cli.main()\n"
+    )
+    options = [*SMALL[3:], "--out", tmp_path]
+    with subprocess.Popen(
+        [sys.executable, "-c", script, *options, "--executor", "inprocess"],
+        stdout=subprocess.DEVNULL,
+    ) as killed:
+        wait_until(lambda: len(finished(tmp_path)) == 2 and unfinished(tmp_path), killed)
+        killed.send_signal(signal.SIGKILL)
+    assert len(unfinished(tmp_path)) == 1
+    subprocess.run([*SMALL, "--out", tmp_path], check=True, capture_output=True)
+    assert unfinished(tmp_path) == []
+    assert hashes(tmp_path) == uninterrupted
+
+
+def finished(folder):
+    return [path for path in (folder / "runs").glob("*") if not path.name.startswith(".")]
+
+
+def unfinished(folder):
+    return list((folder / "runs").glob(".unfinished-*"))
+
+
+def wait_until(condition, process):
+    while not condition():
+        assert process.poll() is None, "the process ended by itself"
+        time.sleep(0.002)
+
+
+def wait_for_lock_and_workers():
+    """Killed parents take their workers along within moments."""
+    time.sleep(0.2)
