@@ -66,6 +66,8 @@ def _coordinates(
         if each.device.type != where.type or (where.index is not None and each.device != where):
             raise ValueError(f"counter[{position}] is on {each.device}, but the draw is on {where}")
     where = where or torch.device("cpu")
+    if not tensors and where.type == "cpu":
+        return (), torch.tensor([[*counter, 0, 0, 0][:3]], dtype=torch.int64)
     try:
         shape = torch.broadcast_shapes(*(each.shape for each in tensors))
     except RuntimeError as error:
@@ -81,11 +83,11 @@ def _coordinates(
 
 
 def _check_counters(counters: torch.Tensor) -> None:
-    inside = (counters >= 0) & (counters < 2**32)
+    outside = counters >> 32  # zero for 0 to 2**32 - 1 alone
     if counters.device.type == "cuda":
-        torch._assert_async(inside.all(), "counter must hold values in [0, 2**32)")
-    elif not bool(inside.all()):
-        row, column = (~inside).nonzero()[0].tolist()
+        torch._assert_async(~outside.any(), "counter must hold values in [0, 2**32)")
+    elif bool(outside.any()):
+        row, column = outside.nonzero()[0].tolist()
         raise ValueError(
             f"counter[{column}] must hold values in [0, 4294967295], "
             f"got {int(counters[row, column])}"

@@ -30,10 +30,10 @@ def refuse_faults(
 
     Looks at tensors on the CPU only: reading others would wait for their device.
     """
-    if idx.device.type == "cpu":
-        outside = (idx < -numel) | (idx >= numel)
-        if bool(outside.any()):
-            at = int(outside.nonzero()[0])
+    if idx.device.type == "cpu" and idx.numel() > 0:
+        lowest, highest = idx.aminmax()
+        if int(lowest) < -numel or int(highest) >= numel:
+            at = int(((idx < -numel) | (idx >= numel)).nonzero()[0])
             range_ = f"allowed: {-numel} to {numel - 1}" if numel else "it has none to change"
             raise IndexError(
                 f"idx[{at}] = {int(idx[at])} is out of range for a tensor of {numel} elements "
@@ -69,6 +69,18 @@ def neighbor_out(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
 @torch.library.custom_op("nondet_ext::ulp_distance", mutates_args=())
 def ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
     out = torch.empty(a.shape, dtype=torch.int64, device=a.device)
+    _run_distance(a, b, raise_on_nan, out)
+    return out
+
+
+@torch.library.custom_op("nondet_ext::ulp_distance_out", mutates_args=("out",))
+def ulp_distance_out(
+    a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor
+) -> None:
+    _run_distance(a, b, raise_on_nan, out)
+
+
+def _run_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor) -> None:
     left, right = a.contiguous(), b.contiguous()
     backend = backend_for(a)
     arguments = {
@@ -80,7 +92,7 @@ def ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.
         **backend.context,
     }
     if out.numel() == 0:
-        return out
+        return
     if backend.launches:
         flag = torch.zeros(1, dtype=torch.int32, device=a.device)
         backend.kernels.ulp_distance(**arguments, nan_met=flag.data_ptr())
@@ -93,7 +105,6 @@ def ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.
             f"a or b holds NaN, first at flat index {first}, and NaN has no distance; "
             "nan='propagate' gives the minimum of int64 there"
         )
-    return out
 
 
 @torch.library.custom_op("nondet_ext::flip_ulp", mutates_args=("param",))
@@ -122,6 +133,11 @@ def _(x: torch.Tensor) -> torch.Tensor:
 @ulp_distance.register_fake
 def _(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
     return torch.empty(a.shape, dtype=torch.int64, device=a.device)
+
+
+@ulp_distance_out.register_fake
+def _(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor) -> None:
+    return None
 
 
 @neighbor_out.register_fake

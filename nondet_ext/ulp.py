@@ -65,7 +65,13 @@ def spacing(x: torch.Tensor) -> torch.Tensor:
     return result
 
 
-def ulp_distance(a: torch.Tensor, b: torch.Tensor, *, nan: str = "raise") -> torch.Tensor:
+def ulp_distance(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    *,
+    nan: str = "raise",
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     """How many representable values apart two tensors are, element by element.
 
     The signed zeros are equal, an infinity is one past the largest finite value. float64 distances
@@ -75,13 +81,15 @@ def ulp_distance(a: torch.Tensor, b: torch.Tensor, *, nan: str = "raise") -> tor
         a, b: tensors of one dtype and device whose shapes broadcast together.
         nan: "raise", or "propagate": NaN on either side gives the minimum of int64. On CUDA "raise"
             waits for the device, "propagate" does not.
+        out: where to write: contiguous int64 of the broadcast shape, on that device.
 
     Returns:
-        int64, of the broadcast shape.
+        int64, of the broadcast shape; or `out`.
 
     Raises:
         TypeError: a dtype is not supported, or the two differ.
-        ValueError: NaN was met under ``nan="raise"``, the devices differ, or `nan` is another word.
+        ValueError: NaN was met under ``nan="raise"`` (`out` is written all the same), the devices
+            differ, `out` does not fit, or `nan` is another word.
     """
     _check.float_tensor("a", a)
     _check.float_tensor("b", b)
@@ -92,6 +100,15 @@ def ulp_distance(a: torch.Tensor, b: torch.Tensor, *, nan: str = "raise") -> tor
     if a.device != b.device:
         raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
     left, right = torch.broadcast_tensors(a, b)
+    if out is not None:
+        fits = out.dtype == torch.int64 and out.device == a.device and out.shape == left.shape
+        if not fits or not out.is_contiguous():
+            raise ValueError(
+                f"out must be contiguous int64 of shape {tuple(left.shape)} on {a.device}, got "
+                f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
+            )
+        ops.ulp_distance_out(left, right, nan == "raise", out)
+        return out
     distance: torch.Tensor = ops.ulp_distance(left, right, nan == "raise")
     return distance
 

@@ -23,6 +23,10 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         "spacing": (OPS.spacing.default, (half,)),
         "neighbor_out": (OPS.neighbor_out.default, (x, True, torch.empty_like(x))),
         "ulp_distance": (OPS.ulp_distance.default, (x, x + 1, True)),
+        "ulp_distance_out": (
+            OPS.ulp_distance_out.default,
+            (x, x + 1, False, torch.empty(4, 5, dtype=torch.int64)),
+        ),
         "flip_ulp": (OPS.flip_ulp.default, (x, idx, None, 1, 2)),
         "flip_ulp per index": (OPS.flip_ulp.default, (x.t(), idx, directions, 0, 1)),
         "flip_bit": (OPS.flip_bit.default, (half, torch.tensor([0]), None, 15)),

@@ -207,6 +207,16 @@ def test_out_argument(fmt):
         nondet_ext.next_up(x[::2], out=out[::2])
 
 
+def test_distance_out_argument():
+    a, b = torch.randn(4, 1), torch.randn(3)
+    out = torch.zeros(4, 3, dtype=torch.int64)
+    assert nondet_ext.ulp_distance(a, b, out=out) is out
+    assert torch.equal(out, nondet_ext.ulp_distance(a, b))
+    for wrong in (out[:2], out.t(), out.to(torch.int32), torch.zeros(3, 4, dtype=torch.int64).t()):
+        with pytest.raises(ValueError, match=r"out must be contiguous int64 of shape \(4, 3\)"):
+            nondet_ext.ulp_distance(a, b, out=wrong)
+
+
 def test_flush_to_zero_modes_change_nothing():
     bits = np.array(
         [0, 0x80000000, 1, 5, 0x7FFFFF, 0x800000, 0x80000001, 0x80800000], dtype=np.uint32

@@ -1,0 +1,47 @@
+"""Options and the table at the end of a benchmark run."""
+
+import platform
+from pathlib import Path
+
+import pytest
+import torch
+from harness import bench as bench
+from report import rows_of, table
+
+import nondet_ext
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--smoke", action="store_true", help="tiny sizes, one round: does every benchmark run?"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    session = getattr(config, "_benchmarksession", None)
+    if session is not None:
+        session.quiet = True  # one table says it all: the one below
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    session = getattr(terminalreporter.config, "_benchmarksession", None)
+    measured = [each for each in session.benchmarks if each] if session else []
+    if not measured:
+        return
+    info = nondet_ext.build_info()
+    terminalreporter.write_line("")
+    terminalreporter.write_line(
+        f"{processor()}, {torch.get_num_threads()} threads, {info['cpu_path']} path, "
+        f"{info['compiler']}, torch {torch.__version__}"
+    )
+    if terminalreporter.config.getoption("--smoke"):
+        terminalreporter.write_line("A smoke run: these numbers mean nothing.")
+    terminalreporter.write_line(table(rows_of([each.as_dict() for each in measured])))
+
+
+def processor() -> str:
+    try:
+        with Path("/proc/cpuinfo").open() as lines:
+            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

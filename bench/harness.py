@@ -1,0 +1,50 @@
+"""How a case is measured: checked first, then timed, and noted with the bytes that it must move.
+
+A case is a group of contenders in one run: "ours", peers, and ceilings (what the machine's memory
+gives at best). The note of each timing carries its role and its bytes, from which bench/report.py
+computes rates and ratios.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+import torch
+from pytest_benchmark.fixture import BenchmarkFixture
+
+
+@dataclass(frozen=True)
+class Contender:
+    """`run` does the work once; `moved` is how many bytes it must read and write at least."""
+
+    name: str
+    role: str  # "ours", "peer" or "ceiling"
+    run: Callable[[], object]
+    moved: int
+
+
+class Bench:
+    """The fixture `bench`: sizes by mode, and one timing per test."""
+
+    def __init__(self, benchmark: BenchmarkFixture, smoke: bool) -> None:
+        self._benchmark = benchmark
+        self._smoke = smoke
+
+    def size(self, full: int) -> int:
+        """The size of a case; a thousandth of it in a smoke run."""
+        return max(full // 1000, 1000) if self._smoke else full
+
+    def time(self, case: str, contender: Contender, rounds: int = 7) -> None:
+        self._benchmark.group = case
+        self._benchmark.name = contender.name
+        self._benchmark.extra_info.update(
+            role=contender.role, moved=contender.moved, threads=torch.get_num_threads()
+        )
+        self._benchmark.pedantic(
+            contender.run, rounds=1 if self._smoke else rounds, warmup_rounds=1
+        )
+
+
+@pytest.fixture
+def bench(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Bench:
+    return Bench(benchmark, request.config.getoption("--smoke"))
