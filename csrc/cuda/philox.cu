@@ -30,7 +30,7 @@ struct Normal {
   static constexpr int kWords = 2;
   using Out = typename F::Bits;
   __device__ Out operator()(const uint32_t* words) const {
-    return round_to<F>(normal_float64(word_pair(words[0], words[1])));
+    return normal_as<F>(normal_float64(word_pair(words[0], words[1])));
   }
 };
 

@@ -34,6 +34,7 @@ NONDET_FN double square_root(double x) {
 template <int kCount>
 NONDET_FN double polynomial(const double (&coefficient)[kCount], double x) {
   double value = coefficient[0];
+  NONDET_UNROLL
   for (int i = 1; i < kCount; ++i) value = fused(value, x, coefficient[i]);
   return value;
 }
@@ -42,12 +43,13 @@ NONDET_FN double polynomial(const double (&coefficient)[kCount], double x) {
 // sqrt(2)), and log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series.
 NONDET_FN double logarithm(double x) {
   const uint64_t bits = bits_of(x);
-  int k = static_cast<int>(bits >> 52) - Float64::kBias;
-  double m = double_of((bits & ((uint64_t{1} << 52) - 1)) | (uint64_t{Float64::kBias} << 52));
-  if (m > 0x1.6a09e667f3bcdp0) {
-    m = m * 0.5;
-    k = k + 1;
-  }
+  const uint64_t mantissa = bits & ((uint64_t{1} << 52) - 1);
+  const bool upper = mantissa > 0x6a09e667f3bcdu;  // m > sqrt(2): halve it
+  const double m = double_of(mantissa | ((upper ? uint64_t{0x3fe} : uint64_t{0x3ff}) << 52));
+  // The exponent as a double, by writing it into the low bits of 2^52: vector units lack the
+  // conversion.
+  const double field = double_of((bits >> 52) | (uint64_t{0x433} << 52)) - 0x1p52;
+  const double k = field - (upper ? 1022.0 : 1023.0);
   const double series[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
                            1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3};
   const double s = (m - 1.0) / (m + 1.0);
@@ -55,52 +57,82 @@ NONDET_FN double logarithm(double x) {
   const double small = fused(s * square, polynomial(series, square), s);
   // ln 2 in two parts: k times the first is exact.
   const double high = 0x1.62e42fefap-1, low = 0x1.cf79abc9e3b3ap-40;
-  return fused(static_cast<double>(k), high, fused(2.0, small, static_cast<double>(k) * low));
+  return fused(k, high, fused(2.0, small, k * low));
 }
+
+// The quantile function in three parts, as AS 241 has them. Near the centre, by q = p - 1/2, |q| <=
+// 0.425:
+inline constexpr double kCentre = 0.425;
+NONDET_FN double quantile_centre(double q) {
+  const double a[] = {2509.0809287301226727, 33430.575583588128105, 67265.770927008700853,
+                      45921.953931549871457, 13731.693765509461125, 1971.5909503065514427,
+                      133.14166789178437745, 3.387132872796366608};
+  const double b[] = {
+      5226.495278852854561,  28729.085735721942674, 39307.89580009271061,  21213.794301586595867,
+      5394.1960214247511077, 687.1870074920579083,  42.313330701600911252, 1.0};
+  const double r = fused(-q, q, 0.180625);
+  return q * polynomial(a, r) / polynomial(b, r);
+}
+
+// In the tails, by r = sqrt(-log(min(p, 1 - p))): the size of the quantile for r <= 5, and beyond.
+NONDET_FN double tail_radius(double p) {
+  const double tail = p < 0.5 ? p : 1.0 - p;
+  return square_root(-logarithm(tail));
+}
+inline constexpr double kNearTail = 5.0;
+NONDET_FN double quantile_near_tail(double r) {
+  const double c[] = {7.7454501427834140764e-4, 0.0227238449892691845833, 0.24178072517745061177,
+                      1.27045825245236838258,   3.64784832476320460504,   5.7694972214606914055,
+                      4.6303378461565452959,    1.42343711074968357734};
+  const double d[] = {1.05075007164441684324e-9, 5.475938084995344946e-4,
+                      0.0151986665636164571966,  0.14810397642748007459,
+                      0.68976733498510000455,    1.6763848301838038494,
+                      2.05319162663775882187,    1.0};
+  return polynomial(c, r - 1.6) / polynomial(d, r - 1.6);
+}
+NONDET_FN double quantile_far_tail(double r) {
+  const double e[] = {2.01033439929228813265e-7, 2.71155556874348757815e-5,
+                      0.0012426609473880784386,  0.026532189526576123093,
+                      0.29656057182850489123,    1.7848265399172913358,
+                      5.4637849111641143699,     6.6579046435011037772};
+  const double f[] = {2.04426310338993978564e-15, 1.4215117583164458887e-7,
+                      1.8463183175100546818e-5,   7.868691311456132591e-4,
+                      0.0148753612908506148525,   0.13692988092273580531,
+                      0.59983220655588793769,     1.0};
+  return polynomial(e, r - 5.0) / polynomial(f, r - 5.0);
+}
+
+NONDET_FN bool is_central(double p) { return p - 0.5 <= kCentre && p - 0.5 >= -kCentre; }
+
+NONDET_FN double with_side_of(double p, double size) { return p < 0.5 ? -size : size; }
 
 // The value below which a standard normal variate stays with probability p, 0 < p < 1.
 NONDET_FN double normal_quantile(double p) {
-  const double q = p - 0.5;
-  if (q <= 0.425 && q >= -0.425) {
-    const double a[] = {2509.0809287301226727, 33430.575583588128105, 67265.770927008700853,
-                        45921.953931549871457, 13731.693765509461125, 1971.5909503065514427,
-                        133.14166789178437745, 3.387132872796366608};
-    const double b[] = {
-        5226.495278852854561,  28729.085735721942674, 39307.89580009271061,  21213.794301586595867,
-        5394.1960214247511077, 687.1870074920579083,  42.313330701600911252, 1.0};
-    const double r = fused(-q, q, 0.180625);
-    return q * polynomial(a, r) / polynomial(b, r);
-  }
-  const double tail = q < 0 ? p : 1.0 - p;
-  const double r = square_root(-logarithm(tail));
-  double size;
-  if (r <= 5.0) {
-    const double c[] = {7.7454501427834140764e-4, 0.0227238449892691845833, 0.24178072517745061177,
-                        1.27045825245236838258,   3.64784832476320460504,   5.7694972214606914055,
-                        4.6303378461565452959,    1.42343711074968357734};
-    const double d[] = {1.05075007164441684324e-9, 5.475938084995344946e-4,
-                        0.0151986665636164571966,  0.14810397642748007459,
-                        0.68976733498510000455,    1.6763848301838038494,
-                        2.05319162663775882187,    1.0};
-    size = polynomial(c, r - 1.6) / polynomial(d, r - 1.6);
-  } else {
-    const double e[] = {2.01033439929228813265e-7, 2.71155556874348757815e-5,
-                        0.0012426609473880784386,  0.026532189526576123093,
-                        0.29656057182850489123,    1.7848265399172913358,
-                        5.4637849111641143699,     6.6579046435011037772};
-    const double f[] = {2.04426310338993978564e-15, 1.4215117583164458887e-7,
-                        1.8463183175100546818e-5,   7.868691311456132591e-4,
-                        0.0148753612908506148525,   0.13692988092273580531,
-                        0.59983220655588793769,     1.0};
-    size = polynomial(e, r - 5.0) / polynomial(f, r - 5.0);
-  }
-  return q < 0 ? -size : size;
+  if (is_central(p)) return quantile_centre(p - 0.5);
+  const double r = tail_radius(p);
+  return with_side_of(p, r <= kNearTail ? quantile_near_tail(r) : quantile_far_tail(r));
 }
 
-// One variate from 64 bits: p = (2k + 1) / 2^53 with k the top 52 bits lies inside (0, 1) and is
-// symmetric about 1/2.
-NONDET_FN double normal_float64(uint64_t pair) {
-  return normal_quantile(static_cast<double>((pair >> 12 << 1 | 1)) * 0x1p-53);
+// (2k + 1) / 2^53 with k the top 52 bits: inside (0, 1), symmetric about 1/2; both operations are
+// exact.
+NONDET_FN double open_uniform(uint64_t pair) {
+  return (double_of((pair >> 12) | (uint64_t{0x3ff} << 52)) - 1.0) + 0x1p-53;
+}
+
+NONDET_FN double normal_float64(uint64_t pair) { return normal_quantile(open_uniform(pair)); }
+
+// A variate rounded once to F. float32 by the hardware's conversion: a variate is never so small
+// that flush-to-zero modes would matter to it.
+template <class F>
+NONDET_FN typename F::Bits normal_as(double variate) {
+  if constexpr (F::kWidth == 32) {
+    union {
+      float value;
+      uint32_t bits;
+    } u = {static_cast<float>(variate)};
+    return u.bits;
+  }
+  return round_to<F>(variate);
 }
 
 }  // namespace nondet

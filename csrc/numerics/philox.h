@@ -32,12 +32,13 @@ NONDET_FN PhiloxKey philox_next_key(PhiloxKey key) {
 inline constexpr int kPhiloxRounds = 10;
 
 NONDET_FN PhiloxWords philox(PhiloxWords counter, PhiloxKey key) {
-  PhiloxWords x = counter;
+  uint32_t a = counter.w[0], b = counter.w[1], c = counter.w[2], d = counter.w[3];
+  NONDET_UNROLL
   for (int round = 0; round < kPhiloxRounds; ++round) {
-    philox_round(x.w[0], x.w[1], x.w[2], x.w[3], key);
+    philox_round(a, b, c, d, key);
     key = philox_next_key(key);
   }
-  return x;
+  return {{a, b, c, d}};
 }
 
 // The words of block `block` of the draw at coordinates (c[0], c[1], c[2]).
@@ -51,9 +52,14 @@ NONDET_FN uint64_t word_pair(uint32_t low, uint32_t high) { return uint64_t{high
 
 // Uniform in [0, 1): the top p bits as a multiple of 2^-p, p the significand's width: every step
 // exact, nothing rounds.
-NONDET_FN float uniform_float32(uint32_t word) { return static_cast<float>(word >> 8) * 0x1p-24f; }
+NONDET_FN float uniform_float32(uint32_t word) {
+  return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
+}
+// In two exact steps, 52 bits and one, which vector units can take where a 64-bit conversion is
+// missing.
 NONDET_FN double uniform_float64(uint64_t pair) {
-  return static_cast<double>(pair >> 11) * 0x1p-53;
+  const double most = double_of((pair >> 12) | (uint64_t{0x3ff} << 52)) - 1.0;
+  return most + (pair >> 11 & 1 ? 0x1p-53 : 0.0);
 }
 template <class F>
 NONDET_FN typename F::Bits uniform_narrow(uint32_t word) {

@@ -14,6 +14,16 @@
 #define NONDET_FN static inline __attribute__((always_inline))
 #endif
 
+// Unrolls the short loop that follows; for g++ early enough for the loop around it to be
+// vectorised.
+#if defined(__CUDA_ARCH__)
+#define NONDET_UNROLL _Pragma("unroll")
+#elif defined(__CUDACC__)
+#define NONDET_UNROLL
+#else
+#define NONDET_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 namespace nondet {
 
 // The high 64 bits of a 64x64-bit product, from 32-bit halves: exact, and the same code on host and
