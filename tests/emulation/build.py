@@ -1,8 +1,8 @@
 """Builds the emulated modules: kernels and launchers of csrc/cuda compiled by g++ for the CPU.
 
-`load("plain")`, `load("race")` (every memory access observed) and `load("ptx")` (kernels translated from the
-PTX that nvcc makes of them) return modules with the functions of nondet_ext._C.cuda and a submodule
-`emulation` for control. A new csrc/cuda/*.cu is picked up by itself.
+`load("plain")`, `load("race")` (every memory access observed) and `load("ptx")` (kernels translated
+from the PTX that nvcc makes of them) return modules with the functions of nondet_ext._C.cuda and a
+submodule `emulation` for control. A new csrc/cuda/*.cu is picked up by itself.
 """
 
 import importlib.machinery
@@ -17,18 +17,19 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
-from .cache import ROOT, digest, locked, produce, read_depfile, run, version_of
+from .cache import ROOT, digest, produce, prune, read_depfile, run, version_of
+from .ptx import translate_file
 
 HERE = Path(__file__).resolve().parent
 JOBS = 2
 VARIANTS = ("plain", "race", "ptx")
+PORTABLE = "portable"  # plain, switching threads by ucontext as on other processors
 
-# -fno-optimize-sibling-calls keeps every call's return address in the kernel that made it, -fno-gnu-unique
-# keeps the modules of one process apart.
+# -fno-optimize-sibling-calls keeps every call's return address in the kernel that made it,
+# -fno-gnu-unique keeps the modules of one process apart.
 FLAGS = [
     *("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=default"),
     *("-fno-gnu-unique", "-fno-optimize-sibling-calls"),
-    *("-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas"),
     *(f"-I{HERE / 'include'}", f"-I{HERE}", f"-I{ROOT / 'csrc'}"),
 ]
 
@@ -55,10 +56,10 @@ def product() -> Project:
     return Project(tuple(sorted((csrc / "cuda").glob("*.cu"))), csrc / "bindings" / "cuda.cpp")
 
 
-def samples() -> Project:
+def samples(folder: str = "") -> Project:
     """Kernels that exist for these tests only: correct ones, and ones with planted defects."""
-    folder = HERE / "samples"
-    return Project(tuple(sorted(folder.glob("*.cu"))), folder / "bindings.cpp")
+    where = HERE / "samples" / folder
+    return Project(tuple(sorted(where.glob("*.cu"))), where / "bindings.cpp")
 
 
 def compiler() -> str:
@@ -101,12 +102,18 @@ def compile_unit(unit: Unit) -> Path:
     return produce(unit.source.stem, inputs, step) / "object.o"
 
 
-def units_of(variant: str, project: Project, pool: ThreadPoolExecutor) -> list[Unit]:
+def units_of(
+    variant: str, project: Project, pool: ThreadPoolExecutor, *nvcc_flags: str
+) -> list[Unit]:
     """What a module of this variant is made of; slow to compile first."""
     observed = ("-fsanitize=thread",) if variant == "race" else ()
     kernels = [Unit(source, ("-x", "c++", *observed)) for source in project.kernels]
-    runtime = [Unit(source) for source in sorted((HERE / "runtime").glob("*.cpp"))]
-    python = python_includes()
+    switch = ("-DNONDET_EMULATION_UCONTEXT",) if variant == PORTABLE else ()
+    runtime = [
+        Unit(source, switch if source.stem == "context" else ())
+        for source in sorted((HERE / "runtime").glob("*.cpp"))
+    ]
+    python = (*python_includes(), "-O0", "-g0")  # bindings: quick to compile counts for more
     abilities = (
         f"-DNONDET_EMULATION_OBSERVED={int(variant == 'race')}",
         f"-DNONDET_EMULATION_TRANSLATED={int(variant == 'ptx')}",
@@ -117,9 +124,8 @@ def units_of(variant: str, project: Project, pool: ThreadPoolExecutor) -> list[U
         Unit(HERE / "variant.cpp", abilities),
     ]
     if variant == "ptx":
-        from .ptx import translate_file
-
-        kernels += [Unit(path, ("-w",)) for path in pool.map(translate_file, project.kernels)]
+        translated = pool.map(lambda source: translate_file(source, *nvcc_flags), project.kernels)
+        kernels += [Unit(path, ("-w",)) for path in translated]
     return [*reversed(kernels), *host, *runtime]
 
 
@@ -134,20 +140,28 @@ def link(variant: str, objects: list[Path]) -> Path:
     return produce(f"module-{variant}", [version_of(compiler()), *command], step) / "emulated.so"
 
 
-def build(variant: str, project: Project) -> Path:
+def build(variant: str, project: Project, *nvcc_flags: str) -> Path:
     """The path of the module, built where it is not there yet."""
-    if variant not in VARIANTS:
-        raise ValueError(f"variant: got {variant!r}, expected one of {', '.join(VARIANTS)}")
-    with locked(), ThreadPoolExecutor(JOBS) as pool:
-        return link(variant, list(pool.map(compile_unit, units_of(variant, project, pool))))
+    if variant not in (*VARIANTS, PORTABLE):
+        raise ValueError(
+            f"variant: got {variant!r}, expected one of {', '.join((*VARIANTS, PORTABLE))}"
+        )
+    with ThreadPoolExecutor(JOBS) as pool:
+        units = units_of(variant, project, pool, *nvcc_flags)
+        objects = list(pool.map(compile_unit, units))
+    prune()
+    return link(variant, objects)
 
 
 @cache
-def load(variant: str, project: Project | None = None) -> ModuleType:
-    """The emulated module of a project: of the package's own kernels by default."""
-    path = build(variant, project or product())
-    # Python looks for the function that makes a module by the last part of its name only, while the whole name keeps the
-    # modules of one process apart.
+def load(variant: str, project: Project | None = None, *nvcc_flags: str) -> ModuleType:
+    """The emulated module of a project: of the package's own kernels by default.
+
+    `nvcc_flags` are for the PTX of the ptx variant, besides nvcc.FLAGS.
+    """
+    path = build(variant, project or product(), *nvcc_flags)
+    # Python looks for the function that makes a module by the last part of its name only, while the
+    # whole name keeps the modules of one process apart.
     name = f"{variant}_{digest([str(path)])}.emulated"
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)

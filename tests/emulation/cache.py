@@ -3,10 +3,10 @@
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -25,7 +25,9 @@ def run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise BuildError(f"{' '.join(words)}\nexited with {done.returncode}:\n{done.stdout}{done.stderr}")
+        raise BuildError(
+            f"{' '.join(words)}\nexited with {done.returncode}:\n{done.stdout}{done.stderr}"
+        )
     return done.stdout
 
 
@@ -56,40 +58,60 @@ def read_depfile(path: Path) -> list[Path]:
 
 
 @contextmanager
-def locked() -> Iterator[None]:
-    """Lets one process build at a time; the lock goes when its process does."""
+def locked(name: str) -> Iterator[None]:
+    """Lets one process or thread at a time work on `name`; the lock goes when its holder does."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    with open(FOLDER / "lock", "w") as file:
+    with (FOLDER / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
-def produce(name: str, inputs: Iterable[str | bytes], step: Callable[[Path], Iterable[Path]]) -> Path:
+def produce(
+    name: str, inputs: Iterable[str | bytes], step: Callable[[Path], Iterable[Path]]
+) -> Path:
     """The folder that `step` fills, made anew only when needed.
 
-    `inputs` is what is known beforehand to decide the output (command, versions, source). `step` gets an empty
-    folder and returns the files it turned out to read (headers); they decide the output too.
+    `inputs` is what is known beforehand to decide the output (command, versions, source). `step`
+    gets an empty folder and returns the files it turned out to read (headers); they decide the
+    output too.
     """
-    record = FOLDER / f"{name}-{digest(inputs)}.json"
+    stem = f"{name}-{digest(inputs)}"
+    with locked(stem):
+        return _produce(stem, step)
+
+
+def _produce(stem: str, step: Callable[[Path], Iterable[Path]]) -> Path:
+    record = FOLDER / f"{stem}.json"
     known = json.loads(record.read_text()) if record.exists() else []
     for entry in known:
         folder = FOLDER / entry["folder"]
         if folder.is_dir() and all(hash_file(Path(p)) == h for p, h in entry["files"].items()):
+            record.touch()
             return folder
     scratch = Path(tempfile.mkdtemp(prefix="scratch-", dir=FOLDER))
     try:
         files = {str(path): hash_file(path) for path in step(scratch)}
-        folder = FOLDER / f"{record.stem}-{digest(json.dumps(files, sort_keys=True))}"
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        os.rename(scratch, folder)
+        folder = FOLDER / f"{stem}-{digest(json.dumps(files, sort_keys=True))}"
+        shutil.rmtree(folder, ignore_errors=True)
+        scratch.rename(folder)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     fresh = {"folder": folder.name, "files": files}
-    kept, dropped = [fresh, *known][:4], [fresh, *known][4:]
-    for entry in dropped:
-        shutil.rmtree(FOLDER / entry["folder"], ignore_errors=True)
     partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(kept))
-    os.replace(partial, record)
+    partial.write_text(json.dumps([fresh, *known]))
+    partial.replace(record)
     return folder
+
+
+def prune(days: float = 7) -> None:
+    """Removes what has not been used for so many days."""
+    oldest = time.time() - days * 86400
+    for record in FOLDER.glob("*.json"):
+        if record.stat().st_mtime < oldest:
+            for folder in FOLDER.glob(f"{record.stem}-*/"):
+                shutil.rmtree(folder, ignore_errors=True)
+            record.unlink(missing_ok=True)
+            record.with_suffix(".lock").unlink(missing_ok=True)
+    for scratch in FOLDER.glob("scratch-*/"):
+        if scratch.stat().st_mtime < oldest:
+            shutil.rmtree(scratch, ignore_errors=True)

@@ -22,7 +22,8 @@ def emulated_module(variant: str) -> ModuleType:
 
 @contextmanager
 def running_on(backend: str, seed: int = 0) -> Iterator[ModuleType | None]:
-    """Sends CPU tensors to `backend`, one of BACKENDS, under the schedule of `seed`; yields the emulated module.
+    """Sends CPU tensors to `backend`, one of BACKENDS, under the schedule of `seed`; yields the
+    emulated module.
 
     Fails when the emulation has reports (a race, a deadlock) about what ran.
     """
@@ -38,4 +39,3 @@ def running_on(backend: str, seed: int = 0) -> Iterator[ModuleType | None]:
     with use_backend(module):
         yield module
     expect_no_reports(module)
-

@@ -1,7 +1,8 @@
 """What compiled kernels may hold: the rules for PTX and SASS, and who is exempt from them.
 
-A kernel may hold no fused multiply-add, no float atomics and no local memory unless ALLOWED says so. ALLOWED is also
-a promise: an exemption that no kernel needs is an error, so that an atomic kernel is known to be atomic.
+A kernel may hold no fused multiply-add, no float atomics and no local memory unless ALLOWED says
+so. ALLOWED is also a promise: an exemption that no kernel needs is an error, so that an atomic
+kernel is known to be atomic.
 """
 
 import re
@@ -13,12 +14,12 @@ from pathlib import Path
 from . import nvcc, sass
 from .ptx_parser import Instruction, Module, parse
 
-# (pattern of the demangled kernel name, what it holds): "fma", written as such in the source; "float atomics"; "local
-# memory" for arrays that are indexed at run time.
+# (pattern of the demangled kernel name, what it holds): "fma", written as such in the source;
+# "float atomics"; "local memory" for arrays that are indexed at run time.
 ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\bdraw_kernel<.*\bNormal<", "fma"),
     # Samples of these tests.
-    (r"\batomic_sum_kernel\b", "float atomics"),
+    (r"\b(atomic_sum|atomics)_kernel\b", "float atomics"),
     (r"\bmixed_kernel\b", "fma"),
     (r"\bmixed_kernel\b", "local memory"),
 )
@@ -62,9 +63,14 @@ def count_ptx(module: Module) -> dict[str, Counter[str]]:
 def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
     """The kernels of a file, compiled for every architecture."""
     in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
-    in_sass = {arch: sass.opcodes(sass.disassemble(nvcc.cubin_of(source, arch, *flags))) for arch in nvcc.ARCHS}
+    in_sass = {
+        arch: sass.opcodes(sass.disassemble(nvcc.cubin_of(source, arch, *flags)))
+        for arch in nvcc.ARCHS
+    }
     return tuple(
-        Kernel(sass.demangle(name), opcodes, {arch: counts[name] for arch, counts in in_sass.items()})
+        Kernel(
+            sass.demangle(name), opcodes, {arch: counts[name] for arch, counts in in_sass.items()}
+        )
         for name, opcodes in in_ptx.items()
     )
 
@@ -98,7 +104,11 @@ def holds(kernel: Kernel) -> dict[str, str]:
 def complaints(kernel: Kernel) -> list[str]:
     """What the kernel holds and may not."""
     allowed = {what for pattern, what in ALLOWED if re.search(pattern, kernel.name)}
-    return [f"{kernel.name}: {what}: {why}" for what, why in holds(kernel).items() if what not in allowed]
+    return [
+        f"{kernel.name}: {what}: {why}"
+        for what, why in holds(kernel).items()
+        if what not in allowed
+    ]
 
 
 def unused_allowances(kernels: list[Kernel]) -> list[str]:

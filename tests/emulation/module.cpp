@@ -1,5 +1,5 @@
-// The Python module of an emulated build: what nondet_ext._C.cuda exports, and a submodule `emulation`
-// that sets the schedule and hands out reports.
+// The Python module of an emulated build: what nondet_ext._C.cuda exports, and a submodule
+// `emulation` that sets the schedule and hands out reports.
 #include <dlfcn.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -61,7 +61,8 @@ py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
   Schedule schedule = Schedule::from_seed(seed, observed);
   if (policy) schedule.policy = parse(*policy, Policy::kPriority, "policy");
   if (block_order) schedule.block_order = parse(*block_order, BlockOrder::kShuffled, "block_order");
-  if (resident && *resident == 0) throw std::invalid_argument("resident: got 0, expected at least 1");
+  if (resident && *resident == 0)
+    throw std::invalid_argument("resident: got 0, expected at least 1");
   if (resident) schedule.resident = *resident;
   if (atomic_yield) schedule.atomic_yield = *atomic_yield;
   if (access_yield) schedule.access_yield = *access_yield;
@@ -78,7 +79,8 @@ py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
   return schedule_in_effect();
 }
 
-// (file of the code, offset in it), for addr2line; the address is that of the call, not of its return.
+// (file of the code, offset in it), for addr2line; the address is that of the call, not of its
+// return.
 py::object code_location(const void* site) {
   Dl_info info;
   if (!site || !dladdr(site, &info)) return py::none();
@@ -128,8 +130,8 @@ void bind_control(py::module_ m) {
 }  // namespace emulation
 
 PYBIND11_MODULE(emulated, m) {
-  // Local to this module, which then needs no particular build of nondet_ext._C; a DType of that one
-  // converts by its integer value.
+  // Local to this module, which then needs no particular build of nondet_ext._C; a DType of that
+  // one converts by its integer value.
   py::enum_<nondet::DType>(m, "DType", py::module_local())
       .value("float64", nondet::DType::float64)
       .value("float32", nondet::DType::float32)

@@ -1,4 +1,6 @@
-"""What nvcc makes of the kernel files: PTX and cubins for every target architecture, warnings as errors."""
+"""What nvcc makes of the kernel files: PTX and cubins for every target architecture, warnings as
+errors.
+"""
 
 import shutil
 from collections.abc import Iterable
@@ -31,7 +33,20 @@ def compile_kernels(source: Path, *extra: str) -> Path:
         depfile = folder / "depends"
         # Two definitions of -fmad are an error to nvcc, hence the filter.
         words = [w for w in command if not (w.startswith("-fmad") and extra and w not in extra)]
-        run([*words, "--keep", "--keep-dir", kept, "-MMD", "-MF", depfile, source, "-o", folder / "kernels.fatbin"])
+        run(
+            [
+                *words,
+                "--keep",
+                "--keep-dir",
+                kept,
+                "-MMD",
+                "-MF",
+                depfile,
+                source,
+                "-o",
+                folder / "kernels.fatbin",
+            ]
+        )
         for arch in ARCHS:
             (cubin,) = kept.glob(f"*sm_{arch}.cubin")
             cubin.rename(folder / f"kernels.sm_{arch}.cubin")
@@ -48,9 +63,9 @@ def compile_kernels(source: Path, *extra: str) -> Path:
 def snippet(text: str) -> Path:
     """A kernel file with this text, at the same place in every run, so that it is compiled once."""
     source = FOLDER / f"snippet-{digest([text])}" / "kernel.cu"
-    with locked():
+    with locked(source.parent.name):
         source.parent.mkdir(exist_ok=True)
-        if not source.exists():
+        if not source.exists() or source.read_text() != text:
             source.write_text(text)
     return source
 

@@ -1,8 +1,8 @@
 """Translates the PTX of a kernel file into C++ that runs on the emulation's runtime.
 
-Registers are raw bits, and every instruction says as what it reads and writes them; what each does is written down in
-include/emulation/ptx.h, from the PTX ISA. An instruction that is not known, or has a modifier that is not known, is
-an error that names it and its kernel: nothing is approximated.
+Registers are raw bits, and every instruction says as what it reads and writes them; what each does
+is written down in include/emulation/ptx.h, from the PTX ISA. An instruction that is not known, or
+has a modifier that is not known, is an error that names it and its kernel: nothing is approximated.
 """
 
 import re
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from . import nvcc
 from .cache import ROOT, produce
-from .ptx_instructions import Operands, translate_instruction
+from .ptx_instructions import translate_instruction
+from .ptx_operands import Operands
 from .ptx_parser import (
     Branches,
     Function,
@@ -29,7 +30,8 @@ from .ptx_parser import (
 _REGISTER = {
     "pred": "bool",
     **{f"{k}{b}": f"uint{b}_t" for k in "bus" for b in (8, 16, 32, 64)},
-    **{"f32": "uint32_t", "f64": "uint64_t"},
+    "f32": "uint32_t",
+    "f64": "uint64_t",
 }
 
 
@@ -52,24 +54,28 @@ class Translator(Operands):
         self.function = function
         for parameter in [*function.parameters, *function.returns]:
             self.variables[parameter.name] = parameter
-        self.barriers = 0
 
     def signature(self) -> str:
         name = identifier(self.function.name)
         if self.function.is_kernel:
             return f"static void kernel_{name}(void** arguments)"
         parameters = [*self.function.returns, *self.function.parameters]
-        return f"static void call_{name}({', '.join(f'char* {identifier(p.name)}' for p in parameters)})"
+        declared = ", ".join(f"char* {identifier(p.name)}" for p in parameters)
+        return f"static void call_{name}({declared})"
 
     def lines(self) -> list[str]:
         lines = [self.signature() + " {"]
-        lines += [f"  {_REGISTER[kind]} r_{name} = 0;" for name, kind in self.function.registers.items()]
+        lines += [
+            f"  {_REGISTER[kind]} r_{name} = 0;" for name, kind in self.function.registers.items()
+        ]
         if self.function.is_kernel:
             lines += [
                 f"  char* const {identifier(p.name)} = static_cast<char*>(arguments[{i}]);"
                 for i, p in enumerate(self.function.parameters)
             ]
-        lines += [line for v in self.module.variables if v.space == "shared" for line in self.shared(v)]
+        lines += [
+            line for v in self.module.variables if v.space == "shared" for line in self.shared(v)
+        ]
         tables = {s.name: s.targets for s in self.function.body if isinstance(s, Branches)}
         place = ""
         for statement in self.function.body:
@@ -80,7 +86,9 @@ class Translator(Operands):
         return [*lines, "}"]
 
     def line_of(self, instruction: Instruction) -> str:
-        """A #line directive: of the places an instruction comes from, the innermost in this repository."""
+        """A #line directive: of the places an instruction comes from, the innermost in this
+        repository.
+        """
         places = [(self.module.files[file], line) for file, line in instruction.sources]
         own = [place for place in places if ROOT in Path(place[0]).resolve().parents]
         file, line = (own or places or [("unknown", 1)])[0]
@@ -97,7 +105,9 @@ class Translator(Operands):
             case Variable(space="shared"):
                 return self.shared(statement)
             case Variable():
-                return [f"  alignas(16) char {identifier(statement.name)}[{max(1, statement.bytes)}];"]
+                return [
+                    f"  alignas(16) char {identifier(statement.name)}[{max(1, statement.bytes)}];"
+                ]
             case Instruction():
                 code = self.instruction(statement, tables)
                 if statement.predicate:
@@ -113,8 +123,8 @@ class Translator(Operands):
             return [f"  const uint32_t {name} = ptx::dynamic_shared_offset();"]
         return [
             f"  static const char {name}_key = 0;",
-            f'  const uint32_t {name} = ptx::shared_offset(&{name}_key, "{short_name(variable.name)}", '
-            f"{variable.bytes}, {variable.align});",
+            f"  const uint32_t {name} = ptx::shared_offset("
+            f'&{name}_key, "{short_name(variable.name)}", {variable.bytes}, {variable.align});',
         ]
 
     def instruction(self, instruction: Instruction, tables: dict[str, tuple[str, ...]]) -> str:
@@ -126,7 +136,9 @@ class Translator(Operands):
                 raise PtxError("exit in a device function")
             return "return;"
         if opcode == "brx.idx":
-            cases = "".join(f"case {i}: goto {identifier(t)}; " for i, t in enumerate(tables[operands[1]]))
+            cases = "".join(
+                f"case {i}: goto {identifier(t)}; " for i, t in enumerate(tables[operands[1]])
+            )
             return f"switch ({self.read(operands[0], 'u32')}) {{ {cases}}}"
         if opcode in ("call", "call.uni"):
             return self.call(operands)
@@ -137,26 +149,30 @@ class Translator(Operands):
             raise PtxError(f"cannot translate '{text}' in {self.function.name}: {error}") from error
 
     def call(self, operands: tuple[str, ...]) -> str:
-        names = [n.strip() for o in operands if o.startswith("(") for n in o.strip("() \n").split(",")]
+        names = [
+            n.strip() for o in operands if o.startswith("(") for n in o.strip("() \n").split(",")
+        ]
         target = next(o for o in operands if not o.startswith("("))
         if target not in {f.name for f in self.module.functions}:
             raise PtxError(f"cannot translate a call of {target} in {self.function.name}")
         return f"call_{identifier(target)}({', '.join(identifier(n) for n in names if n)});"
 
 
+def define(variable: Variable) -> str:
+    """A variable of the module that is not shared memory."""
+    if variable.initial is None and variable.space == "const":
+        raise PtxError(f"the constant {variable.name} has no initial value")
+    data = ", ".join(str(b) for b in variable.initial or bytes(variable.bytes))
+    kind = "const unsigned char" if variable.space == "const" else "unsigned char"
+    name = identifier(variable.name)
+    return f"alignas({max(16, variable.align)}) {kind} {name}[] = {{{data}}};"
+
+
 def translate(text: str) -> str:
     """The C++ of a PTX module."""
     module = parse(text)
     lines = ['#include "emulation/ptx.h"', "namespace {"]
-    for variable in module.variables:
-        if variable.space in ("global", "const"):
-            if variable.initial is None and variable.space == "const":
-                raise PtxError(f"the constant {variable.name} has no initial value")
-            data = ", ".join(str(b) for b in variable.initial or bytes(variable.bytes))
-            constant = "const " if variable.space == "const" else ""
-            lines.append(
-                f"alignas({max(16, variable.align)}) {constant}unsigned char {identifier(variable.name)}[] = {{{data}}};"
-            )
+    lines += [define(v) for v in module.variables if v.space in ("global", "const")]
     translators = [Translator(module, function) for function in module.functions]
     lines += [translator.signature() + ";" for translator in translators]
     for translator in translators:
@@ -175,10 +191,15 @@ def translate(text: str) -> str:
 
 
 def translate_file(source: Path, *extra: str) -> Path:
-    """The translation of a kernel file: a C++ file, made anew when the PTX or the translator changes."""
+    """The translation of a kernel file: a C++ file, made anew when the PTX or the translator
+    changes.
+    """
     ptx = nvcc.ptx_of(source, *extra)
     here = Path(__file__).parent
-    makers = [here / name for name in ("ptx.py", "ptx_parser.py", "ptx_instructions.py")]
+    makers = [
+        here / name
+        for name in ("ptx.py", "ptx_parser.py", "ptx_operands.py", "ptx_instructions.py")
+    ]
 
     def step(folder: Path) -> Iterable[Path]:
         (folder / f"{source.stem}.ptx.cpp").write_text(translate(ptx.read_text()))

@@ -1,77 +1,9 @@
 """What single PTX instructions become in C++: calls of the functions in include/emulation/ptx.h."""
 
-import re
 from collections.abc import Callable
 
-from .ptx_parser import TYPE_BYTES, Instruction, PtxError, Variable, identifier
-
-CPP_TYPE = {
-    **{f"u{b}": f"uint{b}_t" for b in (8, 16, 32, 64)},
-    **{f"b{b}": f"uint{b}_t" for b in (8, 16, 32, 64)},
-    **{f"s{b}": f"int{b}_t" for b in (8, 16, 32, 64)},
-    **{"f32": "float", "f64": "double", "pred": "bool"},
-}
-SPECIAL = {
-    **{f"%{p}.{c}": f"emulation::current.{m}.{c}" for c in "xyz" for p, m in (("tid", "thread"), ("ctaid", "block"))},
-    **{f"%ntid.{c}": f"emulation::current.block_size.{c}" for c in "xyz"},
-    **{f"%nctaid.{c}": f"emulation::current.grid_size.{c}" for c in "xyz"},
-    "%laneid": "ptx::lane()",
-    "WARP_SZ": "32u",
-}
-_ADDRESS = re.compile(r"\[\s*([%\w$]+)\s*(?:\+\s*(-?\d+))?\s*\]$")
-
-
-class Operands:
-    """How the operands of one function read and write as C++."""
-
-    def __init__(self, registers: dict[str, str], variables: dict[str, Variable]) -> None:
-        self.registers = registers
-        self.variables = variables
-
-    def read(self, operand: str, kind: str) -> str:
-        """The value of an operand as the C++ type of `kind`."""
-        cpp = CPP_TYPE[kind]
-        if operand in SPECIAL:
-            return f"static_cast<{cpp}>({SPECIAL[operand]})"
-        if operand.startswith("%"):
-            return f"ptx::as<{cpp}>({self.register(operand)})"
-        if match := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", operand):
-            return f"ptx::as<{cpp}>(uint32_t{{0x{match[1]}u}})"
-        if match := re.fullmatch(r"0[dD]([0-9a-fA-F]{16})", operand):
-            return f"ptx::as<{cpp}>(uint64_t{{0x{match[1]}u}})"
-        if re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|\d+)U?", operand):
-            value = int(operand.rstrip("U"), 0) % 2**64
-            return f"static_cast<{cpp}>({value}u)"
-        if operand in self.variables:
-            return f"static_cast<{cpp}>({self.address_of(operand)})"
-        raise PtxError(f"operand {operand}")
-
-    def register(self, operand: str) -> str:
-        name = operand.lstrip("%")
-        if not operand.startswith("%") or name not in self.registers:
-            raise PtxError(f"{operand} is not a register")
-        return f"r_{name}"
-
-    def address_of(self, symbol: str) -> str:
-        """An offset for shared memory, an address otherwise; as an integer."""
-        name = identifier(symbol)
-        return name if self.variables[symbol].space == "shared" else f"reinterpret_cast<uint64_t>({name})"
-
-    def write(self, operand: str, value: str) -> str:
-        """Statements that set a register."""
-        return "" if operand == "_" else f"ptx::set({self.register(operand)}, {value});"
-
-    def pointer(self, operand: str, space: str) -> str:
-        """The `char*` that a bracketed address means in a state space ('' is generic)."""
-        match = _ADDRESS.match(operand)
-        if not match:
-            raise PtxError(f"address {operand}")
-        base, offset = match[1], int(match[2] or 0)
-        wide = self.read(base, "u64") if base.startswith("%") else f"uint64_t{{{self.address_of(base)}}}"
-        if space == "shared":
-            return f"ptx::shared_pointer({wide} + {offset % 2**32}u)"
-        return f"reinterpret_cast<char*>({wide} + {offset % 2**64}u)"
-
+from .ptx_operands import CPP_TYPE, Operands
+from .ptx_parser import TYPE_BYTES, Instruction, PtxError
 
 Handler = Callable[[Operands, list[str], tuple[str, ...]], str]
 _HANDLERS: dict[str, Handler] = {}
@@ -123,7 +55,9 @@ def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     for i, part in enumerate(parts):
         at = f"{pointer} + {i * TYPE_BYTES[kind]}" if i else pointer
         code.append(
-            f"ptx::store<{cpp}>({at}, {o.read(part, kind)});" if store else o.write(part, f"ptx::load<{cpp}>({at})")
+            f"ptx::store<{cpp}>({at}, {o.read(part, kind)});"
+            if store
+            else o.write(part, f"ptx::load<{cpp}>({at})")
         )
     if not store and len(parts) > 1:  # the address register may be among the destinations
         code = [f"const auto p = {pointer};", *(c.replace(pointer, "p") for c in code)]
@@ -142,7 +76,10 @@ def _mov(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     if "{" in to:
         parts = vector(to)
         bits = int(kind[1:]) // len(parts)
-        code = [o.write(p, f"static_cast<uint{bits}_t>(whole >> {i * bits})") for i, p in enumerate(parts)]
+        code = [
+            o.write(p, f"static_cast<uint{bits}_t>(whole >> {i * bits})")
+            for i, p in enumerate(parts)
+        ]
         return f"{{ const auto whole = {o.read(value, kind)}; {' '.join(code)} }}"
     return o.write(to, o.read(value, kind))
 
@@ -160,7 +97,7 @@ def _cvta(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
 _PLAIN = {
     **dict.fromkeys(("and", "or", "xor", "min", "max", "add", "sub", "div", "rem", "copysign"), 2),
     **dict.fromkeys(("not", "neg", "abs", "cnot", "sqrt", "rcp", "brev"), 1),
-    **{"fma": 3},
+    "fma": 3,
 }
 
 
@@ -224,23 +161,25 @@ def _cvt(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only(modifiers, "rn", "rni", "rzi", "rmi", "rpi")
     mode = modifiers[0] if modifiers else "none"
     value = o.read(operands[1], source)
-    return o.write(operands[0], f"ptx::cvt<{CPP_TYPE[to]}, {CPP_TYPE[source]}>({value}, ptx::Round::{mode})")
+    return o.write(
+        operands[0], f"ptx::cvt<{CPP_TYPE[to]}, {CPP_TYPE[source]}>({value}, ptx::Round::{mode})"
+    )
 
 
 @handles("setp")
 def _setp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     _, comparison, *combine, kind = words
     only(combine, "and", "or", "xor")
-    result = f"ptx::compare_{comparison}<{CPP_TYPE[kind]}>({o.read(operands[1], kind)}, {o.read(operands[2], kind)})"
+    values = ", ".join(o.read(v, kind) for v in operands[1:3])
     operator = {"and": "&", "or": "|", "xor": "^"}
     code = []
     for register, sign in zip(operands[0].split("|"), ("", "!"), strict=False):
         value = f"{sign}holds"
         if combine:
-            third = operands[3]
-            other = f"!{o.register(third[1:])}" if third.startswith("!") else o.register(third)
+            other = _predicate(o, operands[3])
             value = f"static_cast<bool>(({value}) {operator[combine[0]]} ({other}))"
         code.append(o.write(register, value))
+    result = f"ptx::compare_{comparison}<{CPP_TYPE[kind]}>({values})"
     return f"{{ const bool holds = {result}; {' '.join(code)} }}"
 
 
@@ -251,23 +190,25 @@ def _selp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     return o.write(operands[0], f"{o.register(operands[3])} ? {yes} : {no}")
 
 
+_BARRIER = {
+    ("sync",): ("kSync", ""),
+    ("red", "popc", "u32"): ("kCount", "uint32_t"),
+    ("red", "and", "pred"): ("kAnd", "bool"),
+    ("red", "or", "pred"): ("kOr", "bool"),
+}
+
+
 @handles("bar", "barrier")
 def _bar(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
-    modifiers = [w for w in words[1:] if w not in ("cta", "aligned")]
-    if modifiers == ["warp", "sync"]:
+    form = tuple(w for w in words[1:] if w not in ("cta", "aligned"))
+    if form == ("warp", "sync"):
         return f"ptx::sync_warp({o.read(operands[0], 'u32')}, __COUNTER__);"
-    if modifiers == ["sync"] and operands == ("0",):
-        return "ptx::barrier(emulation::BarrierOp::kSync, false, __COUNTER__);"
-    operations = {
-        ("red", "popc", "u32"): "kCount",
-        ("red", "and", "pred"): "kAnd",
-        ("red", "or", "pred"): "kOr",
-    }
-    operation = operations.get(tuple(modifiers))
-    if operation is None or operands[1] != "0" or len(operands) != 3:
+    operation, result = _BARRIER[form]
+    if (operands[1:2] if result else operands) != ("0",):
         raise PtxError("only barrier 0 of the whole block is modelled")
-    call = f"ptx::barrier(emulation::BarrierOp::{operation}, {_predicate(o, operands[2])}, __COUNTER__)"
-    return o.write(operands[0], f"static_cast<{'uint32_t' if operation == 'kCount' else 'bool'}>({call})")
+    vote = _predicate(o, operands[2]) if result else "false"
+    call = f"ptx::barrier(emulation::BarrierOp::{operation}, {vote}, __COUNTER__)"
+    return o.write(operands[0], f"static_cast<{result}>({call})") if result else f"{call};"
 
 
 def _predicate(o: Operands, operand: str) -> str:
@@ -286,40 +227,54 @@ def _fence(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
 def _shfl(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     _, sync, mode, kind = words
     only([sync, kind], "sync", "b32")
-    operation = {"idx": "kShuffle", "up": "kShuffleUp", "down": "kShuffleDown", "bfly": "kShuffleXor"}[mode]
+    modes = {"idx": "kShuffle", "up": "kShuffleUp", "down": "kShuffleDown", "bfly": "kShuffleXor"}
     to, *within = operands[0].split("|")
-    value, lane, clamp, mask = (o.read(v, "u32") for v in operands[1:])
-    code = o.write(to, "result.value") + (o.write(within[0], "result.within") if within else "")
-    call = f"ptx::shuffle(emulation::WarpOp::{operation}, {value}, {lane}, {clamp}, {mask}, __COUNTER__)"
-    return f"{{ const auto result = {call}; {code} }}"
+    values = ", ".join(o.read(v, "u32") for v in operands[1:])
+    code = [o.write(to, "result.value"), *(o.write(w, "result.within") for w in within)]
+    call = f"ptx::shuffle(emulation::WarpOp::{modes[mode]}, {values}, __COUNTER__)"
+    return f"{{ const auto result = {call}; {' '.join(code)} }}"
 
 
-@handles("vote", "match", "redux")
-def _warp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
-    name, first, second, kind = words
-    only([first, second], "sync", "any", "all", "ballot", "add", "min", "max", "and", "or", "xor")
-    operation = second if first == "sync" else first
-    mask = o.read(operands[2], "u32")
-    if name == "vote":
-        call = f"ptx::vote_{operation}({_predicate(o, operands[1])}, {mask}, __COUNTER__)"
-    elif name == "match" and operation == "any":
-        call = f"ptx::match_any<{CPP_TYPE[kind]}>({o.read(operands[1], kind)}, {mask}, __COUNTER__)"
-    elif name == "redux" and kind in ("u32", "b32"):
-        call = (
-            f"ptx::reduce(emulation::WarpOp::k{operation.title()}, {o.read(operands[1], kind)}, {mask}, __COUNTER__)"
-        )
-    else:
-        raise PtxError("this form is not modelled")
+@handles("vote")
+def _vote(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
+    _, sync, operation, kind = words
+    only([sync, operation, kind], "sync", "any", "all", "ballot", "pred", "b32")
+    vote, mask = _predicate(o, operands[1]), o.read(operands[2], "u32")
+    return o.write(operands[0], f"ptx::vote_{operation}({vote}, {mask}, __COUNTER__)")
+
+
+@handles("match")
+def _match(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
+    _, operation, sync, kind = words
+    only([operation, sync], "any", "sync")
+    value, mask = o.read(operands[1], kind), o.read(operands[2], "u32")
+    return o.write(operands[0], f"ptx::match_any<{CPP_TYPE[kind]}>({value}, {mask}, __COUNTER__)")
+
+
+@handles("redux")
+def _redux(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
+    _, sync, operation, kind = words
+    only([sync, operation, kind], "sync", "add", "min", "max", "and", "or", "xor", "u32", "b32")
+    value, mask = o.read(operands[1], kind), o.read(operands[2], "u32")
+    call = f"ptx::reduce(emulation::WarpOp::k{operation.title()}, {value}, {mask}, __COUNTER__)"
     return o.write(operands[0], call)
 
 
 _ATOMIC = {
     **{name: f"atomic_{name}" for name in ("add", "min", "max", "and", "or", "xor")},
-    **{"exch": "atomic_exchange", "cas": "atomic_compare_and_swap", "inc": "atomic_increment"},
+    "exch": "atomic_exchange",
+    "cas": "atomic_compare_and_swap",
+    "inc": "atomic_increment",
 }
 _ATOMIC_TYPE = {
-    **{"u32": "unsigned", "b32": "unsigned", "s32": "int", "u64": "unsigned long long", "b64": "unsigned long long"},
-    **{"f32": "float", "f64": "double", "b16": "unsigned short"},
+    "u32": "unsigned",
+    "b32": "unsigned",
+    "s32": "int",
+    "u64": "unsigned long long",
+    "b64": "unsigned long long",
+    "f32": "float",
+    "f64": "double",
+    "b16": "unsigned short",
 }
 
 
@@ -329,7 +284,9 @@ def _atomic(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only(modifiers, "global", "shared", "relaxed", "gpu", "cta", "sys")
     pointer = o.pointer(operands[name == "atom"], "shared" if "shared" in modifiers else "")
     cpp = _ATOMIC_TYPE[kind]
-    values = ", ".join(f"static_cast<{cpp}>({o.read(v, kind)})" for v in operands[1 + (name == "atom") :])
+    values = ", ".join(
+        f"static_cast<{cpp}>({o.read(v, kind)})" for v in operands[1 + (name == "atom") :]
+    )
     call = f"emulation::{_ATOMIC[operation]}<{cpp}>(reinterpret_cast<{cpp}*>({pointer}), {values})"
     if name == "red":
         return f"{call};"

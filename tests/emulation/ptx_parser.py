@@ -1,4 +1,4 @@
-"""A parser for the PTX that nvcc writes: modules, functions, variables, statements (PTX ISA 9.0)."""
+"""A parser for the PTX that nvcc writes (PTX ISA 9.0)."""
 
 import re
 from collections.abc import Iterator
@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 TYPE_BYTES = {
     **{f"{kind}{bits}": bits // 8 for kind in "bus" for bits in (8, 16, 32, 64)},
-    **{"f32": 4, "f64": 8, "pred": 1},
+    "f32": 4,
+    "f64": 8,
+    "pred": 1,
 }
 
 
@@ -38,7 +40,8 @@ class Instruction:
     operands: tuple[str, ...]
     predicate: str = ""  # a register
     negated: bool = False
-    # Where it was compiled from, as (number of the file, line): innermost, then where that was inlined.
+    # Where it was compiled from, as (number of the file, line): innermost, then where that was
+    # inlined.
     sources: tuple[tuple[int, int], ...] = ()
 
 
@@ -100,7 +103,10 @@ def parse(text: str) -> Module:
     """The module that `text` is."""
     text = re.sub(r"//[^\n]*", "", text)
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
-    files = {int(n): name for n, name in re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', text, re.MULTILINE)}
+    files = {
+        int(n): name
+        for n, name in re.findall(r'^\s*\.file\s+(\d+)\s+"([^"]+)"', text, re.MULTILINE)
+    }
     text = re.sub(r"^\s*\.file[^\n]*", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\s*\.section\b.*", "", text, flags=re.MULTILINE | re.DOTALL)
     module = Module([], [], files)
@@ -162,12 +168,18 @@ def _variable(text: str) -> Variable:
     initial = None
     if match["initial"] is not None:
         try:
-            values = [int(v, 0) for v in match["initial"].strip("{} \n").replace("U", "").split(",")]
+            values = [
+                int(v, 0) for v in match["initial"].strip("{} \n").replace("U", "").split(",")
+            ]
         except ValueError:
-            raise PtxError(f"the initial value of {match['name']} is not made of integers") from None
+            raise PtxError(
+                f"the initial value of {match['name']} is not made of integers"
+            ) from None
         initial = b"".join((v % 256**width).to_bytes(width, "little") for v in values)
         initial = initial.ljust(width * count, b"\0")
-    return Variable(match["name"], match["space"], width * count, int(match["align"] or width), initial)
+    return Variable(
+        match["name"], match["space"], width * count, int(match["align"] or width), initial
+    )
 
 
 def _statements(body: str) -> Iterator[str]:

@@ -45,7 +45,9 @@ class Report:
 
 @cache
 def locate(code: tuple[str, int] | None) -> Location | None:
-    """The source line of a code address; of inlined calls, the innermost outside the emulation's own headers."""
+    """The source line of a code address; of inlined calls, the innermost outside the emulation's
+    own headers.
+    """
     if code is None or shutil.which("addr2line") is None:
         return None
     file, offset = code

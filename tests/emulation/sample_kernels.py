@@ -1,5 +1,6 @@
 """The sample kernels as functions of arrays, and what they should compute."""
 
+import ctypes
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -21,8 +22,20 @@ TREE_DEFECTS = (
     "scratch reused",
     "divergent barrier",
 )
-WARP_SAMPLES = ("exchange", "rotate", "divergent vote", "reverse", "lookup", "wait")
+WARP_SAMPLES = (
+    "exchange",
+    "rotate",
+    "divergent vote",
+    "reverse",
+    "lookup",
+    "wait",
+    "meet",
+    "overrun",
+    "trap",
+)
 TREE_BLOCK = 128
+MIXED_WORDS = 48
+COLLECTIVE_WORDS = 16
 
 
 @dataclass(frozen=True)
@@ -34,21 +47,39 @@ class Outcome:
     aborted: bool
 
 
-def module(variant: str) -> ModuleType:
-    """The emulated module of the samples."""
-    return build.load(variant, build.samples())
+def module(variant: str, folder: str = "", *nvcc_flags: str) -> ModuleType:
+    """The emulated module of the samples in a folder."""
+    return build.load(variant, build.samples(folder), *nvcc_flags)
 
 
 def mixed_magnitudes(n: int, dtype: type[np.floating[Any]]) -> np.ndarray:
     """Numbers whose sum depends on the order of summation in nearly every pair of orders."""
     rng = np.random.default_rng(20)
-    return (rng.standard_normal(n) * 10.0 ** rng.integers(-6, 6, n)).astype(dtype)
+    return (rng.standard_normal(n) * 2.0 ** rng.integers(-11, 12, n)).astype(dtype)
 
 
-def _run(emulated: ModuleType, result: np.ndarray, launch: Any) -> Outcome:
+def call(emulated: ModuleType, name: str, *arguments: np.ndarray | float | int) -> None:
+    """Calls the sample launcher `name` of samples/bindings.cpp; arrays go as their addresses."""
+    function = ctypes.CDLL(emulated.__file__)[f"sample_{name}"]
+    function.restype = ctypes.c_char_p
+    converted: list[Any] = []
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            converted.append(ctypes.c_void_p(value.ctypes.data))
+        elif isinstance(value, int):
+            converted.append(ctypes.c_int64(value))
+        else:
+            converted.append(ctypes.c_float(value))
+    message = function(*converted)
+    if message is not None:
+        raise RuntimeError(message.decode())
+
+
+def outcome_of(emulated: ModuleType, result: np.ndarray, name: str, *arguments: Any) -> Outcome:
+    """Calls a launcher that writes to `result`."""
+    aborted = False
     try:
-        launch()
-        aborted = False
+        call(emulated, name, *arguments)
     except RuntimeError as error:
         if "aborted" not in str(error):
             raise
@@ -58,23 +89,12 @@ def _run(emulated: ModuleType, result: np.ndarray, launch: Any) -> Outcome:
 
 def tree_sum(emulated: ModuleType, x: np.ndarray, blocks: int = 4, defect: str = "none") -> Outcome:
     """The deterministic sum of `x`, with a planted defect."""
-    partial = np.full(blocks, np.nan, x.dtype)
+    partial = np.full(max(blocks, 0), np.nan, x.dtype)
     done = np.zeros(1, np.uint32)
     out = np.full(1, np.nan, x.dtype)
-    return _run(
-        emulated,
-        out,
-        lambda: emulated.tree_sum(
-            wide=x.dtype == np.float64,
-            defect=TREE_DEFECTS.index(defect),
-            x=x.ctypes.data,
-            n=x.size,
-            blocks=blocks,
-            partial=partial.ctypes.data,
-            done=done.ctypes.data,
-            out=out.ctypes.data,
-        ),
-    )
+    name = "tree_sum_double" if x.dtype == np.float64 else "tree_sum_float"
+    number = TREE_DEFECTS.index(defect)
+    return outcome_of(emulated, out, name, number, x, x.size, blocks, partial, done, out)
 
 
 def tree_sum_naive(x: np.ndarray, blocks: int = 4) -> bytes:
@@ -95,7 +115,10 @@ def tree_sum_naive(x: np.ndarray, blocks: int = 4) -> bytes:
         return total
 
     step = TREE_BLOCK * blocks
-    partial = [add_block([add_strided(x, TREE_BLOCK * b + t, step) for t in range(TREE_BLOCK)]) for b in range(blocks)]
+    partial = [
+        add_block([add_strided(x, TREE_BLOCK * b + t, step) for t in range(TREE_BLOCK)])
+        for b in range(blocks)
+    ]
     total = add_block([add_strided(partial, t, TREE_BLOCK) for t in range(TREE_BLOCK)])
     return np.array([total], x.dtype).tobytes()
 
@@ -103,20 +126,13 @@ def tree_sum_naive(x: np.ndarray, blocks: int = 4) -> bytes:
 def atomic_sum(emulated: ModuleType, x: np.ndarray, blocks: int = 6) -> Outcome:
     """The sum of `x` by atomics."""
     out = np.zeros(1, np.float32)
-    return _run(
-        emulated, out, lambda: emulated.atomic_sum(x=x.ctypes.data, n=x.size, blocks=blocks, out=out.ctypes.data)
-    )
+    return outcome_of(emulated, out, "atomic_sum", x, x.size, blocks, out)
 
 
 def warp_sample(emulated: ModuleType, sample: str, x: np.ndarray, defect: bool) -> Outcome:
     """One of WARP_SAMPLES on 64 numbers."""
     out = np.full(64, np.nan, np.float32)
-    number = WARP_SAMPLES.index(sample)
-    return _run(
-        emulated,
-        out,
-        lambda: emulated.warp_sample(sample=number, defect=defect, x=x.ctypes.data, out=out.ctypes.data),
-    )
+    return outcome_of(emulated, out, "warp", WARP_SAMPLES.index(sample), defect, x, out)
 
 
 def warp_sample_naive(sample: str, x: np.ndarray) -> bytes:
@@ -131,4 +147,4 @@ def warp_sample_naive(sample: str, x: np.ndarray) -> bytes:
         "lookup": x,
         "wait": np.repeat(x[:1], 64),
     }
-    return np.ascontiguousarray(out[sample]).tobytes()
+    return np.ascontiguousarray(out.get(sample, x)).tobytes()

@@ -74,4 +74,6 @@ def demangle(name: str) -> str:
     """A readable name, where c++filt is there to make it."""
     if shutil.which("c++filt") is None:
         return name
-    return subprocess.run(["c++filt", name], capture_output=True, text=True, check=True).stdout.strip()
+    return subprocess.run(
+        ["c++filt", name], capture_output=True, text=True, check=True
+    ).stdout.strip()

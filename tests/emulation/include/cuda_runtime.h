@@ -1,5 +1,6 @@
 // Stands in for NVIDIA's header of this name when kernels and launchers are compiled by the host
-// compiler: what they may use of CUDA, and nothing more. A name that is missing here is not modelled.
+// compiler: what they may use of CUDA, and nothing more. A name that is missing here is not
+// modelled.
 #pragma once
 
 #ifdef __CUDACC__

@@ -54,10 +54,18 @@ int barrier(BarrierOp op, int predicate, int line) {
 namespace {
 
 const char* name_of(WarpOp op) {
-  constexpr const char* kName[] = {"__shfl_sync",       "__shfl_up_sync",    "__shfl_down_sync",
-                                   "__shfl_xor_sync",   "a vote",            "__syncwarp",
-                                   "__reduce_add_sync", "__reduce_min_sync", "__reduce_max_sync",
-                                   "__reduce_and_sync", "__reduce_or_sync",  "__reduce_xor_sync",
+  constexpr const char* kName[] = {"__shfl_sync",
+                                   "__shfl_up_sync",
+                                   "__shfl_down_sync",
+                                   "__shfl_xor_sync",
+                                   "a vote",
+                                   "__syncwarp",
+                                   "__reduce_add_sync",
+                                   "__reduce_min_sync",
+                                   "__reduce_max_sync",
+                                   "__reduce_and_sync",
+                                   "__reduce_or_sync",
+                                   "__reduce_xor_sync",
                                    "__match_any_sync"};
   return kName[static_cast<int>(op)];
 }
@@ -75,12 +83,18 @@ void for_each_lane(uint32_t mask, F f) {
 
 uint32_t reduce(WarpOp op, uint32_t a, uint32_t b) {
   switch (op) {
-    case WarpOp::kAdd: return a + b;
-    case WarpOp::kMin: return std::min(a, b);
-    case WarpOp::kMax: return std::max(a, b);
-    case WarpOp::kAnd: return a & b;
-    case WarpOp::kOr: return a | b;
-    default: return a ^ b;
+    case WarpOp::kAdd:
+      return a + b;
+    case WarpOp::kMin:
+      return std::min(a, b);
+    case WarpOp::kMax:
+      return std::max(a, b);
+    case WarpOp::kAnd:
+      return a & b;
+    case WarpOp::kOr:
+      return a | b;
+    default:
+      return a ^ b;
   }
 }
 
@@ -88,10 +102,14 @@ uint32_t reduce(WarpOp op, uint32_t a, uint32_t b) {
 int shuffle_source(WarpOp op, int lane, int argument, int width) {
   const int base = lane & ~(width - 1);
   switch (op) {
-    case WarpOp::kShuffle: return base + (argument & (width - 1));
-    case WarpOp::kShuffleUp: return lane - argument < base ? lane : lane - argument;
-    case WarpOp::kShuffleDown: return lane + argument >= base + width ? lane : lane + argument;
-    default: return (lane ^ argument) >= base + width ? lane : lane ^ argument;
+    case WarpOp::kShuffle:
+      return base + (argument & (width - 1));
+    case WarpOp::kShuffleUp:
+      return lane - argument < base ? lane : lane - argument;
+    case WarpOp::kShuffleDown:
+      return lane + argument >= base + width ? lane : lane + argument;
+    default:
+      return (lane ^ argument) >= base + width ? lane : lane ^ argument;
   }
 }
 
@@ -120,15 +138,15 @@ void complete(Warp& warp, const Collective& collective) {
       break;
     case WarpOp::kBallot: {
       uint32_t votes = 0;
-      for_each_lane(lanes, [&](uint32_t lane) { votes |= uint32_t{warp.value[lane] != 0} << lane; });
+      for_each_lane(lanes,
+                    [&](uint32_t lane) { votes |= uint32_t{warp.value[lane] != 0} << lane; });
       for_each_lane(lanes, [&](uint32_t lane) { result[lane] = votes; });
       break;
     }
     case WarpOp::kMatchAny:
       for_each_lane(lanes, [&](uint32_t a) {
-        for_each_lane(lanes, [&](uint32_t b) {
-          result[a] |= uint32_t{warp.value[a] == warp.value[b]} << b;
-        });
+        for_each_lane(
+            lanes, [&](uint32_t b) { result[a] |= uint32_t{warp.value[a] == warp.value[b]} << b; });
       });
       break;
     case WarpOp::kSync:

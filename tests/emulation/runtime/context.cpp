@@ -2,26 +2,46 @@
 
 #include <cstring>
 
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#define NONDET_EMULATION_UCONTEXT
+#endif
+
 #ifdef NONDET_EMULATION_UCONTEXT
+
+#include <ucontext.h>
+
+#include <deque>
 
 namespace emulation {
 
-void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
-  getcontext(&context.state);
-  context.state.uc_stack.ss_sp = stack;
-  context.state.uc_stack.ss_size = bytes;
-  context.state.uc_link = nullptr;
-  makecontext(&context.state, entry, 0);
+namespace {
+
+// Contexts live as long as the process, like the threads they belong to.
+ucontext_t* state_of(Context& context) {
+  static std::deque<ucontext_t> states;
+  if (!context.state) context.state = &states.emplace_back();
+  return static_cast<ucontext_t*>(context.state);
 }
 
-void switch_context(Context& from, Context& to) { swapcontext(&from.state, &to.state); }
+}  // namespace
+
+void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
+  ucontext_t* state = state_of(context);
+  getcontext(state);
+  state->uc_stack.ss_sp = stack;
+  state->uc_stack.ss_size = bytes;
+  state->uc_link = nullptr;
+  makecontext(state, entry, 0);
+}
+
+void switch_context(Context& from, Context& to) { swapcontext(state_of(from), state_of(to)); }
 
 }  // namespace emulation
 
 #else
 
-// Only what a callee must preserve is saved: the call itself may clobber the rest. Rounding mode and
-// flush bits are the same for all threads of a launch (see run() in machine.cpp).
+// Only what a callee must preserve is saved: the call itself may clobber the rest. Rounding mode
+// and flush bits are the same for all threads of a launch (see run() in machine.cpp).
 extern "C" void nondet_emulation_switch(void** save, void* load);
 
 #if defined(__x86_64__)
@@ -89,12 +109,10 @@ void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
   char* frame = top - kFrame;
   std::memset(frame, 0, kFrame);
   std::memcpy(frame + kReturn, &entry, sizeof entry);
-  context.stack_pointer = frame;
+  context.state = frame;
 }
 
-void switch_context(Context& from, Context& to) {
-  nondet_emulation_switch(&from.stack_pointer, to.stack_pointer);
-}
+void switch_context(Context& from, Context& to) { nondet_emulation_switch(&from.state, to.state); }
 
 }  // namespace emulation
 

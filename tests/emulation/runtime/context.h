@@ -3,21 +3,10 @@
 
 #include <cstddef>
 
-#if !defined(__x86_64__) && !defined(__aarch64__)
-#define NONDET_EMULATION_UCONTEXT
-#endif
-#ifdef NONDET_EMULATION_UCONTEXT
-#include <ucontext.h>
-#endif
-
 namespace emulation {
 
 struct Context {
-#ifdef NONDET_EMULATION_UCONTEXT
-  ucontext_t state;
-#else
-  void* stack_pointer = nullptr;
-#endif
+  void* state = nullptr;  // the stack pointer, or a ucontext_t
 };
 
 // Makes `context` one that starts in `entry`, which must never return, on the given stack.

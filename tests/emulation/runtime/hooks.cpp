@@ -1,11 +1,12 @@
-// Where observed memory accesses come in: what `g++ -fsanitize=thread` calls at each memory access. libtsan is not linked: these are ours.
+// Where observed memory accesses come in: what `g++ -fsanitize=thread` calls at each memory access.
+// libtsan is not linked: these are ours.
 #include "machine.h"
 
 using emulation::observe;
 
 #define SITE __builtin_return_address(0)
-#define HOOKS(prefix, bytes)                                                               \
-  void __tsan_##prefix##read##bytes(void* p) { observe(p, bytes, false, SITE); }           \
+#define HOOKS(prefix, bytes)                                                     \
+  void __tsan_##prefix##read##bytes(void* p) { observe(p, bytes, false, SITE); } \
   void __tsan_##prefix##write##bytes(void* p) { observe(p, bytes, true, SITE); }
 
 extern "C" {

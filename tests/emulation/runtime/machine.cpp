@@ -101,10 +101,11 @@ void Machine::maybe_yield(double probability) {
 
 void Machine::spend(const void* site) {
   if (++running->events > schedule.event_budget)
-    abort_launch("no-progress",
-                 describe(*running) + " has passed " + std::to_string(schedule.event_budget) +
-                     " barriers, atomics and accesses: it waits for what another thread would have to do",
-                 site);
+    abort_launch(
+        "no-progress",
+        describe(*running) + " has passed " + std::to_string(schedule.event_budget) +
+            " barriers, atomics and accesses: it waits for what another thread would have to do",
+        site);
   if (++running->events_since_switch > kLongestRun) {
     running->events_since_switch = 0;
     yield();
@@ -235,8 +236,10 @@ cudaError_t Machine::run(const Launch& launch) {
     finished_ = nullptr;
     switch_to(queue_.pop(random));
     if (!finished_ || aborted) continue;
-    if (next < blocks) start_block(*finished_, order[next++]);
-    else --live;
+    if (next < blocks)
+      start_block(*finished_, order[next++]);
+    else
+      --live;
   }
   std::fesetenv(&host_environment);
   running = nullptr;
@@ -290,7 +293,8 @@ bool Machine::in_arena(const void* address) const {
 
 Block* Machine::arena_owner(const void* address) const {
   if (!in_arena(address)) return nullptr;
-  const size_t slot = static_cast<size_t>(static_cast<const char*>(address) - arenas_) / kArenaBytes;
+  const size_t slot =
+      static_cast<size_t>(static_cast<const char*>(address) - arenas_) / kArenaBytes;
   return slot < slots_.size() ? slots_[slot].get() : nullptr;
 }
 

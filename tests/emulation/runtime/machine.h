@@ -93,7 +93,7 @@ struct Report {
 
 class Machine {
  public:
-  Schedule schedule;     // in effect for the next launch
+  Schedule schedule;  // in effect for the next launch
   Counters counters;
   std::vector<Report> reports;
   uint64_t launch_number = 0;  // since the schedule was set: each launch draws anew

@@ -65,8 +65,8 @@ void* shared_array(const void* key, const char* name, size_t bytes, size_t align
   size_t total = bytes;
   for (const SharedArray& array : block.arrays) total += array.bytes;
   if (total > kSharedLimit)
-    machine.abort_launch("shared-too-large", "a block asks for " + std::to_string(total) +
-                                                 " bytes of shared memory",
+    machine.abort_launch("shared-too-large",
+                         "a block asks for " + std::to_string(total) + " bytes of shared memory",
                          __builtin_return_address(0));
   return block.arena + allocate(block, key, name, bytes, align).offset;
 }
@@ -100,9 +100,9 @@ inline T modify(T* address, const void* site, F change) {
     on_atomic(*machine.running, address);
   }
   if (reinterpret_cast<uintptr_t>(address) % sizeof(T))
-    machine.abort_launch("misaligned", describe(*machine.running) + ": an atomic on " +
-                                           machine.name_address(address),
-                         site);
+    machine.abort_launch(
+        "misaligned",
+        describe(*machine.running) + ": an atomic on " + machine.name_address(address), site);
   const T old = *address;
   *address = change(old);
   return old;
@@ -160,14 +160,14 @@ T atomic_increment(T* address, T limit) {
   return modify(address, SITE, [=](T old) { return old >= limit ? T{0} : old + 1; });
 }
 
-#define INTEGER_ATOMICS(T)                     \
-  template T atomic_add(T*, T);                \
-  template T atomic_min(T*, T);                \
-  template T atomic_max(T*, T);                \
-  template T atomic_and(T*, T);                \
-  template T atomic_or(T*, T);                 \
-  template T atomic_xor(T*, T);                \
-  template T atomic_exchange(T*, T);           \
+#define INTEGER_ATOMICS(T)           \
+  template T atomic_add(T*, T);      \
+  template T atomic_min(T*, T);      \
+  template T atomic_max(T*, T);      \
+  template T atomic_and(T*, T);      \
+  template T atomic_or(T*, T);       \
+  template T atomic_xor(T*, T);      \
+  template T atomic_exchange(T*, T); \
   template T atomic_compare_and_swap(T*, T, T);
 INTEGER_ATOMICS(int)
 INTEGER_ATOMICS(unsigned)

@@ -53,9 +53,11 @@ bool covers(const Knowledge& known, const Stamp& stamp) {
   if (found == known.end()) return false;
   const View& view = found->second;
   return stamp.epoch < view.epoch ||
-         std::any_of(view.clocks.begin(), view.clocks.end(), [&](const auto& entry) {
-           return entry.first == stamp.thread && entry.second >= stamp.clock;
-         });
+         std::any_of(
+             view.clocks.begin(), view.clocks.end(),
+             [&](const auto& entry) {
+               return entry.first == stamp.thread && entry.second >= stamp.clock;
+             });
 }
 
 bool ordered(const Thread& thread, const Stamp& stamp) {
@@ -74,8 +76,10 @@ void learn(View& to, const View& from) {
   for (const auto& [thread, clock] : from.clocks) {
     const auto same = std::find_if(to.clocks.begin(), to.clocks.end(),
                                    [&](const auto& entry) { return entry.first == thread; });
-    if (same == to.clocks.end()) to.clocks.emplace_back(thread, clock);
-    else same->second = std::max(same->second, clock);
+    if (same == to.clocks.end())
+      to.clocks.emplace_back(thread, clock);
+    else
+      same->second = std::max(same->second, clock);
   }
 }
 
@@ -90,10 +94,11 @@ const char* name_of(Access access) {
 void report_race(const Thread& thread, uintptr_t address, Access access, const Stamp& earlier,
                  const char* earlier_name, const void* site) {
   const void* at = reinterpret_cast<const void*>(address);
-  const std::string other_block =
-      earlier.block == thread.block->serial
-          ? "the same block"
-          : "block number " + std::to_string(earlier.block - machine.first_serial) + " in start order";
+  const std::string other_block = earlier.block == thread.block->serial
+                                      ? "the same block"
+                                      : "block number " +
+                                            std::to_string(earlier.block - machine.first_serial) +
+                                            " in start order";
   machine.report("race",
                  machine.name_address(at) + ": " + name_of(access) + " by " + describe(thread) +
                      " is not ordered after " + earlier_name + " by thread " +
@@ -101,23 +106,26 @@ void report_race(const Thread& thread, uintptr_t address, Access access, const S
                  site, earlier.site);
 }
 
-// Stamps of blocks before `oldest` are of no concern: of an earlier launch or, in shared memory, of a
-// block that had the same memory before.
-void check_and_record(Thread& thread, Cell& cell, uintptr_t address, Access access,
-                      uint32_t oldest, const void* site) {
+// Stamps of blocks before `oldest` are of no concern: of an earlier launch or, in shared memory, of
+// a block that had the same memory before.
+void check_and_record(Thread& thread, Cell& cell, uintptr_t address, Access access, uint32_t oldest,
+                      const void* site) {
   const auto unordered = [&](const Stamp& stamp) {
     return stamp.block >= oldest && !ordered(thread, stamp);
   };
   const bool atomic = access == Access::kAtomic;
-  const Stamp stamp{thread.block->serial, thread.block->epoch, clock_of(thread),
-                    static_cast<uint16_t>(thread.linear), atomic, site};
+  const Stamp stamp{thread.block->serial,
+                    thread.block->epoch,
+                    clock_of(thread),
+                    static_cast<uint16_t>(thread.linear),
+                    atomic,
+                    site};
   if (!(atomic && cell.write.atomic) && unordered(cell.write))
     report_race(thread, address, access, cell.write, cell.write.atomic ? "an atomic" : "a write",
                 site);
   if (access != Access::kRead) {
     for (const Stamp& read : cell.read)
-      if (unordered(read))
-        report_race(thread, address, access, read, "a read", site);
+      if (unordered(read)) report_race(thread, address, access, read, "a read", site);
     cell = Cell{stamp, {}};
     return;
   }
@@ -145,14 +153,14 @@ bool check_bounds(const Thread& thread, uintptr_t address, size_t bytes, const v
   const uintptr_t offset = address - reinterpret_cast<uintptr_t>(block.arena);
   for (const SharedArray& array : block.arrays)
     if (offset >= array.offset && offset + bytes <= array.offset + array.bytes) return true;
-  machine.report("shared-out-of-bounds",
-                 describe(thread) + " accesses shared memory outside its block's arrays, " +
-                     (block.arrays.empty()
-                          ? "which are none"
-                          : std::to_string(static_cast<int64_t>(offset) -
-                                           static_cast<int64_t>(block.arrays.back().offset)) +
-                                " bytes from the start of " + block.arrays.back().name),
-                 site);
+  machine.report(
+      "shared-out-of-bounds",
+      describe(thread) + " accesses shared memory outside its block's arrays, " +
+          (block.arrays.empty() ? "which are none"
+                                : std::to_string(static_cast<int64_t>(offset) -
+                                                 static_cast<int64_t>(block.arrays.back().offset)) +
+                                      " bytes from the start of " + block.arrays.back().name),
+      site);
   return false;
 }
 
@@ -243,7 +251,8 @@ void on_atomic(Thread& thread, const void* address) {
   if (!log.empty()) {
     if (!mine.unfenced.empty() && mine.unfenced.back().first == &log)
       mine.unfenced.back().second = log.size();
-    else mine.unfenced.emplace_back(&log, log.size());
+    else
+      mine.unfenced.emplace_back(&log, log.size());
   }
   if (mine.release && (log.empty() || log.back() != mine.release)) log.push_back(mine.release);
 }

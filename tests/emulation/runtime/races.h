@@ -1,9 +1,9 @@
 // Happens-before checks on observed memory accesses, with vector clocks (Lamport 1978; the two-part
 // history of an address follows FastTrack, Flanagan and Freund 2009).
 //
-// What orders two accesses: program order; __syncthreads within a block; __syncwarp within its mask;
-// and fence - atomic - atomic on the same address - fence, between any two threads. A barrier passes on
-// what its threads know. Shuffles and votes order nothing.
+// What orders two accesses: program order; __syncthreads within a block; __syncwarp within its
+// mask; and fence - atomic - atomic on the same address - fence, between any two threads. A barrier
+// passes on what its threads know. Shuffles and votes order nothing.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ struct Warp;
 
 enum class Access { kRead, kWrite, kAtomic };
 
-// What is known of one block: all accesses before barrier `epoch`, and for some threads all accesses up to
-// their clock.
+// What is known of one block: all accesses before barrier `epoch`, and for some threads all
+// accesses up to their clock.
 struct View {
   uint32_t epoch = 0;
   std::vector<std::pair<uint32_t, uint32_t>> clocks;

@@ -65,9 +65,12 @@ Thread* RunQueue::take(size_t i) {
 Thread* RunQueue::pop(Random& random) {
   const auto any = [&] { return random.below(static_cast<uint32_t>(count_)); };
   switch (policy_) {
-    case Policy::kFifo: return take(0);
-    case Policy::kLifo: return at(--count_);
-    case Policy::kRandom: return take(any());
+    case Policy::kFifo:
+      return take(0);
+    case Policy::kLifo:
+      return at(--count_);
+    case Policy::kRandom:
+      return take(any());
     case Policy::kWarp: {
       constexpr size_t kLookAhead = 64;
       size_t i = 0;

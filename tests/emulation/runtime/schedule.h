@@ -26,8 +26,8 @@ class Random {
   uint64_t state_;
 };
 
-// Which runnable thread goes next: the first, the last, any, one of the same warp while there is one,
-// or the one of highest priority, priorities being random and dropped at random moments (after
+// Which runnable thread goes next: the first, the last, any, one of the same warp while there is
+// one, or the one of highest priority, priorities being random and dropped at random moments (after
 // Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010).
 enum class Policy { kFifo, kLifo, kRandom, kWarp, kPriority };
 enum class BlockOrder { kForward, kBackward, kShuffled };
@@ -36,10 +36,10 @@ struct Schedule {
   uint64_t seed = 0;
   Policy policy = Policy::kFifo;
   BlockOrder block_order = BlockOrder::kForward;
-  uint32_t resident = 1;      // blocks alive at once
-  double atomic_yield = 0;    // chance of a switch before an atomic or a fence
-  double access_yield = 0;    // chance of a switch before an observed memory access
-  bool check_races = false;   // has an effect on observed accesses only
+  uint32_t resident = 1;              // blocks alive at once
+  double atomic_yield = 0;            // chance of a switch before an atomic or a fence
+  double access_yield = 0;            // chance of a switch before an observed memory access
+  bool check_races = false;           // has an effect on observed accesses only
   uint64_t event_budget = 4'000'000;  // of one thread: barriers, warp operations, atomics, accesses
 
   // Seed 0 is the plainest schedule: one block at a time, threads in order.

@@ -1,5 +1,5 @@
-// Kernels translated from PTX, by mangled name. A launch runs the translation instead of the C++ kernel
-// while `use_translated` is set.
+// Kernels translated from PTX, by mangled name. A launch runs the translation instead of the C++
+// kernel while `use_translated` is set.
 #pragma once
 
 namespace emulation {
@@ -15,7 +15,9 @@ struct TranslatedEntry {
 class TranslatedUnit {
  public:
   template <unsigned long n>
-  explicit TranslatedUnit(const TranslatedEntry (&entries)[n]) { add(entries, n); }
+  explicit TranslatedUnit(const TranslatedEntry (&entries)[n]) {
+    add(entries, n);
+  }
 
  private:
   static void add(const TranslatedEntry* entries, unsigned long count);

@@ -1,50 +1,52 @@
-// The sample launchers for Python, in the manner of csrc/bindings/cuda.cpp.
+// The sample launchers with C linkage, for ctypes: all integers are 64 bits wide.
+#include "guarded.h"
 #include "samples.cuh"
 
-#include "bindings/arguments.h"
+using namespace nondet::cuda;
 
 namespace nondet {
+void bind_cuda(pybind11::module_&) {}
+}  // namespace nondet
 
-void bind_cuda(pybind11::module_& m) {
-  using pybind11::arg;
-  using pybind11::kw_only;
-  m.def(
-      "tree_sum",
-      [](bool wide, int defect, uintptr_t x, int64_t n, int blocks, uintptr_t partial, uintptr_t done, uintptr_t out) {
-        const auto which = static_cast<cuda::TreeDefect>(defect);
-        if (wide)
-          cuda::tree_sum_double(which, pointer<double>(x), n, blocks, pointer<double>(partial),
-                                pointer<unsigned>(done), pointer<double>(out), nullptr);
-        else
-          cuda::tree_sum_float(which, pointer<float>(x), n, blocks, pointer<float>(partial), pointer<unsigned>(done),
-                               pointer<float>(out), nullptr);
-      },
-      kw_only(), arg("wide"), arg("defect"), arg("x"), arg("n"), arg("blocks"), arg("partial"), arg("done"),
-      arg("out"));
-  m.def(
-      "atomic_sum",
-      [](uintptr_t x, int64_t n, int blocks, uintptr_t out) {
-        cuda::atomic_sum(pointer<float>(x), n, blocks, pointer<float>(out), nullptr);
-      },
-      kw_only(), arg("x"), arg("n"), arg("blocks"), arg("out"));
-  m.def(
-      "warp_sample",
-      [](int sample, bool defect, uintptr_t in, uintptr_t out) {
-        cuda::warp_sample(static_cast<cuda::WarpSample>(sample), defect, pointer<float>(in), pointer<float>(out),
-                          nullptr);
-      },
-      kw_only(), arg("sample"), arg("defect"), arg("x"), arg("out"));
-  m.def(
-      "axpy",
-      [](float a, uintptr_t x, uintptr_t y, uintptr_t out, int64_t n, bool wide) {
-        cuda::axpy(a, pointer<float>(x), pointer<float>(y), pointer<float>(out), n, wide, nullptr);
-      },
-      kw_only(), arg("a"), arg("x"), arg("y"), arg("out"), arg("n"), arg("wide"));
-  m.def(
-      "mixed",
-      [](uintptr_t in, uintptr_t out) { cuda::mixed(pointer<uint64_t>(in), pointer<uint64_t>(out), nullptr); },
-      kw_only(), arg("x"), arg("out"));
-  m.attr("MIXED_WORDS") = cuda::kMixedWords;
+extern "C" {
+
+const char* sample_tree_sum_float(int64_t defect, const float* x, int64_t n, int64_t blocks,
+                                  float* partial, unsigned* done, float* out) {
+  return guarded([=] {
+    tree_sum_float(static_cast<TreeDefect>(defect), x, n, static_cast<int>(blocks), partial, done,
+                   out, nullptr);
+  });
 }
 
-}  // namespace nondet
+const char* sample_tree_sum_double(int64_t defect, const double* x, int64_t n, int64_t blocks,
+                                   double* partial, unsigned* done, double* out) {
+  return guarded([=] {
+    tree_sum_double(static_cast<TreeDefect>(defect), x, n, static_cast<int>(blocks), partial, done,
+                    out, nullptr);
+  });
+}
+
+const char* sample_atomic_sum(const float* x, int64_t n, int64_t blocks, float* out) {
+  return guarded([=] { atomic_sum(x, n, static_cast<int>(blocks), out, nullptr); });
+}
+
+const char* sample_warp(int64_t sample, int64_t defect, const float* in, float* out) {
+  return guarded(
+      [=] { warp_sample(static_cast<WarpSample>(sample), defect != 0, in, out, nullptr); });
+}
+
+const char* sample_collectives(const uint32_t* in, uint32_t* out) {
+  return guarded([=] { collectives(in, out, nullptr); });
+}
+
+const char* sample_atomics(const int32_t* in, int32_t* signed_cells, uint32_t* cells,
+                           uint64_t* wide_cells, float* floats, uint32_t* increments) {
+  return guarded(
+      [=] { atomics(in, signed_cells, cells, wide_cells, floats, increments, nullptr); });
+}
+
+const char* sample_mixed(const uint64_t* in, uint64_t* out) {
+  return guarded([=] { mixed(in, out, nullptr); });
+}
+
+}  // extern "C"

@@ -1,4 +1,5 @@
-// Many operations by one thread, so that the source build, the PTX and plain C++ can be compared word by word.
+// Many operations by one thread, so that the source build, the PTX and plain C++ can be compared
+// word by word.
 #include "cuda/launch.cuh"
 #include "samples.cuh"
 
@@ -44,7 +45,8 @@ __global__ void mixed_kernel(Table table, uint64_t* out) {
   words.put(static_cast<uint64_t>(static_cast<uint32_t>(i32 / (j32 | 1))));
   words.put(static_cast<uint64_t>(a32 % (b32 | 1)));
   words.put(static_cast<uint64_t>((a32 & b32) | (~a32 & static_cast<uint32_t>(c))));
-  words.put(static_cast<uint64_t>(static_cast<uint64_t>(static_cast<int8_t>(a)) + static_cast<uint8_t>(b)));
+  words.put(static_cast<uint64_t>(static_cast<uint64_t>(static_cast<int8_t>(a)) +
+                                  static_cast<uint8_t>(b)));
   words.put(static_cast<uint64_t>(static_cast<int64_t>(static_cast<int16_t>(a >> 16))));
   words.put(static_cast<uint64_t>(__popc(a32)) << 32 | static_cast<uint32_t>(__popcll(b)));
   words.put(static_cast<uint64_t>(__clz(i32)) << 32 | static_cast<uint32_t>(__clzll(sb)));
@@ -75,11 +77,13 @@ __global__ void mixed_kernel(Table table, uint64_t* out) {
   words.put(static_cast<uint64_t>(static_cast<int64_t>(x)));
   words.put(static_cast<uint64_t>(static_cast<uint32_t>(v)));
   words.put(rint(x) + floor(y) + trunc(x));
-  words.put(static_cast<uint64_t>((x < y) | (x >= y) << 1 | (u != v) << 2 | !(x <= y) << 3 | (u == v) << 4));
+  words.put(static_cast<uint64_t>((x < y) | (x >= y) << 1 | (u != v) << 2 | !(x <= y) << 3 |
+                                  (u == v) << 4));
 
   // A local array with indices known only at run time, and such an index into the parameter itself.
   uint64_t local[8];
-  for (int i = 0; i < 8; ++i) local[(i * 5 + static_cast<int>(a32 & 7)) & 7] = table.word[i] + static_cast<uint64_t>(i);
+  for (int i = 0; i < 8; ++i)
+    local[(i * 5 + static_cast<int>(a32 & 7)) & 7] = table.word[i] + static_cast<uint64_t>(i);
   words.put(local[b32 & 7] ^ local[(b32 >> 3) & 7]);
   words.put(table.word[c & 7] >> table.shift);
   while (words.next < kMixedWords) words.put(uint64_t{0});

@@ -24,13 +24,15 @@ __device__ T add_block(T value, T* scratch) {
 }
 
 template <TreeDefect D, class T>
-__global__ void tree_sum_kernel(const T* __restrict__ x, int64_t n, T* partial, unsigned* done, T* out) {
+__global__ void tree_sum_kernel(const T* __restrict__ x, int64_t n, T* partial, unsigned* done,
+                                T* out) {
   NONDET_SHARED(T, scratch, kTreeBlock);
   NONDET_SHARED(int, last, 1);
   const int t = static_cast<int>(threadIdx.x);
   const int64_t step = static_cast<int64_t>(gridDim.x) * kTreeBlock;
   T value = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kTreeBlock + t; i < n; i += step) value = value + x[i];
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * kTreeBlock + t; i < n; i += step)
+    value = value + x[i];
   value = add_block<D>(value, scratch);
   if (D == kScratchReused) value = add_block<kNone>(t == 0 ? value : value - value, scratch);
   if (t == 0) {
@@ -54,8 +56,10 @@ __global__ void tree_sum_kernel(const T* __restrict__ x, int64_t n, T* partial, 
 __global__ void atomic_sum_kernel(const float* __restrict__ x, int64_t n, float* out) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   float value = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) value = value + x[i];
-  for (int mask = 16; mask > 0; mask /= 2) value = value + __shfl_xor_sync(0xffffffffu, value, mask);
+  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
+    value = value + x[i];
+  for (int mask = 16; mask > 0; mask /= 2)
+    value = value + __shfl_xor_sync(0xffffffffu, value, mask);
   if (threadIdx.x % 32 == 0) atomicAdd(out, value);
 }
 
@@ -73,14 +77,16 @@ TreeKernel<T> tree_kernel(TreeDefect defect) {
 
 }  // namespace
 
-void tree_sum_float(TreeDefect defect, const float* x, int64_t n, int blocks, float* partial, unsigned* done,
-                    float* out, cudaStream_t stream) {
-  launch("tree_sum", tree_kernel<float>(defect), blocks, kTreeBlock, 0, stream, x, n, partial, done, out);
+void tree_sum_float(TreeDefect defect, const float* x, int64_t n, int blocks, float* partial,
+                    unsigned* done, float* out, cudaStream_t stream) {
+  launch("tree_sum", tree_kernel<float>(defect), blocks, kTreeBlock, 0, stream, x, n, partial, done,
+         out);
 }
 
-void tree_sum_double(TreeDefect defect, const double* x, int64_t n, int blocks, double* partial, unsigned* done,
-                     double* out, cudaStream_t stream) {
-  launch("tree_sum", tree_kernel<double>(defect), blocks, kTreeBlock, 0, stream, x, n, partial, done, out);
+void tree_sum_double(TreeDefect defect, const double* x, int64_t n, int blocks, double* partial,
+                     unsigned* done, double* out, cudaStream_t stream) {
+  launch("tree_sum", tree_kernel<double>(defect), blocks, kTreeBlock, 0, stream, x, n, partial,
+         done, out);
 }
 
 void atomic_sum(const float* x, int64_t n, int blocks, float* out, cudaStream_t stream) {

@@ -19,7 +19,18 @@ extern Indices current;  // of the emulated thread that runs now
 
 enum class BarrierOp { kSync, kCount, kAnd, kOr };
 enum class WarpOp {
-  kShuffle, kShuffleUp, kShuffleDown, kShuffleXor, kBallot, kSync, kAdd, kMin, kMax, kAnd, kOr, kXor,
+  kShuffle,
+  kShuffleUp,
+  kShuffleDown,
+  kShuffleXor,
+  kBallot,
+  kSync,
+  kAdd,
+  kMin,
+  kMax,
+  kAnd,
+  kOr,
+  kXor,
   kMatchAny
 };
 
@@ -34,18 +45,26 @@ bool in_shared(const void* address);
 template <class T>
 NONDET_EMULATION_INLINE uint64_t to_bits(T value) {
   static_assert(sizeof(T) <= 8 && std::is_trivially_copyable_v<T>);
-  if constexpr (sizeof(T) == 8) return __builtin_bit_cast(uint64_t, value);
-  else if constexpr (sizeof(T) == 4) return __builtin_bit_cast(uint32_t, value);
-  else if constexpr (sizeof(T) == 2) return __builtin_bit_cast(uint16_t, value);
-  else return __builtin_bit_cast(uint8_t, value);
+  if constexpr (sizeof(T) == 8)
+    return __builtin_bit_cast(uint64_t, value);
+  else if constexpr (sizeof(T) == 4)
+    return __builtin_bit_cast(uint32_t, value);
+  else if constexpr (sizeof(T) == 2)
+    return __builtin_bit_cast(uint16_t, value);
+  else
+    return __builtin_bit_cast(uint8_t, value);
 }
 
 template <class T>
 NONDET_EMULATION_INLINE T from_bits(uint64_t bits) {
-  if constexpr (sizeof(T) == 8) return __builtin_bit_cast(T, bits);
-  else if constexpr (sizeof(T) == 4) return __builtin_bit_cast(T, static_cast<uint32_t>(bits));
-  else if constexpr (sizeof(T) == 2) return __builtin_bit_cast(T, static_cast<uint16_t>(bits));
-  else return __builtin_bit_cast(T, static_cast<uint8_t>(bits));
+  if constexpr (sizeof(T) == 8)
+    return __builtin_bit_cast(T, bits);
+  else if constexpr (sizeof(T) == 4)
+    return __builtin_bit_cast(T, static_cast<uint32_t>(bits));
+  else if constexpr (sizeof(T) == 2)
+    return __builtin_bit_cast(T, static_cast<uint16_t>(bits));
+  else
+    return __builtin_bit_cast(T, static_cast<uint8_t>(bits));
 }
 
 }  // namespace emulation
@@ -57,10 +76,10 @@ NONDET_EMULATION_INLINE T from_bits(uint64_t bits) {
 inline constexpr int warpSize = 32;
 
 // The key is one per instantiation of the surrounding function: it stands for the variable.
-#define NONDET_SHARED(type, name, count)                                                  \
-  static const char name##_shared_key = 0;                                                \
-  type(&name)[count] = *reinterpret_cast<type(*)[count]>(::emulation::shared_array(       \
-      &name##_shared_key, #name, sizeof(type) * (count), alignof(type)))
+#define NONDET_SHARED(type, name, count)                  \
+  static const char name##_shared_key = 0;                \
+  type(&name)[count] = *reinterpret_cast<type(*)[count]>( \
+      ::emulation::shared_array(&name##_shared_key, #name, sizeof(type) * (count), alignof(type)))
 #define NONDET_SHARED_DYNAMIC(type, name) \
   type* const name = static_cast<type*>(::emulation::dynamic_shared())
 
@@ -86,14 +105,13 @@ NONDET_EMULATION_INLINE void __syncwarp(unsigned mask = 0xffffffffu, NONDET_EMUL
   emulation::collective(emulation::WarpOp::kSync, mask, 0, 0, warpSize, line);
 }
 
-#define NONDET_EMULATION_SHUFFLE(name, op, argument_type)                                      \
-  template <class T>                                                                           \
-  NONDET_EMULATION_INLINE T name(unsigned mask, T value, argument_type argument,               \
-                                 int width = warpSize, NONDET_EMULATION_LINE) {                \
-    return emulation::from_bits<T>(emulation::collective(emulation::WarpOp::op, mask,          \
-                                                         emulation::to_bits(value),            \
-                                                         static_cast<int>(argument), width,    \
-                                                         line));                               \
+#define NONDET_EMULATION_SHUFFLE(name, op, argument_type)                             \
+  template <class T>                                                                  \
+  NONDET_EMULATION_INLINE T name(unsigned mask, T value, argument_type argument,      \
+                                 int width = warpSize, NONDET_EMULATION_LINE) {       \
+    return emulation::from_bits<T>(                                                   \
+        emulation::collective(emulation::WarpOp::op, mask, emulation::to_bits(value), \
+                              static_cast<int>(argument), width, line));              \
   }
 NONDET_EMULATION_SHUFFLE(__shfl_sync, kShuffle, int)
 NONDET_EMULATION_SHUFFLE(__shfl_up_sync, kShuffleUp, unsigned)
@@ -114,14 +132,14 @@ NONDET_EMULATION_INLINE int __all_sync(unsigned mask, int predicate, NONDET_EMUL
 }
 template <class T>
 NONDET_EMULATION_INLINE unsigned __match_any_sync(unsigned mask, T value, NONDET_EMULATION_LINE) {
-  return static_cast<unsigned>(emulation::collective(
-      emulation::WarpOp::kMatchAny, mask, emulation::to_bits(value), 0, warpSize, line));
+  return static_cast<unsigned>(emulation::collective(emulation::WarpOp::kMatchAny, mask,
+                                                     emulation::to_bits(value), 0, warpSize, line));
 }
 
-#define NONDET_EMULATION_REDUCE(name, op)                                                     \
+#define NONDET_EMULATION_REDUCE(name, op)                                                       \
   NONDET_EMULATION_INLINE unsigned name(unsigned mask, unsigned value, NONDET_EMULATION_LINE) { \
-    return static_cast<unsigned>(emulation::collective(emulation::WarpOp::op, mask, value, 0, \
-                                                       warpSize, line));                      \
+    return static_cast<unsigned>(                                                               \
+        emulation::collective(emulation::WarpOp::op, mask, value, 0, warpSize, line));          \
   }
 NONDET_EMULATION_REDUCE(__reduce_add_sync, kAdd)
 NONDET_EMULATION_REDUCE(__reduce_min_sync, kMin)

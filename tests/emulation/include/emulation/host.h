@@ -1,4 +1,5 @@
-// The host side: streams, errors, copies, and launches. A launch runs the whole grid before it returns.
+// The host side: streams, errors, copies, and launches. A launch runs the whole grid before it
+// returns.
 #pragma once
 
 #include <type_traits>
@@ -18,7 +19,10 @@ enum cudaError_t {
   cudaErrorLaunchFailure = 719,
 };
 enum cudaMemcpyKind {
-  cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice,
+  cudaMemcpyHostToHost,
+  cudaMemcpyHostToDevice,
+  cudaMemcpyDeviceToHost,
+  cudaMemcpyDeviceToDevice,
   cudaMemcpyDefault
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
@@ -57,8 +61,10 @@ cudaError_t allow_dynamic_shared(const void* kernel, cudaFuncAttribute attribute
 
 template <class P>
 const void* pointer_or_null(void* argument) {
-  if constexpr (std::is_pointer_v<P>) return *static_cast<P*>(argument);
-  else return nullptr;
+  if constexpr (std::is_pointer_v<P>)
+    return *static_cast<P*>(argument);
+  else
+    return nullptr;
 }
 
 template <class... P>
@@ -84,8 +90,8 @@ struct Caller {
 template <class... P>
 cudaError_t cudaLaunchKernel(void (*kernel)(P...), dim3 grid, dim3 block, void** arguments,
                              size_t shared_bytes = 0, cudaStream_t = nullptr) {
-  return emulation::Caller<P...>::launch(reinterpret_cast<const void*>(kernel), grid, block, arguments,
-                                         shared_bytes, std::index_sequence_for<P...>{});
+  return emulation::Caller<P...>::launch(reinterpret_cast<const void*>(kernel), grid, block,
+                                         arguments, shared_bytes, std::index_sequence_for<P...>{});
 }
 
 template <class... P>

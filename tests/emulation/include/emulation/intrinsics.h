@@ -56,14 +56,29 @@ NONDET_EMULATION_INLINE double __dsqrt_rn(double a) { return std::sqrt(a); }
 NONDET_EMULATION_INLINE double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 
 // Cache hints change no value.
-template <class T> NONDET_EMULATION_INLINE T __ldg(const T* address) { return *address; }
-template <class T> NONDET_EMULATION_INLINE T __ldcg(const T* address) { return *address; }
-template <class T> NONDET_EMULATION_INLINE T __ldcs(const T* address) { return *address; }
-template <class T> NONDET_EMULATION_INLINE void __stcg(T* address, T value) { *address = value; }
-template <class T> NONDET_EMULATION_INLINE void __stcs(T* address, T value) { *address = value; }
+template <class T>
+NONDET_EMULATION_INLINE T __ldg(const T* address) {
+  return *address;
+}
+template <class T>
+NONDET_EMULATION_INLINE T __ldcg(const T* address) {
+  return *address;
+}
+template <class T>
+NONDET_EMULATION_INLINE T __ldcs(const T* address) {
+  return *address;
+}
+template <class T>
+NONDET_EMULATION_INLINE void __stcg(T* address, T value) {
+  *address = value;
+}
+template <class T>
+NONDET_EMULATION_INLINE void __stcs(T* address, T value) {
+  *address = value;
+}
 
-#define NONDET_EMULATION_EXTREMA(type)                                                     \
-  NONDET_EMULATION_INLINE type min(type a, type b) { return b < a ? b : a; }               \
+#define NONDET_EMULATION_EXTREMA(type)                                       \
+  NONDET_EMULATION_INLINE type min(type a, type b) { return b < a ? b : a; } \
   NONDET_EMULATION_INLINE type max(type a, type b) { return a < b ? b : a; }
 NONDET_EMULATION_EXTREMA(int)
 NONDET_EMULATION_EXTREMA(unsigned)

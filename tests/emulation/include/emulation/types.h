@@ -27,16 +27,12 @@ struct dim3 {
   constexpr dim3(unsigned x_ = 1, unsigned y_ = 1, unsigned z_ = 1) : x(x_), y(y_), z(z_) {}
 };
 
-#define NONDET_EMULATION_VECTORS(name, type)                                          \
-  struct alignas(2 * sizeof(type)) name##2 {                                          \
-    type x, y;                                                                        \
-  };                                                                                  \
-  struct alignas(4 * sizeof(type) > 16 ? 16 : 4 * sizeof(type)) name##4 {             \
-    type x, y, z, w;                                                                  \
-  };                                                                                  \
-  NONDET_EMULATION_INLINE name##2 make_##name##2(type x, type y) { return {x, y}; }   \
-  NONDET_EMULATION_INLINE name##4 make_##name##4(type x, type y, type z, type w) {    \
-    return {x, y, z, w};                                                              \
+#define NONDET_EMULATION_VECTORS(name, type)                                                  \
+  struct alignas(2 * sizeof(type)) name##2 { type x, y; };                                    \
+  struct alignas(4 * sizeof(type) > 16 ? 16 : 4 * sizeof(type)) name##4 { type x, y, z, w; }; \
+  NONDET_EMULATION_INLINE name##2 make_##name##2(type x, type y) { return {x, y}; }           \
+  NONDET_EMULATION_INLINE name##4 make_##name##4(type x, type y, type z, type w) {            \
+    return {x, y, z, w};                                                                      \
   }
 NONDET_EMULATION_VECTORS(uchar, unsigned char)
 NONDET_EMULATION_VECTORS(ushort, unsigned short)

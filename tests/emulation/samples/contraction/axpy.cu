@@ -1,11 +1,11 @@
 // A multiplication and an addition side by side: what a contracting compiler fuses.
+#include "axpy.cuh"
 #include "cuda/launch.cuh"
-#include "samples.cuh"
 
 namespace nondet::cuda {
 
-__global__ void axpy_kernel(float a, const float* __restrict__ x, const float* __restrict__ y, float* __restrict__ out,
-                            int64_t n) {
+__global__ void axpy_kernel(float a, const float* __restrict__ x, const float* __restrict__ y,
+                            float* __restrict__ out, int64_t n) {
   const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
     out[i] = a * x[i] + y[i];
@@ -20,10 +20,12 @@ __global__ void axpy4_kernel(float a, const float4* __restrict__ x, const float4
   }
 }
 
-void axpy(float a, const float* x, const float* y, float* out, int64_t n, bool wide, cudaStream_t stream) {
+void axpy(float a, const float* x, const float* y, float* out, int64_t n, bool wide,
+          cudaStream_t stream) {
   if (wide)
-    launch("axpy", axpy4_kernel, blocks_for(n / 4), kBlock, 0, stream, a, reinterpret_cast<const float4*>(x),
-           reinterpret_cast<const float4*>(y), reinterpret_cast<float4*>(out), n / 4);
+    launch("axpy", axpy4_kernel, blocks_for(n / 4), kBlock, 0, stream, a,
+           reinterpret_cast<const float4*>(x), reinterpret_cast<const float4*>(y),
+           reinterpret_cast<float4*>(out), n / 4);
   else
     launch("axpy", axpy_kernel, blocks_for(n), kBlock, 0, stream, a, x, y, out, n);
 }
