@@ -4,6 +4,7 @@ import csv
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from nondet import train as training
@@ -204,8 +205,6 @@ def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, mon
         nonlocal calls
         calls += 1
         if calls == 3:
-            from dataclasses import replace
-
             config = replace(config, lr=config.lr + 1e-6)
         return train(config, seeds, dataset, after_epoch)
 
@@ -254,3 +253,22 @@ def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch):
     monkeypatch.undo()
     assert nondet(*SMALL, "--out", folder).exit_code == 0
     assert hashes(folder) == hashes(finished)
+
+
+def test_study_of_another_environment_is_not_continued(study, monkeypatch):
+    """The proof passes, but the control runs stored earlier have other bits than it."""
+    with (study / "runs.csv").open() as file:
+        folders = {line["row"]: line["folder"] for line in csv.DictReader(file)}
+    removed = folders["one bit"]
+    shutil.rmtree(study / removed)
+    train = training.train
+
+    def elsewhere(config, *arguments):
+        return train(replace(config, lr=config.lr * (1 + 2**-20)), *arguments)
+
+    monkeypatch.setattr(training, "train", elsewhere)
+    done = nondet(*SMALL, "--out", study)
+    assert done.exit_code == 2
+    assert "control run 1 of 'linear'" in done.stderr
+    assert "the folder was begun in another environment" in done.stderr
+    assert not (study / removed).exists()

@@ -90,14 +90,17 @@ def test_weights_hash_sees_every_bit():
     assert weights_sha256(model) == before
 
 
-@pytest.mark.parametrize("model", ["linear", "hidden", "resnet14-w8"])
-def test_one_ulp_moves_one_weight_of_the_first_layer_to_its_neighbour(model):
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [("linear", "fc.weight"), ("hidden", "fc1.weight"), ("resnet14-w8", "conv1.weight")],
+)
+def test_one_ulp_moves_one_weight_of_the_first_layer_to_its_neighbour(model, layer):
     first = build_model(model, (1, 8, 8), 10, Seeds().key("init"))
     changed = build_model(model, (1, 8, 8), 10, Seeds().key("init"))
     record = change_one_ulp(changed, Seeds(bit=9).key("bit"))
-    name, weight = first_layer_weight(changed)
-    assert record.parameter == name
-    old = dict(first.named_parameters())[name].detach().flatten().numpy()
+    assert record.parameter == first_layer_weight(changed)[0] == layer
+    weight = dict(changed.named_parameters())[layer]
+    old = dict(first.named_parameters())[layer].detach().flatten().numpy()
     new = weight.detach().flatten().numpy()
     assert np.flatnonzero(old.view(np.int32) != new.view(np.int32)).tolist() == [record.index]
     towards = np.float32(np.inf * record.direction)

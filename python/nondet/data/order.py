@@ -1,0 +1,13 @@
+"""In which order an epoch shows the training examples."""
+
+import torch
+
+from nondet.seeds import Key
+from nondet_ext import philox_permutation
+
+
+def epoch_order(examples: int, key: Key, epoch: int, device: str | torch.device) -> torch.Tensor:
+    """A permutation of range(examples), (examples,) int64, drawn for (key, epoch) alone."""
+    return philox_permutation(
+        examples, seed=key.seed, stream=key.stream, counter=(epoch,), device=device
+    )

@@ -1,0 +1,1 @@
+"""What a study says: summaries of its runs, as tables and plain sentences."""

@@ -1,0 +1,112 @@
+"""From stored runs to the numbers of a table."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nondet import metrics
+from nondet.config import RunConfig
+from nondet.stats import Spread, bootstrap_spread
+from nondet.store import DamagedRunError, Store, StoredRun
+from nondet.study import Plan, Row
+
+BOOTSTRAP_SEED = 1
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """The spread of one row. Accuracies and disagreement in percent (points), cross-entropy in
+    nats.
+    """
+
+    accuracy_mean: float
+    accuracy: Spread
+    cross_entropy_mean: float
+    cross_entropy: Spread
+    disagreement: float
+
+
+@dataclass(frozen=True)
+class RowSummary:
+    """One row of one model: its runs and, from two runs on, their statistics."""
+
+    row: Row
+    runs: list[StoredRun]
+    planned: int
+    statistics: Statistics | None
+
+    @property
+    def distinct_weights(self) -> int:
+        """How many different final weights, bit for bit, the runs ended in."""
+        return len({run.weight_hashes[-1] for run in self.runs})
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """All rows of one model."""
+
+    config: RunConfig
+    rows: list[RowSummary]
+
+    def row(self, *varies: str) -> RowSummary | None:
+        """The row in which exactly these sources vary, if the study has it."""
+        return next((row for row in self.rows if row.row.varies == varies), None)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study in numbers. `damaged` says in words which runs were left out because they are
+    damaged.
+    """
+
+    plan: Plan
+    models: list[ModelSummary]
+    damaged: list[str]
+
+    @property
+    def found(self) -> int:
+        """Number of runs the store holds."""
+        return sum(len(row.runs) for model in self.models for row in model.rows)
+
+    @property
+    def planned(self) -> int:
+        """Number of runs the plan asks for."""
+        return sum(row.planned for model in self.models for row in model.rows)
+
+
+def summarize(plan: Plan, store: Store) -> Summary:
+    """Reads and checks every run of the plan. Missing runs are left out, damaged ones too, and
+    named.
+    """
+    damaged: list[str] = []
+    models = []
+    for config in plan.configs:
+        rows = []
+        for row in plan.rows:
+            runs = []
+            for job in plan.jobs(config, row):
+                try:
+                    run = store.load(job)
+                except DamagedRunError as error:
+                    damaged.append(str(error))
+                    continue
+                if run is not None:
+                    runs.append(run)
+            statistics = compute_statistics(runs) if len(runs) >= 2 else None
+            rows.append(RowSummary(row, runs, plan.runs, statistics))
+        models.append(ModelSummary(config, rows))
+    return Summary(plan, models, damaged)
+
+
+def compute_statistics(runs: list[StoredRun]) -> Statistics:
+    """The statistics of at least two runs. Error bars come from a generator with a fixed seed."""
+    accuracies = 100 * np.array([run.accuracy for run in runs])
+    cross_entropies = np.array([run.cross_entropy for run in runs])
+    logits = np.stack([run.logits for run in runs])
+    return Statistics(
+        accuracy_mean=float(accuracies.mean()),
+        accuracy=bootstrap_spread(accuracies, np.random.default_rng(BOOTSTRAP_SEED)),
+        cross_entropy_mean=float(cross_entropies.mean()),
+        cross_entropy=bootstrap_spread(cross_entropies, np.random.default_rng(BOOTSTRAP_SEED)),
+        disagreement=100 * metrics.pairwise_disagreement(logits),
+    )
