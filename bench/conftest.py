@@ -17,8 +17,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    session = getattr(config, "_benchmarksession", None)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session = getattr(session.config, "_benchmarksession", None)
     if session is not None:
         session.quiet = True  # one table says it all: the one below
 

@@ -3,21 +3,39 @@
 // of its format F.
 #pragma once
 
+#include <type_traits>
+
 #include "formats.h"
 
 namespace nondet {
 
-// IEEE 754-2019 nextUp (up = true) and nextDown. Branch-free, so that the loops over it vectorise.
+// All bits set where `condition` holds. Selecting by masks keeps branches out of the loops, so that
+// they vectorise.
+template <class Bits>
+NONDET_FN Bits mask_of(bool condition) {
+  return static_cast<Bits>(Bits{0} - static_cast<Bits>(condition));
+}
+
+template <class Bits>
+NONDET_FN Bits select(Bits mask, Bits chosen, Bits otherwise) {
+  return static_cast<Bits>((chosen & mask) | (otherwise & static_cast<Bits>(~mask)));
+}
+
+// IEEE 754-2019 nextUp (up = true) and nextDown.
 template <class F>
 NONDET_FN typename F::Bits neighbor(typename F::Bits b, bool up) {
   using Bits = typename F::Bits;
   // nextDown(x) = -nextUp(-x), and negation is one bit.
   const Bits turn = up ? Bits{0} : F::kSign;
   const Bits x = static_cast<Bits>(b ^ turn);
-  const Bits stepped = static_cast<Bits>(x & F::kSign ? x - 1 : x + 1);
-  const Bits next = x == F::kSign ? Bits{1} : stepped;  // -0 -> the smallest subnormal
-  const bool stays = magnitude<F>(b) > F::kInfinity || x == F::kInfinity;
-  return stays ? b : static_cast<Bits>(next ^ turn);
+  const Bits negative = mask_of<Bits>((x & F::kSign) != 0);
+  const Bits stepped =
+      static_cast<Bits>(x + (negative | Bits{1}));  // towards zero from below, else away
+  const Bits next =
+      select(mask_of<Bits>(x == F::kSign), Bits{1}, stepped);  // -0 -> the smallest subnormal
+  const Bits stays = static_cast<Bits>(mask_of<Bits>(magnitude<F>(x) > F::kInfinity) |
+                                       mask_of<Bits>(x == F::kInfinity));
+  return select(stays, b, static_cast<Bits>(next ^ turn));
 }
 
 // `steps` nextUps (steps > 0) or nextDowns (steps < 0) at once.
@@ -56,13 +74,22 @@ inline constexpr int64_t kDistanceNaN = INT64_MIN;
 
 template <class F>
 NONDET_FN int64_t ulp_distance(typename F::Bits a, typename F::Bits b) {
-  const uint64_t size_a = magnitude<F>(a), size_b = magnitude<F>(b);
-  const uint64_t larger = size_a > size_b ? size_a : size_b;
-  const uint64_t smaller = size_a > size_b ? size_b : size_a;
-  const bool same_side = !((a ^ b) & F::kSign);
-  const uint64_t apart = same_side ? larger - smaller : larger + smaller;
-  const int64_t distance = static_cast<int64_t>(apart > INT64_MAX ? uint64_t{INT64_MAX} : apart);
-  return larger > F::kInfinity ? kDistanceNaN : distance;
+  // 32 bits hold every distance of the narrow formats, and twice as many lanes of a vector.
+  using Wide = std::conditional_t<F::kWidth == 64, uint64_t, uint32_t>;
+  const Wide size_a = magnitude<F>(a), size_b = magnitude<F>(b);
+  const Wide larger = size_a > size_b ? size_a : size_b;
+  const Wide smaller = size_a > size_b ? size_b : size_a;
+  const Wide opposite = mask_of<Wide>(((a ^ b) & F::kSign) != 0);
+  const Wide apart = select<Wide>(opposite, larger + smaller, larger - smaller);
+  const Wide nan = mask_of<Wide>(larger > F::kInfinity);
+  if constexpr (F::kWidth == 64) {
+    const uint64_t most = static_cast<uint64_t>(INT64_MAX);
+    const uint64_t distance = select<uint64_t>(mask_of<uint64_t>(apart > most), most, apart);
+    return static_cast<int64_t>(select<uint64_t>(nan, uint64_t{1} << 63, distance));
+  } else {
+    const uint64_t marker = static_cast<uint64_t>(nan & 0x80000000u) << 32;
+    return static_cast<int64_t>(static_cast<uint64_t>(apart & ~nan) | marker);
+  }
 }
 
 // numpy.spacing, bit for bit, the ways in which its formats differ included: float64, float32 and
