@@ -81,21 +81,22 @@ def _hanging(text: str, bullet: str, console: Console) -> str:
 def _table(summary: Summary, unicode: bool, with_bars: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if unicode else box.ASCII2,
-        padding=(0, 1, 0, 0) if with_bars else 0,
+        padding=(0, 1, 0, 0) if with_bars and unicode else 0,
         pad_edge=False,
         header_style="bold",
     )
-    table.add_column("\n\nsource varied", no_wrap=True, min_width=16)
+    entropy = "cross-entropy" if with_bars else "cross-ent."
+    table.add_column("\nsource varied", no_wrap=True, min_width=16)
     for heading in (
-        "\naccuracy\nmean, %",
-        "\naccuracy\nSD, points",
-        "cross-\nentropy\nmean, nats",
-        "cross-\nentropy\nSD, nats",
-        "\ndisagree-\nment, %",
+        "accuracy\nmean, %",
+        "accuracy\nSD, points",
+        f"{entropy}\nmean, nats",
+        f"{entropy}\nSD, nats",
+        "disagree\npairs, %",
     ):
         table.add_column(heading, justify="right", no_wrap=True, overflow="crop")
     if with_bars:
-        table.add_column("cross-\nentropy\nSD, to scale", no_wrap=True, min_width=_BAR_CELLS)
+        table.add_column("cross-entropy SD\nto scale", no_wrap=True, min_width=_BAR_CELLS)
 
     rows = [row for model in summary.models for row in model.rows]
     largest = max((row.statistics.cross_entropy.sd for row in rows if row.statistics), default=0.0)
