@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
-from harness import Bench, Contender
 
 import nondet_ext
+from harness import Bench, Contender
 
 
 def normal_bits(n: int) -> torch.Tensor:

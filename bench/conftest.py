@@ -1,14 +1,12 @@
 """Options and the table at the end of a benchmark run."""
 
-import platform
-from pathlib import Path
-
 import pytest
 import torch
-from harness import bench as bench
-from report import rows_of, table
 
 import nondet_ext
+from harness import bench as bench
+from nondet.environment import describe_environment
+from report import rows_of, table
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,17 +29,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     info = nondet_ext.build_info()
     terminalreporter.write_line("")
     terminalreporter.write_line(
-        f"{processor()}, {torch.get_num_threads()} threads, {info['cpu_path']} path, "
-        f"{info['compiler']}, torch {torch.__version__}"
+        f"{describe_environment('cpu')['processor']}, {torch.get_num_threads()} threads, "
+        f"{info['cpu_path']} path, {info['compiler']}, torch {torch.__version__}"
     )
     if terminalreporter.config.getoption("--smoke"):
         terminalreporter.write_line("A smoke run: these numbers mean nothing.")
     terminalreporter.write_line(table(rows_of([each.as_dict() for each in measured])))
-
-
-def processor() -> str:
-    try:
-        with Path("/proc/cpuinfo").open() as lines:
-            return next(line.split(":")[1].strip() for line in lines if "model name" in line)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()

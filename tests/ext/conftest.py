@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Iterator
 
 import pytest
-from emulation.fixtures import BACKENDS, running_on
 
+from emulation.fixtures import BACKENDS, running_on
 from nondet_ext._native import _C
 
 CPU_PATHS = [f"cpu-{path}" for path in _C.cpu.available_paths()]

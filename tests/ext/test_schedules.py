@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from emulation.fixtures import running_on
 
 import nondet_ext
+from emulation.fixtures import running_on
 
 # More than two blocks of threads, the last one partly idle.
 N = 530

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from floats import FORMATS, Format, is_nan, nextafter
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nondet_ext
+from floats import FORMATS, Format, is_nan, nextafter
 from nondet_ext._layout import merged
 
 pytestmark = pytest.mark.usefixtures("backend")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from floats import FORMATS, Format, assert_same_values, is_nan, nextafter
 from hypothesis import given
 from hypothesis import strategies as st
 
 import nondet_ext
+from floats import FORMATS, Format, assert_same_values, is_nan, nextafter
 
 pytestmark = pytest.mark.usefixtures("backend")
 

@@ -1,4 +1,5 @@
 import pytest
+
 from nondet.config import RunConfig
 from nondet.data import Dataset, load_dataset
 from nondet.studies import find_study

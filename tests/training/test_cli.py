@@ -7,10 +7,11 @@ import sys
 from dataclasses import replace
 
 import pytest
+from typer.testing import CliRunner
+
 from nondet import train as training
 from nondet.cli import app
 from nondet.config import RunConfig
-from typer.testing import CliRunner
 
 SMALL = [
     "run",

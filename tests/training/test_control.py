@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from nondet import train as training
 from nondet.config import Job
 from nondet.control import (

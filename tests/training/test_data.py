@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
+
 from nondet.data import epoch_order, load_dataset, random_shifts, shift
 from nondet.seeds import Seeds
-from sklearn.datasets import load_digits
 
 KEY = Seeds().key("augment")
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from nondet import metrics
 
 # Two runs, three examples, two classes.

@@ -2,12 +2,13 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from nondet.models import build_model
 from nondet.models.initialize import initialize
 from nondet.models.resnet import Block
 from nondet.names import MODELS
 from nondet.seeds import Key, Seeds
-from torch import nn
 
 KEY = Seeds().key("init")
 

@@ -4,6 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from rich.console import Console
+
 from nondet import metrics
 from nondet.config import Job
 from nondet.report.files import markdown, runs_csv, table_csv
@@ -14,7 +16,6 @@ from nondet.report.text import factor, number, percent, spread
 from nondet.seeds import Seeds
 from nondet.stats import Spread
 from nondet.store import StoredRun
-from rich.console import Console
 
 
 def stored(config, logits, accuracy, cross_entropy, seeds=None, weights="ab"):

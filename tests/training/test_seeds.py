@@ -1,4 +1,5 @@
 import pytest
+
 from nondet.seeds import HELD, SOURCES, STREAMS, Key, Seeds, philox_key, varied
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+
 from nondet import train as training
 from nondet.seeds import HELD, SOURCES, Seeds
 

@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+
 from nondet.stats import bootstrap_spread, standard_deviation
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from nondet.config import Job
 from nondet.seeds import Seeds
 from nondet.store import DamagedRunError, Store, StoreError

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+
 from nondet.config import Job
 from nondet.seeds import SOURCES, Seeds
 from nondet.studies import STUDIES, find_study

@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+
 from nondet.data import epoch_order, random_shifts, shift
 from nondet.models import build_model
 from nondet.perturb import change_one_ulp, first_layer_weight
