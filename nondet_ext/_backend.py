@@ -25,6 +25,17 @@ class Backend:
     kernels: Any
     launches: bool
     context: dict[str, int]
+    device: torch.device
+
+    def run(self, kernel: str, **arguments: object) -> Any:
+        """Call a kernel that takes the context, on its device: a stream of another than the current
+        one would be refused.
+        """
+        function = getattr(self.kernels, kernel)
+        if self.device.type != "cuda":
+            return function(**arguments, **self.context)
+        with torch.cuda.device(self.device):
+            return function(**arguments, **self.context)
 
 
 _emulated: ModuleType | None = None
@@ -54,8 +65,8 @@ def backend_for(tensor: torch.Tensor) -> Backend:
     device = tensor.device
     if device.type == "cpu":
         if _emulated is not None:
-            return Backend(_emulated, True, {"stream": 0})
-        return Backend(_C.cpu, False, {"threads": torch.get_num_threads()})
+            return Backend(_emulated, True, {"stream": 0}, device)
+        return Backend(_C.cpu, False, {"threads": torch.get_num_threads()}, device)
     if device.type == "cuda":
         launchers = getattr(_C, "cuda", None)
         if launchers is None:
@@ -64,7 +75,8 @@ def backend_for(tensor: torch.Tensor) -> Backend:
                 "with nvcc on PATH, run NONDET_CUDA=on pip install --force-reinstall --no-deps . "
                 "in the source checkout"
             )
-        return Backend(launchers, True, {"stream": torch.cuda.current_stream(device).cuda_stream})
+        stream = torch.cuda.current_stream(device).cuda_stream
+        return Backend(launchers, True, {"stream": stream}, device)
     raise NotImplementedError(
         f"the tensor is on {device}; nondet_ext has kernels for cpu and cuda tensors"
     )

@@ -107,8 +107,8 @@ def _fill(
     _check_counters(counters)
     if out.numel() == 0:
         return out
-    backend = backend_for(counters)
-    getattr(backend.kernels, kernel)(
+    backend_for(counters).run(
+        kernel,
         seed=seed,
         stream_key=stream,
         counters=counters.data_ptr(),
@@ -117,7 +117,6 @@ def _fill(
         n=n,
         out=out.data_ptr(),
         **arguments,
-        **backend.context,
     )
     return out
 

@@ -89,16 +89,15 @@ def _run_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: tor
         "b": right.data_ptr(),
         "out": out.data_ptr(),
         "n": out.numel(),
-        **backend.context,
     }
     if out.numel() == 0:
         return
     if backend.launches:
         flag = torch.zeros(1, dtype=torch.int32, device=a.device)
-        backend.kernels.ulp_distance(**arguments, nan_met=flag.data_ptr())
+        backend.run("ulp_distance", **arguments, nan_met=flag.data_ptr())
         nan_met = raise_on_nan and bool(flag.item())
     else:
-        nan_met = backend.kernels.ulp_distance(**arguments)
+        nan_met = backend.run("ulp_distance", **arguments)
     if raise_on_nan and nan_met:
         first = int((left.isnan() | right.isnan()).reshape(-1).to(torch.int8).argmax())
         raise ValueError(
@@ -171,14 +170,13 @@ def _elementwise(kernel: str, x: torch.Tensor, **arguments: bool) -> torch.Tenso
 def _run_elementwise(kernel: str, x: torch.Tensor, out: torch.Tensor, **arguments: bool) -> None:
     if x.numel() == 0:
         return
-    backend = backend_for(x)
-    getattr(backend.kernels, kernel)(
+    backend_for(x).run(
+        kernel,
         dtype=NATIVE_DTYPE[x.dtype],
         x=x.data_ptr(),
         out=out.data_ptr(),
         n=x.numel(),
         **arguments,
-        **backend.context,
     )
 
 
@@ -196,7 +194,7 @@ def _edit(
     if idx.numel() == 0:
         return
     backend = backend_for(param)
-    run = backend.kernels.flip_ulp if name == "direction" else backend.kernels.flip_bit
+    kernel = "flip_ulp" if name == "direction" else "flip_bit"
     sizes, strides = merged(param)
     arguments = {
         "dtype": NATIVE_DTYPE[param.dtype],
@@ -209,7 +207,7 @@ def _edit(
         **scalars,
     }
     if not backend.launches:
-        faults = run(**arguments, idx=idx.data_ptr())
+        faults = getattr(backend.kernels, kernel)(**arguments, idx=idx.data_ptr())
         if max(faults) >= 0:
             refuse_faults(param.numel(), idx, name, values, allowed)
         return
@@ -217,12 +215,12 @@ def _edit(
     # together.
     sorted_idx, order = torch.sort(torch.where(idx < 0, idx + param.numel(), idx), stable=True)
     fault = torch.zeros(1, dtype=torch.int32, device=param.device)
-    run(
+    backend.run(
+        kernel,
         **arguments,
         sorted=sorted_idx.data_ptr(),
         order=order.data_ptr(),
         fault=fault.data_ptr(),
-        **backend.context,
     )
     if param.device.type == "cuda":
         # Reading the flag would wait for the device; this assertion is checked over there.

@@ -2,6 +2,8 @@
 time.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
@@ -172,6 +174,26 @@ def test_a_build_without_cuda_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(_backend, "_C", CpuOnly)
     with pytest.raises(RuntimeError, match=r"on cuda:0, .*NONDET_CUDA=on pip install"):
         _backend.backend_for(OnCuda())
+
+
+def test_launches_make_the_device_of_the_tensor_current(monkeypatch):
+    current = ["cuda:0"]
+
+    @contextmanager
+    def device_guard(device):
+        current.append(str(device))
+        yield
+        current.pop()
+
+    class Launchers:
+        @staticmethod
+        def neighbor(**arguments):
+            return current[-1], arguments
+
+    monkeypatch.setattr(torch.cuda, "device", device_guard)
+    backend = _backend.Backend(Launchers, True, {"stream": 7}, torch.device("cuda", 1))
+    assert backend.run("neighbor", n=3) == ("cuda:1", {"n": 3, "stream": 7})
+    assert current == ["cuda:0"]
 
 
 @pytest.mark.cuda
