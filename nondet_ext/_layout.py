@@ -69,3 +69,17 @@ def is_dense(tensor: torch.Tensor) -> bool:
             return tensor.numel() == 0
         expected *= size
     return True
+
+
+def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Whether two dense tensors have a byte in common."""
+    if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+        return False
+    (a_begin, a_end), (b_begin, b_end) = (
+        (
+            each.storage_offset() * each.itemsize,
+            (each.storage_offset() + each.numel()) * each.itemsize,
+        )
+        for each in (a, b)
+    )
+    return bool(max(a_begin, b_begin) < min(a_end, b_end))

@@ -15,9 +15,7 @@ import nondet_ext
 
 def _reach_installed_module() -> None:
     here = Path(__file__).resolve().parent
-    if any(here.glob("_C.*")) and any(
-        (here / f"_C{suffix}").exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES
-    ):
+    if any((here / f"_C{suffix}").exists() for suffix in importlib.machinery.EXTENSION_SUFFIXES):
         return
     elsewhere = [path for path in sys.path if Path(path or ".").resolve() != here.parent]
     spec = importlib.machinery.PathFinder.find_spec("nondet_ext", elsewhere)

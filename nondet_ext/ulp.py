@@ -10,7 +10,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _ulp_ops as ops
-from nondet_ext._layout import is_dense, shares_memory
+from nondet_ext._layout import is_dense, overlap, shares_memory
 
 Indices = int | Sequence[int] | torch.Tensor
 
@@ -31,7 +31,8 @@ def next_up(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor
 
     Raises:
         TypeError: `x` is no tensor of those dtypes.
-        ValueError: `out` does not match `x`, or `x` has gaps or shared elements.
+        ValueError: `out` does not match `x` or overlaps a part of it, or `x` has gaps or shared
+            elements.
 
     Equivalent to: ``torch.nextafter(x, torch.full_like(x, torch.inf))``, which skips the subnormals
     under ``torch.set_flush_denormal(True)``.
@@ -89,7 +90,7 @@ def ulp_distance(
     Raises:
         TypeError: a dtype is not supported, or the two differ.
         ValueError: NaN was met under ``nan="raise"`` (`out` is written all the same), the devices
-            differ, `out` does not fit, or `nan` is another word.
+            differ, `out` does not fit or overlaps `a` or `b`, or `nan` is another word.
     """
     _check.float_tensor("a", a)
     _check.float_tensor("b", b)
@@ -107,6 +108,7 @@ def ulp_distance(
                 f"out must be contiguous int64 of shape {tuple(left.shape)} on {a.device}, got "
                 f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
             )
+        _refuse_overlap(out, a=a, b=b)
         ops.ulp_distance_out(left, right, nan == "raise", out)
         return out
     distance: torch.Tensor = ops.ulp_distance(left, right, nan == "raise")
@@ -190,9 +192,20 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
             f"out must have the shape, dtype, device and strides of a dense x, {wanted}, "
             f"got {given}"
         )
+    _refuse_overlap(out, x=x)
     with torch.no_grad():
         ops.neighbor_out(x, up, out)
     return out
+
+
+def _refuse_overlap(out: torch.Tensor, **inputs: torch.Tensor) -> None:
+    """Threads would read what others have already written; only exactly the same place is safe."""
+    if torch.compiler.is_compiling():
+        return  # tensors have no addresses there
+    for name, given in inputs.items():
+        same_place = out.dtype == given.dtype and out.storage_offset() == given.storage_offset()
+        if not same_place and overlap(out, given):
+            raise ValueError(f"out overlaps {name} in memory without being {name}; pass another")
 
 
 def _edit_arguments(

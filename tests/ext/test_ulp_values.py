@@ -207,6 +207,17 @@ def test_out_argument(fmt):
         nondet_ext.next_up(x[::2], out=out[::2])
 
 
+def test_out_may_not_overlap_a_part_of_the_input():
+    x = torch.zeros(10)
+    with pytest.raises(ValueError, match="out overlaps x in memory"):
+        nondet_ext.next_up(x[:-1], out=x[1:])
+    assert not bool(x.any())
+    nondet_ext.next_up(x[:5], out=x[5:])
+    assert x.view(torch.int32).tolist() == [0] * 5 + [1] * 5
+    with pytest.raises(ValueError, match="out overlaps b in memory"):
+        nondet_ext.ulp_distance(torch.ones(5), x[:5], out=x.view(torch.int64))
+
+
 def test_distance_out_argument():
     a, b = torch.randn(4, 1), torch.randn(3)
     out = torch.zeros(4, 3, dtype=torch.int64)
