@@ -6,7 +6,7 @@ source and its seed and whose counter names what is being drawn (epoch, example,
 is drawn from a global generator, so no source can shift the draws of another.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Literal, NamedTuple, get_args
 
 Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
@@ -65,8 +65,8 @@ class Seeds:
     bit: int = HELD
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            philox_key(field.name, getattr(self, field.name))  # type: ignore[arg-type]
+        for source in SOURCES:
+            self.key(source)
 
     def key(self, source: Source) -> Key:
         """The Philox key of one source of this run."""

@@ -1,6 +1,7 @@
 """Initial weights from the initialization seed alone, equal on every device."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -40,23 +41,22 @@ def initialize(model: nn.Module, key: Key) -> None:
             getattr(module, layer).weight.zero_()
 
 
-def _fill_normal(parameter: torch.Tensor, std: float, key: Key, numbers: dict[int, int]) -> None:
-    draws = philox_normal(
+def _draws(
+    law: Callable[..., torch.Tensor], parameter: torch.Tensor, key: Key, numbers: dict[int, int]
+) -> torch.Tensor:
+    """Variates for every element, drawn for the number of this parameter."""
+    return law(
         tuple(parameter.shape),
         seed=key.seed,
         stream=key.stream,
         counter=(numbers[id(parameter)],),
         device=parameter.device,
     )
-    parameter.copy_(draws * std)
+
+
+def _fill_normal(parameter: torch.Tensor, std: float, key: Key, numbers: dict[int, int]) -> None:
+    parameter.copy_(_draws(philox_normal, parameter, key, numbers) * std)
 
 
 def _fill_uniform(parameter: torch.Tensor, bound: float, key: Key, numbers: dict[int, int]) -> None:
-    draws = philox_uniform(
-        tuple(parameter.shape),
-        seed=key.seed,
-        stream=key.stream,
-        counter=(numbers[id(parameter)],),
-        device=parameter.device,
-    )
-    parameter.copy_((draws * 2 - 1) * bound)
+    parameter.copy_((_draws(philox_uniform, parameter, key, numbers) * 2 - 1) * bound)
