@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from types import ModuleType
 
 BUILD: dict[str, str]
@@ -8,10 +9,57 @@ class DType:
     float16: DType
     bfloat16: DType
 
+class Order:
+    fixed: Order
+    exact: Order
+    seeded: Order
+    atomic: Order
+
 class _Cpu(ModuleType):
     def available_paths(self) -> list[str]: ...
     def current_path(self) -> str: ...
     def set_path(self, name: str) -> None: ...
+    def sum(
+        self,
+        *,
+        dtype: DType,
+        x: int,
+        kept_sizes: list[int],
+        kept_strides: list[int],
+        reduced_sizes: list[int],
+        reduced_strides: list[int],
+        out: int,
+        divisor: int,
+        order: Order,
+        key: Sequence[int],
+        threads: int,
+    ) -> None: ...
+    def sum_all(self, dtype: DType, x: int, n: int, out: int, threads: int, /) -> None: ...
+    def dot(
+        self,
+        *,
+        dtype: DType,
+        a: int,
+        b: int,
+        n: int,
+        out: int,
+        order: Order,
+        key: Sequence[int],
+        threads: int,
+    ) -> None: ...
+    def segment_sum(
+        self,
+        *,
+        dtype: DType,
+        x: int,
+        offsets: int,
+        segments: int,
+        columns: int,
+        out: int,
+        order: Order,
+        key: Sequence[int],
+        threads: int,
+    ) -> None: ...
     def neighbor(
         self, *, dtype: DType, x: int, out: int, n: int, up: bool, threads: int
     ) -> None: ...
@@ -98,7 +146,26 @@ class _Cpu(ModuleType):
         out: int,
         threads: int,
     ) -> None: ...
+    def index_add(
+        self,
+        *,
+        dtype: DType,
+        out: int,
+        index: int,
+        source: int,
+        outer: int,
+        rows: int,
+        n: int,
+        inner: int,
+        order: Order,
+        key: Sequence[int],
+        threads: int,
+    ) -> int: ...
+    def fingerprint(self, *, head: list[int], x: int, bytes: int, threads: int) -> int: ...
 
 # `_C.cuda`, in builds with CUDA, has the same functions with `stream` in place of `threads`;
-# ulp_distance takes `nan_met`, and the edits take `sorted`, `order`, `fault` in place of `idx`.
+# ulp_distance takes `nan_met`, the edits take `sorted`, `order`, `fault` in place of `idx`, and
+# fingerprint writes its digest to `out`. The sums take a `workspace` of as many bytes as
+# sum_workspace, dot_workspace or segment_sum_workspace say, and segment_sum the number of `rows`.
+# In place of index_add there are part_order, index_add_sorted and index_add_atomic.
 cpu: _Cpu

@@ -4,6 +4,8 @@ Every name below is public; modules whose names start with an underscore are not
 """
 
 from nondet_ext._build import build_info as build_info
+from nondet_ext.digest import fingerprint as fingerprint
+from nondet_ext.ordering import ordered as ordered
 from nondet_ext.philox import philox_bits as philox_bits
 from nondet_ext.philox import philox_normal as philox_normal
 from nondet_ext.philox import philox_permutation as philox_permutation
@@ -11,6 +13,16 @@ from nondet_ext.philox import philox_randint as philox_randint
 from nondet_ext.philox import philox_uniform as philox_uniform
 from nondet_ext.random_flip import FlipRecord as FlipRecord
 from nondet_ext.random_flip import random_flip as random_flip
+from nondet_ext.scatter import bincount as bincount
+from nondet_ext.scatter import index_add as index_add
+from nondet_ext.scatter import index_add_ as index_add_
+from nondet_ext.scatter import scatter_add as scatter_add
+from nondet_ext.scatter import scatter_add_ as scatter_add_
+from nondet_ext.summation import accumulate as accumulate
+from nondet_ext.summation import dot as dot
+from nondet_ext.summation import mean as mean
+from nondet_ext.summation import segment_sum as segment_sum
+from nondet_ext.summation import sum as sum
 from nondet_ext.ulp import flip_bit as flip_bit
 from nondet_ext.ulp import flip_ulp as flip_ulp
 from nondet_ext.ulp import next_down as next_down

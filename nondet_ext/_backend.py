@@ -55,6 +55,11 @@ def use_backend(launchers: ModuleType | None) -> Iterator[None]:
         _emulated = before
 
 
+def emulating() -> bool:
+    """Whether :func:`use_backend` is in force."""
+    return _emulated is not None
+
+
 def backend_for(tensor: torch.Tensor) -> Backend:
     """The backend of the tensor's device.
 

@@ -82,3 +82,27 @@ def float_dtype(name: str, value: object) -> torch.dtype:
     if not isinstance(value, torch.dtype) or value not in FLOATS:
         raise TypeError(f"{name} must be torch.float64, float32, float16 or bfloat16, got {value}")
     return value
+
+
+def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
+    """`dim` of a reduction, in increasing order: None or an empty sequence are all of them."""
+    if value is None:
+        return tuple(range(ndim))
+    if is_index(value):
+        given: Sequence[object] = [value]
+    elif isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        given = value or range(ndim)
+    else:
+        raise TypeError(f"dim must be None, an int or a sequence of ints, got {value!r}")
+    bound = max(ndim, 1)  # a 0-d tensor takes 0 and -1, as torch has it
+    dims = []
+    for each in given:
+        if isinstance(each, bool) or not is_index(each):
+            raise TypeError(f"dim must hold ints, got {each!r}")
+        number = operator.index(each)
+        if not -bound <= number < bound:
+            raise IndexError(f"dim must be in [{-bound}, {bound - 1}], got {number}")
+        dims.append(number % bound)
+    if len(set(dims)) != len(dims):
+        raise ValueError(f"dim names a dimension twice: {value!r}")
+    return tuple(sorted(dims)) if ndim else ()

@@ -1,20 +1,26 @@
 """Strides: merging dimensions for the kernels, and refusing tensors whose elements share memory."""
 
+from collections.abc import Iterable
+
 import torch
 
 MAX_DIMS = 24  # kMaxDims of csrc/numerics/layout.h
 
 
-def merged(tensor: torch.Tensor) -> tuple[list[int], list[int]]:
-    """Sizes and strides of the tensor with neighbouring dimensions merged where one stride covers
-    both.
+def merged(
+    tensor: torch.Tensor, dims: Iterable[int] | None = None, name: str = "param"
+) -> tuple[list[int], list[int]]:
+    """Sizes and strides of the tensor, or of some of its dimensions, with neighbouring ones merged
+    where one stride covers both.
 
     Raises:
         ValueError: more than 24 dimensions are left.
     """
     sizes: list[int] = []
     strides: list[int] = []
-    for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
+    shape, steps = tensor.shape, tensor.stride()
+    for dim in range(tensor.dim()) if dims is None else dims:
+        size, stride = shape[dim], steps[dim]
         if size == 1:
             continue
         if sizes and strides[-1] == size * stride:
@@ -25,7 +31,7 @@ def merged(tensor: torch.Tensor) -> tuple[list[int], list[int]]:
             strides.append(stride)
     if len(sizes) > MAX_DIMS:
         raise ValueError(
-            f"param has {len(sizes)} dimensions that cannot be merged; "
+            f"{name} has {len(sizes)} dimensions that cannot be merged; "
             f"at most {MAX_DIMS} are supported"
         )
     return sizes, strides

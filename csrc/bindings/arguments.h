@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "numerics/layout.h"
+#include "numerics/summation.h"
 
 namespace nondet {
 
@@ -29,6 +30,12 @@ inline Layout layout_of(const std::vector<int64_t>& sizes, const std::vector<int
     layout.stride[d] = strides[d];
   }
   return layout;
+}
+
+// (seed, c1, c2, c3)
+inline OrderKey order_key(const std::vector<uint32_t>& words) {
+  if (words.size() != 4) throw std::invalid_argument("a key has four words");
+  return {words[0], {words[1], words[2], words[3]}};
 }
 
 }  // namespace nondet

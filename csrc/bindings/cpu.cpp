@@ -11,10 +11,17 @@ using py::arg;
 using py::kw_only;
 using Unlocked = py::call_guard<py::gil_scoped_release>;
 
+void bind_fingerprint(py::module_& m);
+void bind_scatter(py::module_& m);
+void bind_summation(py::module_& m);
+
 void bind_cpu(py::module_& m) {
   m.def("available_paths", cpu::available_paths);
   m.def("current_path", cpu::current_path_name);
   m.def("set_path", cpu::set_path, arg("name"));
+  bind_fingerprint(m);
+  bind_scatter(m);
+  bind_summation(m);
 
   m.def(
       "neighbor",

@@ -1,5 +1,6 @@
 // nondet_ext._C.cuda: the CUDA launchers. `stream` is the address of a cudaStream_t.
 #include "arguments.h"
+#include "cuda/fingerprint.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ulp.cuh"
 
@@ -9,6 +10,8 @@ namespace py = pybind11;
 using py::arg;
 using py::kw_only;
 
+void bind_cuda_sums(py::module_& m);
+
 namespace {
 
 cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t>(address); }
@@ -16,6 +19,8 @@ cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t
 }  // namespace
 
 void bind_cuda(py::module_& m) {
+  bind_cuda_sums(m);
+
   m.def(
       "neighbor",
       [](DType dtype, uintptr_t x, uintptr_t out, int64_t n, bool up, uintptr_t stream) {
@@ -99,6 +104,15 @@ void bind_cuda(py::module_& m) {
       },
       kw_only(), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"), arg("first"),
       arg("n"), arg("low"), arg("range"), arg("out"), arg("stream"));
+
+  m.def(
+      "fingerprint",
+      [](const std::vector<uint64_t>& head, uintptr_t x, int64_t bytes, uintptr_t out,
+         uintptr_t stream) {
+        cuda::fingerprint(head, pointer(x), bytes, pointer<unsigned long long>(out),
+                          stream_at(stream));
+      },
+      kw_only(), arg("head"), arg("x"), arg("bytes"), arg("out"), arg("stream"));
 }
 
 }  // namespace nondet

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "numerics/formats.h"
+#include "numerics/summation.h"
 
 #ifndef NONDET_BUILD_FLAGS
 #error "CMakeLists.txt defines what build_info() reports"
@@ -23,6 +24,11 @@ PYBIND11_MODULE(_C, m) {
       .value("float32", nondet::DType::float32)
       .value("float16", nondet::DType::float16)
       .value("bfloat16", nondet::DType::bfloat16);
+  py::enum_<nondet::Order>(m, "Order")
+      .value("fixed", nondet::Order::fixed)
+      .value("exact", nondet::Order::exact)
+      .value("seeded", nondet::Order::seeded)
+      .value("atomic", nondet::Order::atomic);
   auto cpu = m.def_submodule("cpu", "Kernels for the CPU.");
   nondet::bind_cpu(cpu);
 #ifdef NONDET_WITH_CUDA

@@ -11,16 +11,18 @@
 namespace nondet::cpu {
 
 // body(begin, end) over [0, n) in at most `threads` contiguous ranges of at least `grain` items,
-// cut at multiples of 64.
+// cut at multiples of `align`.
 template <class Body>
-void parallel_for(int64_t n, int threads, int64_t grain, const Body& body) {
+void parallel_for(int64_t n, int threads, int64_t grain, const Body& body, int64_t align = 64) {
   const int64_t parts =
       std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, std::max(threads, 1));
   if (parts == 1) {
     if (n > 0) body(int64_t{0}, n);
     return;
   }
-  const auto cut = [&](int64_t part) { return part == parts ? n : n / parts * part / 64 * 64; };
+  const auto cut = [&](int64_t part) {
+    return part == parts ? n : n / parts * part / align * align;
+  };
   std::vector<std::jthread> workers;
   workers.reserve(static_cast<size_t>(parts - 1));
   for (int64_t part = 1; part < parts; ++part)

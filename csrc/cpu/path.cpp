@@ -8,20 +8,19 @@
 
 namespace nondet::cpu {
 
+#define NONDET_DECLARE(Name, function) extern const Name##Loops k##Name##Loops;
 namespace generic {
-extern const UlpLoops kUlpLoops;
-extern const PhiloxLoops kPhiloxLoops;
-}  // namespace generic
+NONDET_FOR_EACH_TABLE(NONDET_DECLARE)
+}
 #ifdef NONDET_X86_PATHS
 namespace avx2 {
-extern const UlpLoops kUlpLoops;
-extern const PhiloxLoops kPhiloxLoops;
-}  // namespace avx2
+NONDET_FOR_EACH_TABLE(NONDET_DECLARE)
+}
 namespace avx512 {
-extern const UlpLoops kUlpLoops;
-extern const PhiloxLoops kPhiloxLoops;
-}  // namespace avx512
+NONDET_FOR_EACH_TABLE(NONDET_DECLARE)
+}
 #endif
+#undef NONDET_DECLARE
 
 namespace {
 
@@ -80,32 +79,19 @@ void set_path(const std::string& name) {
     if (name == kNames[p]) selected().store(static_cast<Path>(p), std::memory_order_relaxed);
 }
 
-const UlpLoops& ulp_loops() {
 #ifdef NONDET_X86_PATHS
-  switch (current_path()) {
-    case Path::avx2:
-      return avx2::kUlpLoops;
-    case Path::avx512:
-      return avx512::kUlpLoops;
-    case Path::generic:
-      break;
+#define NONDET_DEFINE(Name, function)                      \
+  const Name##Loops& function() {                          \
+    const Path path = current_path();                      \
+    return path == Path::avx512 ? avx512::k##Name##Loops   \
+           : path == Path::avx2 ? avx2::k##Name##Loops     \
+                                : generic::k##Name##Loops; \
   }
+#else
+#define NONDET_DEFINE(Name, function) \
+  const Name##Loops& function() { return generic::k##Name##Loops; }
 #endif
-  return generic::kUlpLoops;
-}
-
-const PhiloxLoops& philox_loops() {
-#ifdef NONDET_X86_PATHS
-  switch (current_path()) {
-    case Path::avx2:
-      return avx2::kPhiloxLoops;
-    case Path::avx512:
-      return avx512::kPhiloxLoops;
-    case Path::generic:
-      break;
-  }
-#endif
-  return generic::kPhiloxLoops;
-}
+NONDET_FOR_EACH_TABLE(NONDET_DEFINE)
+#undef NONDET_DEFINE
 
 }  // namespace nondet::cpu

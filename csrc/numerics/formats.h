@@ -12,9 +12,10 @@ NONDET_FN int bytes_of(DType dtype) {
   return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2;
 }
 
-template <class BitsType, int kMantissaBits>
+template <class BitsType, int kMantissaBits, DType dtype>
 struct Format {
   using Bits = BitsType;
+  static constexpr DType kDType = dtype;
   static constexpr int kWidth = 8 * static_cast<int>(sizeof(Bits));
   static constexpr int kMantissa = kMantissaBits;
   static constexpr int kExponent = kWidth - 1 - kMantissa;
@@ -24,10 +25,10 @@ struct Format {
   static constexpr Bits kQuietNaN = static_cast<Bits>(kInfinity | (Bits{1} << (kMantissa - 1)));
 };
 
-using Float64 = Format<uint64_t, 52>;
-using Float32 = Format<uint32_t, 23>;
-using Float16 = Format<uint16_t, 10>;
-using BFloat16 = Format<uint16_t, 7>;
+using Float64 = Format<uint64_t, 52, DType::float64>;
+using Float32 = Format<uint32_t, 23, DType::float32>;
+using Float16 = Format<uint16_t, 10, DType::float16>;
+using BFloat16 = Format<uint16_t, 7, DType::bfloat16>;
 
 template <class F>
 NONDET_FN typename F::Bits magnitude(typename F::Bits b) {

@@ -36,10 +36,10 @@ FLAGS = [
 
 @dataclass(frozen=True)
 class Project:
-    """Kernel files, and the file that binds their launchers in `nondet::bind_cuda`."""
+    """Kernel files, and the files that bind their launchers in `nondet::bind_cuda`."""
 
     kernels: tuple[Path, ...]
-    bindings: Path
+    bindings: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,16 @@ class Unit:
 def product() -> Project:
     """The kernels of the package."""
     csrc = ROOT / "csrc"
-    return Project(tuple(sorted((csrc / "cuda").glob("*.cu"))), csrc / "bindings" / "cuda.cpp")
+    return Project(
+        tuple(sorted((csrc / "cuda").glob("*.cu"))),
+        tuple(sorted((csrc / "bindings").glob("cuda*.cpp"))),
+    )
 
 
 def samples(folder: str = "") -> Project:
     """Kernels that exist for these tests only: correct ones, and ones with planted defects."""
     where = HERE / "samples" / folder
-    return Project(tuple(sorted(where.glob("*.cu"))), where / "bindings.cpp")
+    return Project(tuple(sorted(where.glob("*.cu"))), (where / "bindings.cpp",))
 
 
 def compiler() -> str:
@@ -120,7 +123,7 @@ def units_of(
     )
     host = [
         Unit(HERE / "module.cpp", python),
-        Unit(project.bindings, python),
+        *(Unit(path, python) for path in project.bindings),
         Unit(HERE / "variant.cpp", abilities),
     ]
     if variant == "ptx":

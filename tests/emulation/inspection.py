@@ -18,6 +18,10 @@ from .ptx_parser import Instruction, Module, parse
 # "float atomics"; "local memory" for arrays that are indexed at run time.
 ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\bdraw_kernel<.*\bNormal<", "fma"),
+    (r"\b(row|column)_sums_kernel<.*\bAdd<", "float atomics"),
+    (r"\b(segment_atomic|atomic_add)_kernel<", "float atomics"),
+    (r"\bexact_round_kernel<", "local memory"),
+    (r"\badd_runs_kernel<.*\bExactly<", "local memory"),
     # Samples of these tests.
     (r"\b(atomic_sum|atomics)_kernel\b", "float atomics"),
     (r"\bmixed_kernel\b", "fma"),

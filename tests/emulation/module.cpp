@@ -9,6 +9,7 @@
 #include <string>
 
 #include "numerics/formats.h"
+#include "numerics/summation.h"
 #include "runtime/machine.h"
 #include "runtime/translated.h"
 
@@ -130,14 +131,20 @@ void bind_control(py::module_ m) {
 }  // namespace emulation
 
 PYBIND11_MODULE(emulated, m) {
-  // Local to this module, which then needs no particular build of nondet_ext._C; a DType of that
-  // one converts by its integer value.
+  // Local to this module, which then needs no particular build of nondet_ext._C; a DType or
+  // Order of that one converts by its integer value.
   py::enum_<nondet::DType>(m, "DType", py::module_local())
       .value("float64", nondet::DType::float64)
       .value("float32", nondet::DType::float32)
       .value("float16", nondet::DType::float16)
       .value("bfloat16", nondet::DType::bfloat16);
   py::implicitly_convertible<py::object, nondet::DType>();
+  py::enum_<nondet::Order>(m, "Order", py::module_local())
+      .value("fixed", nondet::Order::fixed)
+      .value("exact", nondet::Order::exact)
+      .value("seeded", nondet::Order::seeded)
+      .value("atomic", nondet::Order::atomic);
+  py::implicitly_convertible<py::object, nondet::Order>();
   nondet::bind_cuda(m);
   emulation::bind_control(m.def_submodule("emulation", "Schedule and reports."));
   emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {});

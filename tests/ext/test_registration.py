@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import _backend, _philox_ops, _ulp_ops
+from nondet_ext import _backend, _digest_ops, _philox_ops, _scatter_ops, _sum_ops, _ulp_ops
 
 OPS = torch.ops.nondet_ext
 
@@ -19,6 +19,10 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
     idx, directions = torch.tensor([1, 1, -1]), torch.tensor([1, -1, 1])
     counters = torch.tensor([[0, 1, 2], [3, 4, 5]])
     half = torch.randn(3).to(torch.bfloat16)
+    wanted = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    no_key = [0, 0, 0, 0]
+    row, column = torch.tensor([3, 0, 0, 1]), torch.tensor([1, 0, 0, 1, 4])
+    at = torch.randint(0, 4, (4, 5))
     return {
         "next_up": (OPS.next_up.default, (x,)),
         "next_down": (OPS.next_down.default, (x.t(),)),
@@ -33,6 +37,20 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         "flip_ulp per index": (OPS.flip_ulp.default, (x.t(), idx, directions, 0, 1)),
         "flip_bit": (OPS.flip_bit.default, (half, torch.tensor([0]), None, 15)),
         "flip_bit per index": (OPS.flip_bit.default, (x, idx, torch.tensor([1, 2, 3]), 0)),
+        "sum": (OPS.sum.default, (wanted, [0], False, "fixed", no_key)),
+        "sum seeded": (OPS.sum.default, (x.t(), [0, 1], True, "seeded", [1, 2, 3, 4])),
+        "mean": (OPS.mean.default, (wanted, [1], True, "exact", no_key)),
+        "sum_out": (OPS.sum_out.default, (x, [1], True, "fixed", no_key, torch.empty(4))),
+        "dot": (OPS.dot.default, (wanted[0], wanted[1], "exact", no_key)),
+        "segment_sum": (
+            OPS.segment_sum.default,
+            (wanted, torch.tensor([0, 1, 1, 3]), "fixed", no_key),
+        ),
+        "index_add": (OPS.index_add.default, (wanted, 0, row, wanted * 2, "exact", no_key)),
+        "index_add_": (OPS.index_add_.default, (x, 1, column, x + 1, "fixed", no_key)),
+        "scatter_add": (OPS.scatter_add.default, (wanted, 0, at, wanted * 2, "fixed", no_key)),
+        "scatter_add_": (OPS.scatter_add_.default, (x, 0, at, x + 1, "seeded", [1, 2, 3, 4])),
+        "fingerprint": (OPS.fingerprint.default, (x.t(),)),
         "philox_bits": (OPS.philox_bits.default, (counters, 7, 1, 2, 3)),
         "philox_uniform": (OPS.philox_uniform.default, (counters, 7, 1, 2, 3, torch.float16)),
         "philox_normal": (OPS.philox_normal.default, (counters, 7, 1, 2, 3, torch.float64)),
@@ -41,6 +59,8 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("name", list(op_calls()))
+# opcheck looks at .grad of copies that are no leaves.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.usefixtures("backend")
 def test_opcheck(name):
     op, arguments = op_calls()[name]
@@ -51,7 +71,7 @@ def test_every_op_is_checked():
     checked = {op._name for op, _ in op_calls().values()}
     registered = {
         value._qualname
-        for module in (_ulp_ops, _philox_ops)
+        for module in (_digest_ops, _philox_ops, _scatter_ops, _sum_ops, _ulp_ops)
         for value in vars(module).values()
         if isinstance(value, torch.library.CustomOpDef)
     }

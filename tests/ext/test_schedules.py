@@ -37,7 +37,12 @@ def draws() -> torch.Tensor:
     return integers.double() + uniform
 
 
-@pytest.mark.parametrize("work", [edits, elementwise, draws])
+def digests() -> torch.Tensor:
+    x = nondet_ext.philox_normal(40_000, seed=3)  # two blocks of tiles
+    return torch.tensor([nondet_ext.fingerprint(x) % 2**63])
+
+
+@pytest.mark.parametrize("work", [edits, elementwise, draws, digests])
 @pytest.mark.parametrize(
     ("backend", "schedules"), [("emulated", 2000), ("race", 200), ("ptx", 200)]
 )

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "numerics/fingerprint.h"
 #include "numerics/formats.h"
 #include "numerics/philox.h"
 
@@ -35,10 +36,84 @@ struct PhiloxLoops {
                   uint64_t range, int64_t* out, bool streaming);
 };
 
+// Sums of tiles, in accumulators; see numerics/summation.h.
+struct SummationLoops {
+  // Of n contiguous elements, one sum for each kTile of them. `sums` may be x.
+  void (*tiles[kDTypes])(const void* x, int64_t n, void* sums);
+  // Of their products.
+  void (*products[kDTypes])(const void* a, const void* b, int64_t n, void* sums);
+  // One tile of `columns` sums side by side; row r lies at x + offsets[r] (in elements), and
+  // `scratch` holds kLanes rows of accumulators.
+  void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                           void* scratch, void* sums);
+};
+
+// Exact sums of blocks of at most kExactBlock elements, as a few doubles whose exact sum they are.
+inline constexpr int64_t kExactBlock = 1024;
+inline constexpr int kExactParts = 8;
+inline constexpr int64_t kExactColumns = 256;
+
+// What the last block needed; it only saves attempts on the next one.
+struct ExactHint {
+  int level = 0;
+  int ceiling = kUnknown;  // exponent: magnitudes below 2^ceiling are expected
+  int tail_ceiling = kUnknown;
+  static constexpr int kUnknown = INT32_MIN;
+};
+
+// Up to kExactColumns blocks side by side: out of the columns kernel, column c sums to high[c] +
+// low[c] if sure[c], and has to be summed alone if not.
+struct ExactColumns {
+  bool started = false;
+  bool split = false;
+  int ceiling[kExactColumns];
+  alignas(64) double high[kExactColumns];
+  alignas(64) double low[kExactColumns];
+  bool sure[kExactColumns];
+};
+
+struct ExactLoops {
+  // Writes the parts and returns their number; -1 where it cannot: infinities, NaN, exponents too
+  // extreme or too far apart.
+  int (*block[kDTypes])(const void* x, int64_t n, ExactHint* hint, double* parts);
+  // Of products.
+  int (*products[kDTypes])(const void* a, const void* b, int64_t n, ExactHint* hint, double* parts);
+  // Row r of a block lies at x + offsets[r] (in elements).
+  void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                           ExactColumns* state);
+};
+
+// The sum of the digests of the tiles that `bytes` make up, numbered from first_tile; see
+// numerics/fingerprint.h.
+struct FingerprintLoops {
+  uint64_t (*digests)(const void* x, int64_t bytes, uint64_t first_tile, const Quad* keys);
+};
+
+// Rows added one by one, row r at source + offsets[r] (in elements).
+struct ScatterLoops {
+  // To `columns` accumulators.
+  void (*rows[kDTypes])(const void* source, const int64_t* offsets, int64_t count, int64_t columns,
+                        void* sums);
+  // To pairs of doubles, without error wherever `lost` stays zero.
+  void (*exact_rows[kDTypes])(const void* source, const int64_t* offsets, int64_t count,
+                              int64_t columns, double* high, double* low, uint64_t* lost);
+};
+
 Path current_path();
 
-// The table of the current path; paths that this build has not compiled are never current.
-const UlpLoops& ulp_loops();
-const PhiloxLoops& philox_loops();
+// Every table there is: its type is <Name>Loops, on each path it is called k<Name>Loops, and
+// <function>() is the one of the current path. Paths that this build has not compiled are never
+// current.
+#define NONDET_FOR_EACH_TABLE(X)    \
+  X(Ulp, ulp_loops)                 \
+  X(Philox, philox_loops)           \
+  X(Scatter, scatter_loops)         \
+  X(Summation, summation_loops)     \
+  X(Fingerprint, fingerprint_loops) \
+  X(Exact, exact_loops)
+
+#define NONDET_DECLARE(Name, function) const Name##Loops& function();
+NONDET_FOR_EACH_TABLE(NONDET_DECLARE)
+#undef NONDET_DECLARE
 
 }  // namespace nondet::cpu

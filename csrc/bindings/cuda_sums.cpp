@@ -1,0 +1,121 @@
+// Sums, in nondet_ext._C.cuda.
+#include "arguments.h"
+#include "cuda/exact.cuh"
+#include "cuda/scatter.cuh"
+#include "cuda/summation.cuh"
+
+namespace nondet {
+
+namespace py = pybind11;
+using py::arg;
+using py::kw_only;
+using Integers = std::vector<int64_t>;
+using Words = std::vector<uint32_t>;
+
+namespace {
+
+cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t>(address); }
+
+}  // namespace
+
+// The functions named *_workspace return the bytes that the launcher takes as `workspace`.
+void bind_cuda_sums(py::module_& m) {
+  m.def(
+      "sum_workspace",
+      [](DType dtype, int64_t outputs, int64_t n, Order order) {
+        return order == Order::exact ? cuda::exact_workspace(dtype, outputs, false)
+                                     : cuda::sum_workspace(dtype, outputs, n, order);
+      },
+      kw_only(), arg("dtype"), arg("outputs"), arg("n"), arg("order"));
+  m.def(
+      "sum",
+      [](DType dtype, uintptr_t x, const Integers& kept_sizes, const Integers& kept_strides,
+         const Integers& reduced_sizes, const Integers& reduced_strides, uintptr_t out,
+         int64_t divisor, Order order, const Words& key, uintptr_t workspace, uintptr_t stream) {
+        const Layout kept = layout_of(kept_sizes, kept_strides);
+        const Layout reduced = layout_of(reduced_sizes, reduced_strides);
+        if (order == Order::exact)
+          cuda::exact_sum(dtype, pointer(x), kept, reduced, pointer(out), divisor,
+                          pointer(workspace), stream_at(stream));
+        else
+          cuda::sum(dtype, pointer(x), kept, reduced, pointer(out), divisor, order, order_key(key),
+                    pointer(workspace), stream_at(stream));
+      },
+      kw_only(), arg("dtype"), arg("x"), arg("kept_sizes"), arg("kept_strides"),
+      arg("reduced_sizes"), arg("reduced_strides"), arg("out"), arg("divisor"), arg("order"),
+      arg("key"), arg("workspace"), arg("stream"));
+
+  m.def(
+      "dot_workspace",
+      [](DType dtype, int64_t n, Order order) {
+        return order == Order::exact ? cuda::exact_workspace(dtype, 1, true)
+                                     : cuda::sum_workspace(dtype, 1, n, order);
+      },
+      kw_only(), arg("dtype"), arg("n"), arg("order"));
+  m.def(
+      "dot",
+      [](DType dtype, uintptr_t a, uintptr_t b, int64_t n, uintptr_t out, Order order,
+         const Words& key, uintptr_t workspace, uintptr_t stream) {
+        if (order == Order::exact)
+          cuda::exact_dot(dtype, pointer(a), pointer(b), n, pointer(out), pointer(workspace),
+                          stream_at(stream));
+        else
+          cuda::dot(dtype, pointer(a), pointer(b), n, pointer(out), order, order_key(key),
+                    pointer(workspace), stream_at(stream));
+      },
+      kw_only(), arg("dtype"), arg("a"), arg("b"), arg("n"), arg("out"), arg("order"), arg("key"),
+      arg("workspace"), arg("stream"));
+
+  m.def(
+      "segment_sum_workspace",
+      [](DType dtype, int64_t segments, int64_t columns, Order order) {
+        return order == Order::exact ? cuda::exact_workspace(dtype, segments * columns, false)
+                                     : cuda::segment_sum_workspace(dtype, segments, columns, order);
+      },
+      kw_only(), arg("dtype"), arg("segments"), arg("columns"), arg("order"));
+  m.def(
+      "segment_sum",
+      [](DType dtype, uintptr_t x, uintptr_t offsets, int64_t rows, int64_t segments,
+         int64_t columns, uintptr_t out, Order order, const Words& key, uintptr_t workspace,
+         uintptr_t stream) {
+        if (order == Order::exact)
+          cuda::exact_segment_sum(dtype, pointer(x), pointer<int64_t>(offsets), rows, segments,
+                                  columns, pointer(out), pointer(workspace), stream_at(stream));
+        else
+          cuda::segment_sum(dtype, pointer(x), pointer<int64_t>(offsets), rows, segments, columns,
+                            pointer(out), order, order_key(key), pointer(workspace),
+                            stream_at(stream));
+      },
+      kw_only(), arg("dtype"), arg("x"), arg("offsets"), arg("rows"), arg("segments"),
+      arg("columns"), arg("out"), arg("order"), arg("key"), arg("workspace"), arg("stream"));
+
+  m.def(
+      "part_order",
+      [](int64_t n, const Words& key, uintptr_t out, uintptr_t stream) {
+        cuda::visit_order(order_key(key), part_count(n), pointer<int32_t>(out), stream_at(stream));
+      },
+      kw_only(), arg("n"), arg("key"), arg("out"), arg("stream"));
+  m.def(
+      "index_add_sorted",
+      [](DType dtype, uintptr_t out, uintptr_t sorted, uintptr_t positions, uintptr_t source,
+         int64_t outer, int64_t rows, int64_t n, int64_t inner, bool exact, uintptr_t fault,
+         uintptr_t stream) {
+        cuda::index_add_sorted(dtype, pointer(out), pointer<int64_t>(sorted),
+                               pointer<int64_t>(positions), pointer(source), outer, rows, n, inner,
+                               exact, pointer<int32_t>(fault), stream_at(stream));
+      },
+      kw_only(), arg("dtype"), arg("out"), arg("sorted"), arg("positions"), arg("source"),
+      arg("outer"), arg("rows"), arg("n"), arg("inner"), arg("exact"), arg("fault"), arg("stream"));
+  m.def(
+      "index_add_atomic",
+      [](DType dtype, uintptr_t out, uintptr_t index, uintptr_t source, int64_t outer, int64_t rows,
+         int64_t n, int64_t inner, uintptr_t totals, uintptr_t fault, uintptr_t stream) {
+        cuda::index_add_atomic(dtype, pointer(out), pointer<int64_t>(index), pointer(source), outer,
+                               rows, n, inner, pointer(totals), pointer<int32_t>(fault),
+                               stream_at(stream));
+      },
+      kw_only(), arg("dtype"), arg("out"), arg("index"), arg("source"), arg("outer"), arg("rows"),
+      arg("n"), arg("inner"), arg("totals"), arg("fault"), arg("stream"));
+}
+
+}  // namespace nondet

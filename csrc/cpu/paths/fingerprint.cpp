@@ -1,0 +1,96 @@
+#include "numerics/fingerprint.h"
+
+#include <cstring>
+
+#include "paths.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace nondet::cpu::NONDET_PATH {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+constexpr int kVectorQuads = kVectorBytes / static_cast<int>(kQuadBytes);
+
+typedef uint32_t Lanes __attribute__((vector_size(kVectorBytes)));
+typedef uint32_t UnalignedLanes __attribute__((vector_size(kVectorBytes), aligned(1), may_alias));
+typedef uint64_t Sums __attribute__((vector_size(kVectorBytes)));
+
+struct Words {
+  Lanes lanes;
+};
+
+inline Words operator+(const Words& a, const Words& b) { return {a.lanes + b.lanes}; }
+
+// One product a pair, in the pair's place.
+inline Sums pair_products(const Words& words) {
+  const Sums pairs = reinterpret_cast<Sums>(words.lanes);
+  const Sums odd = pairs >> 32;
+#if defined(__AVX512F__)
+  // With a full mask: the plain one makes g++ 12 warn about its own header.
+  return reinterpret_cast<Sums>(_mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(pairs),
+                                                       reinterpret_cast<__m512i>(odd)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Sums>(
+      _mm256_mul_epu32(reinterpret_cast<__m256i>(pairs), reinterpret_cast<__m256i>(odd)));
+#elif defined(__x86_64__)
+  return reinterpret_cast<Sums>(
+      _mm_mul_epu32(reinterpret_cast<__m128i>(pairs), reinterpret_cast<__m128i>(odd)));
+#else
+  return (pairs & 0xffffffffu) * odd;
+#endif
+}
+
+inline Words words_at(const void* p) { return {*static_cast<const UnalignedLanes*>(p)}; }
+
+inline uint64_t total(const Sums& sums) {
+  uint64_t sum = 0;
+  for (int i = 0; i < kVectorBytes / 8; ++i) sum += sums[i];
+  return sum;
+}
+
+// `quads` is the constant kTileQuads for all tiles but the last: a loop of known length.
+inline __attribute__((always_inline)) TileHashes<uint64_t> hashes_of(const char* x, int quads,
+                                                                     const Quad* keys) {
+  TileHashes<Sums> vectors{};
+  int q = 0;
+#pragma GCC unroll 4
+  for (; q + kVectorQuads <= quads; q += kVectorQuads)
+    nh_add(vectors, words_at(x + q * kQuadBytes), words_at(keys + q),
+           words_at(keys + q + kKeyShift));
+  TileHashes<uint64_t> hashes{total(vectors.first), total(vectors.second)};
+  for (; q < quads; ++q) {
+    Quad rest;
+    std::memcpy(&rest, x + q * kQuadBytes, sizeof rest);
+    nh_add(hashes, rest, keys[q], keys[q + kKeyShift]);
+  }
+  return hashes;
+}
+
+uint64_t digests(const void* x, int64_t bytes, uint64_t first_tile, const Quad* keys) {
+  const char* from = static_cast<const char*>(x);
+  uint64_t sum = 0, tile = first_tile;
+  for (; bytes >= kTileBytes; bytes -= kTileBytes, from += kTileBytes)
+    sum += tile_digest(tile++, hashes_of(from, kTileQuads, keys));
+  if (bytes > 0) {
+    alignas(64) char rest[kTileBytes] = {};
+    std::memcpy(rest, from, static_cast<size_t>(bytes));
+    sum += tile_digest(tile, hashes_of(rest, fingerprint_quads(bytes), keys));
+  }
+  return sum;
+}
+
+}  // namespace
+
+extern const FingerprintLoops kFingerprintLoops;
+const FingerprintLoops kFingerprintLoops = {digests};
+
+}  // namespace nondet::cpu::NONDET_PATH

@@ -1,0 +1,200 @@
+#include "numerics/summation.h"
+
+#include "paths.h"
+
+namespace nondet::cpu::NONDET_PATH {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+// The lanes of a tile as vectors. No addition is reordered by this: a vector adds lane by lane.
+template <class T>
+struct Lanes {
+  static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
+  static constexpr int kVectors = kLanes / kWidth;
+  typedef T Vector __attribute__((vector_size(kVectorBytes)));
+  typedef T Unaligned __attribute__((vector_size(kVectorBytes), aligned(sizeof(T))));
+
+  Vector v[kVectors];
+
+  void clear() {
+    for (int i = 0; i < kVectors; ++i) v[i] = -Vector{};
+  }
+
+  void add_row(const T* row) {
+#pragma GCC unroll 32
+    for (int i = 0; i < kVectors; ++i)
+      v[i] += *reinterpret_cast<const Unaligned*>(row + i * kWidth);
+  }
+
+  // Adds full rows of lanes, then the rest one lane each.
+  void add(const T* x, int64_t n) {
+    if (n == kTile) {  // a loop of known length: its end is never mispredicted
+#pragma GCC unroll 8
+      for (int r = 0; r < kTile / kLanes; ++r) add_row(x + r * kLanes);
+      return;
+    }
+    const int64_t rows = n / kLanes;
+    for (int64_t r = 0; r < rows; ++r) add_row(x + r * kLanes);
+    add_rest(x + rows * kLanes, n % kLanes);
+  }
+
+  void add_products(const T* a, const T* b, int64_t n) {
+    const int64_t rows = n / kLanes;
+    for (int64_t r = 0; r < rows; ++r) {
+      const T *left = a + r * kLanes, *right = b + r * kLanes;
+#pragma GCC unroll 32
+      for (int i = 0; i < kVectors; ++i)
+        v[i] += *reinterpret_cast<const Unaligned*>(left + i * kWidth) *
+                *reinterpret_cast<const Unaligned*>(right + i * kWidth);
+    }
+    T rest[kLanes];
+    const int64_t done = rows * kLanes;
+    for (int64_t l = done; l < n; ++l) rest[l - done] = a[l] * b[l];
+    add_rest(rest, n - done);
+  }
+
+  T sum() {
+#pragma GCC unroll 32
+    for (int half = kVectors / 2; half > 0; half /= 2)
+#pragma GCC unroll 32
+      for (int i = 0; i < half; ++i) v[i] += v[i + half];
+    T lanes[kWidth];
+    __builtin_memcpy(lanes, &v[0], sizeof lanes);
+#pragma GCC unroll 32
+    for (int half = kWidth / 2; half > 0; half /= 2)
+#pragma GCC unroll 32
+      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
+    return lanes[0];
+  }
+
+ private:
+  void add_rest(const T* x, int64_t n) {
+    if (n == 0) return;
+    T row[kLanes];
+    for (int64_t l = 0; l < n; ++l) row[l] = x[l];
+    for (int64_t l = n; l < kLanes; ++l) row[l] = -T{0};
+    add_row(row);
+  }
+};
+
+template <class F>
+constexpr bool kStoredAsAccumulator = F::kWidth >= 32;
+
+// The sums of the tiles of n contiguous elements. `sums` may be x itself.
+template <class F>
+void tile_sums(const void* x, int64_t n, void* sums) {
+  using T = Accumulator<F>;
+  T* out = static_cast<T*>(sums);
+  int64_t begin = 0;
+  if constexpr (kStoredAsAccumulator<F>) {
+    // Two tiles at a time: twice as many additions under way.
+    for (; n - begin >= 2 * kTile; begin += 2 * kTile) {
+      const T* first = static_cast<const T*>(x) + begin;
+      Lanes<T> a, b;
+      a.clear();
+      b.clear();
+#pragma GCC unroll 4
+      for (int r = 0; r < kTile / kLanes; ++r) {
+        a.add_row(first + r * kLanes);
+        b.add_row(first + kTile + r * kLanes);
+      }
+      *out++ = a.sum();
+      *out++ = b.sum();
+    }
+  }
+  for (; begin < n; begin += kTile) {
+    const int64_t count = n - begin < kTile ? n - begin : kTile;
+    Lanes<T> lanes;
+    lanes.clear();
+    if constexpr (kStoredAsAccumulator<F>) {
+      lanes.add(static_cast<const T*>(x) + begin, count);
+    } else {
+      const auto* in = static_cast<const typename F::Bits*>(x) + begin;
+      T values[kTile];
+      for (int64_t i = 0; i < count; ++i) values[i] = accumulator_of<F>(in[i]);
+      lanes.add(values, count);
+    }
+    *out++ = lanes.sum();
+  }
+}
+
+template <class F>
+void tile_products(const void* a, const void* b, int64_t n, void* sums) {
+  using T = Accumulator<F>;
+  T* out = static_cast<T*>(sums);
+  for (int64_t begin = 0; begin < n; begin += kTile) {
+    const int64_t count = n - begin < kTile ? n - begin : kTile;
+    Lanes<T> lanes;
+    lanes.clear();
+    if constexpr (kStoredAsAccumulator<F>) {
+      lanes.add_products(static_cast<const T*>(a) + begin, static_cast<const T*>(b) + begin, count);
+    } else {
+      const auto* left = static_cast<const typename F::Bits*>(a) + begin;
+      const auto* right = static_cast<const typename F::Bits*>(b) + begin;
+      T values[kTile];
+      for (int64_t i = 0; i < count; ++i)
+        values[i] = accumulator_of<F>(left[i]) * accumulator_of<F>(right[i]);
+      lanes.add(values, count);
+    }
+    *out++ = lanes.sum();
+  }
+}
+
+// Rows lie far apart: the processor's own prefetching starts anew at each.
+constexpr int64_t kAhead = 1;
+
+template <class Bits>
+inline void ask_for(const Bits* row, int64_t columns) {
+  for (int64_t c = 0; c < columns; c += 64 / static_cast<int64_t>(sizeof(Bits)))
+    __builtin_prefetch(row + c);
+}
+
+// One tile of `columns` sums side by side: row r lies at x + offsets[r]. `scratch` holds kLanes
+// rows of accumulators.
+template <class F>
+void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                 void* scratch, void* sums) {
+  using T = Accumulator<F>;
+  using Bits = typename F::Bits;
+  T* const lanes = static_cast<T*>(scratch);
+  const int64_t present = rows < kLanes ? rows : kLanes;
+  for (int64_t r = 0; r < present; ++r) {
+    const Bits* __restrict__ row = static_cast<const Bits*>(x) + offsets[r];
+    T* __restrict__ lane = lanes + r * columns;
+    for (int64_t c = 0; c < columns; ++c) lane[c] = accumulator_of<F>(row[c]);
+  }
+  for (int64_t r = kLanes; r < rows; ++r) {
+    const Bits* __restrict__ row = static_cast<const Bits*>(x) + offsets[r];
+    if (r + kAhead < rows) ask_for(static_cast<const Bits*>(x) + offsets[r + kAhead], columns);
+    T* __restrict__ lane = lanes + r % kLanes * columns;
+    for (int64_t c = 0; c < columns; ++c) lane[c] += accumulator_of<F>(row[c]);
+  }
+  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
+    for (int64_t l = 0; l < half && l + half < present; ++l) {
+      T* __restrict__ low = lanes + l * columns;
+      const T* __restrict__ high = lanes + (l + half) * columns;
+      for (int64_t c = 0; c < columns; ++c) low[c] += high[c];
+    }
+  }
+  T* __restrict__ out = static_cast<T*>(sums);
+  for (int64_t c = 0; c < columns; ++c) out[c] = lanes[c];
+}
+
+}  // namespace
+
+extern const SummationLoops kSummationLoops;
+const SummationLoops kSummationLoops = {
+    {tile_sums<Float64>, tile_sums<Float32>, tile_sums<Float16>, tile_sums<BFloat16>},
+    {tile_products<Float64>, tile_products<Float32>, tile_products<Float16>,
+     tile_products<BFloat16>},
+    {column_sums<Float64>, column_sums<Float32>, column_sums<Float16>, column_sums<BFloat16>},
+};
+
+}  // namespace nondet::cpu::NONDET_PATH

@@ -1,0 +1,129 @@
+#include "scatter.h"
+
+#include "scatter_direct.h"
+#include "scatter_grouped.h"
+#include "scatter_split.h"
+#include "summation.h"
+
+namespace nondet::cpu {
+namespace {
+
+// Rows shorter than this are added where they are met.
+constexpr int64_t kShortRow = 8;
+
+int64_t first_fault(const int64_t* index, int64_t n, int64_t rows, int threads) {
+  std::atomic<bool> good{true};
+  parallel_for(n, threads, int64_t{1} << 17, [&](int64_t begin, int64_t end) {
+    if (!all_within(index + begin, end - begin, rows)) good.store(false, std::memory_order_relaxed);
+  });
+  if (good.load()) return -1;
+  int64_t i = 0;
+  while (index[i] >= 0 && index[i] < rows) ++i;
+  return i;
+}
+
+// All threads add their share of the positions to the same accumulators, as they come.
+template <class T, class Value>
+void race(const int64_t* index, int64_t n, int64_t columns, int threads, T* table, int64_t stride,
+          const Value& value) {
+  const int64_t racing = std::clamp<int64_t>(n, 1, threads);
+  std::atomic<int64_t> arrived{0};
+  parallel_for(
+      racing, threads, 1,
+      [&](int64_t t, int64_t) {
+        DefaultFloatMode mode;
+        // A thread that started first would be done before the others: they start together.
+        arrived.fetch_add(1);
+        while (arrived.load() < racing) std::this_thread::yield();
+        const int64_t end = t + 1 == racing ? n : n / racing * (t + 1);
+        for (int64_t i = n / racing * t; i < end; ++i)
+          for (int64_t c = 0; c < columns; ++c)
+            std::atomic_ref<T>(table[index[i] * stride + c])
+                .fetch_add(value(i, c), std::memory_order_relaxed);
+      },
+      1);
+}
+
+template <class F>
+void add_in_race(const ScatterJob<F>& job) {
+  using T = Accumulator<F>;
+  for (int64_t o = 0; o < job.outer; ++o) {
+    auto* out = job.slice(o);
+    const auto* source = job.source_slice(o);
+    const auto race_columns = [&](T* table, int64_t stride, int64_t first, int64_t columns) {
+      race(job.index, job.n, columns, job.threads, table, stride, [&](int64_t i, int64_t c) {
+        return accumulator_of<F>(source[i * job.inner + first + c]);
+      });
+    };
+    if constexpr (F::kWidth >= 32) {
+      race_columns(reinterpret_cast<T*>(out), job.inner, 0, job.inner);
+    } else {
+      const int64_t affordable = job.memory() / (int64_t{sizeof(T)} * job.rows);
+      const int64_t width = std::clamp<int64_t>(affordable, 1, job.inner);
+      const std::unique_ptr<T[]> table(new T[static_cast<size_t>(job.rows * width)]);
+      for (int64_t first = 0; first < job.inner; first += width) {
+        const int64_t columns = std::min(width, job.inner - first);
+        for (int64_t r = 0; r < job.rows; ++r)
+          for (int64_t c = 0; c < columns; ++c)
+            table[r * columns + c] = accumulator_of<F>(out[r * job.inner + first + c]);
+        race_columns(table.get(), columns, first, columns);
+        for (int64_t r = 0; r < job.rows; ++r)
+          for (int64_t c = 0; c < columns; ++c)
+            out[r * job.inner + first + c] = rounded<F>(table[r * columns + c]);
+      }
+    }
+  }
+}
+
+template <class F>
+int64_t add_at_indices(const ScatterJob<F>& job, Order order) {
+  DefaultFloatMode mode;
+  const bool racing = order == Order::atomic && job.threads > 1;
+  if (!racing && SplitScatter<F>::suits(job)) {
+    using Result = typename SplitScatter<F>::Result;
+    SplitScatter<F> split(job);
+    const Result result =
+        job.exact ? split.run(ExactTable<F>(job.out, job.rows,
+                                            DirectScatter<F>::most_spills(job) / job.threads))
+                  : split.run(PlainTable<F>(job.out, job.rows, true));
+    if (result == Result::done) return -1;
+    if (result == Result::too_many_spills) {
+      add_grouped(job, 0, 1);
+      return -1;
+    }
+  }
+  const int64_t fault = first_fault(job.index, job.n, job.rows, job.threads);
+  if (fault >= 0) return fault;
+  if (racing)
+    add_in_race(job);
+  else if (job.inner < kShortRow && DirectScatter<F>::fits(job))
+    DirectScatter<F>::run(job);
+  else
+    add_grouped(job, 0, job.outer);
+  return -1;
+}
+
+}  // namespace
+
+int64_t index_add(DType dtype, void* out, const int64_t* index, const void* source, int64_t outer,
+                  int64_t rows, int64_t n, int64_t inner, Order order, const OrderKey& key,
+                  int threads) {
+  if (n == 0 || outer == 0 || inner == 0) return first_fault(index, n, rows, threads);
+  return with_format(dtype, [&]<class F>(F) {
+    using Bits = typename F::Bits;
+    ScatterJob<F> job{static_cast<Bits*>(out),
+                      index,
+                      static_cast<const Bits*>(source),
+                      outer,
+                      rows,
+                      n,
+                      inner,
+                      order == Order::exact,
+                      {},
+                      std::max(threads, 1)};
+    if (order == Order::seeded) job.parts = part_order(n, key);
+    return add_at_indices(job, order);
+  });
+}
+
+}  // namespace nondet::cpu

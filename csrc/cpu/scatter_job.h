@@ -1,0 +1,70 @@
+// What the ways of adding at indices share: the arguments, the visiting order, exact sums in two
+// doubles.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "numerics/exact.h"
+#include "numerics/summation.h"
+
+namespace nondet::cpu {
+
+template <class F>
+struct ScatterJob {
+  using Bits = typename F::Bits;
+
+  Bits* out;             // (outer, rows, inner)
+  const int64_t* index;  // (n), each in [0, rows)
+  const Bits* source;    // (outer, n, inner)
+  int64_t outer, rows, n, inner;
+  bool exact;
+  std::vector<int32_t> parts;  // in visiting order; empty: all positions in increasing order
+  int threads;
+
+  // body(begin, end) over ranges of positions, in visiting order.
+  template <class Body>
+  void visit(const Body& body) const {
+    if (parts.empty()) return body(int64_t{0}, n);
+    const int64_t size = part_size(n);
+    for (const int64_t part : parts) body(part * size, std::min(n, (part + 1) * size));
+  }
+
+  Bits* slice(int64_t o) const { return out + o * rows * inner; }
+  const Bits* source_slice(int64_t o) const { return source + o * n * inner; }
+
+  // What a call may take beside its arguments: twice the index.
+  int64_t memory() const { return 16 * n; }
+};
+
+// Whether every index lies in [0, rows). An index out of range has its own sign bit set, or that
+// of its distance from the last row.
+inline bool all_within(const int64_t* index, int64_t n, int64_t rows) {
+  int64_t bits = 0;
+  for (int64_t i = 0; i < n; ++i) bits |= index[i] | (rows - 1 - (index[i] & INT64_MAX));
+  return bits >= 0;
+}
+
+// high + low (finite) rounded once to F.
+template <class F>
+typename F::Bits rounded_pair(double high, double low) {
+  if constexpr (F::kWidth == 64) {
+    return bits_of(low == 0.0 ? high : high + low);
+  } else {
+    double sum = high;
+    if (low != 0.0) {
+      // To odd first: no later rounding to fewer digits can then go wrong.
+      sum = high + low;
+      const double shift = sum - high;
+      const double rest = (high - (sum - shift)) + (low - shift);
+      const uint64_t bits = bits_of(sum);
+      if (rest != 0.0 && !(bits & 1))
+        sum = double_of((rest < 0.0) == (sum < 0.0) ? bits + 1 : bits - 1);
+    }
+    if constexpr (F::kWidth == 32) return bits_of(static_cast<float>(sum));
+    return round_to<F>(sum);
+  }
+}
+
+}  // namespace nondet::cpu

@@ -1,0 +1,164 @@
+// Accumulators for all destinations of a slice of single elements, each source added where it is
+// met.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "scatter_job.h"
+
+namespace nondet::cpu {
+
+// sum + x as the nearest double, and the error of it.
+inline void two_sum(double& sum, double x, double& error) {
+  const double before = sum;
+  sum = before + x;
+  const double shift = sum - before;
+  error = (before - (sum - shift)) + (x - shift);
+}
+
+template <class F>
+class PlainTable {
+  using T = Accumulator<F>;
+  using Bits = typename F::Bits;
+
+ public:
+  static constexpr int64_t kBytes = sizeof(T);
+
+  // In `out` itself, where that holds accumulators, or in a copy.
+  PlainTable(Bits* out, int64_t rows, bool copy) : out_(out), rows_(rows) {
+    if constexpr (F::kWidth >= 32) {
+      if (!copy) {
+        table_ = reinterpret_cast<T*>(out);
+        return;
+      }
+    }
+    copy_.reset(new T[static_cast<size_t>(rows)]);
+    table_ = copy_.get();
+    for (int64_t r = 0; r < rows; ++r) table_[r] = accumulator_of<F>(out[r]);
+  }
+
+  // One for each thread.
+  struct Adder {
+    T* table;
+    bool keeps() const { return true; }
+    const T* address(int64_t row) const { return table + row; }
+    void operator()(int64_t row, Bits value) const { table[row] += accumulator_of<F>(value); }
+  };
+  Adder adder() const { return {table_}; }
+
+  void finish(std::vector<Adder>&) const {
+    if (!copy_) return;
+    for (int64_t r = 0; r < rows_; ++r) {
+      // A NaN without sources keeps its payload.
+      if (table_[r] != table_[r] && is_nan<F>(out_[r])) continue;
+      out_[r] = rounded<F>(table_[r]);
+    }
+  }
+
+ private:
+  Bits* out_;
+  int64_t rows_;
+  T* table_;
+  std::unique_ptr<T[]> copy_;
+};
+
+// An accumulator takes a source when that loses nothing. Sources that would are spilled, and added
+// at the end.
+template <class F>
+class ExactTable {
+  using Bits = typename F::Bits;
+  // float64 needs a second double for the errors of the first.
+  static constexpr int kDoubles = F::kWidth == 64 ? 2 : 1;
+
+ public:
+  static constexpr int64_t kBytes = 8 * kDoubles;
+
+  struct Spill {
+    int64_t row;
+    Bits value;
+  };
+
+  ExactTable(Bits* out, int64_t rows, int64_t most_spills)
+      : out_(out),
+        rows_(rows),
+        most_(static_cast<size_t>(most_spills)),
+        table_(new double[static_cast<size_t>(kDoubles * rows)]) {
+    for (int64_t r = 0; r < rows; ++r) {
+      table_[kDoubles * r] = static_cast<double>(accumulator_of<F>(out[r]));
+      if constexpr (kDoubles == 2) table_[2 * r + 1] = 0.0;
+    }
+  }
+
+  struct Adder {
+    double* table;
+    size_t most;
+    std::vector<Spill> spills{};
+
+    // False once the table is to be thrown away, for too many spills.
+    bool keeps() const { return spills.size() <= most; }
+    const double* address(int64_t row) const { return table + kDoubles * row; }
+
+    void operator()(int64_t row, Bits value) {
+      double* to = table + kDoubles * row;
+      // Adding +0.0 makes a negative zero positive: a destination without sources keeps -0.0.
+      const double x = static_cast<double>(accumulator_of<F>(value)) + 0.0;
+      double sum = to[0], lost;
+      two_sum(sum, x, lost);
+      if constexpr (kDoubles == 2) {
+        double errors = to[1];
+        two_sum(errors, lost, lost);
+        if (lost == 0.0) [[likely]] {
+          to[0] = sum;
+          to[1] = errors;
+          return;
+        }
+      } else if (lost == 0.0) [[likely]] {
+        to[0] = sum;
+        return;
+      }
+      spill(row, value);
+    }
+
+    [[gnu::noinline]] void spill(int64_t row, Bits value) {
+      if (keeps()) spills.push_back({row, value});
+    }
+  };
+  Adder adder() const { return {table_.get(), most_}; }
+
+  void finish(std::vector<Adder>& adders) const {
+    // Rows of one adder are no other's.
+    for (Adder& adder : adders) finish_spilled(adder.spills);
+    for (int64_t r = 0; r < rows_; ++r) {
+      const double high = table_[kDoubles * r];
+      // Not finite: finished above, or without sources.
+      if (high - high == 0.0)
+        out_[r] = rounded_pair<F>(high, kDoubles == 2 ? table_[kDoubles * r + 1] : 0.0);
+    }
+  }
+
+ private:
+  void finish_spilled(std::vector<Spill>& spills) const {
+    std::sort(spills.begin(), spills.end(),
+              [](const Spill& a, const Spill& b) { return a.row < b.row; });
+    for (size_t i = 0; i < spills.size();) {
+      const int64_t row = spills[i].row;
+      ExactSumOf<F> sum;
+      sum.clear();
+      for (int d = 0; d < kDoubles; ++d) sum.add_double(table_[kDoubles * row + d]);
+      for (; i < spills.size() && spills[i].row == row; ++i) {
+        sum.template add<F>(spills[i].value);
+        if (i % (ExactSumOf<F>::kAddsBetweenCarries / 2) == 0) sum.carry();
+      }
+      out_[row] = sum.template round<F>();
+      table_[kDoubles * row] = double_of(Float64::kQuietNaN);
+    }
+  }
+
+  Bits* out_;
+  int64_t rows_;
+  size_t most_;
+  std::unique_ptr<double[]> table_;
+};
+
+}  // namespace nondet::cpu

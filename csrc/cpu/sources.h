@@ -1,0 +1,203 @@
+// Where the addends of a sum lie in memory. A source serves blocks of sums side by side: block b
+// holds columns(b) sums that are read together, tile by tile.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "numerics/layout.h"
+#include "numerics/summation.h"
+#include "paths/paths.h"
+
+namespace nondet::cpu {
+
+// Sums side by side: their lanes should stay in the first-level cache.
+template <class F>
+constexpr int64_t kBlockColumns = 8192 / sizeof(Accumulator<F>);
+
+inline int64_t elements_of(const Layout& layout) {
+  int64_t n = 1;
+  for (int d = 0; d < layout.dims; ++d) n *= layout.size[d];
+  return n;
+}
+
+// Calls body(offset, count) for the runs of `count` elements of one stride, in logical order, that
+// make up the elements [begin, begin + n) of a layout. That stride is the innermost dimension's.
+template <class Body>
+void for_each_run(const Layout& layout, int64_t begin, int64_t n, const Body& body) {
+  const int inner = layout.dims - 1;
+  if (inner < 0) {
+    if (n > 0) body(int64_t{0}, n);
+    return;
+  }
+  int64_t at[kMaxDims];
+  int64_t offset = 0, rest = begin;
+  for (int d = inner; d >= 0; --d) {
+    at[d] = d > 0 ? rest % layout.size[d] : rest;
+    rest /= layout.size[d];
+    offset += at[d] * layout.stride[d];
+  }
+  while (n > 0) {
+    const int64_t run = std::min(n, layout.size[inner] - at[inner]);
+    body(offset, run);
+    n -= run;
+    offset -= at[inner] * layout.stride[inner];
+    at[inner] = 0;
+    for (int d = inner - 1; d >= 0; --d) {
+      offset += layout.stride[d];
+      if (++at[d] < layout.size[d]) break;
+      offset -= layout.size[d] * layout.stride[d];
+      at[d] = 0;
+    }
+  }
+}
+
+// One sum a block: the elements `reduced` of x, from each of the positions `kept`.
+template <class F>
+struct InnerSource {
+  using Bits = typename F::Bits;
+
+  const Bits* x;
+  Layout kept, reduced;
+
+  int64_t blocks() const { return elements_of(kept); }
+  int64_t elements(int64_t) const { return elements_of(reduced); }
+  int64_t columns(int64_t) const { return 1; }
+  int64_t first_output(int64_t block) const { return block; }
+
+  // The tile sums of elements [begin, begin + n).
+  void tiles(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums, void*) const {
+    const auto add = summation_loops().tiles[static_cast<int>(F::kDType)];
+    const Bits* from = x + offset_of(kept, block);
+    if (reduced.dims == 1 && reduced.stride[0] == 1) return add(from + begin, n, sums);
+    if (reduced.dims == 0) return add(from, n, sums);
+    const int inner = reduced.dims - 1;
+    const int64_t stride = reduced.stride[inner];
+    const int64_t ahead = inner > 0 ? 4 * reduced.stride[inner - 1] : 0;
+    Bits gathered[kTile];
+    for (int64_t done = 0; done < n;) {
+      if (stride == 1) {  // as many whole tiles as lie in a row here
+        const int64_t position = (begin + done) % reduced.size[inner];
+        const int64_t whole = std::min(n - done, reduced.size[inner] - position) / kTile * kTile;
+        if (whole > 0) {
+          add(from + offset_of(reduced, begin + done), whole, sums + done / kTile);
+          done += whole;
+          continue;
+        }
+      }
+      const int64_t count = std::min<int64_t>(n - done, kTile);
+      const Bits* tile = gathered;
+      Bits* to = gathered;
+      for_each_run(reduced, begin + done, count, [&](int64_t offset, int64_t run) {
+        const Bits* at = from + offset;
+        if (ahead != 0 && stride == 1 && run < 512)
+          for (int64_t i = 0; i < run; i += 64 / static_cast<int64_t>(sizeof(Bits)))
+            __builtin_prefetch(at + ahead + i);
+        if (stride == 1 && run == count) {
+          tile = at;
+        } else if (stride == 1) {
+          std::memcpy(to, at, static_cast<size_t>(run) * sizeof(Bits));
+        } else {
+          for (int64_t i = 0; i < run; ++i) to[i] = at[i * stride];
+        }
+        to += run;
+      });
+      add(tile, count, sums + done / kTile);
+      done += count;
+    }
+  }
+};
+
+// Up to kBlockColumns sums a block: the innermost kept dimension has stride 1.
+template <class F>
+struct ColumnSource {
+  using Bits = typename F::Bits;
+
+  const Bits* x;
+  Layout kept, reduced;
+
+  int64_t width() const { return kept.size[kept.dims - 1]; }
+  int64_t blocks_a_row() const { return (width() + kBlockColumns<F> - 1) / kBlockColumns<F>; }
+  int64_t blocks() const { return elements_of(kept) / width() * blocks_a_row(); }
+  int64_t elements(int64_t) const { return elements_of(reduced); }
+  int64_t columns(int64_t block) const {
+    return std::min(kBlockColumns<F>, width() - block % blocks_a_row() * kBlockColumns<F>);
+  }
+  int64_t first_output(int64_t block) const {
+    return block / blocks_a_row() * width() + block % blocks_a_row() * kBlockColumns<F>;
+  }
+
+  void tiles(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums, void* scratch) const {
+    const auto add = summation_loops().columns[static_cast<int>(F::kDType)];
+    const Bits* from = x + offset_of(kept, first_output(block));
+    const int64_t side = columns(block);
+    int64_t rows[kTile];
+    for (int64_t done = 0; done < n; done += kTile) {
+      const int64_t count = std::min<int64_t>(n - done, kTile);
+      const int64_t stride = reduced.dims == 0 ? 0 : reduced.stride[reduced.dims - 1];
+      int64_t* to = rows;
+      for_each_run(reduced, begin + done, count, [&](int64_t offset, int64_t run) {
+        for (int64_t i = 0; i < run; ++i) *to++ = offset + i * stride;
+      });
+      add(from, rows, count, side, scratch, sums + done / kTile * side);
+    }
+  }
+};
+
+// Segments of contiguous rows, each a block of its own length (or several, when rows are wide).
+template <class F>
+struct SegmentSource {
+  using Bits = typename F::Bits;
+
+  const Bits* x;
+  const int64_t* offsets;
+  int64_t segments, width;
+
+  int64_t blocks_a_row() const { return (width + kBlockColumns<F> - 1) / kBlockColumns<F>; }
+  int64_t blocks() const { return segments * blocks_a_row(); }
+  int64_t elements(int64_t block) const {
+    const int64_t s = block / blocks_a_row();
+    return offsets[s + 1] - offsets[s];
+  }
+  int64_t columns(int64_t block) const {
+    return std::min(kBlockColumns<F>, width - block % blocks_a_row() * kBlockColumns<F>);
+  }
+  int64_t first_output(int64_t block) const {
+    return block / blocks_a_row() * width + block % blocks_a_row() * kBlockColumns<F>;
+  }
+
+  void tiles(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums, void* scratch) const {
+    const int dtype = static_cast<int>(F::kDType);
+    const Bits* from = x + (offsets[block / blocks_a_row()] + begin) * width +
+                       block % blocks_a_row() * kBlockColumns<F>;
+    if (width == 1) return summation_loops().tiles[dtype](from, n, sums);
+    const int64_t side = columns(block);
+    int64_t rows[kTile];
+    for (int64_t done = 0; done < n; done += kTile) {
+      const int64_t count = std::min<int64_t>(n - done, kTile);
+      for (int64_t r = 0; r < count; ++r) rows[r] = (done + r) * width;
+      summation_loops().columns[dtype](from, rows, count, side, scratch,
+                                       sums + done / kTile * side);
+    }
+  }
+};
+
+// The products of two contiguous vectors.
+template <class F>
+struct ProductSource {
+  using Bits = typename F::Bits;
+
+  const Bits *a, *b;
+  int64_t n;
+
+  int64_t blocks() const { return 1; }
+  int64_t elements(int64_t) const { return n; }
+  int64_t columns(int64_t) const { return 1; }
+  int64_t first_output(int64_t) const { return 0; }
+
+  void tiles(int64_t, int64_t begin, int64_t count, Accumulator<F>* sums, void*) const {
+    summation_loops().products[static_cast<int>(F::kDType)](a + begin, b + begin, count, sums);
+  }
+};
+
+}  // namespace nondet::cpu

@@ -1,0 +1,97 @@
+// Sums whose elements lie side by side: a warp, or a group of its lanes, owns a tile.
+#include "sum_levels.cuh"
+#include "summation.cuh"
+
+namespace nondet::cuda {
+
+template <class Source, class Write>
+__global__ void row_sums_kernel(Source source, Level level, int group, bool outputs_first,
+                                Write write) {
+  const int lane = static_cast<int>(threadIdx.x) % group;
+  const int64_t per_block = kBlock / group;
+  const int64_t tiles = level.parts * level.tiles, units = level.outputs * tiles;
+  for (int64_t first = blockIdx.x * per_block; first < units; first += gridDim.x * per_block) {
+    const int64_t unit = first + static_cast<int>(threadIdx.x) / group;
+    // Groups that read neighbouring elements should be neighbours.
+    const auto [above, below] = divide(unit, outputs_first ? level.outputs : tiles);
+    const int64_t output = outputs_first ? below : above, row = outputs_first ? above : below;
+    const auto [part, tile] = divide(row, level.tiles);
+    const int64_t begin = tile * kTile;
+    int64_t end = unit < units ? level.length(part) : 0;
+    end = end < begin + kTile ? end : begin + kTile;
+    typename Source::T sum = -typename Source::T{0};
+    if (begin + lane < end) sum = lane_sum(source, source.base(output), part, begin + lane, end);
+    sum = group_sum(sum, group);
+    if (lane == 0 && begin < end) write(output, part, tile, sum);
+  }
+}
+
+// One warp owns an output: its lanes fetch the parts' sums in visiting order and all add them.
+template <class Source, class F>
+__global__ void visit_rows_kernel(Source source, int64_t outputs, int parts,
+                                  const int32_t* __restrict__ visits, typename F::Bits* out,
+                                  Accumulator<F> divisor) {
+  const int lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int64_t step = static_cast<int64_t>(gridDim.x) * (kBlock / kWarp);
+  for (int64_t output = static_cast<int64_t>(blockIdx.x) * (kBlock / kWarp) + threadIdx.x / kWarp;
+       output < outputs; output += step) {
+    const int64_t base = source.base(output);
+    typename Source::T sum = -typename Source::T{0};
+    for (int first = 0; first < parts; first += kWarp) {
+      typename Source::T mine = -typename Source::T{0};
+      if (first + lane < parts) mine = source.at(base + source.offset(visits[first + lane], 0));
+#pragma unroll
+      for (int k = 0; k < kWarp; ++k) sum += __shfl_sync(kAllLanes, mine, k);
+    }
+    if (lane == 0) out[output] = finished<F>(sum, divisor);
+  }
+}
+
+namespace {
+
+struct Rows {
+  bool outputs_first;
+
+  static Places places(const Level& level) { return {level.parts * level.tiles, level.tiles, 1}; }
+
+  template <class Source, class Write>
+  void sums(const Source& source, const Level& level, const Write& write,
+            cudaStream_t stream) const {
+    int group = 1;
+    while (group < kWarp && group < level.size) group *= 2;
+    const int64_t units = level.outputs * level.parts * level.tiles;
+    launch("sum", row_sums_kernel<Source, Write>, blocks_for(units, kBlock / group), kBlock, 0,
+           stream, source, level, group, outputs_first, write);
+  }
+
+  template <class F, class Source>
+  static void visit(const Source& source, int64_t outputs, int64_t parts, const int32_t* visits,
+                    typename F::Bits* out, Accumulator<F> divisor, cudaStream_t stream) {
+    launch("sum", visit_rows_kernel<Source, F>, blocks_for(outputs, kBlock / kWarp), kBlock, 0,
+           stream, source, outputs, static_cast<int>(parts), visits, out, divisor);
+  }
+};
+
+}  // namespace
+
+void sum_rows(DType dtype, const void* x, const Layout& kept, const Layout& reduced,
+              const SumPlan& plan, void* out, cudaStream_t stream) {
+  with_format(dtype, [&]<class F>(F) {
+    sum_levels<F>(Rows{side_by_side(kept, reduced)}, plan, out, stream, [&](int64_t first) {
+      return Strided<F>{static_cast<const typename F::Bits*>(x), kept, reduced, first,
+                        plan.part_size};
+    });
+  });
+}
+
+void sum_products(DType dtype, const void* a, const void* b, const SumPlan& plan, void* out,
+                  cudaStream_t stream) {
+  with_format(dtype, [&]<class F>(F) {
+    using Bits = typename F::Bits;
+    sum_levels<F>(Rows{false}, plan, out, stream, [&](int64_t) {
+      return Products<F>{static_cast<const Bits*>(a), static_cast<const Bits*>(b), plan.part_size};
+    });
+  });
+}
+
+}  // namespace nondet::cuda

@@ -1,0 +1,188 @@
+// What the kernels of a sum share: where addends come from, where sums go, and tiles of 32 lanes.
+//
+// A sum of n elements is cut into parts (one, in the fixed order) and each part into tiles, level
+// by level: the sums of the tiles of a level are the elements of the next one.
+#pragma once
+
+#include "launch.cuh"
+#include "numerics/layout.h"
+#include "numerics/summation.h"
+
+namespace nondet::cuda {
+
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+inline constexpr int kWarp = 32;
+static_assert(kWarp == kLanes);
+
+inline int64_t elements_of(const Layout& layout) {
+  int64_t n = 1;
+  for (int d = 0; d < layout.dims; ++d) n *= layout.size[d];
+  return n;
+}
+
+// Neighbouring outputs are neighbours in memory, neighbouring elements are not.
+inline bool side_by_side(const Layout& kept, const Layout& reduced) {
+  if (kept.dims == 0 || kept.stride[kept.dims - 1] != 1) return false;
+  return reduced.dims == 0 || reduced.stride[reduced.dims - 1] != 1;
+}
+
+// Whether that goes on for a warp of threads with an output each.
+inline bool by_columns(const Layout& kept, const Layout& reduced) {
+  return side_by_side(kept, reduced) && kept.size[kept.dims - 1] >= kWarp;
+}
+
+struct Quotient {
+  int64_t quotient, remainder;
+};
+
+// Of non-negative numbers; in 32 bits where they fit.
+__device__ inline Quotient divide(int64_t a, int64_t b) {
+  if (b == 1) return {a, 0};
+  if ((a | b) >> 32 == 0) {
+    const auto narrow = static_cast<uint32_t>(a), divisor = static_cast<uint32_t>(b);
+    return {narrow / divisor, narrow % divisor};
+  }
+  return {a / b, a % b};
+}
+
+// One level of the sums of all outputs.
+struct Level {
+  int64_t outputs, parts;
+  int64_t size, last;  // elements of a part, and of the last part
+  int64_t tiles;       // of a part
+
+  __device__ int64_t length(int64_t part) const { return part == parts - 1 ? last : size; }
+};
+
+// A source says where the addends of an output lie: at(base(output) + offset(part, i)) is element i
+// of a part, and from element i on, run(part, i) elements lie stride() apart.
+template <class F>
+struct Strided {
+  using T = Accumulator<F>;
+  const typename F::Bits* x;
+  Layout kept, reduced;
+  int64_t first;  // output
+  int64_t part_size;
+
+  __device__ int64_t base(int64_t output) const { return offset_of(kept, first + output); }
+  __device__ int64_t offset(int64_t part, int64_t i) const {
+    return offset_of(reduced, part * part_size + i);
+  }
+  __device__ int64_t run(int64_t part, int64_t i) const {
+    if (reduced.dims <= 1) return INT64_MAX;
+    const int64_t size = reduced.size[reduced.dims - 1];
+    return size - divide(part * part_size + i, size).remainder;
+  }
+  __device__ int64_t stride() const {
+    return reduced.dims == 0 ? 0 : reduced.stride[reduced.dims - 1];
+  }
+  __device__ T at(int64_t offset) const { return accumulator_of<F>(x[offset]); }
+};
+
+// The products of two contiguous vectors.
+template <class F>
+struct Products {
+  using T = Accumulator<F>;
+  const typename F::Bits *a, *b;
+  int64_t part_size;
+
+  __device__ int64_t base(int64_t) const { return 0; }
+  __device__ int64_t offset(int64_t part, int64_t i) const { return part * part_size + i; }
+  __device__ int64_t run(int64_t, int64_t) const { return INT64_MAX; }
+  __device__ int64_t stride() const { return 1; }
+  __device__ T at(int64_t offset) const {
+    return accumulator_of<F>(a[offset]) * accumulator_of<F>(b[offset]);
+  }
+};
+
+// Where the sums of a level's tiles lie.
+struct Places {
+  int64_t output, part, tile;  // strides
+
+  __device__ int64_t offset(int64_t o, int64_t p, int64_t t) const {
+    return o * output + p * part + t * tile;
+  }
+};
+
+template <class Acc>
+struct Sums {
+  using T = Acc;
+  const T* sums;
+  Places places;
+
+  __device__ int64_t base(int64_t output) const { return output * places.output; }
+  __device__ int64_t offset(int64_t part, int64_t i) const { return places.offset(0, part, i); }
+  __device__ int64_t run(int64_t, int64_t) const { return INT64_MAX; }
+  __device__ int64_t stride() const { return places.tile; }
+  __device__ T at(int64_t offset) const { return sums[offset]; }
+};
+
+template <class F>
+__device__ typename F::Bits finished(Accumulator<F> sum, Accumulator<F> divisor) {
+  return rounded<F>(divisor != 0 ? sum / divisor : sum);
+}
+
+// The sum of a tile goes to the next level, or, where `out` is given, is an output.
+template <class F>
+struct Put {
+  Accumulator<F>* sums;
+  Places places;
+  typename F::Bits* out;
+  Accumulator<F> divisor;
+
+  __device__ void operator()(int64_t output, int64_t part, int64_t tile, Accumulator<F> sum) const {
+    if (out != nullptr)
+      out[output] = finished<F>(sum, divisor);
+    else
+      sums[places.offset(output, part, tile)] = sum;
+  }
+};
+
+// The sum of a part is added to its output's total as it comes: a race.
+template <class T>
+struct Add {
+  T* totals;
+
+  __device__ void operator()(int64_t output, int64_t, int64_t, T sum) const {
+    atomicAdd(totals + output, sum);
+  }
+};
+
+// body(offset) for the elements begin, begin + step, ... before `end` of a part, in order.
+template <int unroll, class Source, class Body>
+__device__ void walk(const Source& source, int64_t part, int64_t begin, int64_t end, int step,
+                     const Body& body) {
+  const int64_t stride = step * source.stride();
+  while (begin < end) {
+    const int64_t run = source.run(part, begin);
+    const int64_t count = ((run < end - begin ? run : end - begin) + step - 1) / step;
+    int64_t offset = source.offset(part, begin);
+#pragma unroll unroll
+    for (int64_t k = 0; k < count; ++k) {
+      body(offset);
+      offset += stride;
+    }
+    begin += count * step;
+  }
+}
+
+// What one lane of a tile adds.
+template <class Source>
+__device__ typename Source::T lane_sum(const Source& source, int64_t base, int64_t part,
+                                       int64_t begin, int64_t end) {
+  typename Source::T sum = -typename Source::T{0};
+  walk<8>(source, part, begin, end, kLanes,
+          [&](int64_t offset) { sum += source.at(base + offset); });
+  return sum;
+}
+
+// In the first of every `group` lanes: their sum by halving. Lanes without elements hold -0, which
+// changes nothing: fewer than 32 lanes are enough for fewer than 32 elements.
+template <class T>
+__device__ T group_sum(T sum, int group) {
+  for (int half = group / 2; half > 0; half /= 2)
+    sum += __shfl_down_sync(kAllLanes, sum, static_cast<unsigned>(half), group);
+  return sum;
+}
+
+}  // namespace nondet::cuda

@@ -1,0 +1,31 @@
+"""Whether a call may go straight to the kernels: registered ops cost several microseconds."""
+
+import torch
+from torch.autograd import forward_ad
+
+PLAIN = (torch.Tensor, torch.nn.Parameter)
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_functorch_level = torch._C._functorch.peek_interpreter_stack
+_is_tracing = torch._C._is_tracing
+
+
+def is_plain() -> bool:
+    """True where nothing watches: no compiler, dispatch mode, function transform or tracer."""
+    return not (
+        torch.compiler.is_compiling()
+        or _dispatch_modes()
+        or _functorch_level() is not None
+        or forward_ad._current_level >= 0
+        or _is_tracing()
+    )
+
+
+def is_eager(*tensors: torch.Tensor) -> bool:
+    """True where, besides, no tensor is of a subclass, or without memory, or records gradients."""
+    if not is_plain():
+        return False
+    records = torch.is_grad_enabled()
+    return all(
+        type(tensor) in PLAIN and not tensor.is_meta and not (records and tensor.requires_grad)
+        for tensor in tensors
+    )

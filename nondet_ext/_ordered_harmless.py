@@ -1,0 +1,174 @@
+"""Which operators never add floating-point numbers in an order of their own.
+
+The rule of ``nondet_ext.ordered`` is that an operator is under suspicion until it is known to be
+harmless: an operator that no table here names is reported.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+
+import torch
+
+# Reason -> packets, or single overloads, of aten.
+HARMLESS = {
+    "copies: every output element is one input element, or a constant": """
+        alias_copy as_strided_copy as_strided_scatter block_diag cat channel_shuffle clone
+        constant_pad_nd copy copy_ detach diag_embed diagonal_backward diagonal_copy
+        diagonal_scatter expand_copy fill fill_ flip im2col index_copy index_copy_ index_fill
+        index_fill_ lift lift_fresh lift_fresh_copy masked_scatter masked_scatter_ narrow_copy
+        native_dropout native_dropout_backward permute_copy pixel_shuffle pixel_unshuffle
+        reflection_pad1d reflection_pad2d reflection_pad3d repeat replication_pad1d
+        replication_pad2d replication_pad3d roll rot90 scatter.src scatter.value scatter_.src
+        scatter_.value select_backward select_scatter slice_backward slice_scatter
+        split_with_sizes_copy squeeze_copy stack t_copy to_mkldnn transpose_copy tril tril_ triu
+        triu_ unbind_copy unfold_copy unsqueeze_copy view_copy zero zero_ _chunk_cat _fused_dropout
+        _masked_scale _pin_memory _reshape_copy _to_copy _to_dense _unsafe_view complex""",
+    "gathers: every output element is one input element": """
+        embedding gather index index_select masked_select max_unpool2d max_unpool3d take
+        upsample_nearest1d upsample_nearest2d upsample_nearest3d _unsafe_index
+        _unsafe_masked_index _upsample_nearest_exact1d _upsample_nearest_exact2d
+        _upsample_nearest_exact3d repeat_interleave""",
+    "comparisons, and choices that they make": """
+        adaptive_max_pool2d adaptive_max_pool3d all allclose amax amin aminmax any argmax argmin
+        bucketize cummax cummin equal fractional_max_pool2d fractional_max_pool3d isin is_same_size
+        kthvalue max max_pool2d_with_indices max_pool3d_with_indices median min mode nanmedian
+        nonzero nonzero_static count_nonzero searchsorted sort topk unique_consecutive unique_dim
+        _unique _unique2 where""",
+    "factories and metadata": """
+        arange as_strided_ empty empty_like empty_permuted empty_strided eye full full_like
+        new_empty new_empty_strided new_full new_ones new_zeros ones ones_like resize resize_
+        resize_as resize_as_ scalar_tensor set_ squeeze_ swapaxes_ swapdims_ t_ transpose_
+        tril_indices triu_indices unsqueeze_ zeros zeros_like linspace logspace
+        is_pinned _efficientzerotensor _has_same_storage_numel _assert_async _assert_scalar
+        _assert_tensor_metadata
+        _functional_assert_async _local_scalar_dense _print _resize_output _resize_output_
+        shallow_copy_data_ sym_constrain_range sym_constrain_range_for_size""",
+    "random draws, element by element": """
+        bernoulli bernoulli_ cauchy cauchy_ exponential exponential_ geometric geometric_ log_normal
+        log_normal_ normal normal_ normal_functional poisson rand rand_like randint randint_like
+        randn randn_like randperm random random_ rrelu_with_noise rrelu_with_noise_
+        rrelu_with_noise_functional uniform uniform_""",
+    "functions of one element, or of one at a time of several tensors, that torch does not tag": """
+        _add_relu _amp_foreach_non_finite_check_and_unscale_ _fused_adagrad_ _fused_adam
+        _fused_adam_ _fused_adamw _fused_adamw_ _fused_sgd _fused_sgd_ _prelu_kernel
+        _prelu_kernel_backward binary_cross_entropy_backward elu_backward floor_divide floor_divide_
+        glu glu_backward hardsigmoid_backward hardswish hardswish_ hardswish_backward
+        hardtanh_backward huber_loss_backward leaky_relu_backward log_sigmoid_backward
+        log_sigmoid_forward mish_backward mse_loss_backward nll_loss_backward nll_loss2d_backward
+        polar quantize_per_tensor rrelu_with_noise_backward smooth_l1_loss_backward
+        soft_margin_loss_backward softplus_backward softshrink_backward hardshrink_backward""",
+}
+
+# Sums of this package have the order that they were asked for; profiling marks compute nothing.
+_OTHER_NAMESPACES = ("nondet_ext", "profiler")
+
+
+def _no_accumulate(*args: object, **kwargs: object) -> bool:
+    """index_put and put write unless they accumulate; which of several writes to one element stays
+    is torch's choice, and no sum.
+    """
+    accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)
+    return not accumulate
+
+
+def _compares(*args: object, **kwargs: object) -> bool:
+    return kwargs.get("reduce", args[4] if len(args) > 4 else None) in ("amax", "amin")
+
+
+def _windows_apart(
+    grad_output: object, x: object, kernel: list[int], *rest: object, **kwargs: object
+) -> bool:
+    """Whether every input element of a max pooling lies in one window at most."""
+    stride, _, dilation = (*rest, *([1],) * 3)[:3]
+    strides = list(stride) or list(kernel)  # type: ignore[call-overload]
+    dilations = list(dilation)  # type: ignore[call-overload]
+    wide = max(len(kernel), len(strides), len(dilations))
+    sizes, strides, dilations = (
+        each * wide if len(each) == 1 else each for each in (list(kernel), strides, dilations)
+    )
+    return all(s >= (k - 1) * d + 1 for k, s, d in zip(sizes, strides, dilations, strict=True))
+
+
+# Packet -> whether a call with these arguments is harmless.
+SOMETIMES: dict[str, Callable[..., bool]] = {
+    "index_put": _no_accumulate,
+    "index_put_": _no_accumulate,
+    "_index_put_impl_": _no_accumulate,
+    "_unsafe_index_put": _no_accumulate,
+    "put": _no_accumulate,
+    "put_": _no_accumulate,
+    "scatter_reduce": _compares,
+    "scatter_reduce_": _compares,
+    "index_reduce": _compares,
+    "index_reduce_": _compares,
+    "max_pool2d_with_indices_backward": _windows_apart,
+    "max_pool3d_with_indices_backward": _windows_apart,
+}
+
+_NAMES = frozenset(name for names in HARMLESS.values() for name in names.split())
+
+
+def is_harmless(
+    op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
+) -> bool:
+    """Whether a call of `op` adds no floating-point numbers, whatever their values are."""
+    if any(each.layout != torch.strided for each in tensors_in(args, kwargs)):
+        return False  # copying a sparse tensor can add its repeated entries
+    sometimes = SOMETIMES.get(op.overloadpacket.__name__)
+    if sometimes is not None and op.namespace == "aten":
+        return sometimes(*args, **kwargs)
+    return _is_always_harmless(op)
+
+
+@functools.cache
+def _is_always_harmless(op: torch._ops.OpOverload) -> bool:
+    if op.namespace in _OTHER_NAMESPACES:
+        return True
+    if _is_view(op):
+        return True
+    if op.namespace != "aten":
+        return torch.Tag.pointwise in op.tags
+    packet = op.overloadpacket.__name__.removeprefix("_foreach_")
+    overload = op._overloadname.removesuffix("_out")
+    if {packet, f"{packet}.{overload}"} & _NAMES:
+        return True
+    # Torch tags some overloads of a function and not others (in place, out=).
+    return any(torch.Tag.pointwise in each.tags for each in _relatives(packet))
+
+
+def _is_view(op: torch._ops.OpOverload) -> bool:
+    returns = op._schema.returns
+    return bool(returns) and all(
+        each.alias_info is not None and not each.alias_info.is_write for each in returns
+    )
+
+
+def _relatives(packet: str) -> Iterator[torch._ops.OpOverload]:
+    for name in {packet, packet.removesuffix("_")}:
+        family = getattr(torch.ops.aten, name, None)
+        for overload in family.overloads() if family is not None else ():
+            try:
+                yield getattr(family, overload)
+            except RuntimeError:  # TorchScript's overloads on numbers are not dispatched
+                continue
+
+
+def tensors_in(*trees: object) -> Iterator[torch.Tensor]:
+    """The tensors among an operator's arguments or results. (Torch's pytree takes ten times as
+    long.)
+    """
+    for tree in trees:
+        if isinstance(tree, torch.Tensor):
+            yield tree
+        elif isinstance(tree, tuple | list):
+            yield from tensors_in(*tree)
+        elif isinstance(tree, dict):
+            yield from tensors_in(*tree.values())
+
+
+def holds_floats(*trees: object) -> bool:
+    """Whether there is a tensor with floating-point or complex elements, and memory for them."""
+    return any(
+        (each.is_floating_point() or each.is_complex()) and each.device.type != "meta"
+        for each in tensors_in(*trees)
+    )

@@ -1,0 +1,47 @@
+"""A digest of a tensor: are two the same, bit for bit, across runs, machines and devices?"""
+
+import torch
+
+from nondet_ext import _digest_ops as ops
+from nondet_ext._eager import is_eager
+
+
+def fingerprint(x: torch.Tensor) -> int:
+    """A 64-bit digest of a tensor's bits, dtype and shape.
+
+    Every bit counts, and so does its place: -0.0 differs from 0.0, NaNs differ by their payloads, a
+    permutation, another dtype and another shape change the digest. Strides and device do not: a
+    tensor is read in its logical (row-major) order, and one that is not contiguous is copied for
+    it.
+
+    Args:
+        x: any shape and strides; every dtype of whole bytes (floats, integers, bool, complex,
+            float8, packed float4).
+
+    Returns:
+        An int in [0, 2**64), the same on every device. On CUDA the call waits for it.
+
+    Raises:
+        TypeError: `x` is no tensor, is sparse, quantized or nested, has a dtype of less than a
+            byte, or is on the meta device.
+
+    For accidents, not for attacks: two tensors that were not made to collide have one digest with
+    probability about 2**-63, but whoever wants a collision can compute one. docs/numerics.md has
+    the specification and what can be proved. Source: NH of UMAC (Black et al., CRYPTO 1999).
+
+    The control: ``torch.hash_tensor`` is an XOR of elements, so that permutations, x and -x of even
+    length, or constants of two even lengths share a hash.
+    """
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
+    if x.layout != torch.strided or x.is_nested or x.dtype not in ops.DTYPE_CODE:
+        kind = "nested" if x.is_nested else "" if x.layout == torch.strided else str(x.layout)
+        raise TypeError(
+            "x must be a dense tensor of a float, integer, bool or complex dtype of whole bytes, "
+            f"got {kind} {x.dtype}".replace("  ", " ")
+        )
+    if x.is_meta:
+        raise TypeError("x must have bits, got a tensor on the meta device")
+    bits = x.detach()
+    digest = ops.run_fingerprint(bits) if is_eager(bits) else ops.fingerprint(bits)
+    return int(digest) % 2**64

@@ -1,0 +1,236 @@
+"""Sums whose order is an argument.
+
+``order=`` says on what the bits of a result may depend (docs/numerics.md has the specification):
+
+- "fixed" (the default): on the values and their logical positions. The same bits for any number of
+  threads, SIMD path, device and memory layout.
+- "exact": on the values alone. The sum of real numbers, rounded once; any permutation, any split.
+- "seeded", with ``seed=``: on values, positions and seed. Parts of the sum are added in an order
+  that the seed draws, as a race would; the same bits everywhere.
+- "atomic": on the race of the threads (CPU) or blocks (CUDA) that add their parts as they come.
+
+float64 is added in float64, everything else in float32 and rounded once at the end ("exact": from
+the real number). Dtypes: float64, float32, float16, bfloat16; any strides.
+
+``seed`` is an integer in [0, 2**32), or up to four of them such as (seed, step, layer).
+"""
+
+from collections.abc import Sequence
+
+import torch
+
+from nondet_ext import _check
+from nondet_ext import _sum_ops as ops
+from nondet_ext._eager import is_eager
+from nondet_ext._order import Seed, key_of
+
+Dim = int | Sequence[int] | None
+
+
+def sum(
+    x: torch.Tensor,
+    dim: Dim = None,
+    keepdim: bool = False,
+    *,
+    order: str = "fixed",
+    seed: Seed = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The sum over all or some dimensions, in the order asked for.
+
+    Args:
+        x: any shape and strides; float64, float32, float16 or bfloat16.
+        dim: the dimensions to reduce; None or () for all.
+        keepdim: whether reduced dimensions stay, with size 1.
+        order, seed: see the module.
+        out: where to write: contiguous, the dtype, device and shape of the result.
+
+    Returns:
+        The dtype of `x`. The sum of nothing is 0.
+
+    Raises:
+        TypeError: `x` is no tensor of those dtypes, or an argument is of another type.
+        ValueError, IndexError: the order is unknown, a seed is missing or superfluous, a dimension
+            is out of range or named twice, or `out` does not fit.
+
+    Sources: the exact sum is what math.fsum computes (Shewchuk 1997); error bounds of the others:
+    Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2.
+    """
+    plain = dim is None and order == "fixed" and seed is None and out is None and not keepdim
+    if plain and isinstance(x, torch.Tensor):
+        result = ops.quick_sum(x)
+        if result is not None:
+            return result
+    return _reduce(x, dim, keepdim, False, order, seed, out)
+
+
+def mean(
+    x: torch.Tensor,
+    dim: Dim = None,
+    keepdim: bool = False,
+    *,
+    order: str = "fixed",
+    seed: Seed = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The mean over all or some dimensions: as :func:`sum`, divided by the number of elements.
+
+    The division is one rounding more, in float64 or float32; with order="exact" the exact quotient
+    is rounded once. The mean of nothing is NaN.
+    """
+    return _reduce(x, dim, keepdim, True, order, seed, out)
+
+
+def accumulate(
+    partials: torch.Tensor | Sequence[torch.Tensor],
+    *,
+    order: str = "fixed",
+    seed: Seed = None,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """The sum of K partial results, element by element: what gradient accumulation does.
+
+    Args:
+        partials: a tensor of shape (K, ...), or a sequence of K tensors of one shape, dtype and
+            device (which are stacked: a copy).
+        order, seed, out: as for :func:`sum`.
+
+    Returns:
+        The shape of one partial result: ``sum(partials, 0)``.
+
+    Raises:
+        TypeError, ValueError: as :func:`sum`; or `partials` is empty, 0-d, or its tensors differ.
+    """
+    if isinstance(partials, torch.Tensor):
+        _check.float_tensor("partials", partials)
+        if partials.dim() == 0:
+            raise ValueError("partials must have shape (K, ...), got a 0-d tensor")
+        return _reduce(partials, 0, False, False, order, seed, out)
+    if not isinstance(partials, Sequence) or len(partials) == 0:
+        raise ValueError("partials must be a tensor or a sequence of at least one tensor")
+    first = _check.float_tensor("partials[0]", partials[0])
+    for i, each in enumerate(partials):
+        _check.float_tensor(f"partials[{i}]", each)
+        if (each.shape, each.dtype, each.device) != (first.shape, first.dtype, first.device):
+            raise ValueError(
+                f"partials[{i}] must be {first.dtype} of shape {tuple(first.shape)} on "
+                f"{first.device} like partials[0], got {each.dtype} of shape {tuple(each.shape)} "
+                f"on {each.device}"
+            )
+    return _reduce(torch.stack(list(partials)), 0, False, False, order, seed, out)
+
+
+def dot(
+    a: torch.Tensor, b: torch.Tensor, *, order: str = "fixed", seed: Seed = None
+) -> torch.Tensor:
+    """The sum of the products of two vectors.
+
+    Products are rounded to float64 or float32 and then added as :func:`sum` does; with
+    order="exact" the exact sum of the exact products is rounded once.
+
+    Args:
+        a, b: 1-d tensors of one length, dtype and device.
+        order, seed: as for :func:`sum`.
+
+    Raises:
+        TypeError, ValueError: as :func:`sum`; or the two do not match.
+    """
+    _check.float_tensor("a", a)
+    _check.float_tensor("b", b)
+    if a.dtype != b.dtype:
+        raise TypeError(f"a and b must have one dtype, got {a.dtype} and {b.dtype}")
+    if a.dim() != 1 or b.shape != a.shape:
+        raise ValueError(
+            f"a and b must be vectors of one length, got shapes {tuple(a.shape)} and "
+            f"{tuple(b.shape)}"
+        )
+    if a.device != b.device:
+        raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
+    result: torch.Tensor = ops.dot(a, b, order, key_of(order, seed))
+    return result
+
+
+def segment_sum(
+    x: torch.Tensor, offsets: torch.Tensor, *, order: str = "fixed", seed: Seed = None
+) -> torch.Tensor:
+    """The sums of segments of consecutive rows.
+
+    Args:
+        x: shape (n, ...).
+        offsets: int64 or int32, shape (S + 1,), non-decreasing, in [0, n]: segment s is made of the
+            rows offsets[s] to offsets[s + 1] - 1.
+        order, seed: as for :func:`sum`; the rule is applied to each segment by itself.
+
+    Returns:
+        Shape (S, ...): ``sum(x[offsets[s]:offsets[s + 1]], 0)`` at s.
+
+    Raises:
+        TypeError, ValueError: as :func:`sum`; or `offsets` is not as described (on CUDA that is
+            found on the device, by an assertion there).
+    """
+    _check.float_tensor("x", x)
+    key = key_of(order, seed)
+    if not isinstance(offsets, torch.Tensor) or offsets.dtype not in (torch.int64, torch.int32):
+        kind = offsets.dtype if isinstance(offsets, torch.Tensor) else type(offsets).__name__
+        raise TypeError(f"offsets must be an int64 or int32 tensor, got {kind}")
+    if x.dim() == 0 or offsets.dim() != 1 or offsets.numel() == 0:
+        raise ValueError(
+            "x must have shape (n, ...) and offsets shape (S + 1,), got "
+            f"{tuple(x.shape)} and {tuple(offsets.shape)}"
+        )
+    if offsets.device != x.device:
+        raise ValueError(f"offsets must be on {x.device} like x, got {offsets.device}")
+    result: torch.Tensor = ops.segment_sum(x, offsets.to(torch.int64), order, key)
+    return result
+
+
+def _reduce(
+    x: torch.Tensor,
+    dim: Dim,
+    keepdim: bool,
+    mean: bool,
+    order: str,
+    seed: Seed,
+    out: torch.Tensor | None,
+) -> torch.Tensor:
+    _check.float_tensor("x", x)
+    dims = _check.reduced_dims(dim, x.dim())
+    key = key_of(order, seed)
+    if out is not None:
+        shape = ops.reduced_shape(x.shape, dims, keepdim)
+        _check_out(out, x, shape)
+        if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
+            raise ValueError("out= does not take part in autograd; x and out must not require grad")
+        if is_eager(x, out):
+            ops.run_sum(x, dims, out, mean, order, key)
+            torch.autograd.graph.increment_version(out)
+        else:
+            ops.sum_out(x, dims, mean, order, key, out)
+        return out
+    if is_eager(x):
+        result = x.new_empty(ops.reduced_shape(x.shape, dims, keepdim))
+        ops.run_sum(x, dims, result, mean, order, key)
+        return result
+    op = ops.mean if mean else ops.sum
+    traced: torch.Tensor = op(x, dims, keepdim, order, key)
+    return traced
+
+
+def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None:
+    fits = (
+        isinstance(out, torch.Tensor)
+        and (out.dtype, out.device) == (x.dtype, x.device)
+        and list(out.shape) == list(shape)
+        and out.is_contiguous()
+    )
+    if not fits:
+        got = (
+            f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
+            if isinstance(out, torch.Tensor)
+            else type(out).__name__
+        )
+        raise ValueError(
+            f"out must be contiguous {x.dtype} of shape {tuple(shape)} on {x.device}, got {got}"
+        )
+    if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and out.numel():
+        raise ValueError("out must not share memory with x")
