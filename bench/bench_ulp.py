@@ -1,37 +1,15 @@
 """The ULP family against torch, NumPy and the machine's copy bandwidth."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 import pytest
 import torch
 
 import nondet_ext
-from harness import Bench, Contender
+from harness import Bench, Contender, copy_ceilings
 
 
 def normal_bits(n: int) -> torch.Tensor:
     return nondet_ext.philox_normal(n, seed=1)
-
-
-def copy_ceilings(moved: int) -> dict[str, Contender]:
-    """Copies that move as many bytes as the case: torch's, and NumPy's with one part a thread."""
-    source = torch.ones(moved // 8, dtype=torch.float32)
-    target = torch.zeros_like(source)
-    threads = torch.get_num_threads()
-    parts = [
-        (to.numpy(), of.numpy())
-        for to, of in zip(target.chunk(threads), source.chunk(threads), strict=True)
-    ]
-    pool = ThreadPoolExecutor(threads)
-
-    def copy_parts() -> None:
-        list(pool.map(lambda part: np.copyto(*part), parts))
-
-    return {
-        "copy (torch)": Contender("torch copy_", "ceiling", lambda: target.copy_(source), moved),
-        "copy (NumPy)": Contender("numpy.copyto, a part a thread", "ceiling", copy_parts, moved),
-    }
 
 
 def next_up_contenders(n: int) -> dict[str, Contender]:

@@ -6,8 +6,10 @@ computes rates and ratios.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from pytest_benchmark.fixture import BenchmarkFixture
@@ -23,16 +25,36 @@ class Contender:
     moved: int
 
 
+def copy_ceilings(moved: int) -> dict[str, Contender]:
+    """Copies that move as many bytes as the case: torch's, and NumPy's with one part a thread."""
+    source = torch.ones(moved // 8, dtype=torch.float32)
+    target = torch.zeros_like(source)
+    threads = torch.get_num_threads()
+    parts = [
+        (to.numpy(), of.numpy())
+        for to, of in zip(target.chunk(threads), source.chunk(threads), strict=True)
+    ]
+    pool = ThreadPoolExecutor(threads)
+
+    def copy_parts() -> None:
+        list(pool.map(lambda part: np.copyto(*part), parts))
+
+    return {
+        "copy (torch)": Contender("torch copy_", "ceiling", lambda: target.copy_(source), moved),
+        "copy (NumPy)": Contender("numpy.copyto, a part a thread", "ceiling", copy_parts, moved),
+    }
+
+
 class Bench:
     """The fixture `bench`: sizes by mode, and one timing per test."""
 
     def __init__(self, benchmark: BenchmarkFixture, smoke: bool) -> None:
         self._benchmark = benchmark
-        self._smoke = smoke
+        self.smoke = smoke
 
     def size(self, full: int) -> int:
         """The size of a case; a thousandth of it in a smoke run."""
-        return max(full // 1000, 1000) if self._smoke else full
+        return max(full // 1000, 1000) if self.smoke else full
 
     def time(self, case: str, contender: Contender, rounds: int = 7) -> None:
         self._benchmark.group = case
@@ -40,9 +62,7 @@ class Bench:
         self._benchmark.extra_info.update(
             role=contender.role, moved=contender.moved, threads=torch.get_num_threads()
         )
-        self._benchmark.pedantic(
-            contender.run, rounds=1 if self._smoke else rounds, warmup_rounds=1
-        )
+        self._benchmark.pedantic(contender.run, rounds=1 if self.smoke else rounds, warmup_rounds=1)
 
 
 @pytest.fixture
