@@ -5,9 +5,22 @@ from collections.abc import Sequence
 from typing import SupportsIndex, TypeGuard
 
 import torch
+from torch.autograd import forward_ad
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+def no_tangent(**tensors: torch.Tensor) -> None:
+    """Refuses forward-mode derivatives, which a registered op would drop in silence."""
+    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
+        return
+    for name, tensor in tensors.items():
+        if forward_ad.unpack_dual(tensor).tangent is not None:
+            raise NotImplementedError(
+                f"{name} carries a forward-mode tangent; nondet_ext has reverse-mode derivatives "
+                "only"
+            )
 
 
 def float_tensor(name: str, value: object) -> torch.Tensor:

@@ -21,11 +21,15 @@ def is_plain() -> bool:
 
 
 def is_eager(*tensors: torch.Tensor) -> bool:
-    """True where, besides, no tensor is of a subclass, or without memory, or records gradients."""
+    """True where, besides, no tensor is of a subclass, without memory, a lazy negation (the
+    imaginary part of a conjugate is one), or records gradients.
+    """
     if not is_plain():
         return False
     records = torch.is_grad_enabled()
     return all(
-        type(tensor) in PLAIN and not tensor.is_meta and not (records and tensor.requires_grad)
+        type(tensor) in PLAIN
+        and not (tensor.is_meta or tensor.is_neg())
+        and not (records and tensor.requires_grad)
         for tensor in tensors
     )

@@ -65,6 +65,7 @@ def quick_sum(x: torch.Tensor) -> torch.Tensor | None:
         or type(x) not in PLAIN
         or not x.is_cpu
         or not x.is_contiguous()
+        or x.is_neg()
         or not is_plain()
         or (x.requires_grad and torch.is_grad_enabled())
         or emulating()

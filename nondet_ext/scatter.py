@@ -195,6 +195,7 @@ def _add(
     key: tuple[int, ...],
     order: str,
 ) -> torch.Tensor:
+    _check.no_tangent(input=input, source=source)
     call = now if is_eager(input, index, source) else op
     result: torch.Tensor = call(input, dim, index, source, order, key)
     return result
@@ -211,6 +212,12 @@ def _add_(
     key: tuple[int, ...],
     order: str,
 ) -> None:
+    _check.no_tangent(input=input, source=source)
+    if not torch.compiler.is_compiling() and input.is_neg():
+        raise ValueError(
+            "input is a lazy negation of another tensor and cannot be changed in place; "
+            "pass input.resolve_neg()"
+        )
     if shares_memory(input):
         raise ValueError(
             f"input has elements that share memory (shape {tuple(input.shape)}, "

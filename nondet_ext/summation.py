@@ -146,6 +146,7 @@ def dot(
         )
     if a.device != b.device:
         raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
+    _check.no_tangent(a=a, b=b)
     result: torch.Tensor = ops.dot(a, b, order, key_of(order, seed))
     return result
 
@@ -180,6 +181,7 @@ def segment_sum(
         )
     if offsets.device != x.device:
         raise ValueError(f"offsets must be on {x.device} like x, got {offsets.device}")
+    _check.no_tangent(x=x)
     result: torch.Tensor = ops.segment_sum(x, offsets.to(torch.int64), order, key)
     return result
 
@@ -201,6 +203,7 @@ def _reduce(
         _check_out(out, x, shape)
         if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
             raise ValueError("out= does not take part in autograd; x and out must not require grad")
+        _check.no_tangent(x=x, out=out)
         if is_eager(x, out):
             ops.run_sum(x, dims, out, mean, order, key)
             torch.autograd.graph.increment_version(out)
@@ -211,6 +214,7 @@ def _reduce(
         result = x.new_empty(ops.reduced_shape(x.shape, dims, keepdim))
         ops.run_sum(x, dims, result, mean, order, key)
         return result
+    _check.no_tangent(x=x)
     op = ops.mean if mean else ops.sum
     traced: torch.Tensor = op(x, dims, keepdim, order, key)
     return traced
@@ -222,6 +226,7 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None
         and (out.dtype, out.device) == (x.dtype, x.device)
         and list(out.shape) == list(shape)
         and out.is_contiguous()
+        and (torch.compiler.is_compiling() or not out.is_neg())
     )
     if not fits:
         got = (
@@ -230,7 +235,8 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None
             else type(out).__name__
         )
         raise ValueError(
-            f"out must be contiguous {x.dtype} of shape {tuple(shape)} on {x.device}, got {got}"
+            f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
+            f"{x.device}, got {got}"
         )
     if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and out.numel():
         raise ValueError("out must not share memory with x")

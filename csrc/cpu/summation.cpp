@@ -236,6 +236,8 @@ class Summation {
           while (arrived.load() < racing) std::this_thread::yield();
           for (int64_t p; (p = next.fetch_add(1, std::memory_order_relaxed)) < parts.count;) {
             part_sum(block, parts, p, sums, lanes);
+            // Threads that share a busy core would take turns too rarely to race.
+            if (p % 16 == 0) std::this_thread::yield();
             for (int64_t c = 0; c < columns; ++c)
               std::atomic_ref<T>(total[static_cast<size_t>(c)])
                   .fetch_add(sums[c], std::memory_order_relaxed);

@@ -100,7 +100,7 @@ def test_gradients_of_unequal_upstream_gradients(fmt):
 
 
 @cpu
-@each_order
+@pytest.mark.parametrize(("order", "seed"), REPRODUCIBLE)
 def test_compiled_functions_keep_the_bits(order, seed):
     def sums(x, y, offsets):
         how = {"order": order, "seed": seed}

@@ -15,10 +15,13 @@ def test_out_that_does_not_fit():
         torch.empty(3),
         torch.empty(2, dtype=torch.float64),
         torch.empty(4)[::2],
+        torch.empty(2)._neg_view(),
         torch.empty(2, device="meta"),
         [0.0, 0.0],
     ):
-        with pytest.raises(ValueError, match=r"^out must be contiguous torch\.float32 of shape"):
+        with pytest.raises(
+            ValueError, match=r"^out must be contiguous .*torch\.float32 of shape \(2,\)"
+        ):
             nondet_ext.sum(x, 1, out=out)
     with pytest.raises(ValueError, match="out must not share memory with x"):
         nondet_ext.sum(x, 1, out=x[0, :2])
@@ -112,3 +115,34 @@ def test_arguments_that_are_refused(call, error, message):
 def test_offsets_that_are_refused(offsets):
     with pytest.raises(ValueError, match=r"offsets must not decrease and lie in \[0, 3\]"):
         nondet_ext.segment_sum(torch.ones(3), torch.tensor(offsets))
+
+
+# Of torch's own making, where it sets up torch.func.jvp.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
+def test_forward_mode_derivatives_are_refused_not_lost():
+    x = torch.ones(3)
+    calls = {
+        "x": [nondet_ext.sum, nondet_ext.mean],
+        "a": [lambda x: nondet_ext.dot(x, x)],
+        "source": [lambda x: nondet_ext.index_add(torch.zeros(3), 0, torch.arange(3), x)],
+        "input": [lambda x: nondet_ext.scatter_add(x, 0, torch.arange(3), torch.ones(3))],
+    }
+    for name, functions in calls.items():
+        for function in functions:
+            with pytest.raises(NotImplementedError, match=f"{name} carries a forward-mode tangent"):
+                torch.func.jvp(function, (x,), (x,))
+    with torch.autograd.forward_ad.dual_level():
+        assert nondet_ext.sum(x).item() == 3.0
+        dual = torch.autograd.forward_ad.make_dual(x, x)
+        with pytest.raises(NotImplementedError, match="x carries"):
+            nondet_ext.segment_sum(dual, torch.tensor([0, 3]))
+
+
+def test_a_lazy_negation_is_not_changed_in_place():
+    base = torch.ones(3)
+    view = torch._neg_view(base)
+    with pytest.raises(ValueError, match="input is a lazy negation"):
+        nondet_ext.index_add_(view, 0, torch.arange(3), torch.ones(3))
+    with pytest.raises(ValueError, match="no lazy negation"):
+        nondet_ext.sum(torch.ones(2, 3), 0, out=view)
+    assert base.tolist() == [1.0, 1.0, 1.0]
