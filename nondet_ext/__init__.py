@@ -1,4 +1,5 @@
-"""Bit-exact perturbation and keyed random numbers for PyTorch tensors, on CPU and CUDA.
+"""Bit-exact perturbation, sums in a chosen order and keyed random numbers for PyTorch tensors, on
+CPU and CUDA.
 
 Every name below is public; modules whose names start with an underscore are not.
 """

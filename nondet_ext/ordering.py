@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
 from torch._compile import _disable_dynamo  # torch.compiler.disable imports all of dynamo
+from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -167,7 +168,8 @@ class _OrderedMode(TorchDispatchMode):
         kwargs = kwargs or {}
         handler = HANDLERS.get(func)
         if handler is not None:
-            with torch.no_grad():  # the derivative is recorded above the dispatcher
+            # Derivatives of either mode are recorded above the dispatcher.
+            with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
                 result = handler(self._next_order, *args, **kwargs)
             if result is not NotImplemented:
                 return result

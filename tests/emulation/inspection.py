@@ -7,11 +7,13 @@ kernel is known to be atomic.
 
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from . import nvcc, sass
+from .build import JOBS
 from .ptx_parser import Instruction, Module, parse
 
 # (pattern of the demangled kernel name, what it holds): "fma", written as such in the source;
@@ -66,11 +68,13 @@ def count_ptx(module: Module) -> dict[str, Counter[str]]:
 @cache
 def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
     """The kernels of a file, compiled for every architecture."""
-    in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
-    in_sass = {
-        arch: sass.opcodes(sass.disassemble(nvcc.cubin_of(source, arch, *flags)))
-        for arch in nvcc.ARCHS
-    }
+    with ThreadPoolExecutor(JOBS) as pool:
+        cubins = pool.map(lambda arch: nvcc.cubin_of(source, arch, *flags), nvcc.ARCHS)
+        in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
+        in_sass = {
+            arch: sass.opcodes(sass.disassemble(cubin))
+            for arch, cubin in zip(nvcc.ARCHS, cubins, strict=True)
+        }
     return tuple(
         Kernel(
             sass.demangle(name), opcodes, {arch: counts[name] for arch, counts in in_sass.items()}
