@@ -5,23 +5,17 @@ returns NotImplemented where it cannot serve (integers, sparse layouts, complex 
 plain sums), before it has asked for an order or changed anything.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any
 
 import torch
 
-from nondet_ext import _check, summation
+from nondet_ext import _check, scatter, summation
 
 aten = torch.ops.aten
 NextOrder = Callable[[], dict[str, Any]]
 Handler = Callable[..., Any]
 HANDLERS: dict[Any, Handler] = {}
-
-
-def _scatter() -> ModuleType:
-    return importlib.import_module("nondet_ext.scatter")
 
 
 def handles(*operators: Any) -> Callable[[Handler], Handler]:
@@ -154,7 +148,7 @@ def _add_rows(
     rows = source if source.dim() else source.reshape(1)
     if alpha != 1:
         rows = rows * alpha
-    return getattr(_scatter(), function)(x, dim, index.reshape(-1), rows, **next_order())
+    return getattr(scatter, function)(x, dim, index.reshape(-1), rows, **next_order())
 
 
 @handles(aten.scatter_add.default)
@@ -178,7 +172,7 @@ def _add_elements(
 ) -> Any:
     if not _serves(x, source) or x.dim() == 0:
         return NotImplemented
-    return getattr(_scatter(), function)(x, dim, index, source, **next_order())
+    return getattr(scatter, function)(x, dim, index, source, **next_order())
 
 
 @handles(aten.scatter_reduce.two)
@@ -242,7 +236,7 @@ def _index_put_in_place(
     kept = moved.shape[len(dims) :]
     sources = _expand_values(values, dims, linear.shape, kept)
     target = moved.reshape(rows, *kept)
-    _scatter().index_add_(
+    scatter.index_add_(
         target, 0, linear.reshape(-1), sources.reshape(linear.numel(), *kept), **next_order()
     )
     if not moved.is_contiguous():  # target may be a copy
@@ -337,7 +331,7 @@ def _embedding_dense_backward(
     # The rows of the padding go to one more row, which is cut off.
     where = torch.where(where == padding_idx, num_weights, where)
     zeros = grad.new_zeros(num_weights + 1, grad.shape[-1])
-    return _scatter().index_add(zeros, 0, where, rows, **next_order())[:num_weights]
+    return scatter.index_add(zeros, 0, where, rows, **next_order())[:num_weights]
 
 
 @handles(aten.bincount.default)
@@ -354,4 +348,4 @@ def _bincount(
         weights = weights.to(torch.float64)  # as torch has it
     if not _serves(weights):
         return NotImplemented
-    return _scatter().bincount(index, weights, minlength, **next_order())
+    return scatter.bincount(index, weights, minlength, **next_order())

@@ -1,8 +1,7 @@
 """nondet_ext.ordered: torch's own operators give, bit for bit, what the explicit calls give; what
-is not covered is reported; scopes open, nest and close as documented.
+is not covered is reported.
 """
 
-import threading
 from collections.abc import Callable
 
 import pytest
@@ -10,55 +9,24 @@ import torch
 
 from nondet_ext import scatter, summation
 from nondet_ext.ordering import ordered
-
-F = torch.nn.functional
-ORDERS = [{"order": "fixed"}, {"order": "exact"}, {"order": "seeded", "seed": 7}]
-
-
-def mixed(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Random numbers of many magnitudes: nearly every order of adding them gives other bits."""
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randn(shape, generator=generator)
-    exponents = torch.randint(-6, 7, shape, generator=generator)
-    return torch.ldexp(values, exponents).to(dtype)
-
-
-def integers(high: int, *shape: int) -> torch.Tensor:
-    return torch.randint(0, high, shape, generator=torch.Generator().manual_seed(5))
-
-
-def assert_bits(got: torch.Tensor, wanted: torch.Tensor) -> None:
-    assert got.dtype == wanted.dtype
-    assert got.shape == wanted.shape
-    got, wanted = (torch.view_as_real(x) if x.is_complex() else x for x in (got, wanted))
-    as_integers = {8: torch.int64, 4: torch.int32, 2: torch.int16}[got.itemsize]
-    assert torch.equal(
-        got.detach().contiguous().view(as_integers), wanted.detach().contiguous().view(as_integers)
-    )
-
-
-def gradient(
-    function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, upstream: torch.Tensor
-) -> torch.Tensor:
-    x = x.detach().clone().requires_grad_()
-    (result,) = torch.autograd.grad(function(x), x, upstream)
-    return result
-
-
-X = mixed(5, 3000, 2)
-ROWS = mixed(3000, 6)
-INDEX = integers(20, 3000)
-TABLE = mixed(20, 6, seed=1)
-ELEMENTS = integers(20, 3000, 6)
-PAIR = (integers(5, 700, 1), integers(4, 1, 3))
-CUBE = mixed(5, 4, 8, seed=2)
-IMAGES = mixed(6, 4, 9, 9, seed=3)
-SCORES = mixed(5, 3000, seed=4) / 64
-
-
-def rows_added(table: torch.Tensor, index: torch.Tensor, rows: torch.Tensor, **order: object):
-    return scatter.index_add(table, 0, index, rows, **order)
-
+from ordered_inputs import (
+    CUBE,
+    ELEMENTS,
+    IMAGES,
+    INDEX,
+    ORDERS,
+    PAIR,
+    ROWS,
+    SCORES,
+    TABLE,
+    F,
+    X,
+    after,
+    assert_bits,
+    gradient,
+    mixed,
+    rows_added,
+)
 
 # Name -> (torch's call, the explicit call).
 CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]] = {
@@ -235,14 +203,6 @@ CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]]
 }
 
 
-def after(calls: int, order: str, seed: object = None) -> dict[str, object]:
-    """The order of the sum that follows `calls` others in a scope."""
-    if order != "seeded":
-        return {"order": order}
-    first = seed[0] if isinstance(seed, tuple) else seed
-    return {"order": order, "seed": (first, calls)}
-
-
 @pytest.mark.parametrize("order", ORDERS, ids=lambda order: order["order"])
 @pytest.mark.parametrize("name", CASES)
 def test_the_explicit_call_gives_the_same_bits(name, order):
@@ -400,137 +360,3 @@ def test_what_adds_nothing_is_not_reported():
                 optimizer([x], lr=0.1, foreach=foreach).step()
     assert scope.uncovered == {}
     assert str(scope.uncovered) == "every sum was covered"
-
-
-def test_the_report_prints_in_one_line():
-    with ordered() as scope:
-        for _ in range(3):
-            TABLE.T @ TABLE
-        TABLE.cumsum(0)
-    assert scope.uncovered == {"aten::mm": 3, "aten::cumsum": 1}
-    assert str(scope.uncovered) == "not covered: aten::mm (3x), aten::cumsum (1x)"
-    assert scope.uncovered["aten::bmm"] == 0
-
-
-def test_every_sum_of_a_seeded_scope_has_its_own_order_and_the_block_replays():
-    def block(seed: object) -> list[torch.Tensor]:
-        with ordered("seeded", seed=seed):
-            return [X.sum() for _ in range(10)]
-
-    one, again, other, step = block(7), block((7,)), block(8), block((7, 1))
-    assert [float(x) for x in one] == [float(x) for x in again]
-    assert len({float(x) for x in one}) > 1
-    assert [float(x) for x in one] != [float(x) for x in other]
-    assert [float(x) for x in one] != [float(x) for x in step]
-    assert_bits(one[3], summation.sum(X, order="seeded", seed=(7, 3)))
-    assert_bits(step[3], summation.sum(X, order="seeded", seed=(7, 3, 1)))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "error", "text"),
-    [
-        ({"order": "random"}, ValueError, "order must be"),
-        ({"order": "seeded"}, ValueError, "takes a seed"),
-        ({"order": "fixed", "seed": 1}, ValueError, "seed is for"),
-        ({"order": "seeded", "seed": (1, 2, 3)}, ValueError, "one or two integers"),
-        ({"order": "seeded", "seed": 2**32}, ValueError, "seed must be in"),
-    ],
-)
-def test_bad_arguments_are_refused(arguments, error, text):
-    with pytest.raises(error, match=text):
-        ordered(**arguments)
-
-
-def test_the_innermost_scope_decides():
-    with ordered("fixed") as outer:
-        with ordered("exact") as inner:
-            assert_bits(X.sum(1), summation.sum(X, 1, order="exact"))
-            TABLE.T @ TABLE
-        assert_bits(X.sum(1), summation.sum(X, 1, order="fixed"))
-        assert_bits(summation.sum(X, 1, order="exact"), summation.sum(X, 1, order="exact"))
-        with ordered("exact"):
-            assert_bits(X.sum(1), summation.sum(X, 1, order="exact"))
-            assert_bits(
-                gradient(lambda x: x[INDEX], TABLE, ROWS),
-                rows_added(torch.zeros(20, 6), INDEX, ROWS, order="exact"),
-            )
-    assert inner.uncovered == {"aten::mm": 1}
-    assert outer.uncovered == {"aten::mm": 1}
-    assert not torch.equal(summation.sum(X, 1, order="exact"), summation.sum(X, 1, order="fixed"))
-
-
-def test_an_exception_closes_the_scope():
-    before = torch._C._len_torch_dispatch_stack()
-    scope = ordered()
-    with pytest.raises(ZeroDivisionError), scope:
-        raise ZeroDivisionError
-    with pytest.raises(RuntimeError, match="shape"), scope:
-        TABLE @ TABLE
-    with pytest.raises(IndexError), scope:
-        X.sum(7)
-    assert torch._C._len_torch_dispatch_stack() == before
-    assert torch._C._len_torch_function_stack() == 0
-    with scope:
-        assert_bits(X.sum(), summation.sum(X))
-
-
-def test_an_open_scope_is_not_entered_again():
-    scope = ordered()
-    with scope:
-        with pytest.raises(RuntimeError, match="open already"), scope:
-            pass
-        assert_bits(X.sum(), summation.sum(X))
-    with scope:
-        TABLE.T @ TABLE
-    assert scope.uncovered == {"aten::mm": 1}
-    with scope:
-        pass
-    assert scope.uncovered == {}
-
-
-def test_the_decorator_opens_a_scope_per_call():
-    decorate = ordered("seeded", seed=3)
-
-    @decorate
-    def total(depth: int) -> torch.Tensor:
-        """Documented."""
-        TABLE.T @ TABLE
-        return total(depth - 1) if depth else X.sum()
-
-    for depth in (0, 2):
-        assert_bits(total(depth), summation.sum(X, order="seeded", seed=(3, 0)))
-    assert total.__doc__ == "Documented."
-    assert decorate.uncovered == {"aten::mm": 1 + 3 + 2 + 1}
-
-
-def test_each_thread_has_its_own_scopes():
-    results: dict[str, torch.Tensor] = {}
-    meet = threading.Barrier(3, timeout=20)
-
-    def work(order: str) -> None:
-        with ordered(order):
-            meet.wait()
-            results[order] = X.sum()
-            meet.wait()
-
-    workers = [threading.Thread(target=work, args=(order,)) for order in ("fixed", "exact")]
-    for worker in workers:
-        worker.start()
-    plain = X.sum()
-    meet.wait()
-    assert torch.equal(X.sum(), plain)
-    meet.wait()
-    for worker in workers:
-        worker.join()
-    for order, result in results.items():
-        assert_bits(result, summation.sum(X, order=order))
-
-
-def test_a_thread_started_inside_is_outside():
-    results = []
-    with ordered() as scope:
-        worker = threading.Thread(target=lambda: results.append(TABLE.T @ TABLE))
-        worker.start()
-        worker.join()
-    assert len(results) == 1
-    assert scope.uncovered == {}

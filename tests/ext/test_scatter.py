@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import nondet_ext
 from floats import FORMATS, Format, assert_same_values
+from samples import check, mixed, to_torch
 
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7), ("seeded", (7, 1, 2, 3))]
 
@@ -100,23 +101,6 @@ def index_add_by_loop(x, dim, index, source, order, seed):
     sources = np.ascontiguousarray(values).reshape(-1)
     out = add_by_loop(flat, targets, sources, order, seed, n)
     return np.moveaxis(out.reshape(shape), 0, dim)
-
-
-def mixed(fmt: Format, shape: tuple[int, ...], seed: int, spread: float = 3.0) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    values = rng.standard_normal(shape) * np.exp(spread * rng.standard_normal(shape))
-    largest = float(ml_dtypes.finfo(fmt.numpy_dtype).max) / 64
-    return values.clip(-largest, largest).astype(fmt.numpy_dtype)
-
-
-def to_torch(values: np.ndarray, fmt: Format) -> torch.Tensor:
-    dense = np.ascontiguousarray(values).reshape(-1)
-    return fmt.tensor(dense.view(fmt.uint)).reshape(values.shape)
-
-
-def check(got: torch.Tensor, expected: np.ndarray, fmt: Format) -> None:
-    assert tuple(got.shape) == expected.shape
-    assert_same_values(fmt.bits(got).reshape(-1), np.ascontiguousarray(expected).reshape(-1), fmt)
 
 
 SHAPES = [

@@ -16,6 +16,7 @@
 
 #include "numerics/summation.h"
 #include "paths.h"
+#include "vector.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
@@ -24,13 +25,6 @@
 namespace nondet::cpu::NONDET_PATH {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
 constexpr int kDoubles = kVectorBytes / 8;
 constexpr int kFloats = kVectorBytes / 4;
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "paths.h"
+#include "vector.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -11,13 +12,6 @@
 namespace nondet::cpu::NONDET_PATH {
 namespace {
 
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
 constexpr int kVectorQuads = kVectorBytes / static_cast<int>(kQuadBytes);
 
 typedef uint32_t Lanes __attribute__((vector_size(kVectorBytes)));

@@ -1,17 +1,10 @@
 #include "numerics/summation.h"
 
 #include "paths.h"
+#include "vector.h"
 
 namespace nondet::cpu::NONDET_PATH {
 namespace {
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
 
 // The lanes of a tile as vectors. No addition is reordered by this: a vector adds lane by lane.
 template <class T>

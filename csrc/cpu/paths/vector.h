@@ -1,0 +1,14 @@
+// The width of the vectors of the path that is being compiled.
+#pragma once
+
+namespace nondet::cpu::NONDET_PATH {
+
+#if defined(__AVX512F__)
+inline constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+inline constexpr int kVectorBytes = 32;
+#else
+inline constexpr int kVectorBytes = 16;
+#endif
+
+}  // namespace nondet::cpu::NONDET_PATH
