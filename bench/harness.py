@@ -7,7 +7,7 @@ computes rates and ratios.
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -17,12 +17,18 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 @dataclass(frozen=True)
 class Contender:
-    """`run` does the work once; `moved` is how many bytes it must read and write at least."""
+    """`run` does the work once; `moved` is how many bytes it must read and write at least.
+
+    A contender too slow to finish does a `share` of the work, says so in its name, and is reported
+    with the time of the whole by extrapolation. `notes` are further numbers, by name with unit.
+    """
 
     name: str
     role: str  # "ours", "peer" or "ceiling"
     run: Callable[[], object]
     moved: int
+    share: float = 1.0
+    notes: dict[str, float] = field(default_factory=dict)
 
 
 def copy_ceilings(moved: int) -> dict[str, Contender]:
@@ -60,9 +66,16 @@ class Bench:
         self._benchmark.group = case
         self._benchmark.name = contender.name
         self._benchmark.extra_info.update(
-            role=contender.role, moved=contender.moved, threads=torch.get_num_threads()
+            role=contender.role,
+            moved=contender.moved,
+            threads=torch.get_num_threads(),
+            share=contender.share,
         )
-        self._benchmark.pedantic(contender.run, rounds=1 if self.smoke else rounds, warmup_rounds=1)
+        warmup = 1 if rounds > 1 else 0
+        self._benchmark.pedantic(
+            contender.run, rounds=1 if self.smoke else rounds, warmup_rounds=warmup
+        )
+        self._benchmark.extra_info["notes"] = contender.notes
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ class Row:
     spread: float
     moved: int
     threads: int
+    notes: dict[str, float]
 
     @property
     def rate(self) -> float:
@@ -34,10 +35,11 @@ def rows_of(benchmarks: list[dict]) -> list[Row]:
             each["group"],
             each["name"],
             each["extra_info"]["role"],
-            each["stats"]["median"],
-            each["stats"]["iqr"],
+            each["stats"]["median"] / each["extra_info"]["share"],
+            each["stats"]["iqr"] / each["extra_info"]["share"],
             each["extra_info"]["moved"],
             each["extra_info"]["threads"],
+            each["extra_info"]["notes"],
         )
         for each in benchmarks
     ]
@@ -62,6 +64,9 @@ def table(rows: list[Row]) -> str:
                 f"| {case} | {row.name} | {row.role} | {row.median * 1e3:.2f} | "
                 f"{row.spread * 1e3:.2f} | {row.rate:.2f} | {against} | {part} |"
             )
+    for row in rows:
+        for name, value in row.notes.items():
+            lines.append(f"\n{row.case}, {row.name}: {name} {value:.4g}")
     return "\n".join(lines)
 
 

@@ -161,11 +161,115 @@ class _Cpu(ModuleType):
         key: Sequence[int],
         threads: int,
     ) -> int: ...
+    def external_count(
+        self,
+        *,
+        dtype: DType,
+        wide: bool,
+        root: int,
+        codes: int,
+        leaves: int,
+        x: int,
+        n: int,
+        slots: int,
+    ) -> int: ...
+    def external_finish(
+        self, *, wide: bool, leaves: int, nodes: int, below: int, total: int
+    ) -> None: ...
+    def external_classify(
+        self,
+        *,
+        dtype: DType,
+        wide: bool,
+        root: int,
+        codes: int,
+        leaves: int,
+        x: int,
+        n: int,
+        out: int,
+        group: int,
+        members: int,
+    ) -> None: ...
+    def external_scatter(
+        self, *, dtype: DType, x: int, n: int, group: int, cursor: int, keys: int
+    ) -> None: ...
+    def external_gather(
+        self, *, wide: bool, n: int, group: int, cursor: int, ranks: int, out: int
+    ) -> None: ...
+    def external_ranks(
+        self,
+        *,
+        dtype: DType,
+        wide: bool,
+        keys: int,
+        m: int,
+        items: int,
+        starts: int,
+        below: int,
+        parts: int,
+        total: int,
+    ) -> None: ...
+    def pair_agreements(
+        self,
+        *,
+        itemsize: int,
+        predictions: int,
+        models: int,
+        examples: int,
+        offsets: int,
+        segments: int,
+        out: int,
+        threads: int,
+    ) -> None: ...
+    def pair_correct(
+        self,
+        *,
+        dtype: DType,
+        x: int,
+        models: int,
+        examples: int,
+        classes: int,
+        strides: list[int],
+        labels: int,
+        probabilities: bool,
+        counts: int,
+        threads: int,
+    ) -> None: ...
+    def pair_logs(
+        self,
+        *,
+        dtype: DType,
+        x: int,
+        models: int,
+        examples: int,
+        classes: int,
+        strides: list[int],
+        labels: int,
+        probabilities: bool,
+        logs: int,
+        threads: int,
+    ) -> None: ...
     def fingerprint(self, *, head: list[int], x: int, bytes: int, threads: int) -> int: ...
+    def ranks(
+        self,
+        *,
+        dtype: DType,
+        x: int,
+        rows: int,
+        n: int,
+        out: int,
+        centred: bool,
+        threads: int,
+    ) -> None: ...
+    def integer_ranks(
+        self, *, x: int, rows: int, n: int, out: int, centred: bool, threads: int
+    ) -> None: ...
 
 # `_C.cuda`, in builds with CUDA, has the same functions with `stream` in place of `threads`;
 # ulp_distance takes `nan_met`, the edits take `sorted`, `order`, `fault` in place of `idx`, and
 # fingerprint writes its digest to `out`. The sums take a `workspace` of as many bytes as
 # sum_workspace, dot_workspace or segment_sum_workspace say, and segment_sum the number of `rows`.
 # In place of index_add there are part_order, index_add_sorted and index_add_atomic.
+# ranks takes sorted integer `keys` of a `width`, their `positions` and bounds; integer_ranks is the
+# CPU's alone.
 cpu: _Cpu

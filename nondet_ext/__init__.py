@@ -5,8 +5,18 @@ Every name below is public; modules whose names start with an underscore are not
 """
 
 from nondet_ext._build import build_info as build_info
+from nondet_ext._warnings import DegenerateInputWarning as DegenerateInputWarning
+from nondet_ext.cka import CKA as CKA
+from nondet_ext.cka import linear_cka as linear_cka
+from nondet_ext.correlation import pearson as pearson
+from nondet_ext.correlation import spearman as spearman
+from nondet_ext.correlation_files import spearman_files as spearman_files
 from nondet_ext.digest import fingerprint as fingerprint
 from nondet_ext.ordering import ordered as ordered
+from nondet_ext.pairwise import churn as churn
+from nondet_ext.pairwise import disagreement as disagreement
+from nondet_ext.pairwise import ensemble_delta as ensemble_delta
+from nondet_ext.pairwise import error_overlap as error_overlap
 from nondet_ext.philox import philox_bits as philox_bits
 from nondet_ext.philox import philox_normal as philox_normal
 from nondet_ext.philox import philox_permutation as philox_permutation
@@ -14,6 +24,7 @@ from nondet_ext.philox import philox_randint as philox_randint
 from nondet_ext.philox import philox_uniform as philox_uniform
 from nondet_ext.random_flip import FlipRecord as FlipRecord
 from nondet_ext.random_flip import random_flip as random_flip
+from nondet_ext.ranks import rankdata as rankdata
 from nondet_ext.scatter import bincount as bincount
 from nondet_ext.scatter import index_add as index_add
 from nondet_ext.scatter import index_add_ as index_add_

@@ -11,7 +11,10 @@ using py::arg;
 using py::kw_only;
 using Unlocked = py::call_guard<py::gil_scoped_release>;
 
+void bind_external(py::module_& m);
 void bind_fingerprint(py::module_& m);
+void bind_pairwise(py::module_& m);
+void bind_ranks(py::module_& m);
 void bind_scatter(py::module_& m);
 void bind_summation(py::module_& m);
 
@@ -19,7 +22,10 @@ void bind_cpu(py::module_& m) {
   m.def("available_paths", cpu::available_paths);
   m.def("current_path", cpu::current_path_name);
   m.def("set_path", cpu::set_path, arg("name"));
+  bind_external(m);
   bind_fingerprint(m);
+  bind_pairwise(m);
+  bind_ranks(m);
   bind_scatter(m);
   bind_summation(m);
 

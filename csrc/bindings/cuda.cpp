@@ -10,6 +10,8 @@ namespace py = pybind11;
 using py::arg;
 using py::kw_only;
 
+void bind_cuda_pairwise(py::module_& m);
+void bind_cuda_ranks(py::module_& m);
 void bind_cuda_sums(py::module_& m);
 
 namespace {
@@ -19,6 +21,8 @@ cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t
 }  // namespace
 
 void bind_cuda(py::module_& m) {
+  bind_cuda_pairwise(m);
+  bind_cuda_ranks(m);
   bind_cuda_sums(m);
 
   m.def(

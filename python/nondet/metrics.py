@@ -1,6 +1,12 @@
 """Pure functions on logits of shape (runs, examples, classes) and labels of shape (examples,)."""
 
+import math
+from typing import Literal
+
 import numpy as np
+import torch
+
+import nondet_ext
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
@@ -38,19 +44,43 @@ def pairwise_disagreement(logits: np.ndarray) -> float:
     """The fraction of examples on which two runs predict different classes, averaged over all pairs
     of runs.
 
-    Counting the runs behind each class avoids the loop over pairs: of n runs, c behind a class make
-    c(c-1)/2 agreeing pairs. Raises ValueError for fewer than two runs.
+    Raises ValueError for fewer than two runs.
     """
-    predicted = predictions(logits)
-    runs, examples = predicted.shape
+    return mean_over_pairs(nondet_ext.disagreement(torch.from_numpy(predictions(logits))))
+
+
+def pairwise_correlation(logits: np.ndarray) -> float:
+    """Spearman's rank correlation between the logits of two runs, flattened over examples and
+    classes, averaged over all pairs of runs.
+
+    NaN, with a warning, where a run's logits are all equal. Raises ValueError for fewer than two
+    runs.
+    """
+    _check(logits)
+    return mean_over_pairs(nondet_ext.spearman(torch.from_numpy(logits)))
+
+
+def pairwise_ensemble_delta(
+    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
+) -> float:
+    """The metric ("accuracy" or "cross_entropy") of the mean logits of two runs minus the mean of
+    their metrics, averaged over all pairs of runs.
+
+    Raises ValueError for fewer than two runs.
+    """
+    _check(logits, labels)
+    return mean_over_pairs(
+        nondet_ext.ensemble_delta(torch.from_numpy(logits), torch.from_numpy(labels), metric)
+    )
+
+
+def mean_over_pairs(matrix: torch.Tensor) -> float:
+    """The mean of a symmetric matrix (runs, runs) over its pairs i < j."""
+    runs = matrix.shape[0]
     if runs < 2:
-        raise ValueError(f"disagreement needs at least 2 runs, got {runs}")
-    agreeing = 0
-    for label in range(logits.shape[2]):
-        behind = (predicted == label).sum(axis=0)
-        agreeing += int((behind * (behind - 1) // 2).sum())
-    pairs = runs * (runs - 1) // 2 * examples
-    return float((pairs - agreeing) / pairs)
+        raise ValueError(f"a mean over pairs needs at least 2 runs, got {runs}")
+    first, second = torch.triu_indices(runs, runs, offset=1)
+    return math.fsum(matrix[first, second].tolist()) / len(first)
 
 
 def _check(logits: np.ndarray, labels: np.ndarray | None = None) -> None:

@@ -20,6 +20,9 @@ from .ptx_parser import Instruction, Module, parse
 # "float atomics"; "local memory" for arrays that are indexed at run time.
 ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\bdraw_kernel<.*\bNormal<", "fma"),
+    (r"\bpair_(statistics|logs)_kernel<", "fma"),
+    (r"\bpair_correct_kernel<.*\bProbability>", "fma"),
+    (r"\blabel_logs_kernel<", "fma"),
     (r"\b(row|column)_sums_kernel<.*\bAdd<", "float atomics"),
     (r"\b(segment_atomic|atomic_add)_kernel<", "float atomics"),
     (r"\bexact_round_kernel<", "local memory"),

@@ -9,7 +9,16 @@ import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import _backend, _digest_ops, _philox_ops, _scatter_ops, _sum_ops, _ulp_ops
+from nondet_ext import (
+    _backend,
+    _digest_ops,
+    _pairwise_ops,
+    _philox_ops,
+    _rank_ops,
+    _scatter_ops,
+    _sum_ops,
+    _ulp_ops,
+)
 
 OPS = torch.ops.nondet_ext
 
@@ -51,6 +60,17 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         "scatter_add": (OPS.scatter_add.default, (wanted, 0, at, wanted * 2, "fixed", no_key)),
         "scatter_add_": (OPS.scatter_add_.default, (x, 0, at, x + 1, "seeded", [1, 2, 3, 4])),
         "fingerprint": (OPS.fingerprint.default, (x.t(),)),
+        "pair_agreements": (OPS.pair_agreements.default, (at, torch.tensor([0, 2, 5]))),
+        "pair_correct_": (
+            OPS.pair_correct_.default,
+            (torch.zeros(4, 4, dtype=torch.int64), x[:, :, None], column * 0, False),
+        ),
+        "pair_logs_": (
+            OPS.pair_logs_.default,
+            (torch.zeros(4, 4, dtype=torch.float64), x[:, :, None], column * 0, True),
+        ),
+        "ranks": (OPS.ranks.default, (x.t(), False)),
+        "ranks of integers": (OPS.ranks.default, (at, True, True)),
         "philox_bits": (OPS.philox_bits.default, (counters, 7, 1, 2, 3)),
         "philox_uniform": (OPS.philox_uniform.default, (counters, 7, 1, 2, 3, torch.float16)),
         "philox_normal": (OPS.philox_normal.default, (counters, 7, 1, 2, 3, torch.float64)),
@@ -71,7 +91,15 @@ def test_every_op_is_checked():
     checked = {op._name for op, _ in op_calls().values()}
     registered = {
         value._qualname
-        for module in (_digest_ops, _philox_ops, _scatter_ops, _sum_ops, _ulp_ops)
+        for module in (
+            _digest_ops,
+            _pairwise_ops,
+            _philox_ops,
+            _rank_ops,
+            _scatter_ops,
+            _sum_ops,
+            _ulp_ops,
+        )
         for value in vars(module).values()
         if isinstance(value, torch.library.CustomOpDef)
     }

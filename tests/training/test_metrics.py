@@ -2,6 +2,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from nondet import metrics
 
@@ -49,8 +50,31 @@ def test_against_loops():
     assert metrics.pairwise_disagreement(logits) == pytest.approx(expected, rel=1e-14)
 
 
+def test_pairs_against_loops():
+    rng = np.random.default_rng(1)
+    logits = np.round(rng.normal(size=(6, 31, 4)), 1).astype(np.float32)
+    labels = rng.integers(0, 4, 31)
+    pairs = [(a, b) for a in range(6) for b in range(a)]
+
+    rho = [scipy.stats.spearmanr(logits[a].ravel(), logits[b].ravel())[0] for a, b in pairs]
+    assert metrics.pairwise_correlation(logits) == pytest.approx(np.mean(rho), rel=1e-13)
+
+    for name, metric in (("accuracy", metrics.accuracy), ("cross_entropy", metrics.cross_entropy)):
+        changes = []
+        for a, b in pairs:
+            together = (logits[a].astype(np.float64) + logits[b]) / 2
+            alone = metric(logits[[a, b]], labels).mean()
+            changes.append(metric(together[None], labels)[0] - alone)
+        found = metrics.pairwise_ensemble_delta(logits, labels, name)
+        assert found == pytest.approx(np.mean(changes), rel=1e-12)
+
+
 def test_equal_runs_agree_exactly():
-    assert metrics.pairwise_disagreement(np.repeat(LOGITS[:1], 5, axis=0)) == 0
+    equal = np.repeat(LOGITS[:1], 5, axis=0)
+    assert metrics.pairwise_disagreement(equal) == 0
+    assert metrics.pairwise_correlation(equal) == 1
+    assert metrics.pairwise_ensemble_delta(equal, LABELS, "accuracy") == 0
+    assert metrics.pairwise_ensemble_delta(equal, LABELS, "cross_entropy") == 0
 
 
 def test_huge_logits_do_not_overflow():

@@ -1,5 +1,6 @@
 import csv
 import io
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from nondet.report.files import markdown, runs_csv, table_csv
 from nondet.report.findings import findings
 from nondet.report.summary import ModelSummary, RowSummary, Statistics, Summary, compute_statistics
 from nondet.report.terminal import bar, make_console, print_report
-from nondet.report.text import factor, number, percent, spread
+from nondet.report.text import change, correlation, factor, number, percent, spread
 from nondet.seeds import Seeds
 from nondet.stats import Spread
 from nondet.store import StoredRun
@@ -34,7 +35,14 @@ def stored(config, logits, accuracy, cross_entropy, seeds=None, weights="ab"):
 
 def statistics(cross_entropy_sd, disagreement, accuracy_sd=0.0):
     return Statistics(
-        98.0, Spread(accuracy_sd, 0.0), 0.1, Spread(cross_entropy_sd, 0.0), disagreement
+        accuracy_mean=98.0,
+        accuracy=Spread(accuracy_sd, 0.0),
+        cross_entropy_mean=0.1,
+        cross_entropy=Spread(cross_entropy_sd, 0.0),
+        disagreement=disagreement,
+        correlation=0.5,
+        ensemble_accuracy=0.25,
+        ensemble_cross_entropy=-0.001,
     )
 
 
@@ -54,11 +62,17 @@ def summary_of(plan, one_bit, init):
 def test_statistics_by_hand(config):
     logits = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]], np.float32)
     runs = [stored(config, logits[0], 0.9, 0.25), stored(config, logits[1], 0.8, 0.75)]
-    found = compute_statistics(runs)
+    found = compute_statistics(runs, np.array([0, 1]))
     assert found.accuracy_mean == pytest.approx(85)
     assert found.accuracy.sd == pytest.approx(5)
     assert (found.cross_entropy_mean, found.cross_entropy.sd) == (0.5, 0.25)
     assert found.disagreement == 50
+    assert found.correlation == 0
+    # The mean of the second image's logits ties, and class 0 wins: accuracies 0.5 and 1, then 0.5.
+    assert found.ensemble_accuracy == -25
+    # Cross-entropies of the second image: log(1 + e), log(1 + 1/e), then log 2; the first's agree.
+    expected = (math.log(2) - math.log(1 + math.e) / 2 - math.log1p(math.exp(-1)) / 2) / 2
+    assert found.ensemble_cross_entropy == pytest.approx(expected, rel=1e-14)
     assert found.cross_entropy.error == pytest.approx(0.125, abs=0.001)
 
 
@@ -75,6 +89,22 @@ def test_spread_is_written(value, text):
     assert spread(value, 4) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "1"), (0.99877, "0.9988"), (-0.5, "-0.5000"), (1 - 2.5e-9, "1 - 2e-09")],
+)
+def test_correlation_is_written(value, text):
+    assert correlation(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.0, "0"), (0.123, "+0.12"), (-0.005, "-0.01"), (-0.0049, "-5e-03"), (1e-9, "+1e-09")],
+)
+def test_change_is_written(value, text):
+    assert change(value, 2) == text
+
+
 def test_numbers_are_written():
     assert [percent(value) for value in (0, 0.004, 98.765)] == ["0", "0.00", "98.77"]
     assert [number(value) for value in (0, 1.5e-8, 0.0077, 0.25)] == [
@@ -87,11 +117,11 @@ def test_numbers_are_written():
 
 
 def test_bars_are_to_scale():
-    assert bar(1.0, 1.0) == "█" * 16
-    assert bar(0.5, 1.0) == "█" * 8
-    assert bar(0.3, 1.0) == "████▊"
+    assert bar(1.0, 1.0) == "█" * 14
+    assert bar(0.5, 1.0) == "█" * 7
+    assert bar(0.3, 1.0) == "████▎"
     assert bar(1e-8, 1.0) == bar(0.0, 0.0) == ""
-    assert bar(0.5, 1.0, unicode=False) == "#" * 8
+    assert bar(0.5, 1.0, unicode=False) == "#" * 7
 
 
 def test_findings_say_what_the_numbers_say(plan):
@@ -141,7 +171,7 @@ def test_files_parse_and_agree(plan):
     assert runs[0]["init_seed"] == "1"
     lines = [line for line in markdown(summary).splitlines() if line.startswith("|")]
     assert len(lines) == 12
-    assert {line.count("|") for line in lines} == {9}
+    assert {line.count("|") for line in lines} == {12}
 
 
 def test_incomplete_rows_are_marked(plan, capsys):
@@ -153,7 +183,7 @@ def test_incomplete_rows_are_marked(plan, capsys):
     assert "shuffling 1/2" in printed
     assert "Incomplete: 19 of 20 runs." in printed
     assert max(map(len, printed.splitlines())) <= 100
-    assert "| linear | shuffling | 1 | - | - | - | - | - |" in markdown(summary)
+    assert "| linear | shuffling | 1 " + "| - " * 8 + "|" in markdown(summary)
     assert list(csv.DictReader(io.StringIO(table_csv(summary))))[2]["accuracy_mean_percent"] == ""
 
 
@@ -182,5 +212,5 @@ def test_table_fits_terminal_and_encoding(plan, encoding, width):
     sign = "±" if encoding == "utf-8" else "+-"
     assert sum(f"1.5e-08 {sign} 0e+00" in line for line in lines) == 2
     assert any(
-        line.rstrip(" |").endswith(("█" if encoding == "utf-8" else "#") * 16) for line in lines
+        line.rstrip(" |").endswith(("█" if encoding == "utf-8" else "#") * 14) for line in lines
     ) == (width == 100)

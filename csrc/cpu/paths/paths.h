@@ -99,6 +99,53 @@ struct ScatterLoops {
                               int64_t columns, double* high, double* low, uint64_t* lost);
 };
 
+// Transposed logits: `columns` models side by side (a multiple of PairwiseLoops::span; those beyond
+// `models` are zeros before any transformation), one row a class, `classes` rows an example.
+struct LogitRows {
+  double* rows;
+  int64_t examples, classes, models, columns;
+};
+
+// Where the classes of one example are cut into blocks, one value a pair waits in `partial`,
+// columns x columns, between them.
+struct ClassBlock {
+  double* partial;
+  bool first, last;
+};
+
+// Called for a pair i <= j whose value underflowed at an example of the group.
+struct Underflow {
+  void* self;
+  void (*found)(void* self, int64_t i, int64_t j, int64_t example);
+};
+
+// Sums over all pairs of models, see numerics/pairwise.h. States are columns x columns matrices
+// whose upper triangle counts.
+struct PairwiseLoops {
+  int64_t span;
+  // Examples at which two models agree; by the logarithm of the element size in bytes.
+  int64_t (*agreements[4])(const void* a, const void* b, int64_t n);
+  // maxima[examples][columns], in and out.
+  void (*maxima)(const LogitRows& x, double* maxima);
+  // In place: e^((x - max) / 2); e^(x - max) / sum.
+  void (*half_powers)(const LogitRows& x, const double* maxima);
+  void (*probabilities)(const LogitRows& x, const double* maxima, const double* sums);
+  // Adds e^(x - max), class by class.
+  void (*power_sums)(const LogitRows& x, const double* maxima, double* sums);
+  // Counts the pairs whose summed row at the label is the first of the largest. labels[example] is
+  // relative to the first class of the block, label_rows[examples][columns].
+  void (*correct)(const LogitRows& x, const int64_t* labels, const double* label_rows,
+                  const ClassBlock& block, int64_t* counts);
+  // Multiplies the inner products of the columns, or the sums of two elements of label_rows, into
+  // the states.
+  void (*inner_products)(const LogitRows& x, const ClassBlock& block, double* mantissa,
+                         uint64_t* exponent, const Underflow& underflow);
+  void (*label_sums)(const LogitRows& x, double* mantissa, uint64_t* exponent,
+                     const Underflow& underflow);
+  void (*logarithms)(const double* mantissa, const uint64_t* exponent, int64_t factors, int64_t n,
+                     double* out);
+};
+
 Path current_path();
 
 // Every table there is: its type is <Name>Loops, on each path it is called k<Name>Loops, and
@@ -110,7 +157,8 @@ Path current_path();
   X(Scatter, scatter_loops)         \
   X(Summation, summation_loops)     \
   X(Fingerprint, fingerprint_loops) \
-  X(Exact, exact_loops)
+  X(Exact, exact_loops)             \
+  X(Pairwise, pairwise_loops)
 
 #define NONDET_DECLARE(Name, function) const Name##Loops& function();
 NONDET_FOR_EACH_TABLE(NONDET_DECLARE)

@@ -9,7 +9,7 @@ from typing import Any
 from nondet.report.findings import findings
 from nondet.report.summary import Statistics, Summary
 from nondet.report.terminal import notes
-from nondet.report.text import percent, spread
+from nondet.report.text import change, correlation, percent, spread
 from nondet.store import write_atomically
 
 
@@ -36,26 +36,30 @@ def markdown(summary: Summary) -> str:
     lines += [
         "",
         "| model | source varied | runs | accuracy (%) | SD (points) "
-        "| cross-entropy (nats) | SD (nats) | disagreement (%) |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| cross-entropy (nats) | SD (nats) | disagreement (%) | correlation "
+        "| ensemble, accuracy (points) | ensemble, cross-entropy (nats) |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for model in summary.models:
         for row in model.rows:
             head = f"| {model.config.model} | {row.row.name} | {len(row.runs)} "
             found = row.statistics
             if found is None:
-                lines.append(head + "| - " * 5 + "|")
+                lines.append(head + "| - " * 8 + "|")
                 continue
             lines.append(
                 f"{head}| {found.accuracy_mean:.2f} | {spread(found.accuracy, 2)} "
                 f"| {found.cross_entropy_mean:.4f} | {spread(found.cross_entropy, 4)} "
-                f"| {percent(found.disagreement)} |"
+                f"| {percent(found.disagreement)} | {correlation(found.correlation)} "
+                f"| {change(found.ensemble_accuracy, 2)} "
+                f"| {change(found.ensemble_cross_entropy, 4)} |"
             )
     lines += [
         "",
         "SD: standard deviation over the runs (divisor n) with its bootstrap error bar. "
-        "Disagreement: test images on which two runs predict different classes, averaged over all "
-        "pairs of runs.",
+        "Averaged over all pairs of runs: disagreement, the test images on which two runs predict "
+        "different classes; correlation, Spearman's between their logits on the test set; "
+        "ensemble, the metric of the averaged logits minus the mean of the two metrics.",
         "",
         "Settings:",
         "",
@@ -110,6 +114,9 @@ def _numbers(found: Statistics | None) -> dict[str, float | str]:
         "cross_entropy_sd_nats": found.cross_entropy.sd if found else "",
         "cross_entropy_sd_error_nats": found.cross_entropy.error if found else "",
         "disagreement_percent": found.disagreement if found else "",
+        "spearman_correlation": found.correlation if found else "",
+        "ensemble_accuracy_change_points": found.ensemble_accuracy if found else "",
+        "ensemble_cross_entropy_change_nats": found.ensemble_cross_entropy if found else "",
     }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from nondet import metrics
 from nondet.config import RunConfig
+from nondet.data import load_dataset
 from nondet.stats import Spread, bootstrap_spread
 from nondet.store import DamagedRunError, Store, StoredRun
 from nondet.study import Plan, Row
@@ -16,7 +17,10 @@ BOOTSTRAP_SEED = 1
 @dataclass(frozen=True)
 class Statistics:
     """The spread of one row. Accuracies and disagreement in percent (points), cross-entropy in
-    nats.
+    nats; what compares two runs is averaged over all pairs.
+
+    correlation: Spearman's, between the flattened test logits of two runs. ensemble_accuracy,
+    ensemble_cross_entropy: what averaging the logits of two runs changes.
     """
 
     accuracy_mean: float
@@ -24,6 +28,9 @@ class Statistics:
     cross_entropy_mean: float
     cross_entropy: Spread
     disagreement: float
+    correlation: float
+    ensemble_accuracy: float
+    ensemble_cross_entropy: float
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ def summarize(plan: Plan, store: Store) -> Summary:
     damaged: list[str] = []
     models = []
     for config in plan.configs:
+        labels = load_dataset(config.dataset).test_labels.numpy()
         rows = []
         for row in plan.rows:
             runs = []
@@ -92,14 +100,16 @@ def summarize(plan: Plan, store: Store) -> Summary:
                     continue
                 if run is not None:
                     runs.append(run)
-            statistics = compute_statistics(runs) if len(runs) >= 2 else None
+            statistics = compute_statistics(runs, labels) if len(runs) >= 2 else None
             rows.append(RowSummary(row, runs, plan.runs, statistics))
         models.append(ModelSummary(config, rows))
     return Summary(plan, models, damaged)
 
 
-def compute_statistics(runs: list[StoredRun]) -> Statistics:
-    """The statistics of at least two runs. Error bars come from a generator with a fixed seed."""
+def compute_statistics(runs: list[StoredRun], labels: np.ndarray) -> Statistics:
+    """The statistics of at least two runs on the test examples with these labels. Error bars come
+    from a generator with a fixed seed.
+    """
     accuracies = 100 * np.array([run.accuracy for run in runs])
     cross_entropies = np.array([run.cross_entropy for run in runs])
     logits = np.stack([run.logits for run in runs])
@@ -109,4 +119,7 @@ def compute_statistics(runs: list[StoredRun]) -> Statistics:
         cross_entropy_mean=float(cross_entropies.mean()),
         cross_entropy=bootstrap_spread(cross_entropies, np.random.default_rng(BOOTSTRAP_SEED)),
         disagreement=100 * metrics.pairwise_disagreement(logits),
+        correlation=metrics.pairwise_correlation(logits),
+        ensemble_accuracy=100 * metrics.pairwise_ensemble_delta(logits, labels, "accuracy"),
+        ensemble_cross_entropy=metrics.pairwise_ensemble_delta(logits, labels, "cross_entropy"),
     )

@@ -1,6 +1,7 @@
 """The table on the terminal: 100 columns with bars, down to 80 without them, ASCII where needed."""
 
 import textwrap
+from collections.abc import Iterator
 
 from rich import box
 from rich.console import Console
@@ -9,10 +10,10 @@ from rich.text import Text
 
 from nondet.report.findings import findings
 from nondet.report.summary import RowSummary, Summary
-from nondet.report.text import percent, spread
+from nondet.report.text import change, correlation, percent, spread
 
 WIDTH = 100
-_BAR_CELLS = 16
+_BAR_CELLS = 14
 _EIGHTHS = " ▏▎▍▌▋▊▉"
 
 
@@ -30,14 +31,17 @@ def print_report(summary: Summary, console: Console, folder_line: str) -> None:
     plan = summary.plan
     config = plan.configs[0]
     console.print(Text(f"\n {plan.title}", style="bold"))
-    console.print(
-        Text(
-            f" {config.dataset}, {config.epochs} epochs, {plan.runs} trainings per row. "
-            "SD: standard deviation over them, with its error bar.\n"
-            " disagreement: test images on which two trainings differ, averaged over pairs.\n",
-            style="dim",
-        )
+    sentences = (
+        f"{config.dataset}, {config.epochs} epochs, {plan.runs} trainings per row. "
+        "SD: standard deviation over them, with its error bar.",
+        "Averaged over pairs of trainings: test images on which two disagree, Spearman's "
+        "correlation of their logits, and how accuracy and cross-entropy change where the logits "
+        "of two are averaged.",
     )
+    for sentence in sentences:
+        console.print(Text(_hanging(sentence, "", console), style="dim"))
+    for line in _means(summary):
+        console.print(Text(line, style="dim"))
     console.print(_table(summary, unicode, with_bars=console.width >= WIDTH))
     bullet = "•" if unicode else "*"
     for sentence in findings(summary):
@@ -59,7 +63,7 @@ def notes(summary: Summary) -> list[str]:
 
 
 def bar(value: float, largest: float, unicode: bool = True) -> str:
-    """A bar in proportion to `value`, 16 cells for `largest`; empty below a sixteenth of a cell."""
+    """A bar in proportion to `value`, 14 cells for `largest`; empty below a sixteenth of a cell."""
     if largest == 0:
         return ""
     if not unicode:
@@ -72,31 +76,46 @@ def _hanging(text: str, bullet: str, console: Console) -> str:
     return textwrap.fill(
         text,
         console.width - 1,
-        initial_indent=f" {bullet} ",
-        subsequent_indent="   ",
+        initial_indent=f" {bullet} " if bullet else " ",
+        subsequent_indent="   " if bullet else " ",
         break_on_hyphens=False,
     )
+
+
+def _means(summary: Summary) -> Iterator[str]:
+    """What the models reach, by the first row that has numbers."""
+    for model in summary.models:
+        for row in model.rows:
+            if row.statistics is not None:
+                yield (
+                    f" {model.config.model}: accuracy {row.statistics.accuracy_mean:.2f} %, "
+                    f"cross-entropy {row.statistics.cross_entropy_mean:.4f} nats ({row.row.name})"
+                )
+                break
 
 
 def _table(summary: Summary, unicode: bool, with_bars: bool) -> Table:
     table = Table(
         box=box.SIMPLE_HEAD if unicode else box.ASCII2,
-        padding=(0, 1, 0, 0) if with_bars and unicode else 0,
+        padding=0,
         pad_edge=False,
         header_style="bold",
     )
     entropy = "cross-entropy" if with_bars else "cross-ent."
     table.add_column("\nsource varied", no_wrap=True, min_width=16)
-    for heading in (
-        "accuracy\nmean, %",
+    headings = [
         "accuracy\nSD, points",
-        f"{entropy}\nmean, nats",
         f"{entropy}\nSD, nats",
-        "disagree\npairs, %",
-    ):
+        "disagree\n%",
+        "Spearman\ncorr.",
+        "ensemble\npoints",
+    ]
+    if with_bars:
+        headings.append("ensemble\nnats")
+    for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True, overflow="crop")
     if with_bars:
-        table.add_column("cross-entropy SD\nto scale", no_wrap=True, min_width=_BAR_CELLS)
+        table.add_column("c.-entropy SD\nto scale", no_wrap=True, min_width=_BAR_CELLS)
 
     rows = [row for model in summary.models for row in model.rows]
     largest = max((row.statistics.cross_entropy.sd for row in rows if row.statistics), default=0.0)
@@ -107,7 +126,7 @@ def _table(summary: Summary, unicode: bool, with_bars: bool) -> Table:
         for row in model.rows:
             style = "bold" if row.row.varies == ("bit",) else ""
             cells = _cells(row, largest, unicode)
-            table.add_row(*cells[: len(table.columns)], style=style)
+            table.add_row(*(cells if with_bars else cells[:-2]), style=style)
     return table
 
 
@@ -117,14 +136,15 @@ def _cells(row: RowSummary, largest: float, unicode: bool) -> list[str | Text]:
         name += f" {len(row.runs)}/{row.planned}"
     found = row.statistics
     if found is None:
-        return [name, "-", "-", "-", "-", "-", ""]
+        return [name, *["-"] * 6, ""]
     sign = "±" if unicode else "+-"
     return [
         name,
-        f"{found.accuracy_mean:.2f}",
         spread(found.accuracy, 2, sign),
-        f"{found.cross_entropy_mean:.4f}",
         spread(found.cross_entropy, 4, sign),
         percent(found.disagreement),
+        correlation(found.correlation),
+        change(found.ensemble_accuracy, 2),
+        change(found.ensemble_cross_entropy, 4),
         Text(bar(found.cross_entropy.sd, largest, unicode), style="cyan"),
     ]

@@ -33,3 +33,19 @@ def factor(ratio: float) -> str:
         return f"{ratio:.1f}"
     digits = len(str(int(ratio))) - 2
     return f"{round(ratio, -digits):,.0f}"
+
+
+def correlation(value: float) -> str:
+    """A correlation with four decimals; close to 1, its distance from 1; exactly 1 is written 1."""
+    if value == 1:
+        return "1"
+    return f"{value:.4f}" if not 0.99995 <= value < 1 else f"1 - {1 - value:.0e}"
+
+
+def change(value: float, decimals: int) -> str:
+    """A signed difference; exactly 0 is written 0, one too small for `decimals` scientifically."""
+    if value == 0:
+        return "0"
+    if abs(value) < 5 * 10 ** -(decimals + 1):
+        return f"{value:+.0e}"
+    return f"{value:+.{decimals}f}"

@@ -1,0 +1,154 @@
+"""Linear CKA of all pairs of models against the pair-by-pair way, in torch and by ckatorch."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+
+import nondet_ext
+from harness import Bench, Contender
+
+
+def representations(models: int, examples: int, features: int) -> torch.Tensor:
+    """Features that share a signal, (models, examples, features)."""
+    signal = nondet_ext.philox_normal((examples, 16), seed=1)
+    mixing = nondet_ext.philox_normal((models, 16, features), seed=2)
+    return signal @ mixing + 3 * nondet_ext.philox_normal((models, examples, features), seed=3)
+
+
+def pairs_of(models: int) -> Iterator[tuple[int, int]]:
+    """In the order of numpy.tril_indices."""
+    return ((i, j) for i in range(models) for j in range(i))
+
+
+def squared_norm(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return (x.T @ y).square().sum()
+
+
+def pair_by_pair(x: torch.Tensor, pairs: int) -> list[float]:
+    """Feature form, everything of a pair computed anew."""
+    found = []
+    for i, j in islice(pairs_of(len(x)), pairs):
+        a, b = x[i] - x[i].mean(0), x[j] - x[j].mean(0)
+        own = squared_norm(a, a).sqrt() * squared_norm(b, b).sqrt()
+        found.append(float(squared_norm(a, b) / own))
+    return found
+
+
+def pair_by_pair_cached(x: torch.Tensor) -> list[float]:
+    """Feature form; what belongs to one model is computed once."""
+    centred = [each - each.mean(0) for each in x]
+    own = [squared_norm(each, each).sqrt() for each in centred]
+    return [
+        float(squared_norm(centred[i], centred[j]) / (own[i] * own[j])) for i, j in pairs_of(len(x))
+    ]
+
+
+def ckatorch_pairs(x: torch.Tensor, pairs: int) -> list[float]:
+    ckatorch = pytest.importorskip("ckatorch", reason="ckatorch is not installed")
+    return [float(ckatorch.cka_base(x[i], x[j])) for i, j in islice(pairs_of(len(x)), pairs)]
+
+
+def extrapolated(name: str, timed: int, models: int) -> dict[str, object]:
+    pairs = models * (models - 1) // 2
+    return {
+        "name": f"{name}, extrapolated from {timed} of {pairs:,} pairs",
+        "share": timed / pairs,
+    }
+
+
+def agrees(found: list[float], ours: torch.Tensor) -> None:
+    # The pair-by-pair form sums in float32.
+    rows, columns = np.tril_indices(len(ours), -1)
+    expected = ours.numpy()[rows, columns][: len(found)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("who", ["ours", "debiased", "pairs", "ckatorch"])
+def test_wide_features(bench: Bench, who: str) -> None:
+    models, examples, features = (4, 100, 300) if bench.smoke else (10, 2000, 4096)
+    x = representations(models, examples, features)
+    few, some = 2, 3
+    contenders = {
+        "ours": Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
+        "debiased": Contender(
+            "linear_cka, debiased",
+            "peer",
+            lambda: nondet_ext.linear_cka(x, estimator="debiased"),
+            x.nbytes,
+        ),
+        "pairs": Contender(
+            role="peer",
+            run=lambda: pair_by_pair(x, few),
+            moved=x.nbytes,
+            **extrapolated("feature form in torch, pair by pair", few, models),
+        ),
+        "ckatorch": Contender(
+            role="peer",
+            run=lambda: ckatorch_pairs(x, some),
+            moved=x.nbytes,
+            **extrapolated("ckatorch.cka_base", some, models),
+        ),
+    }
+    if who in ("pairs", "ckatorch"):
+        agrees(contenders[who].run(), nondet_ext.linear_cka(x))
+    case = f"CKA, R = {models}, N = {examples:,}, p = {features:,}, float32"
+    bench.time(case, contenders[who], rounds=5 if who in ("ours", "debiased") else 1)
+
+
+PEAK = """
+import resource, sys
+import nondet_ext
+from bench_cka import representations
+x = representations(*map(int, sys.argv[1:]))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+nondet_ext.linear_cka(x)
+print(before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak_memory(models: int, examples: int, features: int) -> dict[str, float]:
+    """Peak resident memory in MB of a process that makes the features, and with linear_cka."""
+    sizes = [str(each) for each in (models, examples, features)]
+    ran = subprocess.run(
+        [sys.executable, "-c", PEAK, *sizes],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )
+    before, after = (int(kibibytes) * 1024 / 1e6 for kibibytes in ran.stdout.split())
+    return {"peak MB before": round(before), "peak MB": round(after)}
+
+
+@pytest.mark.parametrize("who", ["ours", "pairs", "ckatorch"])
+def test_many_models(bench: Bench, who: str) -> None:
+    models, examples, features = (8, 200, 16) if bench.smoke else (100, 10_000, 64)
+    x = representations(models, examples, features)
+    timed = 2
+    contenders = {
+        "ours": Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
+        "pairs": Contender(
+            "feature form in torch, pair by pair, self terms cached",
+            "peer",
+            lambda: pair_by_pair_cached(x),
+            x.nbytes,
+        ),
+        "ckatorch": Contender(
+            role="peer",
+            run=lambda: ckatorch_pairs(x, timed),
+            moved=x.nbytes,
+            **extrapolated("ckatorch.cka_base", timed, models),
+        ),
+    }
+    if who == "ours":
+        contenders[who].notes.update(peak_memory(models, examples, features))
+    else:
+        agrees(contenders[who].run(), nondet_ext.linear_cka(x))
+    case = f"CKA, R = {models}, N = {examples:,}, p = {features}, float32"
+    bench.time(case, contenders[who], rounds=3 if who == "ours" else 1)

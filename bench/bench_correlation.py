@@ -1,0 +1,100 @@
+"""Spearman's and Pearson's correlations of all pairs of models, against SciPy, NumPy and the pair
+by pair way.
+"""
+
+import numpy as np
+import pytest
+import scipy.stats
+import torch
+
+import nondet_ext
+from harness import Bench, Contender
+
+MODELS = 100
+TIMED_PAIRS = 20
+
+
+def logits(models: int, n: int) -> torch.Tensor:
+    """Correlated vectors, some of whose values tie."""
+    shared = nondet_ext.philox_normal(n, seed=1)
+    own = nondet_ext.philox_normal((models, n), seed=2)
+    return torch.round((shared + 0.5 * own) * 4096) / 4096
+
+
+def argsort_pairs(x: np.ndarray, pairs: int) -> list[float]:
+    """The ordinary way: both vectors of every pair are ranked anew, by two argsorts each, and ties
+    are not averaged.
+    """
+    n, found = x.shape[1], []
+    every = ((i, j) for i in range(len(x)) for j in range(i))
+    for _, (i, j) in zip(range(pairs), every, strict=False):
+        difference = x[i].argsort().argsort() - x[j].argsort().argsort()
+        squares = np.dot(difference.astype(np.float64), difference)
+        found.append(1 - 6 * squares / (n * (n * n - 1.0)))
+    return found
+
+
+@pytest.mark.parametrize("who", ["ours", "scipy", "argsort"])
+def test_spearman(bench: Bench, who: str) -> None:
+    models = 8 if bench.smoke else MODELS
+    x = logits(models, bench.size(10**5))
+    array, moved = x.numpy(), x.numel() * 4
+    ours = nondet_ext.spearman(x)
+    pairs = models * (models - 1) // 2
+    timed = min(TIMED_PAIRS, pairs)
+    contenders = {
+        "ours": Contender("spearman", "ours", lambda: nondet_ext.spearman(x), moved),
+        "scipy": Contender(
+            "scipy.stats.spearmanr", "peer", lambda: scipy.stats.spearmanr(array, axis=1), moved
+        ),
+        "argsort": Contender(
+            f"argsort pair by pair, extrapolated from {timed} of {pairs:,} pairs",
+            "peer",
+            lambda: argsort_pairs(array, timed),
+            moved,
+            share=timed / pairs,
+        ),
+    }
+    if who == "scipy":
+        expected = scipy.stats.spearmanr(array, axis=1).statistic
+        np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
+    if who == "argsort":  # it ignores ties, of which there are few
+        rows, columns = np.tril_indices(models, -1)
+        found = argsort_pairs(array, timed)
+        expected = ours.numpy()[rows, columns][:timed]
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2)
+    bench.time(f"Spearman, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=5)
+
+
+@pytest.mark.parametrize("who", ["ours", "numpy"])
+def test_pearson(bench: Bench, who: str) -> None:
+    models = 8 if bench.smoke else MODELS
+    x = logits(models, bench.size(10**5))
+    array, moved = x.double().numpy(), x.numel() * 4
+    contenders = {
+        "ours": Contender("pearson", "ours", lambda: nondet_ext.pearson(x), moved),
+        "numpy": Contender(
+            "numpy.corrcoef (float64)", "peer", lambda: np.corrcoef(array), 2 * moved
+        ),
+    }
+    if who == "numpy":
+        np.testing.assert_allclose(nondet_ext.pearson(x), np.corrcoef(array), rtol=0, atol=1e-12)
+    bench.time(f"Pearson, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=5)
+
+
+@pytest.mark.parametrize("who", ["ours", "scipy"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_rankdata(bench: Bench, who: str, dtype: torch.dtype) -> None:
+    x = logits(10, bench.size(10**6)).to(dtype)
+    array = x.numpy()
+    contenders = {
+        "ours": Contender("rankdata", "ours", lambda: nondet_ext.rankdata(x), x.nbytes),
+        "scipy": Contender(
+            "scipy.stats.rankdata", "peer", lambda: scipy.stats.rankdata(array, axis=1), x.nbytes
+        ),
+    }
+    if who == "scipy":
+        expected = scipy.stats.rankdata(array, axis=1)
+        np.testing.assert_array_equal(nondet_ext.rankdata(x).numpy(), expected)
+    name = str(dtype).removeprefix("torch.")
+    bench.time(f"ranks, 10 x {x.shape[1]:,}, {name}", contenders[who], rounds=3)

@@ -1,0 +1,23 @@
+// Ranks, in nondet_ext._C.cuda.
+#include "arguments.h"
+#include "cuda/ranks.cuh"
+
+namespace nondet {
+
+namespace py = pybind11;
+using py::arg;
+using py::kw_only;
+
+void bind_cuda_ranks(py::module_& m) {
+  m.def(
+      "ranks",
+      [](int width, uintptr_t keys, uintptr_t positions, int64_t rows, int64_t n, int64_t lowest,
+         int64_t largest, uintptr_t out, bool centred, uintptr_t stream) {
+        cuda::ranks(width, pointer(keys), pointer<int64_t>(positions), rows, n, lowest, largest,
+                    pointer<double>(out), centred, reinterpret_cast<cudaStream_t>(stream));
+      },
+      kw_only(), arg("width"), arg("keys"), arg("positions"), arg("rows"), arg("n"), arg("lowest"),
+      arg("largest"), arg("out"), arg("centred"), arg("stream"));
+}
+
+}  // namespace nondet

@@ -1,0 +1,35 @@
+// Launchers of the comparisons of all pairs of models. Pointers address device memory; matrices are
+// (models, models), and their upper triangles, the diagonal included, are added to.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "numerics/formats.h"
+
+namespace nondet::cuda {
+
+// (models, examples, classes), strides in elements. Finite, below 2^1022 in size.
+struct Logits {
+  DType dtype;
+  const void* x;
+  int64_t models, examples, classes;
+  int64_t stride[3];
+};
+
+// predictions: (models, examples), contiguous, elements of 1, 2, 4 or 8 bytes; offsets: (segments +
+// 1,); out: (segments, models, models).
+void pair_agreements(int itemsize, const void* predictions, int64_t models, int64_t examples,
+                     const int64_t* offsets, int64_t segments, unsigned long long* out,
+                     cudaStream_t stream);
+
+// labels: (examples,), in [0, classes). workspace: 2 * models * examples doubles.
+void pair_correct(const Logits& logits, const int64_t* labels, bool probabilities,
+                  unsigned long long* counts, double* workspace, cudaStream_t stream);
+
+// workspace: as above, and `wave` * models^2 doubles more, for the tiles of one launch.
+void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, double* logs,
+               int64_t wave, double* workspace, cudaStream_t stream);
+
+}  // namespace nondet::cuda

@@ -1,0 +1,59 @@
+// Ranks: keys that order as the values do, and the rank that a run of equal keys shares. Integers
+// on the bits throughout, so no flush-to-zero mode can make two values equal.
+#pragma once
+
+#include "formats.h"
+
+namespace nondet {
+
+// An unsigned integer that orders as the value does, -0 and +0 being equal. NaNs lie outside
+// [kSign - kInfinity, kSign + kInfinity], on the side of their sign.
+template <class F>
+NONDET_FN typename F::Bits ordered_key(typename F::Bits b) {
+  using Bits = typename F::Bits;
+  const Bits size = magnitude<F>(b);
+  return static_cast<Bits>(b & F::kSign ? F::kSign - size : F::kSign + size);
+}
+
+// What the elements [begin, end) of a sorted row of n, all equal, get: the average of the ranks
+// begin + 1 ... end, or that average centred and doubled, which is an integer.
+NONDET_FN double rank_of_run(int64_t begin, int64_t end, int64_t n, bool centred) {
+  return centred ? static_cast<double>(begin + end - n)
+                 : 0.5 * static_cast<double>(begin + end + 1);
+}
+
+// The ends of the run around sorted[at]: the neighbours tell most elements, a search by doubling
+// and halving the rest.
+template <class Key>
+NONDET_FN int64_t run_begin(const Key* sorted, int64_t at) {
+  const Key key = sorted[at];
+  int64_t inside = at, step = 1;
+  while (inside >= step && sorted[inside - step] == key) {
+    inside -= step;
+    step *= 2;
+  }
+  int64_t outside = inside >= step ? inside - step : -1;
+  while (inside - outside > 1) {
+    const int64_t middle = outside + (inside - outside) / 2;
+    (sorted[middle] == key ? inside : outside) = middle;
+  }
+  return inside;
+}
+
+template <class Key>
+NONDET_FN int64_t run_end(const Key* sorted, int64_t at, int64_t n) {
+  const Key key = sorted[at];
+  int64_t inside = at, step = 1;
+  while (n - inside > step && sorted[inside + step] == key) {
+    inside += step;
+    step *= 2;
+  }
+  int64_t outside = n - inside > step ? inside + step : n;
+  while (outside - inside > 1) {
+    const int64_t middle = inside + (outside - inside) / 2;
+    (sorted[middle] == key ? inside : outside) = middle;
+  }
+  return outside;
+}
+
+}  // namespace nondet

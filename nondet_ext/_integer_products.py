@@ -1,0 +1,206 @@
+"""Inner products of integer vectors without any error, on whatever device and in whatever blocks.
+
+Integers are cut into limbs so narrow that a float64 matrix product over a bounded number of columns
+never exceeds 2^53 on its way: every intermediate value is an integer that float64 holds, so the
+order of additions, the number of threads and fused multiply-adds cannot matter.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+EXACT_BITS = 53
+"""Integers of up to so many bits are exact in float64."""
+
+SHORTEST_CHUNK = 256
+"""Matrix products over fewer columns are slow; another limb is cheaper."""
+
+_LOW_BITS = 32
+_CARRY_EVERY = 256
+
+
+class _Total:
+    """A matrix of integers below 2^95, as two int64 matrices: high * 2^32 + low."""
+
+    def __init__(self, rows: int, columns: int, device: torch.device) -> None:
+        self.low = torch.zeros((rows, columns), dtype=torch.int64, device=device)
+        self.high = torch.zeros_like(self.low)
+        self._added = 0
+
+    def add(self, values: torch.Tensor) -> None:
+        """Integers of magnitude up to 2^54, in float64."""
+        self.low += values.to(torch.int64)
+        self._added += 1
+        if self._added == _CARRY_EVERY:
+            self.carry()
+
+    def carry(self) -> None:
+        self.high += self.low >> _LOW_BITS
+        self.low &= (1 << _LOW_BITS) - 1
+        self._added = 0
+
+    def state(self) -> np.ndarray:
+        self.carry()
+        return torch.stack([self.low, self.high]).cpu().numpy()
+
+    def load(self, state: np.ndarray) -> None:
+        low, high = torch.from_numpy(state.copy()).to(self.low.device)
+        self.low.copy_(low)
+        self.high.copy_(high)
+
+    def value(self) -> np.ndarray:
+        """int64 where every number is below 2^62, Python integers elsewhere."""
+        self.carry()
+        low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
+        if (np.abs(high) >= 1 << (62 - _LOW_BITS - 1)).any():
+            low, high = low.astype(object), high.astype(object)
+        number: np.ndarray = high * (1 << _LOW_BITS) + low
+        return number
+
+
+class IntegerProducts:
+    """All inner products of the rows of a matrix of integers, or of two such matrices, summed over
+    any number of blocks of columns.
+
+    left_rows, right_rows: R1 and R2; right_rows=None compares the left rows with each other.
+    bound: the magnitude that no integer exceeds, at most 2^53.
+    with_sums: whether the sums of the rows are wanted too.
+    """
+
+    def __init__(
+        self,
+        left_rows: int,
+        right_rows: int | None,
+        bound: int,
+        device: torch.device | str = "cpu",
+        with_sums: bool = False,
+    ) -> None:
+        if not 1 <= bound <= 1 << EXACT_BITS:
+            raise ValueError(f"bound must be in [1, 2^{EXACT_BITS}], got {bound}")
+        self.bound = bound
+        self.device = torch.device(device)
+        self.symmetric = right_rows is None
+        self.rows = (left_rows, left_rows if right_rows is None else right_rows)
+        self.limbs, self.width, self.chunk = _limbs_for(self.bound)
+        self.columns = 0
+        orders = 2 * self.limbs - 1
+        self._products = [_Total(*self.rows, self.device) for _ in range(orders)]
+        self._squares = [
+            [_Total(rows, 1, self.device) for _ in range(orders)]
+            for rows in (() if self.symmetric else self.rows)
+        ]
+        self._sums = [
+            [_Total(rows, 1, self.device) for _ in range(self.limbs)]
+            for rows in (self.rows[:1] if self.symmetric else self.rows)
+            if with_sums
+        ]
+
+    @torch.no_grad()
+    def add(self, left: torch.Tensor, right: torch.Tensor | None = None) -> None:
+        """Adds the products over a block of columns: left (R1, m) and, where two matrices are
+        compared, right (R2, m); integers of any dtype that holds them.
+        """
+        for begin in range(0, left.shape[1], self.chunk):
+            block = slice(begin, begin + self.chunk)
+            self._add_chunk(left[:, block], None if right is None else right[:, block])
+        self.columns += left.shape[1]
+
+    def _add_chunk(self, left: torch.Tensor, right: torch.Tensor | None) -> None:
+        sides = [self._cut(side) for side in (left, right) if side is not None]
+        first, last = sides[0], sides[-1]
+        for totals, side in zip(self._sums, sides, strict=bool(self._sums)):
+            for total, limb in zip(totals, side, strict=True):
+                total.add(limb.sum(dim=1, keepdim=True))
+        for k in range(self.limbs):
+            for j in range(k if self.symmetric else 0, self.limbs):
+                product = first[k] @ last[j].T
+                self._products[k + j].add(product)
+                if self.symmetric and j > k:
+                    self._products[k + j].add(product.T)
+        for totals, side in zip(self._squares, sides, strict=not self.symmetric):
+            for k, j, factor in self._pairs():
+                square = torch.linalg.vecdot(side[k], side[j]).unsqueeze(1)
+                totals[k + j].add(factor * square)
+
+    def _pairs(self) -> Iterator[tuple[int, int, int]]:
+        for k in range(self.limbs):
+            for j in range(k, self.limbs):
+                yield k, j, 1 if j == k else 2
+
+    def _cut(self, block: torch.Tensor) -> list[torch.Tensor]:
+        """Limbs of a block, the lowest first, each of magnitude 2^(width - 1) at most but for the
+        highest.
+        """
+        rest = block.to(torch.float64)
+        limbs = []
+        for _ in range(self.limbs - 1):
+            high = torch.round(rest * 2.0**-self.width)
+            limbs.append(rest - high * 2.0**self.width)
+            rest = high
+        return [*limbs, rest]
+
+    def totals(self) -> np.ndarray:
+        """(R1, R2), the inner products: int64 where they fit, Python integers elsewhere."""
+        return self._joined(self._products)
+
+    def squares(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R1,) and (R2,), the inner products of the rows with themselves."""
+        if self.symmetric:
+            diagonal = np.diagonal(self.totals())
+            return diagonal, diagonal
+        left, right = (self._joined(totals)[:, 0] for totals in self._squares)
+        return left, right
+
+    def sums(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R1,) and (R2,), the sums of the rows."""
+        sums = [self._joined(totals)[:, 0] for totals in self._sums]
+        return sums[0], sums[-1]
+
+    def _joined(self, totals: list[_Total]) -> np.ndarray:
+        if len(totals) == 1:
+            return totals[0].value()
+        joined = totals[0].value().astype(object)
+        for order, total in enumerate(totals[1:], start=1):
+            joined = joined + total.value().astype(object) * (1 << (order * self.width))
+        return joined
+
+    def state(self) -> dict[str, Any]:
+        """What :meth:`restore` needs to go on: numbers and int64 arrays."""
+        right = None if self.symmetric else self.rows[1]
+        return {
+            "rows": (self.rows[0], right),
+            "bound": self.bound,
+            "with_sums": bool(self._sums),
+            "columns": self.columns,
+            **{f"total{i}": total.state() for i, total in enumerate(self._all())},
+        }
+
+    @classmethod
+    def restore(
+        cls, state: dict[str, Any], device: torch.device | str = "cpu"
+    ) -> "IntegerProducts":
+        left, right = state["rows"]
+        products = cls(left, right, state["bound"], device, state["with_sums"])
+        products.columns = state["columns"]
+        for i, total in enumerate(products._all()):
+            total.load(state[f"total{i}"])
+        return products
+
+    def _all(self) -> list[_Total]:
+        groups = [self._products, *self._squares, *self._sums]
+        return [total for group in groups for total in group]
+
+
+def _limbs_for(bound: int) -> tuple[int, int, int]:
+    """(limbs, bits of a limb, columns that may be multiplied at once)."""
+    for limbs in (1, 2, 3):
+        # Rounding to the nearest leaves limbs of half the range, and a carry into the highest.
+        width = -(-(bound.bit_length() + 1) // limbs)
+        highest = (bound >> (width * (limbs - 1))) + 1
+        largest = bound if limbs == 1 else max(highest, 1 << (width - 1))
+        chunk = (1 << EXACT_BITS) // largest**2
+        if chunk >= SHORTEST_CHUNK:
+            break
+    return limbs, width, chunk

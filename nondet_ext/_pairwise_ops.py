@@ -1,0 +1,169 @@
+"""Comparisons of all pairs of models as registered torch ops: narrowing, dispatch, workspaces. The
+checks of arguments are in pairwise.py; those of values are here, where compiled code meets them.
+
+The ensemble ops add a block of examples to a state, whose upper triangle counts.
+"""
+
+from typing import Any
+
+import torch
+
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
+
+EXAMPLE_TILE = 1024
+"""kExampleTile of csrc/numerics/pairwise.h."""
+
+LARGEST_LOGIT = 2.0**1022
+"""Sums of two, and differences, stay finite below it."""
+
+_WAVE_BYTES = 64 << 20  # of the tiles' logarithms that a launch leaves behind
+
+
+def symmetric(upper: torch.Tensor) -> torch.Tensor:
+    """The matrices (..., R, R) with the upper triangle copied to the lower one."""
+    return torch.triu(upper) + torch.triu(upper, 1).mT
+
+
+def narrowed(predictions: torch.Tensor) -> torch.Tensor:
+    """Integers that are equal where the given ones are, contiguous, in as few bytes as their range
+    needs.
+    """
+    low, high = (int(bound) for bound in predictions.aminmax())
+    size = predictions.itemsize
+    if size > 1 and high - low < 2**8:
+        return (predictions - low).to(torch.uint8).contiguous()
+    if size > 2 and high - low < 2**16:
+        return (predictions - low - 2**15).to(torch.int16).contiguous()
+    if size > 4 and high - low < 2**32:
+        return (predictions - low - 2**31).to(torch.int32).contiguous()
+    return predictions.contiguous()
+
+
+@torch.library.custom_op("nondet_ext::pair_agreements", mutates_args=())
+def pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    """(S, R, R) int64: at how many of the examples [offsets[s], offsets[s + 1]) two rows of
+    `predictions` (R, N) are equal.
+    """
+    models, examples = predictions.shape
+    fits = (offsets[0] >= 0) & (offsets[-1] <= examples) & (offsets[1:] >= offsets[:-1]).all()
+    if not bool(fits):
+        raise ValueError(f"offsets must not decrease and lie in [0, {examples}]")
+    segments = offsets.numel() - 1
+    out = predictions.new_zeros((segments, models, models), dtype=torch.int64)
+    if out.numel() == 0 or examples == 0:
+        return out
+    narrow, bounds = narrowed(predictions), offsets.contiguous()
+    backend_for(predictions).run(
+        "pair_agreements",
+        itemsize=narrow.itemsize,
+        predictions=narrow.data_ptr(),
+        models=models,
+        examples=examples,
+        offsets=bounds.data_ptr(),
+        segments=segments,
+        out=out.data_ptr(),
+    )
+    return symmetric(out)
+
+
+@pair_agreements.register_fake
+def _(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    models = predictions.shape[0]
+    return predictions.new_empty((offsets.shape[0] - 1, models, models), dtype=torch.int64)
+
+
+def refuse_bad_labels(labels: torch.Tensor, classes: int) -> None:
+    bad = (labels < 0) | (labels >= classes)
+    if bool(bad.any()):
+        first = int(bad.to(torch.uint8).argmax())
+        raise ValueError(
+            f"labels must lie in [0, {classes}), got {int(labels[first])} at index {first}"
+        )
+
+
+def refuse_bad_logits(logits: torch.Tensor) -> None:
+    low, high = (float(bound) for bound in logits.aminmax())
+    if -LARGEST_LOGIT < low <= high < LARGEST_LOGIT:  # false for NaN
+        return
+    for model, rows in enumerate(logits):
+        bad = ~((rows > -LARGEST_LOGIT) & (rows < LARGEST_LOGIT))
+        if bool(bad.any()):
+            example, c = divmod(int(bad.reshape(-1).to(torch.uint8).argmax()), rows.shape[1])
+            raise ValueError(
+                "logits must be finite and below 2^1022 in size, "
+                f"got {float(rows[example, c])} at index ({model}, {example}, {c})"
+            )
+
+
+def _add(
+    kernel: str,
+    state: dict[str, torch.Tensor],
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    probabilities: bool,
+) -> None:
+    models, examples, classes = logits.shape
+    ((name, sums),) = state.items()
+    if sums.shape != (models, models) or not sums.is_contiguous():
+        raise ValueError(
+            f"{name} must be contiguous and have shape ({models}, {models}), "
+            f"got shape {tuple(sums.shape)}"
+        )
+    if logits.numel() == 0:
+        return
+    refuse_bad_labels(labels, classes)
+    refuse_bad_logits(logits)
+    values, targets = logits.resolve_neg(), labels.to(torch.int64).contiguous()
+    arguments: dict[str, Any] = {
+        "dtype": NATIVE_DTYPE[logits.dtype],
+        "x": values.data_ptr(),
+        "models": models,
+        "examples": examples,
+        "classes": classes,
+        "strides": list(values.stride()),
+        "labels": targets.data_ptr(),
+        "probabilities": probabilities,
+        name: sums.data_ptr(),
+    }
+    backend = backend_for(logits)
+    if not backend.launches:
+        backend.run(kernel, **arguments)
+        return
+    tiles = 0
+    if name == "logs":
+        tiles = min(-(-examples // EXAMPLE_TILE), max(1, _WAVE_BYTES // (8 * models**2)))
+        arguments["wave"] = tiles
+    # Each model's largest logit and softmax denominator at each example; the tiles' logarithms.
+    size = 2 * models * examples + tiles * models**2
+    workspace = torch.empty(size, dtype=torch.float64, device=logits.device)
+    backend.run(kernel, **arguments, workspace=workspace.data_ptr())
+
+
+@torch.library.custom_op("nondet_ext::pair_correct_", mutates_args=("counts",))
+def pair_correct_(
+    counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
+) -> None:
+    """Adds to `counts` (R, R) int64 at how many examples the mean of two models is right."""
+    _add("pair_correct", {"counts": counts}, logits, labels, probabilities)
+
+
+@torch.library.custom_op("nondet_ext::pair_logs_", mutates_args=("logs",))
+def pair_logs_(
+    logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
+) -> None:
+    """Adds to `logs` (R, R) float64, tile of examples by tile, the logarithms of sum_c exp((a_c -
+    max a + b_c - max b) / 2), or of the sum of the label's two probabilities.
+    """
+    _add("pair_logs", {"logs": logs}, logits, labels, probabilities)
+
+
+@pair_correct_.register_fake
+def _(
+    counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
+) -> None:
+    return None
+
+
+@pair_logs_.register_fake
+def _(logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool) -> None:
+    return None

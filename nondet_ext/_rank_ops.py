@@ -1,0 +1,98 @@
+"""Ranks as a registered torch op: keys, sorting on devices that launch, dispatch. The checks of
+arguments are in ranks.py.
+"""
+
+import torch
+
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
+
+MOST_IN_A_ROW = 2**32 - 1  # positions in a row are kept as 32-bit integers
+
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+_WIDENED = {
+    torch.bool: torch.int16,
+    torch.int8: torch.int16,
+    torch.uint8: torch.int16,
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+}
+INTEGERS = (*_WIDENED, torch.int16, torch.int32, torch.int64, torch.uint64)
+
+
+def ordered_integers(x: torch.Tensor) -> torch.Tensor:
+    """int16, int32 or int64 numbers that order as the values of x do. -0 and +0 are equal; NaNs are
+    outside `key_bounds`.
+    """
+    if x.dtype == torch.uint64:
+        return x.view(torch.int64) ^ torch.iinfo(torch.int64).min
+    if not x.dtype.is_floating_point:
+        return x.to(_WIDENED.get(x.dtype, x.dtype))
+    # Integers on the bits (sign and magnitude, as csrc/numerics/ranks.h has it): comparisons of
+    # floats would follow the flush-to-zero mode.
+    bits = x.view(_BITS[x.itemsize])
+    return torch.where(bits < 0, torch.iinfo(bits.dtype).min - bits, bits)
+
+
+def key_bounds(dtype: torch.dtype) -> tuple[int, int]:
+    """The `ordered_integers` of a dtype that are no NaN."""
+    if not dtype.is_floating_point:
+        return -(2**63), 2**63 - 1
+    infinity = int(torch.full((), torch.inf, dtype=dtype).view(_BITS[dtype.itemsize]))
+    return -infinity, infinity
+
+
+def refuse_long_rows(n: int) -> None:
+    if n > MOST_IN_A_ROW:
+        raise ValueError(
+            f"x has {n} elements in its last dimension; at most {MOST_IN_A_ROW} can be ranked"
+        )
+
+
+def _refuse_nan(out: torch.Tensor) -> None:
+    bad = out[..., 0].isnan()
+    if bool(bad.any()):
+        row = bad.nonzero()[0].tolist()
+        where = f"x[{', '.join(map(str, row))}]" if row else "x"
+        raise ValueError(
+            f"{where} holds NaN, which has no rank; nan_policy='propagate' or 'omit' allows it"
+        )
+
+
+@torch.library.custom_op("nondet_ext::ranks", mutates_args=())
+def ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
+    """float64 ranks along the last dimension, or centred doubled ranks 2 * rank - (n + 1). A row
+    that holds a NaN becomes NaN, or a ValueError.
+    """
+    n = x.shape[-1]
+    refuse_long_rows(n)
+    out = torch.empty(x.shape, dtype=torch.float64, device=x.device)
+    if out.numel() == 0:
+        return out
+    backend = backend_for(x)
+    sizes = {"rows": x.numel() // n, "n": n, "out": out.data_ptr(), "centred": centred}
+    if backend.launches:
+        keys, positions = torch.sort(ordered_integers(x.contiguous()), stable=True)
+        lowest, largest = key_bounds(x.dtype)
+        backend.run(
+            "ranks",
+            width=keys.itemsize,
+            keys=keys.data_ptr(),
+            positions=positions.data_ptr(),
+            lowest=lowest,
+            largest=largest,
+            **sizes,
+        )
+    elif x.dtype.is_floating_point:
+        rows = x.contiguous()
+        backend.run("ranks", dtype=NATIVE_DTYPE[x.dtype], x=rows.data_ptr(), **sizes)
+    else:
+        rows = ordered_integers(x).to(torch.int64).contiguous()
+        backend.run("integer_ranks", x=rows.data_ptr(), **sizes)
+    if refuse_nan:
+        _refuse_nan(out)
+    return out
+
+
+@ranks.register_fake
+def _(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
+    return torch.empty(x.shape, dtype=torch.float64, device=x.device)

@@ -1,0 +1,126 @@
+"""Spearman's rank correlation of vectors that do not fit in memory."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from nondet_ext import _memory
+from nondet_ext._external_input import Vector, open_vector
+from nondet_ext._external_products import multiply_all
+from nondet_ext._external_ranks import rank_vector
+from nondet_ext._external_state import Scratch
+from nondet_ext._memory import Shares, rank_bytes
+from nondet_ext._progress import Progress, run_all
+from nondet_ext._quotients import correlations
+from nondet_ext._warnings import DegenerateInputWarning
+
+
+def spearman_files(
+    files: Sequence[str | PathLike[str] | np.ndarray],
+    *,
+    memory: int | str = "2GB",
+    scratch: str | PathLike[str] | None = None,
+    resume: bool = True,
+    progress: Callable[[int, int, str], object] | bool | None = None,
+) -> torch.Tensor:
+    """Spearman's rank correlation of every pair of R vectors of n values that do not fit in memory.
+
+    Equal bit for bit to :func:`spearman` of the vectors as rows: ranks (ties averaged), their
+    products and sums are integers without error, and each quotient is rounded once. Memory, threads
+    and interruptions cannot change a bit.
+
+    Args:
+        files: R >= 1 paths of .npy files, ``numpy.memmap`` or arrays; float16, float32 or float64,
+            any shape in C order, n >= 2 values each. Files are read piece by piece, memory maps
+            through their files.
+        memory: the most that this whole process may hold, in bytes or as "2GB", "500MB", "1.5GiB".
+            The more, the less is written to and read from `scratch`.
+        scratch: a folder, made if it is missing, with room for R n integers of 4 bytes (8 from
+            n = 2**31 on) and n values for each vector that is ranked at once. None takes a
+            temporary folder. What was written is removed in the end.
+        resume: with a `scratch` folder, keep finished rank files and partial products when the call
+            is interrupted (by any exception, or by the death of the process), and go on from there
+            when it is repeated. False starts anew and keeps nothing.
+        progress: called as progress(bytes done, bytes in total, what is being done), from several
+            threads but one at a time; True writes a line to stderr.
+
+    Returns:
+        (R, R) float64 on the CPU, symmetric, with ones on the diagonal. NaN for constant vectors.
+
+    Warns:
+        DegenerateInputWarning: vectors are constant; it names them.
+
+    Raises:
+        TypeError: something else than paths and arrays, or values of another dtype.
+        ValueError: vectors of different sizes or with NaN (the first is named), not in C order,
+            too little memory, or a scratch folder with the unfinished work of other inputs.
+        OSError: the disk of `scratch` is too small (checked before anything is written), or a file
+            cannot be read.
+
+    Changed inputs are recognised by path, size, time of change and a hash of samples. On ranks see
+    :func:`spearman`; docs/comparing.md tells how much disk and time the sizes of the paper take.
+    """
+    vectors = _open_all(files)
+    rows, n = len(vectors), vectors[0].n
+    itemsize = max(vector.dtype.itemsize for vector in vectors)
+    limit = _memory.parse_bytes("memory", memory)
+    threads = torch.get_num_threads()
+    shares = _memory.share_out(limit, rows, n, itemsize, threads)
+    folder = None if scratch is None else Path(scratch).resolve()
+    rank = np.dtype(f"i{rank_bytes(n)}")
+    store = Scratch(folder, resume, [vector.identity() for vector in vectors], n, rank)
+    # Two-byte keys are ranked by a table alone.
+    store.check(n * max(itemsize, rank.itemsize) * shares.workers if itemsize > 2 else 0)
+    # Each vector is reported twice over, when it is first counted and when its ranks are written.
+    total = sum(n * (2 * vector.dtype.itemsize + rank.itemsize) for vector in vectors)
+    told = Progress(progress, total)
+    with store:
+        _rank_all(vectors, store, shares, told)
+        products = multiply_all(rows, n, store, shares, told)
+    squares = np.diagonal(products)
+    constant = [vectors[i].name for i in np.nonzero(squares == 0)[0]]
+    if constant:
+        warnings.warn(
+            f"constant vectors have no rank correlation, the result is NaN: {', '.join(constant)}",
+            DegenerateInputWarning,
+            stacklevel=2,
+        )
+    return torch.from_numpy(correlations(products, squares, squares))
+
+
+def _open_all(files: object) -> list[Vector]:
+    if not isinstance(files, Sequence) or isinstance(files, str | bytes):
+        raise TypeError(f"files must be a sequence of paths or arrays, got {type(files).__name__}")
+    if not files:
+        raise ValueError("files must name at least one vector, got none")
+    vectors = [open_vector(f"files[{i}]", source) for i, source in enumerate(files)]
+    for vector in vectors:
+        if vector.n != vectors[0].n:
+            raise ValueError(
+                f"files must have equal sizes, got {vectors[0].n} values in {vectors[0].name} and "
+                f"{vector.n} in {vector.name}"
+            )
+    if vectors[0].n < 2:
+        raise ValueError(f"files must have at least two values each, got {vectors[0].n}")
+    return vectors
+
+
+def _rank_all(vectors: list[Vector], store: Scratch, shares: Shares, progress: Progress) -> None:
+    """A finished rank file for every vector, several at once."""
+    missing = store.unranked()
+    for i in set(range(len(vectors))).difference(missing):
+        progress.skip(2 * vectors[i].n * vectors[i].dtype.itemsize)
+
+    def rank(i: int) -> None:
+        def report(what: str, count: int) -> None:
+            progress.advance(f"vector {i + 1} of {len(vectors)}: {what}", count)
+
+        unfinished = store.work(2 * i)
+        rank_vector(vectors[i], unfinished, store.work(2 * i + 1), shares, report)
+        store.finish_ranks(i, unfinished)
+
+    run_all(rank, missing, shares.workers, progress)

@@ -1,0 +1,236 @@
+"""How all pairs of models compare: disagreement, shared errors, and what averaging two of them
+brings.
+"""
+
+import warnings
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+
+from nondet_ext import _check
+from nondet_ext import _pairwise_ops as ops
+from nondet_ext._ensemble_sums import EnsembleSums
+from nondet_ext._warnings import DegenerateInputWarning
+
+Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+
+_METRICS = ("accuracy", "cross_entropy")
+_SPACES = ("logits", "probabilities")
+_BLOCK_BYTES = 256 << 20  # of the mean outputs that a callable metric is given at once
+
+
+def disagreement(predictions: torch.Tensor) -> torch.Tensor:
+    """The fraction of examples that two models classify differently, for all pairs of models.
+
+    Args:
+        predictions: (R, N) integers, the class that model r assigns to example n.
+
+    Returns:
+        (R, R) float64 on the device of `predictions`: counts, divided once. Equivalent to
+        ``(predictions[:, None] != predictions[None]).double().mean(-1)``, without its memory.
+
+    Raises:
+        TypeError: `predictions` is no integer tensor.
+        ValueError: it is not (R, N) with R, N >= 1.
+
+    Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
+    """
+    classes = _predictions(predictions)
+    examples = classes.shape[1]
+    return (examples - _agreements(classes)).to(torch.float64) / examples
+
+
+def churn(
+    predictions: torch.Tensor, labels: torch.Tensor, num_classes: int | None = None
+) -> torch.Tensor:
+    """:func:`disagreement` among the examples of each true class.
+
+    Args:
+        predictions: (R, N) integers.
+        labels: (N,) integers, the true classes, on the same device.
+        num_classes: C; the largest label and one more where it is not given.
+
+    Returns:
+        (C, R, R) float64; NaN for a class without examples.
+
+    Warns:
+        DegenerateInputWarning: classes have no examples; it names them.
+
+    Raises:
+        TypeError: an argument is no integer tensor.
+        ValueError: shapes do not fit, or a label is not in [0, num_classes).
+    """
+    classes = _predictions(predictions)
+    truth = _labels(labels, classes.shape[1], classes.device)
+    largest = int(truth.max())
+    count = max(largest + 1, 1)
+    if num_classes is not None:
+        count = _check.integer("num_classes", num_classes, 1, 2**31 - 1)
+    ops.refuse_bad_labels(truth, count)
+    by_class, order = torch.sort(truth, stable=True)
+    offsets = torch.searchsorted(by_class, torch.arange(count + 1, device=truth.device))
+    sizes = offsets.diff()
+    absent = (sizes == 0).nonzero().reshape(-1).tolist()
+    if absent:
+        _warn(f"no example has the label {_some(absent)}; the churn of such a class is NaN")
+    agreeing: torch.Tensor = ops.pair_agreements(classes[:, order], offsets)
+    totals = sizes[:, None, None]
+    return (totals - agreeing).to(torch.float64) / totals
+
+
+def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Of the examples that at least one of two models gets wrong, the fraction that both do (the
+    Jaccard index of their errors), for all pairs of models.
+
+    Args:
+        predictions: (R, N) integers.
+        labels: (N,) integers, the true classes, on the same device.
+
+    Returns:
+        (R, R) float64: counts, divided once; NaN where neither model errs.
+
+    Warns:
+        DegenerateInputWarning: models make no error; it names them.
+
+    Raises:
+        TypeError: an argument is no integer tensor.
+        ValueError: shapes do not fit.
+    """
+    classes = _predictions(predictions)
+    examples = classes.shape[1]
+    wrong = classes != _labels(labels, examples, classes.device)
+    errors = wrong.sum(1)
+    flawless = (errors == 0).nonzero().reshape(-1).tolist()
+    if flawless:
+        _warn(f"model {_some(flawless)} makes no error; where both do not, the overlap is NaN")
+    total = errors[:, None] + errors[None, :]
+    both = (_agreements(wrong.to(torch.uint8)) - examples + total) // 2
+    return both.to(torch.float64) / (total - both)
+
+
+def ensemble_delta(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    metric: Literal["accuracy", "cross_entropy"] | Metric = "accuracy",
+    space: Literal["logits", "probabilities"] = "logits",
+) -> torch.Tensor:
+    """What averaging the outputs of two models changes in a metric, for all pairs of models: the
+    metric of the mean less the mean of the metrics.
+
+    Named metrics are one defined number, whatever the threads, device and strides: outputs in
+    float64; accuracy from counts, the lowest class among equal outputs being the prediction;
+    cross-entropy (in nats) from products over tiles of 1,024 examples, whose logarithms are added
+    in order.
+
+    Args:
+        logits: (R, N, C) float64, float32, float16 or bfloat16, of any strides; finite and below
+            2^1022 in size.
+        labels: (N,) integers in [0, C), the true classes, on the same device.
+        metric: "accuracy", "cross_entropy" or a function. The function gets the mean outputs of
+            several pairs, (pairs, N, C) float64, and `labels`, and returns (pairs,) values. It is
+            called on blocks of pairs of at most 256 MB, or of one pair where that is larger.
+        space: "logits" averages logits; "probabilities" averages their softmax.
+
+    Returns:
+        (R, R) float64 on the device of `logits`, symmetric; its diagonal is 0. Carries no gradient.
+
+    Raises:
+        TypeError: `logits` or `labels` have another dtype, or the function returns no tensor.
+        ValueError: shapes do not fit or are empty, a label is out of range, a logit is not finite,
+            `metric` or `space` is unknown, or the function returns another shape.
+
+    Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
+    """
+    outputs = _check.float_tensor("logits", logits).detach()
+    if outputs.dim() != 3 or 0 in outputs.shape:
+        raise ValueError(
+            "logits must have shape (models, examples, classes), none of them 0, "
+            f"got {tuple(outputs.shape)}"
+        )
+    truth = _labels(labels, outputs.shape[1], outputs.device)
+    if space not in _SPACES:
+        raise ValueError(f"space must be 'logits' or 'probabilities', got {space!r}")
+    if callable(metric):
+        ops.refuse_bad_labels(truth, outputs.shape[2])
+        ops.refuse_bad_logits(outputs)
+        return _delta_of(metric, outputs, truth, space == "probabilities")
+    if metric not in _METRICS:
+        raise ValueError(
+            f"metric must be 'accuracy', 'cross_entropy' or a function, got {metric!r}"
+        )
+    sums = EnsembleSums(outputs.shape[0], metric, space, outputs.device)
+    sums.update(outputs, truth)
+    return sums.delta()
+
+
+def _delta_of(
+    metric: Metric, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
+) -> torch.Tensor:
+    models, examples, classes = logits.shape
+    first, second = torch.triu_indices(models, models, device=logits.device)
+    at_once = max(1, _BLOCK_BYTES // (8 * examples * classes))
+
+    def outputs(chosen: torch.Tensor) -> torch.Tensor:
+        values = logits[chosen].to(torch.float64)
+        return values.softmax(-1) if probabilities else values
+
+    upper = torch.zeros((models, models), dtype=torch.float64, device=logits.device)
+    for begin in range(0, first.numel(), at_once):
+        i, j = first[begin : begin + at_once], second[begin : begin + at_once]
+        values = metric(outputs(i).add_(outputs(j)).div_(2), labels)
+        if not isinstance(values, torch.Tensor):
+            raise TypeError(f"metric must return a torch.Tensor, got {type(values).__name__}")
+        if values.shape != i.shape:
+            raise ValueError(
+                f"metric must return one value a pair, shape ({i.numel()},), "
+                f"got {tuple(values.shape)}"
+            )
+        upper[i, j] = values.detach().to(upper)
+    of_pairs = ops.symmetric(upper)
+    own = of_pairs.diagonal()
+    return of_pairs - (own[:, None] + own[None, :]) / 2
+
+
+def _agreements(rows: torch.Tensor) -> torch.Tensor:
+    """(R, R) int64: in how many columns two rows are equal."""
+    offsets = torch.tensor([0, rows.shape[1]], device=rows.device)
+    counts: torch.Tensor = ops.pair_agreements(rows, offsets)
+    return counts[0]
+
+
+def _predictions(value: object) -> torch.Tensor:
+    predictions = _integers("predictions", value)
+    if predictions.dim() != 2 or 0 in predictions.shape:
+        raise ValueError(
+            "predictions must have shape (models, examples), neither of them 0, "
+            f"got {tuple(predictions.shape)}"
+        )
+    return predictions
+
+
+def _labels(value: object, examples: int, device: torch.device) -> torch.Tensor:
+    labels = _integers("labels", value)
+    if labels.shape != (examples,):
+        raise ValueError(
+            f"labels must have shape ({examples},), one label an example, got {tuple(labels.shape)}"
+        )
+    if labels.device != device:
+        raise ValueError(f"labels must be on {device}, as the outputs are, got {labels.device}")
+    return labels.to(torch.int64)
+
+
+def _integers(name: str, value: object) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
+    if value.dtype not in _check.INTEGERS or value.layout != torch.strided:
+        raise TypeError(f"{name} must hold integers, got {value.layout} {value.dtype}")
+    return value
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, DegenerateInputWarning, stacklevel=3)

@@ -1,0 +1,56 @@
+"""Ranks along the last dimension, ties averaged."""
+
+import torch
+
+from nondet_ext import _check
+from nondet_ext import _rank_ops as ops
+
+NAN_POLICIES = ("raise", "propagate", "omit")
+
+
+def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
+    """The rank of each element in its row, from 1 to n; elements that are equal share the average
+    of their ranks.
+
+    Equivalent to: ``scipy.stats.rankdata(x, axis=-1, nan_policy=...)``
+
+    Args:
+        x: (..., n), any strides; float64, float32, float16, bfloat16, any integer dtype or bool.
+            -0.0 equals 0.0; subnormals differ from zero whatever the flush-to-zero mode.
+        nan_policy: what a NaN does. "raise": a ValueError. "propagate": its row becomes NaN.
+            "omit": it gets NaN, and the others of its row are ranked without it.
+
+    Returns:
+        A float64 tensor of x's shape on its device; ranks are multiples of one half, so exact. The
+        same bits for any number of threads and on every device.
+
+    Raises:
+        TypeError: `x` is no dense tensor of such a dtype.
+        ValueError: `x` is 0-d, has 2**32 or more elements in a row, holds a NaN under
+            ``nan_policy="raise"`` (the first row that does is named), or the policy is unknown.
+
+    Ranks have no derivative: `x` is detached. On CUDA, "raise" waits for the result.
+    """
+    if not isinstance(x, torch.Tensor):
+        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
+    if x.layout != torch.strided or x.dtype not in (*_check.FLOATS, *ops.INTEGERS):
+        kind = x.dtype if x.layout == torch.strided else f"{x.layout} {x.dtype}"
+        raise TypeError(
+            "x must be a dense tensor of float64, float32, float16, bfloat16, an integer dtype or "
+            f"bool, got {kind}"
+        )
+    if x.dim() == 0:
+        raise ValueError("x must have at least one dimension, got a 0-d tensor")
+    if nan_policy not in NAN_POLICIES:
+        raise ValueError(f"nan_policy must be one of {NAN_POLICIES}, got {nan_policy!r}")
+    ops.refuse_long_rows(x.shape[-1])
+    _check.no_tangent(x=x)
+    values = x.detach()
+    if nan_policy != "omit" or not x.dtype.is_floating_point:
+        plain: torch.Tensor = ops.ranks(values, False, nan_policy == "raise")
+        return plain
+    # NaNs ranked last leave the others' ranks as they are without them.
+    missing = values.isnan()
+    keys = ops.ordered_integers(values)
+    ranked: torch.Tensor = ops.ranks(keys.masked_fill(missing, torch.iinfo(keys.dtype).max), False)
+    return ranked.masked_fill(missing, torch.nan)
