@@ -15,6 +15,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Benchmarks run alone, whatever the tests do."""
+    return 0
+
+
 def pytest_sessionstart(session: pytest.Session) -> None:
     session = getattr(session.config, "_benchmarksession", None)
     if session is not None:

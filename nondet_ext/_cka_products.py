@@ -14,6 +14,7 @@ from nondet_ext._cka_models import Centred, Features, full_precision, working_dt
 FLOAT32_FEATURES = 4096
 FLOAT32_EXAMPLES = 4096
 FLOAT32_PAIRS = 1024
+_PIECE_PRODUCTS = 1 << 20
 BLOCK = 512  # examples or features on a side of a block: matrix products run at full speed
 
 
@@ -79,12 +80,12 @@ def _by_gram(centred: Centred, debiased: bool, memory: int) -> Hsic:
     cross = zeros.new_zeros(left, models - left if features.rectangular else left)
     own = zeros
     for weight, grams in _gram_blocks(centred, shift, memory):
-        for part in grams.split(FLOAT32_PAIRS, dim=1):
+        for parts in _pieces(grams):
             if features.rectangular:
-                cross += weight * (part[:left] @ part[left:].T)
-                own = own + weight * torch.linalg.vecdot(part, part)
+                cross += weight * _products_of(parts[:, :left], parts[:, left:])
+                own = own + weight * torch.linalg.vecdot(parts, parts).sum(0, dtype=torch.float64)
             else:
-                cross += weight * (part @ part.T)
+                cross += weight * _products_of(parts, parts)
     if not debiased:
         cross += squares[:left] @ squares[left if features.rectangular else 0 :].T
         own = own + squares.square().sum(1)
@@ -94,6 +95,24 @@ def _by_gram(centred: Centred, debiased: bool, memory: int) -> Hsic:
     scale = n * (n - 3) if debiased else (n - 1) ** 2
     noise = (_epsilon(centred) * squares.sum(1)).square() / scale if debiased else zeros
     return Hsic(cross / scale, own / scale, noise, centred.constant, centred.exponents)
+
+
+def _pieces(grams: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Views (pieces, models, columns) that cover (models, columns): pieces so short that a float32
+    sum over one is safe, so many that their products take little memory.
+    """
+    models, columns = grams.shape
+    many = max(_PIECE_PRODUCTS // models**2, 1) * FLOAT32_PAIRS
+    even = columns // FLOAT32_PAIRS * FLOAT32_PAIRS
+    for start in range(0, even, many):
+        chunk = grams[:, start : min(start + many, even)]
+        yield chunk.unflatten(1, (-1, FLOAT32_PAIRS)).transpose(0, 1)
+    if even < columns:
+        yield grams[None, :, even:]
+
+
+def _products_of(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    return torch.bmm(left, right.mT).sum(0, dtype=torch.float64)
 
 
 def _gram_block_sides(centred: Centred, memory: int) -> tuple[int, int]:
@@ -229,18 +248,28 @@ def _squared_products(centred: Centred, memory: int) -> torch.Tensor:
     at_once = max(spare // (side * side * 8), 1)
     products = list(_products(features, ends, side))
     result = torch.zeros(len(widths), len(widths), dtype=torch.float64, device=features.device)
-    block = torch.empty(examples, total, dtype=dtype, device=features.device)
+    # Columns side by side in memory: matrix products of slices of wider rows are slower.
+    spans = sorted({span for product in products for span in product})
+    blocks = {
+        span: torch.empty(examples, span[1] - span[0], dtype=dtype, device=features.device)
+        for span in spans
+    }
     space = torch.empty(side * side, dtype=dtype, device=features.device)
     for first in range(0, len(products), at_once):
         batch = products[first : first + at_once]
         sums = [result.new_zeros(a[1] - a[0], b[1] - b[0]) for a, b in batch]
         for start in range(0, n, examples):
-            x = block[: min(examples, n - start)]
+            rows = min(examples, n - start)
             for model, (begin, end) in enumerate(pairwise(ends)):
-                centred.rows(model, start, start + len(x), x[:, begin:end])
+                x = centred.rows(model, start, start + rows)
+                for span in spans:
+                    low, high = max(begin, span[0]), min(end, span[1])
+                    if low < high:
+                        part = blocks[span][:rows, low - span[0] : high - span[0]]
+                        part.copy_(x[:, low - begin : high - begin])
             for (a, b), product in zip(batch, sums, strict=True):
                 part = space[: product.numel()].view(product.shape)
-                product += torch.mm(x[:, slice(*a)].T, x[:, slice(*b)], out=part)
+                product += torch.mm(blocks[a][:rows].T, blocks[b][:rows], out=part)
         for (a, b), product in zip(batch, sums, strict=True):
             _add_squares(result, product, a, b, ends)
     return result
@@ -272,18 +301,17 @@ def _add_squares(
 ) -> None:
     """Adds the sum of each pair of models' squares, and its transpose off the diagonal."""
 
-    def parts(span: tuple[int, int]) -> list[tuple[int, int, int]]:
-        return [
-            (model, max(begin, span[0]) - span[0], min(end, span[1]) - span[0])
-            for model, (begin, end) in enumerate(pairwise(ends))
-            if begin < span[1] and end > span[0]
-        ]
+    def parts(span: tuple[int, int]) -> tuple[slice, torch.Tensor]:
+        """The models in a span, and (models, columns): 1 where a column is a model's, else 0."""
+        bounds = torch.tensor(ends, device=product.device).clamp(*span) - span[0]
+        inside = (bounds.diff() > 0).nonzero().reshape(-1).tolist()
+        models = slice(inside[0], inside[-1] + 1)
+        column = torch.arange(span[1] - span[0], device=product.device)
+        begin, end = bounds[:-1][models, None], bounds[1:][models, None]
+        return models, ((column >= begin) & (column < end)).to(product.dtype)
 
-    squares = product.square_()
-    for i, top, bottom in parts(left):
-        row = squares[top:bottom].sum(0)
-        for j, start, stop in parts(right):
-            value = row[start:stop].sum()
-            result[i, j] += value
-            if left != right:
-                result[j, i] += value
+    (rows, of_rows), (columns, of_columns) = parts(left), parts(right)
+    sums = of_rows @ product.square_() @ of_columns.T
+    result[rows, columns] += sums
+    if left != right:
+        result[columns, rows] += sums.T

@@ -15,10 +15,6 @@ from nondet_ext._quotients import correlations
 from nondet_ext._rank_ops import ranks
 from nondet_ext._warnings import DegenerateInputWarning
 
-_GROUP_BYTES = 128 << 20
-"""Rows are prepared in groups whose float64 values take about so much."""
-
-
 Prepared = tuple[torch.Tensor, torch.Tensor]
 """Integers of each row, (rows, n), and which rows have none for want of a value, (rows,) bool;
 these hold zeros.
@@ -27,11 +23,14 @@ these hold zeros.
 
 @dataclass(frozen=True)
 class _Kind:
-    """How rows become integers of magnitude up to `bound(n)`, which sum to zero if `centred`."""
+    """How rows become integers of magnitude up to `bound(n)`, which sum to zero if `centred`; in
+    groups of rows whose float64 values take about `group_bytes`.
+    """
 
     prepare: Callable[[torch.Tensor], Prepared]
     bound: Callable[[int], int]
     centred: bool
+    group_bytes: int
 
 
 def _centred_ranks(x: torch.Tensor) -> Prepared:
@@ -65,15 +64,16 @@ def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
 
 
 _KINDS = {
-    "spearman": _Kind(_centred_ranks, lambda n: n - 1, centred=True),
-    "pearson": _Kind(_quantised, lambda n: 1 << EXACT_BITS, centred=False),
+    "spearman": _Kind(_centred_ranks, lambda n: n - 1, centred=True, group_bytes=128 << 20),
+    # Deviations take many passes, which should find a group in the caches.
+    "pearson": _Kind(_quantised, lambda n: 1 << EXACT_BITS, centred=False, group_bytes=16 << 20),
 }
 
 
 def _prepare(kind: _Kind, x: torch.Tensor) -> Prepared:
     """float64 integers where they are few, int32 where that halves what is much."""
     rows, n = x.shape
-    group = max(_GROUP_BYTES // (8 * n), 1)
+    group = max(kind.group_bytes // (8 * n), 1)
     if rows <= group:
         return kind.prepare(x)
     dtype = torch.int32 if kind.bound(n) < 1 << 31 else torch.float64

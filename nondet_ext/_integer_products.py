@@ -17,6 +17,9 @@ EXACT_BITS = 53
 SHORTEST_CHUNK = 256
 """Matrix products over fewer columns are slow; another limb is cheaper."""
 
+_CACHED = 1 << 19
+"""Values that are converted or cut into limbs at once: temporaries should stay in the caches."""
+
 _LOW_BITS = 32
 _CARRY_EVERY = 256
 
@@ -102,8 +105,11 @@ class IntegerProducts:
         """Adds the products over a block of columns: left (R1, m) and, where two matrices are
         compared, right (R2, m); integers of any dtype that holds them.
         """
-        for begin in range(0, left.shape[1], self.chunk):
-            block = slice(begin, begin + self.chunk)
+        columns = self.chunk
+        if self.limbs > 1 or left.dtype != torch.float64:
+            columns = min(columns, max(_CACHED // sum(self.rows), SHORTEST_CHUNK))
+        for begin in range(0, left.shape[1], columns):
+            block = slice(begin, begin + columns)
             self._add_chunk(left[:, block], None if right is None else right[:, block])
         self.columns += left.shape[1]
 

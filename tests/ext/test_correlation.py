@@ -4,6 +4,7 @@ fractions.
 
 import math
 import warnings
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nondet_ext
+from nondet_ext._correlation_ops import _KINDS
 from nondet_ext._warnings import DegenerateInputWarning
 from test_integer_products import is_nearest
 
@@ -117,7 +119,8 @@ def test_threads_strides_and_paths_change_no_bit(name, backend, threads):
 def test_groups_of_rows_change_no_bit(name, monkeypatch):
     x = sample((7, 400), 0.3)
     expected = getattr(nondet_ext, name)(x)
-    monkeypatch.setattr("nondet_ext._correlation_ops._GROUP_BYTES", 2 * 8 * 400)
+    small = replace(_KINDS[name], group_bytes=2 * 8 * 400)
+    monkeypatch.setitem(_KINDS, name, small)
     assert torch.equal(getattr(nondet_ext, name)(x), expected)
 
 

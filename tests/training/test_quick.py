@@ -56,6 +56,17 @@ def test_one_bit_spreads_the_hidden_layer_as_far_as_initialization(quick):
     assert value(cells, "hidden", "control", "accuracy_mean_percent") > 95
 
 
+def test_pairs_of_runs_are_compared(quick):
+    cells = quick[1]
+    names = ("ensemble_accuracy_change_points", "ensemble_cross_entropy_change_nats")
+    for model in ("linear", "hidden"):
+        assert value(cells, model, "control", "spearman_correlation") == 1
+        assert [value(cells, model, "control", name) for name in names] == [0, 0]
+    assert 0 < 1 - value(cells, "linear", "one bit", "spearman_correlation") < 1e-6
+    assert 0.5 < value(cells, "hidden", "one bit", "spearman_correlation") < 0.99
+    assert value(cells, "hidden", "one bit", names[1]) < -1e-4  # different models: averaging helps
+
+
 def test_every_changed_bit_ends_in_weights_of_its_own(quick):
     for model in ("linear", "hidden"):
         ends = [
