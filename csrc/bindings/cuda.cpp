@@ -1,8 +1,8 @@
 // nondet_ext._C.cuda: the CUDA launchers. `stream` is the address of a cudaStream_t.
-#include "arguments.h"
 #include "cuda/fingerprint.cuh"
 #include "cuda/philox.cuh"
 #include "cuda/ulp.cuh"
+#include "cuda_arguments.h"
 
 namespace nondet {
 
@@ -13,12 +13,6 @@ using py::kw_only;
 void bind_cuda_pairwise(py::module_& m);
 void bind_cuda_ranks(py::module_& m);
 void bind_cuda_sums(py::module_& m);
-
-namespace {
-
-cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t>(address); }
-
-}  // namespace
 
 void bind_cuda(py::module_& m) {
   bind_cuda_pairwise(m);

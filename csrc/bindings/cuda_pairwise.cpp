@@ -1,6 +1,6 @@
 // Comparisons of all pairs of models, in nondet_ext._C.cuda.
-#include "arguments.h"
 #include "cuda/pairwise.cuh"
+#include "cuda_arguments.h"
 
 namespace nondet {
 
@@ -10,10 +10,8 @@ using py::kw_only;
 
 namespace {
 
-cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t>(address); }
-
-cuda::Logits logits_at(DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-                       const std::vector<int64_t>& strides) {
+Logits logits_at(DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
+                 const std::vector<int64_t>& strides) {
   return {dtype,    pointer(x), models,
           examples, classes,    {strides.at(0), strides.at(1), strides.at(2)}};
 }

@@ -1,8 +1,8 @@
 // Sums, in nondet_ext._C.cuda.
-#include "arguments.h"
 #include "cuda/exact.cuh"
 #include "cuda/scatter.cuh"
 #include "cuda/summation.cuh"
+#include "cuda_arguments.h"
 
 namespace nondet {
 
@@ -11,12 +11,6 @@ using py::arg;
 using py::kw_only;
 using Integers = std::vector<int64_t>;
 using Words = std::vector<uint32_t>;
-
-namespace {
-
-cudaStream_t stream_at(uintptr_t address) { return reinterpret_cast<cudaStream_t>(address); }
-
-}  // namespace
 
 // The functions named *_workspace return the bytes that the launcher takes as `workspace`.
 void bind_cuda_sums(py::module_& m) {

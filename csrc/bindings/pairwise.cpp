@@ -21,17 +21,15 @@ void bind_pairwise(py::module_& m) {
       kw_only(), arg("itemsize"), arg("predictions"), arg("models"), arg("examples"),
       arg("offsets"), arg("segments"), arg("out"), arg("threads"), Unlocked());
 
-  const auto bind_sums = [&]<class T>(
-                             const char* name, const char* out,
-                             void (*sums)(const cpu::Logits&, const int64_t*, bool, T*, int)) {
+  const auto bind_sums = [&]<class T>(const char* name, const char* out,
+                                      void (*sums)(const Logits&, const int64_t*, bool, T*, int)) {
     m.def(
         name,
         [sums](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
                const std::vector<int64_t>& strides, uintptr_t labels, bool probabilities,
                uintptr_t to, int threads) {
-          const cpu::Logits logits{dtype,   pointer(x),
-                                   models,  examples,
-                                   classes, {strides.at(0), strides.at(1), strides.at(2)}};
+          const Logits logits{dtype,    pointer(x), models,
+                              examples, classes,    {strides.at(0), strides.at(1), strides.at(2)}};
           sums(logits, pointer<int64_t>(labels), probabilities, pointer<T>(to), threads);
         },
         kw_only(), arg("dtype"), arg("x"), arg("models"), arg("examples"), arg("classes"),

@@ -4,17 +4,9 @@
 
 #include <cstdint>
 
-#include "numerics/formats.h"
+#include "numerics/pairwise.h"
 
 namespace nondet::cpu {
-
-// (models, examples, classes), strides in elements. Finite, below 2^1022 in size.
-struct Logits {
-  DType dtype;
-  const void* x;
-  int64_t models, examples, classes;
-  int64_t stride[3];
-};
 
 // Examples offsets[s] <= n < offsets[s + 1] at which two models agree, for each segment s.
 // predictions: (models, examples), contiguous, elements of 1, 2, 4 or 8 bytes; out: (segments,

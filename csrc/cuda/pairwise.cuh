@@ -6,17 +6,9 @@
 
 #include <cstdint>
 
-#include "numerics/formats.h"
+#include "numerics/pairwise.h"
 
 namespace nondet::cuda {
-
-// (models, examples, classes), strides in elements. Finite, below 2^1022 in size.
-struct Logits {
-  DType dtype;
-  const void* x;
-  int64_t models, examples, classes;
-  int64_t stride[3];
-};
 
 // predictions: (models, examples), contiguous, elements of 1, 2, 4 or 8 bytes; offsets: (segments +
 // 1,); out: (segments, models, models).

@@ -7,6 +7,14 @@
 
 namespace nondet {
 
+// (models, examples, classes), strides in elements. Finite, below 2^1022 in size.
+struct Logits {
+  DType dtype;
+  const void* x;
+  int64_t models, examples, classes;
+  int64_t stride[3];
+};
+
 // Examples whose values are multiplied before a logarithm is taken.
 inline constexpr int kExampleTile = 1024;
 // A value below this one may have lost digits to underflow: its logarithm is taken by itself, from

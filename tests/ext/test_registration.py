@@ -2,6 +2,8 @@
 time.
 """
 
+import importlib
+import pkgutil
 from contextlib import contextmanager
 
 import numpy as np
@@ -9,18 +11,14 @@ import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import (
-    _backend,
-    _digest_ops,
-    _pairwise_ops,
-    _philox_ops,
-    _rank_ops,
-    _scatter_ops,
-    _sum_ops,
-    _ulp_ops,
-)
+from nondet_ext import _backend
 
 OPS = torch.ops.nondet_ext
+MODULES = [
+    importlib.import_module(f"nondet_ext.{each.name}")
+    for each in pkgutil.iter_modules(nondet_ext.__path__)
+    if each.name.endswith("_ops")
+]
 
 
 def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
@@ -69,6 +67,8 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
             OPS.pair_logs_.default,
             (torch.zeros(4, 4, dtype=torch.float64), x[:, :, None], column * 0, True),
         ),
+        "spearman": (OPS.spearman.default, (x, None, "raise")),
+        "pearson": (OPS.pearson.default, (x, x[:2] + 1, "omit")),
         "ranks": (OPS.ranks.default, (x.t(), False)),
         "ranks of integers": (OPS.ranks.default, (at, True, True)),
         "philox_bits": (OPS.philox_bits.default, (counters, 7, 1, 2, 3)),
@@ -91,15 +91,7 @@ def test_every_op_is_checked():
     checked = {op._name for op, _ in op_calls().values()}
     registered = {
         value._qualname
-        for module in (
-            _digest_ops,
-            _pairwise_ops,
-            _philox_ops,
-            _rank_ops,
-            _scatter_ops,
-            _sum_ops,
-            _ulp_ops,
-        )
+        for module in MODULES
         for value in vars(module).values()
         if isinstance(value, torch.library.CustomOpDef)
     }
@@ -264,3 +256,23 @@ def test_cuda_equals_cpu_bit_for_bit():
         edit(x, seed=5, count=100)
         edit(y, seed=5, count=100)
     assert torch.equal(y.cpu().view(torch.int32), x.view(torch.int32))
+
+
+@pytest.mark.cuda
+def test_comparisons_on_cuda_equal_the_cpu_bit_for_bit():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    logits = torch.round(8 * nondet_ext.philox_normal((5, 3000, 7), seed=1)) / 8
+    labels = nondet_ext.philox_randint(0, 7, (3000,), seed=2)
+    on_device = logits.cuda(), labels.cuda()
+    for compare in (
+        lambda x, y: nondet_ext.rankdata(x),
+        lambda x, y: nondet_ext.spearman(x),
+        lambda x, y: nondet_ext.pearson(x),
+        lambda x, y: nondet_ext.disagreement(x.argmax(2)),
+        lambda x, y: nondet_ext.churn(x.argmax(2), y),
+        lambda x, y: nondet_ext.ensemble_delta(x, y),
+        lambda x, y: nondet_ext.ensemble_delta(x, y, "cross_entropy"),
+        lambda x, y: nondet_ext.ensemble_delta(x, y, "cross_entropy", "probabilities"),
+    ):
+        assert torch.equal(compare(*on_device).cpu(), compare(logits, labels))

@@ -63,6 +63,12 @@ def check(rows: np.ndarray, got: torch.Tensor) -> None:
     assert torch.equal(got, nondet_ext.spearman(torch.from_numpy(rows)))
 
 
+@pytest.fixture(autouse=True)
+def process_of_its_own(monkeypatch):
+    """What other tests left in this process's memory does not count."""
+    monkeypatch.setattr(_memory, "resident_bytes", lambda: 300 << 20)
+
+
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the shares, at first tiny ones."""
@@ -366,8 +372,7 @@ print(peak - memory, *[float(each).hex() for each in rho[0]])
 """
 
 
-def test_shares_follow_the_memory(monkeypatch):
-    monkeypatch.setattr(_memory, "resident_bytes", lambda: 300 << 20)
+def test_shares_follow_the_memory():
     few = _memory.share_out(700 << 20, 100, 10**8, 4, threads=64)
     many = _memory.share_out(64 << 30, 100, 10**8, 4, threads=64)
     assert 1 <= few.workers < few.stripes < 64
