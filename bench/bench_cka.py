@@ -126,7 +126,7 @@ def peak_memory(models: int, examples: int, features: int) -> dict[str, float]:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     )
     before, after = (int(count) / 1e6 for count in ran.stdout.split())
-    return {"peak MB before": round(before), "peak MB": round(after)}
+    return {"peak MB of the features": round(before), "peak MB": round(after)}
 
 
 @pytest.mark.parametrize("who", ["ours", "pairs", "ckatorch"])

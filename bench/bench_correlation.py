@@ -63,7 +63,7 @@ def test_spearman(bench: Bench, who: str) -> None:
         found = argsort_pairs(array, timed)
         expected = ours.numpy()[rows, columns][:timed]
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-2)
-    bench.time(f"Spearman, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=5)
+    bench.time(f"Spearman, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=9)
 
 
 @pytest.mark.parametrize("who", ["ours", "numpy"])
@@ -79,7 +79,7 @@ def test_pearson(bench: Bench, who: str) -> None:
     }
     if who == "numpy":
         np.testing.assert_allclose(nondet_ext.pearson(x), np.corrcoef(array), rtol=0, atol=1e-12)
-    bench.time(f"Pearson, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=5)
+    bench.time(f"Pearson, R = {models}, n = {x.shape[1]:,}, float32", contenders[who], rounds=9)
 
 
 @pytest.mark.parametrize("who", ["ours", "scipy"])
