@@ -99,7 +99,4 @@ def _root(a: Pair) -> Pair:
 def _divide(a: Pair, b: Pair) -> Pair:
     first = a[0] / b[0]
     rest = _subtract(a, _multiply((first, np.zeros_like(first)), b))
-    second = rest[0] / b[0]
-    rest = _subtract(rest, _multiply((second, np.zeros_like(second)), b))
-    high, low = _two_sum(first, second)
-    return _two_sum(high, low + rest[0] / b[0])
+    return _two_sum(first, rest[0] / b[0])

@@ -175,6 +175,29 @@ def test_pearson_within_its_bound(scale, offset):
     assert torch.equal(found.diagonal(), torch.ones(3, dtype=torch.float64))
 
 
+def deviations_as_integers(row):
+    """docs/numerics.md, "Pearson's r", in Python's fractions."""
+    exponent = math.frexp(max(map(abs, row)))[1]
+    scaled = [math.ldexp(value, -exponent) for value in row]
+    mean = float(sum(map(Fraction, scaled)) / len(row))
+    deviations = [value - mean for value in scaled]
+    unit = Fraction(2) ** (53 - math.frexp(max(map(abs, deviations)))[1])
+    return [round(Fraction(deviation) * unit) for deviation in deviations]
+
+
+def test_pearson_is_the_specified_number():
+    values = np.exp(3 * np.random.default_rng(8).standard_normal((24, 7)))
+    found = nondet_ext.pearson(torch.from_numpy(values))
+    rows = [deviations_as_integers(row) for row in values.tolist()]
+
+    def product(q, s):
+        return len(q) * sum(a * b for a, b in zip(q, s, strict=True)) - sum(q) * sum(s)
+
+    for i, q in enumerate(rows):
+        for j, s in enumerate(rows):
+            assert is_nearest(float(found[i, j]), product(q, s), product(q, q), product(s, s))
+
+
 def test_pearson_ignores_powers_of_two():
     x = sample((3, 1000), 0.0).double()
     found = nondet_ext.pearson(x)

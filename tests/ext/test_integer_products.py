@@ -70,6 +70,16 @@ def test_chunks_add_up_beyond_64_bits():
     assert products.sums()[0].tolist() == [700 * n * bound]
 
 
+def test_totals_are_carried_in_time():
+    """Sums of chunks that each come close to 2^53 pass 2^63."""
+    bound, n = 3_000_000, 1000
+    products = IntegerProducts(1, None, bound)
+    for _ in range(1100):
+        products.add(torch.full((1, n), float(bound), dtype=torch.float64))
+    assert products.limbs == 1
+    assert 2**63 < products.totals()[0, 0] == 1100 * n * bound**2
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_blocks_any_state_one_result(data):
@@ -123,9 +133,13 @@ def test_quotients_in_the_middle_of_two_floats():
     for c in numerators:
         found = correlations(np.array([[c]], dtype=object), squares, squares)
         assert found[0, 0] == float(Fraction(c, denominator))  # ties to even
-        # The same quotient, a little above and a little below the middle.
-        scale = 2**45
-        for nudge, direction in ((1, 1), (-1, -1)):
+        # The same quotient, a little above and a little below the middle: 2^-98, 2^-113 of it.
+        for scale, nudge, direction in (
+            (2**45, 1, 1),
+            (2**45, -1, -1),
+            (2**60, 1, 1),
+            (2**60, -1, -1),
+        ):
             top = np.array([[c * scale + nudge]], dtype=object)
             wide = np.array([denominator * scale], dtype=object)
             found = correlations(top, wide, wide)[0, 0]
