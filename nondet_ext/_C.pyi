@@ -35,6 +35,18 @@ class _Cpu(ModuleType):
         threads: int,
     ) -> None: ...
     def sum_all(self, dtype: DType, x: int, n: int, out: int, threads: int, /) -> None: ...
+    def sum_rows(
+        self,
+        dtype: DType,
+        x: int,
+        rows: int,
+        columns: int,
+        out: int,
+        order: Order,
+        key: Sequence[int],
+        threads: int,
+        /,
+    ) -> None: ...
     def dot(
         self,
         *,

@@ -1,5 +1,6 @@
 """Which kernels a tensor goes to, and what they need beside its address."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -60,6 +61,27 @@ def emulating() -> bool:
     return _emulated is not None
 
 
+_racing = threading.local()
+
+
+@contextmanager
+def racing_threads(least: int) -> Iterator[None]:
+    """At least so many threads for the CPU kernels that this thread calls: an atomic sum races also
+    where torch computes with one thread.
+    """
+    before = getattr(_racing, "least", 1)
+    _racing.least = least
+    try:
+        yield
+    finally:
+        _racing.least = before
+
+
+def cpu_threads() -> int:
+    """With how many threads a CPU kernel is to compute."""
+    return max(torch.get_num_threads(), getattr(_racing, "least", 1))
+
+
 def backend_for(tensor: torch.Tensor) -> Backend:
     """The backend of the tensor's device.
 
@@ -71,7 +93,7 @@ def backend_for(tensor: torch.Tensor) -> Backend:
     if device.type == "cpu":
         if _emulated is not None:
             return Backend(_emulated, True, {"stream": 0}, device)
-        return Backend(_C.cpu, False, {"threads": torch.get_num_threads()}, device)
+        return Backend(_C.cpu, False, {"threads": cpu_threads()}, device)
     if device.type == "cuda":
         launchers = getattr(_C, "cuda", None)
         if launchers is None:

@@ -2,6 +2,7 @@
 (rows, 3).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._eager import is_plain
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class Draw:
         rows, counters = _coordinates(counter, device)
         return cls((counters, n, *key, first), rows + shape)
 
-    def shaped(self, flat: torch.Tensor) -> torch.Tensor:
+    def taken(self, op: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
+        """The draw by one of the ops below: by its kernel directly where nothing watches."""
+        counters = self.arguments[0]
+        direct = type(counters) is torch.Tensor and not counters.is_meta and is_plain()
+        flat = (_DIRECT[op] if direct else op)(*self.arguments, *arguments)
         return flat.reshape(self.shape)
 
 
@@ -125,33 +131,43 @@ def _out(counters: torch.Tensor, n: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.empty((counters.shape[0], n), dtype=dtype, device=counters.device)
 
 
-@torch.library.custom_op("nondet_ext::philox_bits", mutates_args=())
-def philox_bits(counters: torch.Tensor, n: int, seed: int, stream: int, first: int) -> torch.Tensor:
+def _bits(counters: torch.Tensor, n: int, seed: int, stream: int, first: int) -> torch.Tensor:
     return _fill("philox_bits", _out(counters, n, torch.uint32), counters, n, seed, stream, first)
 
 
-@torch.library.custom_op("nondet_ext::philox_uniform", mutates_args=())
-def philox_uniform(
+def _uniform(
     counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
 ) -> torch.Tensor:
     out = _out(counters, n, dtype)
     return _fill("philox_uniform", out, counters, n, seed, stream, first, dtype=NATIVE_DTYPE[dtype])
 
 
-@torch.library.custom_op("nondet_ext::philox_normal", mutates_args=())
-def philox_normal(
+def _normal(
     counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
 ) -> torch.Tensor:
     out = _out(counters, n, dtype)
     return _fill("philox_normal", out, counters, n, seed, stream, first, dtype=NATIVE_DTYPE[dtype])
 
 
-@torch.library.custom_op("nondet_ext::philox_randint", mutates_args=())
-def philox_randint(
+def _randint(
     counters: torch.Tensor, n: int, seed: int, stream: int, first: int, low: int, high: int
 ) -> torch.Tensor:
     out = _out(counters, n, torch.int64)
     return _fill("philox_randint", out, counters, n, seed, stream, first, low=low, range=high - low)
+
+
+philox_bits = torch.library.custom_op("nondet_ext::philox_bits", _bits, mutates_args=())
+philox_uniform = torch.library.custom_op("nondet_ext::philox_uniform", _uniform, mutates_args=())
+philox_normal = torch.library.custom_op("nondet_ext::philox_normal", _normal, mutates_args=())
+philox_randint = torch.library.custom_op("nondet_ext::philox_randint", _randint, mutates_args=())
+
+# Dispatch costs ten times as long as a small draw.
+_DIRECT: dict[Callable[..., torch.Tensor], Callable[..., torch.Tensor]] = {
+    philox_bits: _bits,
+    philox_uniform: _uniform,
+    philox_normal: _normal,
+    philox_randint: _randint,
+}
 
 
 @philox_bits.register_fake

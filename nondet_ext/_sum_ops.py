@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from nondet_ext._backend import NATIVE_DTYPE, backend_for, emulating
+from nondet_ext._backend import NATIVE_DTYPE, backend_for, cpu_threads, emulating
 from nondet_ext._eager import PLAIN, is_plain
 from nondet_ext._layout import merged
 from nondet_ext._native import _C
@@ -57,23 +57,47 @@ def run_sum(
 _EAGER = {dtype: (native, torch.zeros((), dtype=dtype)) for dtype, native in NATIVE_DTYPE.items()}
 
 
+def _is_quick(x: torch.Tensor) -> bool:
+    """Whether the shortest way to the kernels is open."""
+    return (
+        type(x) in PLAIN
+        and x.is_cpu
+        and x.is_contiguous()
+        and not x.is_neg()
+        and is_plain()
+        and not (x.requires_grad and torch.is_grad_enabled())
+        and not emulating()
+    )
+
+
 def quick_sum(x: torch.Tensor) -> torch.Tensor | None:
     """The fixed sum of all elements by the shortest way there is, or None where that is closed."""
     known = _EAGER.get(x.dtype)
-    if (
-        known is None
-        or type(x) not in PLAIN
-        or not x.is_cpu
-        or not x.is_contiguous()
-        or x.is_neg()
-        or not is_plain()
-        or (x.requires_grad and torch.is_grad_enabled())
-        or emulating()
-    ):
+    if known is None or not _is_quick(x):
         return None
     dtype, scalar = known
     out = torch.empty_like(scalar)
     _C.cpu.sum_all(dtype, x.data_ptr(), x.numel(), out.data_ptr(), torch.get_num_threads())
+    return out
+
+
+def quick_accumulate(partials: torch.Tensor, order: str, key: Sequence[int]) -> torch.Tensor | None:
+    """The sum over the first dimension by the shortest way there is, or None where it is closed."""
+    dtype = NATIVE_DTYPE.get(partials.dtype)
+    if dtype is None or partials.numel() == 0 or not _is_quick(partials):
+        return None
+    rows = len(partials)
+    out = partials.new_empty(partials.shape[1:])
+    _C.cpu.sum_rows(
+        dtype,
+        partials.data_ptr(),
+        rows,
+        partials.numel() // rows,
+        out.data_ptr(),
+        NATIVE_ORDER[order],
+        key,
+        cpu_threads(),
+    )
     return out
 
 

@@ -53,7 +53,7 @@ def philox_bits(
             devices, or the draw is longer than a block counter of 32 bits reaches (2**34 words).
     """
     draw = ops.Draw.of(size, seed, stream, counter, offset, device, elements_per_block=4)
-    return draw.shaped(ops.philox_bits(*draw.arguments))
+    return draw.taken(ops.philox_bits)
 
 
 def philox_uniform(
@@ -74,7 +74,7 @@ def philox_uniform(
     """
     per_block = 2 if _check.float_dtype("dtype", dtype) == torch.float64 else 4
     draw = ops.Draw.of(size, seed, stream, counter, offset, device, elements_per_block=per_block)
-    return draw.shaped(ops.philox_uniform(*draw.arguments, dtype))
+    return draw.taken(ops.philox_uniform, dtype)
 
 
 def philox_normal(
@@ -96,7 +96,7 @@ def philox_normal(
     """
     _check.float_dtype("dtype", dtype)
     draw = ops.Draw.of(size, seed, stream, counter, offset, device, elements_per_block=2)
-    return draw.shaped(ops.philox_normal(*draw.arguments, dtype))
+    return draw.taken(ops.philox_normal, dtype)
 
 
 def philox_randint(
@@ -124,7 +124,7 @@ def philox_randint(
     if low >= high:
         raise ValueError(f"high must be above low, got low={low}, high={high}")
     draw = ops.Draw.of(size, seed, stream, counter, offset, device, elements_per_block=1)
-    return draw.shaped(ops.philox_randint(*draw.arguments, low, high))
+    return draw.taken(ops.philox_randint, low, high)
 
 
 def philox_permutation(

@@ -105,6 +105,10 @@ def accumulate(
         _check.float_tensor("partials", partials)
         if partials.dim() == 0:
             raise ValueError("partials must have shape (K, ...), got a 0-d tensor")
+        if out is None:
+            quick = ops.quick_accumulate(partials, order, key_of(order, seed))
+            if quick is not None:
+                return quick
         return _reduce(partials, 0, False, False, order, seed, out)
     if not isinstance(partials, Sequence) or len(partials) == 0:
         raise ValueError("partials must be a tensor or a sequence of at least one tensor")

@@ -40,6 +40,22 @@ void bind_summation(py::module_& m) {
     py::gil_scoped_release unlocked;
     run();
   });
+  // The sums of the columns of a contiguous matrix, as bare.
+  m.def("sum_rows", [](DType dtype, uintptr_t x, int64_t rows, int64_t columns, uintptr_t out,
+                       Order order, const Words& key, int threads) {
+    Layout kept{}, reduced{};
+    kept.dims = reduced.dims = 1;
+    kept.size[0] = columns;
+    kept.stride[0] = 1;
+    reduced.size[0] = rows;
+    reduced.stride[0] = columns;
+    const auto run = [&] {
+      cpu::sum(dtype, pointer(x), kept, reduced, pointer(out), 0, order, order_key(key), threads);
+    };
+    if (order != Order::atomic && rows * columns <= 1 << 18) return run();
+    py::gil_scoped_release unlocked;
+    run();
+  });
   m.def(
       "dot",
       [](DType dtype, uintptr_t a, uintptr_t b, int64_t n, uintptr_t out, Order order,

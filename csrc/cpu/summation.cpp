@@ -6,6 +6,7 @@
 #include "exact.h"
 #include "fenv.h"
 #include "parallel.h"
+#include "race.h"
 #include "sources.h"
 
 namespace nondet::cpu {
@@ -16,6 +17,35 @@ constexpr int64_t kGrainElements = int64_t{1} << 18;
 
 template <class T>
 constexpr DType kAccumulatorDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
+
+// Up to this many sums are added by one thread before another may: a race for single sums would be
+// one for cache lines, twenty times as slow.
+constexpr int64_t kRaceColumns = 2048;
+
+// Who may add to a group of sums: one thread at a time, the others wait.
+class alignas(64) Turn {
+ public:
+  class Held {
+   public:
+    explicit Held(std::atomic<bool>& taken) : taken_(taken) {
+      while (taken_.exchange(true, std::memory_order_acquire)) taken_.wait(true);
+    }
+    ~Held() {
+      taken_.store(false, std::memory_order_release);
+      taken_.notify_one();
+    }
+    Held(const Held&) = delete;
+    Held& operator=(const Held&) = delete;
+
+   private:
+    std::atomic<bool>& taken_;
+  };
+
+  [[nodiscard]] Held wait() { return Held(taken_); }
+
+ private:
+  std::atomic<bool> taken_{false};
+};
 
 // Rows of `columns` sums, tile by tile, until one row is left: rows[0 .. columns).
 template <class T>
@@ -83,7 +113,7 @@ class Summation {
     if (order_ == Order::seeded) visit_ = part_order(parts.n, key_);
     const int64_t work = parts.n * std::max<int64_t>(source_.columns(0), 1);
     if (order_ == Order::atomic && threads_ > 1) {
-      for (int64_t b = 0; b < blocks; ++b) race(b, parts);
+      race(0, blocks, parts);
     } else if (threads_ == 1 || blocks >= 8 * threads_ || work * blocks < kGrainElements) {
       const int64_t grain = std::max<int64_t>(kGrainElements / std::max<int64_t>(work, 1), 1);
       parallel_for(
@@ -119,7 +149,7 @@ class Summation {
         if (!split)
           mine.alone(b, parts, buffers);
         else if (order_ == Order::atomic)
-          mine.race(b, parts);
+          mine.race(b, b + 1, parts);
         else
           mine.together(b, parts);
       }
@@ -144,7 +174,7 @@ class Summation {
     T* total = rows + (seeded ? visit_[0] : 0) * stride;
     for (int64_t i = 1; i < parts.count; ++i) {
       const T* next = rows + (seeded ? visit_[static_cast<size_t>(i)] : i) * stride;
-      for (int64_t c = 0; c < columns; ++c) total[c] += next[c];
+      add(next, columns, total);
     }
     return total;
   }
@@ -177,10 +207,18 @@ class Summation {
 
   void single_elements(int64_t block, const Parts& parts, Buffers<T>& buffers, T* lanes) const {
     const int64_t columns = source_.columns(block);
-    buffers.sums.resize(static_cast<size_t>(parts.n * columns));
-    T* sums = buffers.sums.data();
-    for (int64_t p = 0; p < parts.n; ++p) source_.tiles(block, p, 1, sums + p * columns, lanes);
-    write(block, combined(sums, parts, columns, columns));
+    buffers.sums.resize(static_cast<size_t>(2 * columns));
+    T *total = buffers.sums.data(), *next = total + columns;
+    for (int64_t i = 0; i < parts.n; ++i) {
+      const int64_t p = order_ == Order::seeded ? visit_[static_cast<size_t>(i)] : i;
+      source_.tiles(block, p, 1, i == 0 ? total : next, lanes);
+      if (i > 0) add(next, columns, total);
+    }
+    write(block, total);
+  }
+
+  static void add(const T* __restrict__ addends, int64_t columns, T* __restrict__ totals) {
+    for (int64_t c = 0; c < columns; ++c) totals[c] += addends[c];
   }
 
   // One block by all threads: tiles in parallel, into one buffer.
@@ -216,35 +254,41 @@ class Summation {
     write(block, combined(sums.data(), parts, columns, stride));
   }
 
-  // One block by all threads, which take parts as they come and add them where all can see.
-  void race(int64_t block, const Parts& parts) const {
-    const int64_t columns = source_.columns(block);
-    if (parts.n == 0) return write(block, nullptr);
-    std::vector<T> total(static_cast<size_t>(columns), -T{0});
-    std::atomic<int64_t> next{0}, arrived{0};
-    const int racing = static_cast<int>(std::min<int64_t>(threads_, parts.count));
-    parallel_for(
-        racing, racing, 1,
-        [&](int64_t, int64_t) {
-          DefaultFloatMode mode;
-          Buffers<T> buffers;
-          T* lanes = buffers.lanes(columns);
-          buffers.sums.resize(static_cast<size_t>(parts.tiles * columns));
-          T* sums = buffers.sums.data();
-          // A thread that started first would be done before the others: they start together.
-          arrived.fetch_add(1);
-          while (arrived.load() < racing) std::this_thread::yield();
-          for (int64_t p; (p = next.fetch_add(1, std::memory_order_relaxed)) < parts.count;) {
-            part_sum(block, parts, p, sums, lanes);
-            // Threads that share a busy core would take turns too rarely to race.
-            if (p % 16 == 0) std::this_thread::yield();
-            for (int64_t c = 0; c < columns; ++c)
-              std::atomic_ref<T>(total[static_cast<size_t>(c)])
-                  .fetch_add(sums[c], std::memory_order_relaxed);
-          }
-        },
-        1);
-    write(block, total.data());
+  // Blocks [first, last) by all threads. Each takes a part of a group of blocks as it comes, and
+  // adds it where all can see, when nobody else adds to this group.
+  void race(int64_t first, int64_t last, const Parts& parts) const {
+    if (parts.n == 0) {
+      for (int64_t b = first; b < last; ++b) write(b, nullptr);
+      return;
+    }
+    const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(first), 1);
+    const int64_t groups = (last - first + grouped - 1) / grouped;
+    const int64_t stride = parts.tiles * source_.columns(first);
+    const int64_t origin = source_.first_output(first);
+    const auto outputs = source_.first_output(last - 1) + source_.columns(last - 1) - origin;
+    std::vector<T> totals(static_cast<size_t>(outputs), -T{0});
+    std::vector<Turn> turns(static_cast<size_t>(groups));
+    const int64_t items = groups * parts.count;
+    std::atomic<int64_t> next{0};
+    cpu::race(static_cast<int>(std::min<int64_t>(threads_, items)), [&] {
+      DefaultFloatMode mode;
+      Buffers<T> buffers;
+      T* lanes = buffers.lanes(source_.columns(first));
+      buffers.sums.resize(static_cast<size_t>(grouped * stride));
+      T* sums = buffers.sums.data();
+      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+        const int64_t group = item / parts.count, part = item % parts.count;
+        const int64_t begin = first + group * grouped, end = std::min(begin + grouped, last);
+        for (int64_t b = begin; b < end; ++b)
+          part_sum(b, parts, part, sums + (b - begin) * stride, lanes);
+        const auto alone = turns[static_cast<size_t>(group)].wait();
+        for (int64_t b = begin; b < end; ++b)
+          add(sums + (b - begin) * stride, source_.columns(b),
+              totals.data() + source_.first_output(b) - origin);
+      }
+    });
+    for (int64_t b = first; b < last; ++b)
+      write(b, totals.data() + source_.first_output(b) - origin);
   }
 
   const Source& source_;

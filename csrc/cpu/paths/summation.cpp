@@ -143,6 +143,8 @@ void tile_products(const void* a, const void* b, int64_t n, void* sums) {
 // Rows lie far apart: the processor's own prefetching starts anew at each.
 constexpr int64_t kAhead = 1;
 
+constexpr int64_t kStripColumns = 256;
+
 template <class Bits>
 inline void ask_for(const Bits* row, int64_t columns) {
   for (int64_t c = 0; c < columns; c += 64 / static_cast<int64_t>(sizeof(Bits)))
@@ -152,20 +154,20 @@ inline void ask_for(const Bits* row, int64_t columns) {
 // One tile of `columns` sums side by side: row r lies at x + offsets[r]. `scratch` holds kLanes
 // rows of accumulators.
 template <class F>
-void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
-                 void* scratch, void* sums) {
+void tile_columns(const typename F::Bits* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                  Accumulator<F>* lanes, Accumulator<F>* out) {
   using T = Accumulator<F>;
   using Bits = typename F::Bits;
-  T* const lanes = static_cast<T*>(scratch);
+  if (rows == 1) lanes = out;  // which is then in place
   const int64_t present = rows < kLanes ? rows : kLanes;
   for (int64_t r = 0; r < present; ++r) {
-    const Bits* __restrict__ row = static_cast<const Bits*>(x) + offsets[r];
+    const Bits* __restrict__ row = x + offsets[r];
     T* __restrict__ lane = lanes + r * columns;
     for (int64_t c = 0; c < columns; ++c) lane[c] = accumulator_of<F>(row[c]);
   }
   for (int64_t r = kLanes; r < rows; ++r) {
-    const Bits* __restrict__ row = static_cast<const Bits*>(x) + offsets[r];
-    if (r + kAhead < rows) ask_for(static_cast<const Bits*>(x) + offsets[r + kAhead], columns);
+    const Bits* __restrict__ row = x + offsets[r];
+    if (r + kAhead < rows) ask_for(x + offsets[r + kAhead], columns);
     T* __restrict__ lane = lanes + r % kLanes * columns;
     for (int64_t c = 0; c < columns; ++c) lane[c] += accumulator_of<F>(row[c]);
   }
@@ -176,8 +178,20 @@ void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t co
       for (int64_t c = 0; c < columns; ++c) low[c] += high[c];
     }
   }
-  T* __restrict__ out = static_cast<T*>(sums);
-  for (int64_t c = 0; c < columns; ++c) out[c] = lanes[c];
+  if (rows > 1)
+    for (int64_t c = 0; c < columns; ++c) out[c] = lanes[c];
+}
+
+template <class F>
+void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                 void* scratch, void* sums) {
+  using T = Accumulator<F>;
+  // Of few rows, the lanes of a strip stay in the first-level cache; many rows are read at length.
+  const int64_t strip = rows <= kLanes ? kStripColumns : columns;
+  for (int64_t c = 0; c < columns; c += strip)
+    tile_columns<F>(static_cast<const typename F::Bits*>(x) + c, offsets, rows,
+                    columns - c < strip ? columns - c : strip, static_cast<T*>(scratch),
+                    static_cast<T*>(sums) + c);
 }
 
 }  // namespace
