@@ -1,6 +1,7 @@
 """The command `nondet`."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from nondet.names import DATASETS, MODELS, check_dataset, check_model
+from nondet.settings import parse_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,17 +46,33 @@ def _root() -> None:
 def run(
     study: Annotated[str, typer.Argument(help="The study to run: quick.")],
     dataset: Annotated[
-        str | None, typer.Option(help="Data set in place of the study's own: digits.")
+        str | None,
+        typer.Option(help=f"Data set in place of the study's own: {', '.join(DATASETS)}."),
     ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option(
-            help="Model in place of the study's own; may be repeated: linear, hidden, resnet14-w8."
+            help=f"Model in place of the study's own; may be repeated: {', '.join(MODELS)}."
         ),
     ] = None,
     runs: Annotated[int | None, typer.Option(help="Trainings per row, at least 2.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs per training.")] = None,
     preset: Annotated[str, typer.Option(help="Scale of the study.")] = "laptop",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of a training, such as dropout=0.1; may be repeated.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the data sets; by default $NONDET_DATA or a cache."),
+    ] = None,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch the data set if it is not there.")
+    ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[
         int | None, typer.Option(help="Processes; one per processor by default. Changes no result.")
@@ -87,9 +107,10 @@ def run(
             runs=runs,
             epochs=epochs,
             device=device,
+            settings=parse_settings(setting or []),
         )
-        check_available(plan)
-    except ValueError as error:
+        make_ready(plan, data, download)
+    except (ValueError, TypeError, OSError, ImportError) as error:
         _fail(str(error))
 
     store = Store(out if out is not None else default_folder(plan, found.plan(preset)))
@@ -112,6 +133,61 @@ def report(
     except StoreError as error:
         _fail(str(error))
     _report(plan, store, make_console())
+
+
+@app.command("verify-resume")
+def verify_resume_command(
+    study: Annotated[str, typer.Argument(help="The study whose models are trained: quick.")],
+    dataset: Annotated[str | None, typer.Option(help="Data set in place of the study's.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model in place of the study's; may be repeated.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per training.")] = None,
+    preset: Annotated[str, typer.Option(help="Scale of the study.")] = "laptop",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="As of `nondet run`; may be repeated."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    at: Annotated[
+        list[int] | None,
+        typer.Option(help="Step to stop after; may be repeated. By default some telling ones."),
+    ] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Where the stopped trainings are resumed.")
+    ] = ExecutorName.local,
+) -> None:
+    """Prove that a training that is stopped and resumed from disk ends with the same bits.
+
+    Every model is trained once without a stop, with all sources varying from the middle epoch on.
+    """
+    from nondet.execute import JobFailedError
+    from nondet.resume import demanding_job, verify_resume
+    from nondet.studies import find_study
+
+    holds = True
+    try:
+        plan = find_study(study).plan(
+            preset,
+            dataset=dataset,
+            models=tuple(model) if model else None,
+            epochs=epochs,
+            device=device,
+            settings=parse_settings(setting or []),
+        )
+        make_ready(plan, data)
+        for config in plan.configs:
+            report = verify_resume(
+                demanding_job(config), _executor_factory(executor, None), tuple(at) if at else None
+            )
+            for line in report.lines():
+                print(f"{config.model}: {line}")
+            holds = holds and report.holds
+    except (ValueError, TypeError, OSError, ImportError, JobFailedError) as error:
+        _fail(str(error))
+    if not holds:
+        raise typer.Exit(1)
 
 
 def main() -> None:
@@ -137,20 +213,22 @@ def default_folder(plan: "Plan", usual: "Plan") -> Path:
         parts.append(f"{config.epochs}epochs")
     if plan.runs != usual.runs:
         parts.append(f"{plan.runs}runs")
-    return Path("nondet-results") / "-".join(parts).replace(":", "")
+    named = {"dataset", "device", "epochs", "model", "perturbation"}
+    same = next((one for one in usual.configs if one.model == config.model), base)
+    for mine, theirs in ((config, same), (config.perturbation, same.perturbation)):
+        parts += [
+            f"{name}-{value}"
+            for name, value in vars(mine).items()
+            if name not in named and value != getattr(theirs, name)
+        ]
+    return Path("nondet-results") / re.sub(r"[^\w.@-]+", "_", "-".join(parts))
 
 
 def check_available(plan: "Plan") -> None:
     """Raises ValueError for a data set, model or device that this installation does not have."""
-    from nondet.names import DATASETS, MODELS
-
     for config in plan.configs:
-        for what, value, known in (
-            ("dataset", config.dataset, DATASETS),
-            ("model", config.model, MODELS),
-        ):
-            if value not in known:
-                raise ValueError(f"--{what} is {value!r}; known: {', '.join(known)}")
+        check_dataset(config.dataset)
+        check_model(config.model)
         if config.device == "cpu":
             continue
         if config.device != "cuda":
@@ -159,6 +237,22 @@ def check_available(plan: "Plan") -> None:
 
         if not torch.cuda.is_available():
             raise ValueError("--device is 'cuda', but torch sees no CUDA device on this machine")
+
+
+def make_ready(plan: "Plan", data: Path | None, download: bool = False) -> None:
+    """Checks what the plan needs and reads every data set of it once, from the folder `data` if
+    given, or fetches it where that is allowed.
+
+    Raises ValueError as `check_available`, OSError for a data set that is not there or cannot be
+    fetched, ImportError where it takes a package that is not installed.
+    """
+    check_available(plan)
+    if data is not None:
+        os.environ["NONDET_DATA"] = str(data.absolute())  # workers inherit it
+    from nondet.data import load_dataset
+
+    for name in sorted({config.dataset for config in plan.configs}):
+        load_dataset(name, download=download)
 
 
 def _executor_factory(
@@ -224,10 +318,13 @@ def _report(plan: "Plan", store: "Store", console: "Console") -> None:
     from nondet.report.files import write_report
     from nondet.report.summary import summarize
     from nondet.report.terminal import print_report
+    from nondet.store import StoreError
 
-    summary = summarize(plan, store)
     try:
+        summary = summarize(plan, store)
         paths = write_report(summary, store.root)
+    except StoreError as error:
+        _fail(str(error))
     except OSError as error:
         _fail(f"cannot write the report to {store.root}: {error.strerror or error}")
     names = ", ".join(path.name for path in paths)

@@ -6,12 +6,21 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from nondet.config import Job, RunConfig
 from nondet.execute import Executor
 from nondet.seeds import Seeds
+
+if TYPE_CHECKING:
+    from nondet.train import EpochRecord, Training
+
+STATES_BYTES = 2**30
+"""How much of the states of a training is kept, from the first epoch on. A difference in a later
+epoch is found and named all the same, only without index and bits.
+"""
 
 
 class ControlError(Exception):
@@ -20,7 +29,7 @@ class ControlError(Exception):
 
 @dataclass(frozen=True)
 class Tensor:
-    """Name, shape and dtype of one tensor of a model's state."""
+    """Name, shape and dtype of one tensor of a training's state."""
 
     name: str
     shape: tuple[int, ...]
@@ -33,51 +42,115 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Trajectory:
-    """A training whose state after every epoch lies in a file, epoch after epoch, tensor after
-    tensor.
+    """What a training went through.
 
-    logits: (test examples, classes) float32 after the last epoch; weight_hashes: one per epoch.
+    tensors: names of all it carries from step to step (weights, statistics, momentum, averages).
+    fingerprints: (steps, tensors) uint64, after every step; 0 where a tensor was not there yet.
+    states, kept: the states after the epochs, epoch after epoch, tensor after tensor, in one file,
+    and what is in it. history: one record per epoch. logits: (test examples, classes) float32, None
+    where the training diverged, for the reason `failure`.
     """
 
+    steps_per_epoch: int
+    tensors: tuple[str, ...]
+    fingerprints: np.ndarray
     states: Path
-    tensors: tuple[Tensor, ...]
-    logits: np.ndarray
-    weight_hashes: tuple[str, ...]
+    kept: tuple[tuple[Tensor, ...], ...]
+    history: tuple["EpochRecord", ...]
+    logits: np.ndarray | None
+    failure: str | None = None
 
     @property
-    def predictions_sha256(self) -> str:
-        return hashlib.sha256(self.logits.tobytes()).hexdigest()
+    def weight_hashes(self) -> tuple[str, ...]:
+        """SHA-256 of the model's state after each epoch."""
+        return tuple(epoch.weights_sha256 for epoch in self.history)
+
+    @property
+    def predictions_sha256(self) -> str | None:
+        return None if self.logits is None else hashlib.sha256(self.logits.tobytes()).hexdigest()
+
+    def state(self, epoch: int, name: str) -> np.ndarray | None:
+        """One tensor as it was after an epoch, counted from 1; None where it was not kept."""
+        if epoch > len(self.kept):
+            return None
+        offset = sum(tensor.bytes for tensors in self.kept[: epoch - 1] for tensor in tensors)
+        for tensor in self.kept[epoch - 1]:
+            if tensor.name == name:
+                count = tensor.bytes // np.dtype(tensor.dtype).itemsize
+                flat = np.fromfile(self.states, tensor.dtype, count, offset=offset)
+                return flat.reshape(tensor.shape)
+            offset += tensor.bytes
+        return None
+
+
+class _Recorder:
+    """Looks at a training after every step."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._written = 0
+        self._rows: list[np.ndarray] = []
+        self.names: list[str] = []
+        self.kept: list[tuple[Tensor, ...]] = []
+
+    def __call__(self, training: "Training") -> None:
+        from nondet_ext import fingerprint
+
+        tensors = training.named_tensors()
+        self.names += [name for name in tensors if name not in self.names]
+        found = [fingerprint(tensors[x]) if x in tensors else 0 for x in self.names]
+        self._rows.append(np.array(found, np.uint64))
+        epoch, rest = divmod(training.step, training.steps_per_epoch)
+        if rest == 0 and len(self.kept) == epoch - 1:
+            size = sum(x.numel() * x.element_size() for x in tensors.values())
+            if self._written + size <= STATES_BYTES:
+                self._written += size
+                arrays = {name: x.detach().cpu().numpy() for name, x in tensors.items()}
+                self.kept.append(
+                    tuple(Tensor(name, x.shape, str(x.dtype)) for name, x in arrays.items())
+                )
+                for array in arrays.values():
+                    self._file.write(array.tobytes())
+
+    def fingerprints(self) -> np.ndarray:
+        """(steps, tensors) uint64."""
+        table = np.zeros((len(self._rows), len(self.names)), np.uint64)
+        for line, row in zip(table, self._rows, strict=True):
+            line[: len(row)] = row
+        return table
 
 
 def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
-    """Trains `config` with every seed held and writes its state after every epoch to the given
-    file.
-    """
-    from torch import nn
-
+    """Trains `config` with every seed held; the states after the epochs go to the given file."""
     from nondet.data import load_dataset
-    from nondet.train import state_arrays, train
+    from nondet.train import DivergedError, train
 
     config, path = task
-    tensors: list[Tensor] = []
+    dataset = load_dataset(config.dataset).to(config.device)
+    logits = failure = None
     with path.open("wb") as file:
-
-        def after_epoch(epoch: int, model: nn.Module) -> None:
-            arrays = list(state_arrays(model))
-            tensors[:] = [Tensor(name, array.shape, str(array.dtype)) for name, array in arrays]
-            for _, array in arrays:
-                file.write(array.tobytes())
-
-        dataset = load_dataset(config.dataset).to(config.device)
-        result = train(config, Seeds(), dataset, after_epoch)
-    hashes = tuple(epoch.weights_sha256 for epoch in result.history)
-    return Trajectory(path, tuple(tensors), result.logits, hashes)
+        recorder = _Recorder(file)
+        try:
+            result = train(config, Seeds(), dataset, observe=recorder)
+            history, logits = result.history, result.logits
+        except DivergedError as error:
+            history, failure = error.history, str(error)
+    return Trajectory(
+        steps_per_epoch=len(dataset.train_labels) // config.batch_size,
+        tensors=tuple(recorder.names),
+        fingerprints=recorder.fingerprints(),
+        states=path,
+        kept=tuple(recorder.kept),
+        history=tuple(history),
+        logits=logits,
+        failure=failure,
+    )
 
 
 def prove_control(
     configs: tuple[RunConfig, ...], executor: Executor
 ) -> dict[RunConfig, Trajectory]:
-    """Trains every configuration twice and compares every bit after every epoch; returns the first
+    """Trains every configuration twice and compares every bit after every step; returns the first
     of each pair.
 
     Where the executor has several processes, the two of a pair may run in different ones. Raises
@@ -86,8 +159,8 @@ def prove_control(
     """
     with tempfile.TemporaryDirectory(prefix="nondet-control-") as folder:
         tasks = [
-            (config, Path(folder) / f"{config.model}-{twin}")
-            for config in configs
+            (config, Path(folder) / f"{number}-{twin}")
+            for number, config in enumerate(configs)
             for twin in (1, 2)
         ]
         found = dict(executor.map(record_trajectory, tasks))
@@ -104,43 +177,85 @@ def prove_control(
 
 
 def first_difference(a: Trajectory, b: Trajectory) -> str | None:
-    """In words, where two trajectories part first: epoch, tensor, index, both bit patterns. None
-    where they never do.
+    """In words, where two trajectories part first: step, epoch and tensor; from the states after
+    that epoch also index and both bit patterns. None where they never do.
     """
-    if a.tensors != b.tensors or len(a.weight_hashes) != len(b.weight_hashes):
-        return "do not even have the same tensors and epochs"
-    with a.states.open("rb") as file_a, b.states.open("rb") as file_b:
-        for epoch in range(1, len(a.weight_hashes) + 1):
-            for tensor in a.tensors:
-                bits_a = np.frombuffer(file_a.read(tensor.bytes), np.uint8)
-                bits_b = np.frombuffer(file_b.read(tensor.bytes), np.uint8)
-                if not np.array_equal(bits_a, bits_b):
-                    return f"part in epoch {epoch}, " + _describe(bits_a, bits_b, tensor)
-    if a.logits.tobytes() != b.logits.tobytes():
-        logits = Tensor("the logits", a.logits.shape, str(a.logits.dtype))
-        bits_a, bits_b = (np.frombuffer(x.logits.tobytes(), np.uint8) for x in (a, b))
-        return "have equal weights but part in " + _describe(bits_a, bits_b, logits)
+    if a.tensors != b.tensors or a.steps_per_epoch != b.steps_per_epoch:
+        return "do not even have the same tensors and steps"
+    steps = min(len(a.fingerprints), len(b.fingerprints))
+    unequal = a.fingerprints[:steps] != b.fingerprints[:steps]
+    if unequal.any():
+        step = int(np.argmax(unequal.any(axis=1)))
+        name = a.tensors[int(np.argmax(unequal[step]))]
+        return f"part in {_place(step, a.steps_per_epoch)}: {_in_epoch(a, b, step, name)}"
+    if a.failure != b.failure or len(a.fingerprints) != len(b.fingerprints):
+        ends = [one.failure or "came to the end" for one in (a, b)]
+        return f"have equal weights but end differently: {ends[0]}; {ends[1]}"
+    for mine, theirs in zip(a.history, b.history, strict=True):
+        for name, value in vars(mine).items():
+            other = getattr(theirs, name)
+            if repr(value) != repr(other):
+                return (
+                    f"have equal weights but part in epoch {mine.epoch}, {name}: {value!r} against "
+                    f"{other!r}"
+                )
+    if a.logits is not None and b.logits is not None:
+        difference = differing_element("the logits", a.logits, b.logits)
+        return difference and f"have equal weights but part in {difference}"
     return None
 
 
+def differing_element(name: str, a: np.ndarray, b: np.ndarray) -> str | None:
+    """In words, where two arrays of one name have different bits first; None for equal ones."""
+    if (a.shape, a.dtype) != (b.shape, b.dtype):
+        return f"{name}: {a.dtype} {list(a.shape)} against {b.dtype} {list(b.shape)}"
+    unsigned = f"u{a.dtype.itemsize}"
+    bits = [np.ascontiguousarray(x).reshape(-1).view(unsigned) for x in (a, b)]
+    differing = bits[0] != bits[1]
+    if not differing.any():
+        return None
+    flat = int(np.argmax(differing))
+    index = [int(i) for i in np.unravel_index(flat, a.shape)]
+    digits = 2 * a.dtype.itemsize
+    mine, theirs = (
+        f"0x{pattern[flat]:0{digits}x} ({x.reshape(-1)[flat]!s})"
+        for pattern, x in zip(bits, (a, b), strict=True)
+    )
+    return (
+        f"{name} at index {index}: {mine} against {theirs} "
+        f"({int(differing.sum()):,} of {differing.size:,} elements differ)"
+    )
+
+
 def check_against(
-    proved: Trajectory, job: Job, weight_hashes: list[str], predictions_sha256: str, folder: Path
+    proved: Trajectory,
+    job: Job,
+    weight_hashes: list[str],
+    predictions_sha256: str | None,
+    folder: Path,
 ) -> None:
-    """Raises ControlError where a stored control run is not the proved control in every bit."""
+    """Raises ControlError where a stored control run is not the proved control in every bit.
+
+    predictions_sha256: None for a run that diverged.
+    """
     where = f"control run {job.repeat + 1} of {job.config.model!r} in {folder}"
     hint = (
         "Either the training is not deterministic, or the folder was begun in another environment "
         "(another processor, torch or build; run.json says which): results of two environments are "
         "not mixed. Choose another folder with --out."
     )
-    for epoch, (mine, theirs) in enumerate(
-        zip(proved.weight_hashes, weight_hashes, strict=True), 1
-    ):
+    pairs = zip(proved.weight_hashes, weight_hashes, strict=False)  # one may have diverged
+    for epoch, (mine, theirs) in enumerate(pairs, 1):
         if mine != theirs:
             raise ControlError(
                 f"{where} differs from the control proved now: the weights part in epoch {epoch} "
                 f"(SHA-256 {mine[:16]}... now, {theirs[:16]}... there). {hint}"
             )
+    if len(proved.weight_hashes) != len(weight_hashes):
+        raise ControlError(
+            f"{where} differs from the control proved now: {len(weight_hashes)} epochs there, "
+            f"{len(proved.weight_hashes)} now. {hint}"
+        )
     if proved.predictions_sha256 != predictions_sha256:
         raise ControlError(
             f"{where} differs from the control proved now: "
@@ -148,18 +263,18 @@ def check_against(
         )
 
 
-def _describe(bits_a: np.ndarray, bits_b: np.ndarray, tensor: Tensor) -> str:
-    """Names the first differing element of two equally long byte strings."""
-    size = np.dtype(tensor.dtype).itemsize
-    differing = (bits_a.reshape(-1, size) != bits_b.reshape(-1, size)).any(axis=1)
-    flat = int(np.argmax(differing))
-    index = tuple(int(i) for i in np.unravel_index(flat, tensor.shape)) if tensor.shape else ()
-    values = []
-    for bits in (bits_a, bits_b):
-        element = bits[flat * size : (flat + 1) * size]
-        pattern = element.view(f"u{size}")[0]
-        values.append(f"0x{pattern:0{2 * size}x} ({element.view(tensor.dtype)[0]!s})")
-    return (
-        f"{tensor.name} at index {list(index)}: {values[0]} against {values[1]} "
-        f"({int(differing.sum()):,} of {differing.size:,} elements differ)"
-    )
+def _place(step: int, steps_per_epoch: int) -> str:
+    return f"step {step + 1} (epoch {step // steps_per_epoch + 1})"
+
+
+def _in_epoch(a: Trajectory, b: Trajectory, step: int, name: str) -> str:
+    """What the states after the epoch of a step, counted from 0, say about a tensor."""
+    epoch, number = divmod(step, a.steps_per_epoch)
+    mine, theirs = a.state(epoch + 1, name), b.state(epoch + 1, name)
+    if mine is None or theirs is None:
+        return name
+    found = differing_element(name, mine, theirs)
+    if found is None:
+        return f"{name}, which is equal again after the epoch"
+    at_once = number == a.steps_per_epoch - 1
+    return found if at_once else f"{found}, after the epoch"

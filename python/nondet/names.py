@@ -1,4 +1,93 @@
 """The names a user can ask for, known without importing torch; a test checks the registries."""
 
-DATASETS = ("digits",)
-MODELS = ("linear", "hidden", "resnet14-w8")
+import difflib
+import re
+
+DATASETS = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn")
+"""Beside these, any folder of images: "imagefolder:PATH" or "imagefolder:PATH@SIZE"; see
+`image_folder`.
+"""
+
+MODELS = (
+    "linear",
+    "hidden",
+    "hidden-conv",
+    "mnist",
+    "resnet6",
+    "resnet10",
+    "resnet14",
+    "resnet18",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "vgg11",
+    "vgg13",
+    "vgg16",
+    "shufflenet-x0.5",
+    "shufflenet-x1",
+)
+"""Beside these, a residual network of another width: "resnet14-w8" has 8 channels in its first
+stage.
+"""
+
+_WIDTHS = {name: 64 if name == "resnet18" else 16 for name in MODELS if name.startswith("resnet")}
+
+
+def image_folder(name: str) -> tuple[str, int | None] | None:
+    """The path and the size, None where not given, that follow "imagefolder:"; None for any other
+    data set. Raises ValueError if no path follows, or the size is 0.
+    """
+    kind, _, rest = name.partition(":")
+    if kind != "imagefolder":
+        return None
+    path, sign, size = rest.rpartition("@")
+    if not sign or not re.fullmatch("[0-9]+", size):
+        path, size = rest, ""
+    if not path or (size and int(size) == 0):
+        raise ValueError(
+            f"dataset is {name!r}; a folder of images is imagefolder:PATH or imagefolder:PATH@SIZE "
+            f"with a size of at least 1 pixel"
+        )
+    return path, int(size) if size else None
+
+
+def check_dataset(name: str) -> None:
+    """Raises ValueError, with the names that come close, for a data set that does not exist."""
+    if name in DATASETS or image_folder(name) is not None:
+        return
+    close = difflib.get_close_matches(name.lower(), DATASETS, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(
+        f"dataset is {name!r}; {hint}known data sets: {', '.join(DATASETS)}; and a folder of "
+        f"images, imagefolder:PATH or imagefolder:PATH@SIZE"
+    )
+
+
+def resnet_width(name: str) -> tuple[str, int] | None:
+    """The depth as a name ("resnet14") and the channels of the first stage of a residual network;
+    None for any other model. Raises ValueError for a width out of range.
+    """
+    base, sign, width = name.partition("-w")
+    if base not in _WIDTHS or (sign and not re.fullmatch("[1-9][0-9]*", width)):
+        return None
+    usual = _WIDTHS[base]
+    channels = int(width) if sign else usual
+    if not usual // 8 <= channels <= usual * 8:
+        raise ValueError(
+            f"model is {name!r}; the first stage of {base} can have {usual // 8} to {usual * 8} "
+            f"channels, an eighth to eight times its {usual}"
+        )
+    return base, channels
+
+
+def check_model(name: str) -> None:
+    """Raises ValueError, with the names that come close, for a model that does not exist."""
+    if name in MODELS or resnet_width(name) is not None:
+        return
+    close = difflib.get_close_matches(name.lower(), MODELS, n=3)
+    hint = f"did you mean {' or '.join(close)}? " if close else ""
+    raise ValueError(
+        f"model is {name!r}; {hint}known models: {', '.join(MODELS)}; and residual networks of "
+        f"other widths, as resnet14-w8 with 8 channels in its first stage"
+    )

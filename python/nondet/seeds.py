@@ -6,7 +6,7 @@ source and its seed and whose counter names what is being drawn (epoch, example,
 is drawn from a global generator, so no source can shift the draws of another.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, get_args
 
 Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
@@ -71,6 +71,31 @@ class Seeds:
     def key(self, source: Source) -> Key:
         """The Philox key of one source of this run."""
         return philox_key(source, getattr(self, source))
+
+
+@dataclass(frozen=True)
+class Onset:
+    """From which epoch on (counted from 0) each source follows its run's own seed; before that it
+    is held (paper, Fig. 2). Initial weights are drawn at the very beginning and have no onset.
+    """
+
+    shuffle: int = 0
+    augment: int = 0
+    stochastic: int = 0
+    lowlevel: int = 0
+    bit: int = 0
+
+    def __post_init__(self) -> None:
+        for source, epoch in vars(self).items():
+            if not isinstance(epoch, int) or isinstance(epoch, bool):
+                raise TypeError(f"the onset of {source} is {epoch!r}; it must be an integer")
+            if epoch < 0:
+                raise ValueError(f"the onset of {source} is {epoch}; epochs are counted from 0")
+
+
+def effective(seeds: Seeds, onset: Onset, epoch: int) -> Seeds:
+    """The seeds in force during an epoch: a source whose onset is still to come is held."""
+    return replace(seeds, **{name: HELD for name, begins in vars(onset).items() if epoch < begins})
 
 
 def varied(sources: tuple[Source, ...], run: int) -> Seeds:

@@ -1,33 +1,39 @@
 """The folder of a study: its plan, and one folder per run, whole or not there at all.
 
     DIR/study.json            the plan
-    DIR/runs/<address>/       run.json, history.csv, logits.npy, and SHA256SUMS over them
+    DIR/runs/<address>/       run.json, history.csv, logits.npy (and snapshots.npy), and SHA256SUMS
+                              over them; a run that failed has no logits
+    DIR/labels/<data set>/    labels.npy of the test images, labels.json, SHA256SUMS
+    DIR/checkpoints/          states of runs under way; gone when the run is there
+    DIR/prefixes/             states that several runs begin with (see prefixes.py)
     DIR/damaged/              runs set aside because they did not match their checksums
 
 A run is written beside its place, flushed to the disk, and renamed into place; it is checked
 whenever it is read.
 """
 
-import csv
 import fcntl
 import hashlib
-import io
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nondet.config import Job
+from nondet.files import flush_folder, write_atomically, write_flushed
+from nondet.formats import format_array, format_history, format_json, parse_array, parse_history
 from nondet.study import Plan
 
 if TYPE_CHECKING:
-    from nondet.train import Result
+    from nondet.perturb import Perturbation
+    from nondet.train import EpochRecord, Result
 
 CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a run too
 _UNFINISHED = ".unfinished-"
@@ -42,15 +48,29 @@ class DamagedRunError(StoreError):
 
 
 @dataclass(frozen=True)
+class Failure:
+    """Why a training ended too early, and where: epoch counted from 1, optimizer steps done."""
+
+    reason: str
+    epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
 class StoredRun:
-    """A run read back. history: one dictionary of numbers per epoch; logits: (examples, classes)
-    float32.
+    """A run read back. history: one dictionary of numbers per epoch, None where an epoch was not
+    evaluated; logits: (examples, classes) float32; snapshots: (cycles, examples, classes) float32,
+    where the schedule takes any.
+
+    A run with a `failure` has no logits, and the history of the epochs before it only, be it none.
     """
 
     job: Job
     history: list[dict[str, Any]]
-    logits: np.ndarray
+    logits: np.ndarray | None
     record: dict[str, Any]
+    failure: Failure | None = None
+    snapshots: np.ndarray | None = None
 
     @property
     def accuracy(self) -> float:
@@ -68,12 +88,25 @@ class StoredRun:
         return [epoch["weights_sha256"] for epoch in self.history]
 
 
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """What a report needs of a data set. labels: (test examples,) int64; notes: sentences that a
+    reader of its results should see.
+    """
+
+    labels: np.ndarray
+    notes: tuple[str, ...] = ()
+
+
 class Store:
     """The study folder at `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+        self.labels = root / "labels"
+        self.checkpoints = root / "checkpoints"
+        self.prefixes = root / "prefixes"
 
     # -- the plan ------------------------------------------------------------------------------
 
@@ -125,9 +158,10 @@ class Store:
             )
         else:
             write_atomically(self.root / "study.json", json.dumps(plan.to_json(), indent=2) + "\n")
-        self.runs.mkdir(exist_ok=True)
-        for leftover in self.runs.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        for folder in (self.runs, self.labels):
+            folder.mkdir(exist_ok=True)
+            for leftover in folder.glob(f"{_UNFINISHED}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
 
     # -- runs ----------------------------------------------------------------------------------
 
@@ -139,43 +173,53 @@ class Store:
         try:
             contents = _read_checked(folder)
             record = json.loads(contents["run.json"])
-            history = _parse_history(contents["history.csv"].decode())
-            logits = np.load(io.BytesIO(contents["logits.npy"]), allow_pickle=False)
-        except (OSError, ValueError, KeyError) as error:
+            history = parse_history(contents["history.csv"].decode())
+            failure = Failure(**record["failure"]) if record["failure"] else None
+            logits = parse_array(contents["logits.npy"]) if failure is None else None
+            snapshots = None
+            if "snapshots.npy" in contents:
+                snapshots = parse_array(contents["snapshots.npy"])
+            if failure is None and not history:
+                raise ValueError("history.csv holds no epoch")
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise DamagedRunError(f"run {job.address} is damaged: {error}") from error
         if record.get("job") != job.identity():
             raise DamagedRunError(f"run {job.address} is damaged: it records another job")
-        return StoredRun(job, history, logits, record)
+        return StoredRun(job, history, logits, record, failure, snapshots)
 
     def save(self, job: Job, result: "Result", environment: dict[str, Any]) -> None:
         """Writes a finished run; after this returns it survives a crash. An equal run already there
         is kept.
         """
-        logits = io.BytesIO()
-        np.save(logits, result.logits, allow_pickle=False)
-        record = {
-            "job": job.identity(),
-            "environment": environment,
-            "perturbation": None if result.perturbation is None else asdict(result.perturbation),
+        record = _record(job, environment, result.perturbations) | {
             "hashes": {
                 "weights": result.history[-1].weights_sha256,
                 "predictions": hashlib.sha256(result.logits.tobytes()).hexdigest(),
             },
         }
         contents = {
-            "run.json": (json.dumps(record, indent=2) + "\n").encode(),
-            "history.csv": _format_history(result).encode(),
-            "logits.npy": logits.getvalue(),
+            "run.json": format_json(record),
+            "history.csv": format_history(result.history),
+            "logits.npy": format_array(result.logits),
         }
-        sums = "".join(
-            f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()
-        )
-        unfinished = self.runs / f"{_UNFINISHED}{job.address}-{os.getpid()}"
-        unfinished.mkdir(parents=True)
-        for name, data in {**contents, CHECKSUMS: sums.encode()}.items():
-            _write_flushed(unfinished / name, data)
-        _flush_folder(unfinished)
-        publish(unfinished, self.runs / job.address)
+        if result.snapshots is not None:
+            contents["snapshots.npy"] = format_array(result.snapshots)
+        _write_folder(self.runs / job.address, contents)
+
+    def save_failure(
+        self,
+        job: Job,
+        failure: Failure,
+        history: Sequence["EpochRecord"],
+        environment: dict[str, Any],
+        perturbations: Sequence["Perturbation"] = (),
+    ) -> None:
+        """Writes a run that came to nothing, with its reason and the epochs before, as `save`
+        writes others.
+        """
+        record = _record(job, environment, perturbations, failure)
+        contents = {"run.json": format_json(record), "history.csv": format_history(history)}
+        _write_folder(self.runs / job.address, contents)
 
     def set_aside(self, job: Job) -> Path:
         """Moves a damaged run out of the way, to be looked at; returns where to."""
@@ -186,6 +230,55 @@ class Store:
             number += 1
         (self.runs / job.address).rename(target)
         return target
+
+    # -- labels --------------------------------------------------------------------------------
+
+    def save_labels(self, dataset: str, labels: np.ndarray, notes: Sequence[str] = ()) -> None:
+        """Keeps the labels of a data set's test images, (examples,) integers, in their order, for
+        the report, and sentences for its reader.
+
+        Damaged ones are replaced. Raises StoreError where other labels are kept under that name:
+        runs on two data sets would be mixed.
+        """
+        folder = self._labels_folder(dataset)
+        try:
+            kept = self.load_labels(dataset)
+        except StoreError:
+            shutil.rmtree(folder)
+            kept = None
+        if kept is None:
+            record = {"dataset": dataset, "notes": list(notes)}
+            array = format_array(labels.astype(np.int64))
+            _write_folder(folder, {"labels.json": format_json(record), "labels.npy": array})
+        elif not np.array_equal(kept.labels, labels):
+            raise StoreError(
+                f"{self.root} was begun with other test labels of {dataset!r}: the data set has "
+                "changed since. Choose another folder with --out."
+            )
+
+    def load_labels(self, dataset: str) -> Labels | None:
+        """The labels kept of a data set, checked; None when there are none. Raises StoreError where
+        they are damaged.
+        """
+        folder = self._labels_folder(dataset)
+        if not folder.is_dir():
+            return None
+        try:
+            contents = _read_checked(folder)
+            record = json.loads(contents["labels.json"])
+            return Labels(parse_array(contents["labels.npy"]), tuple(record["notes"]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(
+                f"the test labels in {folder} are damaged: {error}. "
+                "The command that began the study writes them again."
+            ) from error
+
+    def _labels_folder(self, dataset: str) -> Path:
+        """A data set may be named by a path: what a file name cannot hold is replaced, and a hash
+        keeps different names apart.
+        """
+        digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
+        return self.labels / f"{re.sub(r'[^A-Za-z0-9-]+', '_', dataset)[-60:]}-{digest}"
 
 
 def publish(unfinished: Path, place: Path) -> None:
@@ -198,15 +291,20 @@ def publish(unfinished: Path, place: Path) -> None:
         if not place.is_dir():
             raise
         shutil.rmtree(unfinished)
-    _flush_folder(place.parent)
+    flush_folder(place.parent)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a file as a whole: readers see the old text or the new one, nothing in between."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    _write_flushed(unfinished, text.encode())
-    unfinished.replace(path)
-    _flush_folder(path.parent)
+def _write_folder(place: Path, contents: Mapping[str, bytes]) -> None:
+    """A folder with these files and the checksums over them, whole or not at all."""
+    sums = "".join(
+        f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()
+    )
+    unfinished = place.with_name(f"{_UNFINISHED}{place.name}-{os.getpid()}")
+    unfinished.mkdir(parents=True)
+    for name, data in {**contents, CHECKSUMS: sums.encode()}.items():
+        write_flushed(unfinished / name, data)
+    flush_folder(unfinished)
+    publish(unfinished, place)
 
 
 def _read_checked(folder: Path) -> dict[str, bytes]:
@@ -221,39 +319,15 @@ def _read_checked(folder: Path) -> dict[str, bytes]:
     return contents
 
 
-def _format_history(result: "Result") -> str:
-    text = io.StringIO()
-    names = [field.name for field in fields(result.history[0])]
-    writer = csv.DictWriter(text, names, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(epoch) for epoch in result.history)
-    return text.getvalue()
-
-
-def _parse_history(text: str) -> list[dict[str, Any]]:
-    history: list[dict[str, Any]] = []
-    for line in csv.DictReader(io.StringIO(text)):
-        epoch: dict[str, Any] = {
-            name: float(value) for name, value in line.items() if "sha256" not in name
-        }
-        epoch["epoch"] = int(line["epoch"])
-        epoch["weights_sha256"] = line["weights_sha256"]
-        history.append(epoch)
-    if not history:
-        raise ValueError("history.csv holds no epoch")
-    return history
-
-
-def _write_flushed(path: Path, data: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _record(
+    job: Job,
+    environment: dict[str, Any],
+    perturbations: Sequence["Perturbation"],
+    failure: Failure | None = None,
+) -> dict[str, Any]:
+    return {
+        "job": job.identity(),
+        "environment": environment,
+        "perturbations": [asdict(perturbation) for perturbation in perturbations],
+        "failure": None if failure is None else asdict(failure),
+    }

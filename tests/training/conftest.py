@@ -19,5 +19,5 @@ def config() -> RunConfig:
 
 @pytest.fixture
 def plan() -> Plan:
-    """Two models, five rows of two runs, one epoch."""
+    """Two models, eight or nine rows of two runs, one epoch."""
     return find_study("quick").plan(runs=2, epochs=1)

@@ -37,11 +37,12 @@ def table(folder):
 
 
 def hashes(folder):
-    """Weights and predictions of every run, under its folder."""
+    """Weights and predictions of every run, under its folder; a race ends where it ends."""
     with (folder / "runs.csv").open() as file:
         return {
             line["folder"]: (line["weights_sha256"], line["predictions_sha256"])
             for line in csv.DictReader(file)
+            if line["row"] != "low-level race"
         }
 
 
@@ -74,12 +75,15 @@ def test_help_needs_no_torch():
     ("arguments", "message"),
     [
         (["run", "slow"], "there is no study 'slow'; known studies: quick"),
-        (["run", "quick", "--dataset", "mnist"], "--dataset is 'mnist'; known: digits"),
+        (["run", "quick", "--dataset", "minst"], "dataset is 'minst'; did you mean mnist"),
         (
-            ["run", "quick", "--model", "vgg"],
-            "--model is 'vgg'; known: linear, hidden, resnet14-w8",
+            ["run", "quick", "--model", "vgg12"],
+            "model is 'vgg12'; did you mean vgg",
         ),
         (["run", "quick", "--runs", "1"], "runs is 1; a spread needs at least 2 runs per row"),
+        (["run", "quick", "--set", "luck=1"], "--set names 'luck'; known settings: dataset, "),
+        (["run", "quick", "--set", "dropout=2"], "dropout is 2.0; it must lie in [0, 1)"),
+        (["run", "quick", "--dataset", "cifar10", "--data", "/nowhere"], "/nowhere"),
         (["run", "quick", "--epochs", "0"], "epochs is 0; it must be at least 1"),
         (["run", "quick", "--preset", "paper"], "the study 'quick' has: laptop"),
         (["run", "quick", "--device", "tpu"], "--device is 'tpu'; known: cpu, cuda"),
@@ -113,8 +117,9 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 
 def test_default_folder_is_named_after_what_was_asked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert nondet(*SMALL).exit_code == 0
-    assert (tmp_path / "nondet-results" / "quick-linear-2epochs-2runs" / "study.json").exists()
+    assert nondet(*SMALL, "--set", "lowlevel=off").exit_code == 0
+    name = "quick-linear-2epochs-2runs-lowlevel-off"
+    assert (tmp_path / "nondet-results" / name / "study.json").exists()
 
 
 def test_finished_study_trains_nothing_again(study, monkeypatch):
@@ -144,7 +149,7 @@ def test_missing_runs_are_trained_and_equal(study):
     kept = {folder: (study / folder).stat().st_ino for folder in sorted(before)[4:]}
     done = nondet(*SMALL, "--out", study)
     assert done.exit_code == 0
-    assert "6 of 10 runs were already there" in done.stderr
+    assert "12 of 16 runs were already there" in done.stderr
     assert hashes(study) == before
     assert {folder: (study / folder).stat().st_ino for folder in kept} == kept
 
@@ -189,7 +194,7 @@ def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert (
-        "the control of 'linear' failed: two trainings with equal seeds part in epoch 2"
+        "the control of 'linear' failed: two trainings with equal seeds part in step 22 (epoch 2)"
         in done.stderr
     )
     assert "fc.weight at index [" in done.stderr
@@ -202,12 +207,12 @@ def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, mon
     train = training.train
     calls = 0
 
-    def drifting(config: RunConfig, seeds, dataset, after_epoch=None):
+    def drifting(config: RunConfig, *arguments, **named):
         nonlocal calls
         calls += 1
         if calls == 3:
             config = replace(config, lr=config.lr + 1e-6)
-        return train(config, seeds, dataset, after_epoch)
+        return train(config, *arguments, **named)
 
     monkeypatch.setattr(training, "train", drifting)
     done = nondet(*SMALL, "--out", tmp_path / "study")
@@ -220,12 +225,12 @@ def test_failing_run_keeps_the_others(tmp_path, monkeypatch):
     train = training.train
     calls = 0
 
-    def failing(*arguments):
+    def failing(*arguments, **named):
         nonlocal calls
         calls += 1
         if calls == 6:
             raise OSError(28, "No space left on device")
-        return train(*arguments)
+        return train(*arguments, **named)
 
     monkeypatch.setattr(training, "train", failing)
     done = nondet(*SMALL, "--out", tmp_path / "study")
@@ -238,12 +243,12 @@ def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch):
     train = training.train
     calls = 0
 
-    def interrupted(*arguments):
+    def interrupted(*arguments, **named):
         nonlocal calls
         calls += 1
         if calls == 7:
             raise KeyboardInterrupt
-        return train(*arguments)
+        return train(*arguments, **named)
 
     folder = tmp_path / "study"
     monkeypatch.setattr(training, "train", interrupted)
@@ -264,8 +269,8 @@ def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     shutil.rmtree(study / removed)
     train = training.train
 
-    def elsewhere(config, *arguments):
-        return train(replace(config, lr=config.lr * (1 + 2**-20)), *arguments)
+    def elsewhere(config, *arguments, **named):
+        return train(replace(config, lr=config.lr * (1 + 2**-20)), *arguments, **named)
 
     monkeypatch.setattr(training, "train", elsewhere)
     done = nondet(*SMALL, "--out", study)
@@ -273,3 +278,25 @@ def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     assert "control run 1 of 'linear'" in done.stderr
     assert "the folder was begun in another environment" in done.stderr
     assert not (study / removed).exists()
+
+
+def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch):
+    """New initial weights of run 2 diverge."""
+    train = training.train
+    folder = tmp_path / "study"
+
+    def diverging(config, seeds, *arguments, **named):
+        if seeds.init == 3:
+            config = replace(config, lr=1e30)
+        return train(config, seeds, *arguments, **named)
+
+    monkeypatch.setattr(training, "train", diverging)
+    done = nondet(*SMALL, "--runs", "4", "--out", folder)
+    assert done.exit_code == 0, done.output
+    shown = " ".join(done.stdout.split())
+    assert "the training loss is nan in epoch 1" in shown
+    lines = {line["row"]: line for line in table(folder)}
+    assert (lines["initialization"]["runs"], lines["shuffling"]["runs"]) == ("3", "4")
+    assert float(lines["initialization"]["accuracy_sd_points"]) > 0
+    monkeypatch.setattr(training, "train", None)  # a failure that is on record is not tried again
+    assert nondet(*SMALL, "--runs", "4", "--out", folder).exit_code == 0

@@ -12,5 +12,5 @@ PAGE = Path(__file__).parents[2] / "docs" / "quick.md"
 def test_snippet_runs(code, capsys):
     exec(compile(code, str(PAGE), "exec"), {})
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].startswith("Perturbation(parameter='fc1.weight', index=")
+    assert printed[0].startswith("Perturbation(target='weights', tensor='fc1.weight', index=")
     assert [line.split()[0] for line in printed[1:]] == ["1", "2", "3", "4", "5"]

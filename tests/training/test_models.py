@@ -1,58 +1,142 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from nondet.models import build_model
+from nondet.models import build_model, describe_upscaling
+from nondet.models.fully_connected import HiddenConvolution
 from nondet.models.initialize import initialize
-from nondet.models.resnet import Block
-from nondet.names import MODELS
+from nondet.models.mnist import MnistNetwork
+from nondet.models.resnet import Block, ResNet
+from nondet.models.shufflenet import ShuffleNetV2
+from nondet.models.vgg import VGG
+from nondet.names import MODELS, check_model
 from nondet.seeds import Key, Seeds
+from nondet_ext import philox_normal, philox_uniform
 
 KEY = Seeds().key("init")
+DIGITS = (1, 8, 8)
+CIFAR = (3, 32, 32)
+
+SAMPLES = ("linear", "hidden", "hidden-conv", "mnist", "resnet14-w8", "shufflenet-x0.5")
+"""One small model per class; VGG has no small one."""
 
 
-def build(name, key=KEY):
-    return build_model(name, (1, 8, 8), 10, key)
+def build(name, image_shape=DIGITS, key=KEY):
+    return build_model(name, image_shape, 10, key)
 
 
-# Counted by hand. ResNet: 72 + 16 for the first convolution and its batch norm; stages of 2,368,
-# 3,536 + 4,672 and 13,984 + 18,560; 330 for the last layer.
-@pytest.mark.parametrize(
-    ("name", "count"),
-    [("linear", 64 * 10 + 10), ("hidden", 65 * 512 + 513 * 10), ("resnet14-w8", 43538)],
-)
-def test_parameter_count(name, count):
-    assert sum(parameter.numel() for parameter in build(name).parameters()) == count
+def pixels(n, channels, height, width):
+    size = (n, channels, height, width)
+    return torch.linspace(-1, 1, math.prod(size)).sin().view(size)
+
+
+# -- names ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_map_images_to_finite_logits(name):
-    model = build(name).eval()
-    logits = model(torch.linspace(-1, 1, 3 * 64).view(3, 1, 8, 8))
-    assert logits.shape == (3, 10)
+def test_every_name_is_a_model_of_ten_logits(name):
+    check_model(name)
+    logits = build(name).eval()(pixels(2, *DIGITS))
+    assert logits.shape == (2, 10)
     assert logits.isfinite().all()
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_initial_state_is_a_function_of_the_key_alone(name):
-    torch.manual_seed(1)
-    before = torch.get_rng_state()
-    first = build(name).state_dict()
-    assert torch.equal(torch.get_rng_state(), before)
-    torch.manual_seed(2)
-    second = build(name).state_dict()
-    other = build(name, Seeds(init=2).key("init")).state_dict()
-    assert all(torch.equal(first[key], second[key]) for key in first)
-    assert not torch.equal(
-        first["fc.weight" if name != "hidden" else "fc1.weight"], next(iter(other.values()))
-    )
-
-
-def test_names_known_to_the_command_line_are_those_of_the_registry():
-    with pytest.raises(ValueError, match="model is 'vgg'; known models: " + ", ".join(MODELS)):
+def test_unknown_names_are_refused_with_those_that_come_close():
+    with pytest.raises(ValueError, match=r"model is 'vgg'; did you mean vgg1. or .*: linear, hid"):
         build("vgg")
+    for name in ("resnet14-w", "resnet14-w08", "vgg11-w8", "resnet-w8", "resnet14-w8-w8", ""):
+        with pytest.raises(ValueError, match=f"model is '{name}'; .*known models: linear"):
+            check_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "widths"),
+    [("resnet14-w2", (2, 4, 8)), ("resnet18-w8", (8, 16, 32, 64)), ("resnet6-w128", (128,))],
+)
+def test_residual_networks_come_in_widths_of_an_eighth_to_eight_times_their_own(name, widths):
+    model = build(name)
+    assert [block.bn2.num_features for block in model.blocks[1::2]] == list(widths)
+
+
+@pytest.mark.parametrize(
+    ("name", "allowed"), [("resnet14-w1", "2 to 128"), ("resnet18-w513", "8 to 512")]
+)
+def test_other_widths_are_refused(name, allowed):
+    with pytest.raises(ValueError, match=f"model is '{name}'.* {allowed} channels"):
+        check_model(name)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="image_shape is"):
+        build_model("linear", (1, 0, 8), 10, KEY)
+    with pytest.raises(ValueError, match="classes is 0"):
+        build_model("linear", DIGITS, 0, KEY)
+    with pytest.raises(ValueError, match=r"dropout is 1\.0"):
+        build_model("linear", DIGITS, 10, KEY, dropout=1.0)
+
+
+# -- image sizes ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+@pytest.mark.parametrize("shape", [(2, 1, 1), (4, 9, 7)], ids=str)
+def test_any_image_size_and_channel_count(name, shape):
+    assert build(name, shape).eval()(pixels(2, *shape)).shape == (2, 10)
+
+
+def test_small_images_are_enlarged_by_repeating_pixels():
+    images = pixels(2, 1, 3, 5)
+    small, large = (build("shufflenet-x0.5", shape).eval() for shape in ((1, 3, 5), (1, 9, 15)))
+    enlarged = torch.from_numpy(np.kron(images.numpy(), np.ones((3, 3), np.float32)))
+    assert (small.upscale, large.upscale) == (3, 1)
+    assert torch.equal(small(images), large(enlarged))
+
+
+def test_the_report_can_say_how_images_are_enlarged():
+    assert describe_upscaling("vgg11", (1, 28, 28)) == (
+        "vgg11 needs images of at least 32 x 32 pixels: every pixel of the 28 x 28 is repeated 2 "
+        "times in each direction"
+    )
+    # Strides multiply to 8 in resnet18 and shufflenet; the digits have 8 x 8 pixels.
+    for name in set(MODELS) - {"vgg11", "vgg13", "vgg16"}:
+        assert describe_upscaling(name, DIGITS) is None
+    assert "repeated 2 times" in describe_upscaling("resnet18", (3, 9, 7))
+
+
+# -- initial weights -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_initial_state_is_a_function_of_the_key_alone(name):
+    before = torch.get_rng_state()
+    first, second = build(name).state_dict(), build(name).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[path], second[path]) for path in first)
+
+    other = build(name, key=Seeds(init=2).key("init")).state_dict()
+    drawn = [path for path in first if not torch.equal(first[path], torch.ones_like(first[path]))]
+    drawn = [path for path in drawn if first[path].any()]
+    assert drawn
+    assert not any(torch.equal(first[path], other[path]) for path in drawn)
+
+
+def test_parameters_are_drawn_by_their_number():
+    model = build("hidden-conv")
+    for number, (parameter, fan_in) in enumerate(
+        [
+            (model.conv1.weight, 25),
+            (model.conv1.bias, 25),
+            (model.fc.weight, 64 * 16),
+            (model.fc.bias, 64 * 16),
+        ]
+    ):
+        draw = philox_uniform(
+            tuple(parameter.shape), seed=KEY.seed, stream=KEY.stream, counter=(number,)
+        )
+        assert torch.equal(parameter, (2 * draw - 1) * (1 / math.sqrt(fan_in)))
 
 
 def test_fully_connected_layers_are_uniform_within_their_bound():
@@ -73,6 +157,39 @@ def test_convolutions_are_normal_with_variance_two_over_fan_out():
     # the mean 0.0104 std.
     assert weight.std().item() == pytest.approx(std, rel=0.04)
     assert abs(weight.mean().item()) < 0.052 * std
+
+
+class Convolutions(nn.Sequential):
+    def __init__(self, uniform):
+        super().__init__(nn.Conv2d(64, 128, 3, groups=4))
+        self.uniform_convolutions = uniform
+
+
+def test_a_grouped_convolution_has_the_fans_of_one_group():
+    normal, uniform = Convolutions(False), Convolutions(True)
+    initialize(normal, KEY)
+    initialize(uniform, KEY)
+    # 18,432 values; five standard errors are 2.6% for the normal law, 1.7% for the uniform one.
+    assert normal[0].weight.std().item() == pytest.approx(math.sqrt(2 / (32 * 9)), rel=0.026)
+    assert (normal[0].bias == 0).all()
+    bound = 1 / math.sqrt(16 * 9)
+    assert uniform[0].weight.abs().max() <= bound
+    assert uniform[0].weight.std().item() == pytest.approx(bound / math.sqrt(3), rel=0.017)
+    assert 0 < uniform[0].bias.abs().max() <= bound
+
+
+def test_networks_start_as_in_the_papers_code():
+    assert not ResNet.uniform_convolutions
+    for architecture in (HiddenConvolution, MnistNetwork, VGG, ShuffleNetV2):
+        assert architecture.uniform_convolutions
+
+
+def test_embeddings_are_standard_normal_but_for_the_padding():
+    layer = nn.Embedding(5, 4, padding_idx=2)
+    initialize(nn.Sequential(layer), KEY)
+    draw = philox_normal((5, 4), seed=KEY.seed, stream=KEY.stream, counter=(0,))
+    draw[2] = 0
+    assert torch.equal(layer.weight, draw)
 
 
 def test_equally_shaped_layers_start_differently():
@@ -99,7 +216,5 @@ def test_block_starts_as_its_shortcut():
 
 
 def test_layer_without_a_rule_is_refused():
-    with pytest.raises(TypeError, match="no rule for the parameters of Embedding"):
-        initialize(nn.Sequential(nn.Embedding(3, 4)), Key(1, 1))
-    with pytest.raises(TypeError, match="no rule for the bias of a convolution"):
-        initialize(nn.Sequential(nn.Conv2d(1, 1, 1)), Key(1, 1))
+    with pytest.raises(TypeError, match="no rule for the parameters of PReLU"):
+        initialize(nn.Sequential(nn.PReLU()), Key(1, 1))

@@ -11,12 +11,21 @@ from nondet import metrics
 from nondet.config import Job
 from nondet.report.files import markdown, runs_csv, table_csv
 from nondet.report.findings import findings
-from nondet.report.summary import ModelSummary, RowSummary, Statistics, Summary, compute_statistics
-from nondet.report.terminal import bar, make_console, print_report
+from nondet.report.summary import (
+    ModelSummary,
+    RowSummary,
+    Statistics,
+    Summary,
+    compute_statistics,
+    summarize,
+)
+from nondet.report.terminal import bar, make_console, notes, print_report
 from nondet.report.text import change, correlation, factor, number, percent, spread
-from nondet.seeds import Seeds
+from nondet.seeds import Onset, Seeds
 from nondet.stats import Spread
-from nondet.store import StoredRun
+from nondet.store import Failure, Store, StoredRun, StoreError
+from nondet.study import Row
+from nondet.train import EpochRecord, Result, train
 
 
 def stored(config, logits, accuracy, cross_entropy, seeds=None, weights="ab"):
@@ -31,6 +40,11 @@ def stored(config, logits, accuracy, cross_entropy, seeds=None, weights="ab"):
     ]
     record = {"hashes": {"predictions": "cd", "weights": weights}}
     return StoredRun(Job(config, seeds or Seeds()), history, logits, record)
+
+
+def failed(config, reason="the training loss is nan", epoch=1):
+    record = {"hashes": {}}
+    return StoredRun(Job(config, Seeds()), [], None, record, Failure(reason, epoch, 21 * epoch))
 
 
 def statistics(cross_entropy_sd, disagreement, accuracy_sd=0.0):
@@ -52,7 +66,7 @@ def summary_of(plan, one_bit, init):
     for config, bit, initial in zip(plan.configs, one_bit, init, strict=True):
         runs = [stored(config, np.zeros((2, 2), np.float32), 0.9, 0.1)] * 2
         rows = []
-        for row in plan.rows:
+        for row in plan.rows_of(config):
             found = {"one bit": bit, "initialization": initial}.get(row.name, statistics(0.0, 0.0))
             rows.append(RowSummary(row, runs, 2, found))
         models.append(ModelSummary(config, rows))
@@ -151,10 +165,22 @@ def test_findings_do_not_claim_more_than_measured(plan, bit, phrase):
 def test_broken_control_is_not_called_exact(plan):
     summary = summary_of(plan, [statistics(0.1, 1.0)] * 2, [statistics(0.1, 1.0)] * 2)
     control = summary.models[0].rows[0]
-    control.runs[1:] = [replace(control.runs[0], record={}, history=[{"weights_sha256": "other"}])]
-    assert findings(summary)[0] == (
-        "The control is NOT exact: trainings with equal seeds ended in different bits."
-    )
+    run = control.runs[0]
+    for other in (
+        replace(run, history=[{"weights_sha256": "other"}]),
+        replace(run, record={"hashes": {"predictions": "other"}}),
+    ):
+        control.runs[1:] = [other]
+        assert findings(summary)[0] == (
+            "The control is NOT exact: trainings with equal seeds ended in different bits."
+        )
+
+
+def test_control_that_failed_in_part_is_not_called_exact(plan):
+    summary = summary_of(plan, [statistics(0.1, 1.0)] * 2, [statistics(0.1, 1.0)] * 2)
+    assert findings(summary)[0].startswith("control: all 4")
+    summary.models[0].rows[0].failed.append(failed(plan.configs[0]))
+    assert findings(summary)[0].startswith("The control is NOT exact")
 
 
 def test_files_parse_and_agree(plan):
@@ -164,13 +190,14 @@ def test_files_parse_and_agree(plan):
         ("linear", "control"),
         ("linear", "initialization"),
     ]
-    assert len(table) == 10
-    assert float(table[4]["cross_entropy_sd_nats"]) == 0.1
+    rows = [(model.config.model, row.row.name) for model in summary.models for row in model.rows]
+    assert [(line["model"], line["row"]) for line in table] == rows
+    assert float(table[rows.index(("linear", "one bit"))]["cross_entropy_sd_nats"]) == 0.1
     runs = list(csv.DictReader(io.StringIO(runs_csv(summary))))
-    assert len(runs) == 20
+    assert len(runs) == 2 * len(rows)
     assert runs[0]["init_seed"] == "1"
     lines = [line for line in markdown(summary).splitlines() if line.startswith("|")]
-    assert len(lines) == 12
+    assert len(lines) == 2 + len(rows)
     assert {line.count("|") for line in lines} == {12}
 
 
@@ -181,15 +208,110 @@ def test_incomplete_rows_are_marked(plan, capsys):
     print_report(summary, make_console(), "files")
     printed = capsys.readouterr().out
     assert "shuffling 1/2" in printed
-    assert "Incomplete: 19 of 20 runs." in printed
+    planned = 2 * sum(len(model.rows) for model in summary.models)
+    assert f"Incomplete: {planned - 1} of {planned} runs." in printed
     assert max(map(len, printed.splitlines())) <= 100
     assert "| linear | shuffling | 1 " + "| - " * 8 + "|" in markdown(summary)
     assert list(csv.DictReader(io.StringIO(table_csv(summary))))[2]["accuracy_mean_percent"] == ""
 
 
-def test_history_holds_the_metrics_of_the_stored_logits(digits, config):
-    from nondet.train import train
+def test_failed_runs_are_counted_apart_with_their_reasons(plan, capsys):
+    summary = summary_of(plan, [statistics(0.1, 1.0)] * 2, [statistics(0.1, 1.0)] * 2)
+    linear, hidden = summary.models
+    reasons = [("the training loss is nan", 1), ("predictions are not finite", 3)]
+    reasons.append(reasons[0])
+    linear.rows[1] = replace(
+        linear.rows[1],
+        planned=4,
+        runs=linear.rows[1].runs[:1],
+        failed=[failed(linear.config, *reason) for reason in reasons],
+        statistics=None,
+    )
+    row = hidden.rows[2]
+    hidden.rows[2] = replace(row, runs=row.runs[:1], failed=[failed(hidden.config)])
+    print_report(summary, make_console(), "files")
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    at = next(i for i, line in enumerate(lines) if line.startswith("initialization 1/4"))
+    assert lines[at + 1] == "3 failed"
+    text = " ".join(lines)
+    assert (
+        "! linear, initialization: 3 of 4 runs failed and are in no statistic: the training loss "
+        "is nan in epoch 1 (2 of them); predictions are not finite in epoch 3 (1 of them)."
+    ) in text
+    assert (
+        "! hidden, shuffling: 1 of 2 runs failed and are in no statistic: the training loss is nan "
+        "in epoch 1."
+    ) in text
+    assert "Incomplete" not in text
+    assert "| linear | initialization | 1 (3 failed) | - " in markdown(summary)
+    table = list(csv.DictReader(io.StringIO(table_csv(summary))))
+    assert (table[1]["runs"], table[1]["failed"], table[0]["failed"]) == ("1", "3", "0")
+    lines = list(csv.DictReader(io.StringIO(runs_csv(summary))))[2:6]
+    assert [line["failure"] for line in lines] == ["", *(f"{r} in epoch {e}" for r, e in reasons)]
+    assert [line["accuracy"] for line in lines] == ["0.9", "", "", ""]
 
+
+@pytest.fixture
+def small(plan):
+    """Three rows of the linear model: the control, initial weights, one of its own settings."""
+    rows = (
+        plan.rows[0],
+        plan.rows[1],
+        Row("dropout", ("stochastic",)),
+        Row("late race", ("lowlevel",), {"lowlevel": "atomic"}, Onset(lowlevel=1)),
+    )
+    return replace(plan, rows=rows, configs=plan.configs[:1], runs=3)
+
+
+def test_summary_is_of_what_the_store_holds(tmp_path, small, monkeypatch):
+    """Statistics without the failed runs, rows that apply, remarks; no data set is loaded."""
+    monkeypatch.setattr("nondet.data.load_dataset", None)
+    [config] = small.configs
+    store = Store(tmp_path)
+    generator = np.random.default_rng(1)
+    logits = {}
+    with store.opened_for(small):
+        store.save_labels(config.dataset, np.array([0, 1, 0]), ["Pixels are repeated"])
+        for row in small.rows_of(config):
+            for run, job in enumerate(small.jobs(config, row)):
+                if row.name == "initialization" and run == 1:
+                    store.save_failure(job, Failure("no reason", 1, 3), [], {})
+                    continue
+                logits[row.name, run] = generator.normal(size=(3, 2)).astype(np.float32)
+                history = [EpochRecord(1, 0.0, 1.0, 0.25 * run, 0.5 * run, f"{run}")]
+                store.save(job, Result(history, logits[row.name, run], []), {})
+    summary = summarize(store.plan(), store)
+    [model] = summary.models
+    assert [row.row.name for row in model.rows] == ["control", "initialization", "late race"]
+    init = model.rows[1]
+    assert [run.accuracy for run in init.runs] == [0.0, 0.5]
+    assert [run.failure.reason for run in init.failed] == ["no reason"]
+    assert init.statistics.accuracy_mean == 25
+    pair = np.stack([logits["initialization", 0], logits["initialization", 2]])
+    assert init.statistics.disagreement == 100 * metrics.pairwise_disagreement(pair)
+    labels = np.array([0, 1, 0])
+    assert init.statistics.ensemble_cross_entropy == metrics.pairwise_ensemble_delta(
+        pair, labels, "cross_entropy"
+    )
+    assert (summary.found, summary.planned) == (9, 9)
+    assert notes(summary)[0] == "Pixels are repeated."
+    text = markdown(summary)
+    assert "- in the row 'late race': lowlevel atomic, lowlevel held before epoch 2" in text
+    assert "- linear has nothing to vary in: dropout" in text
+
+
+def test_report_without_labels_says_what_to_do(tmp_path, small):
+    [config] = small.configs
+    store = Store(tmp_path)
+    with store.opened_for(small):
+        for job in small.jobs(config, small.rows[0])[:2]:
+            history = [EpochRecord(1, 0.0, 1.0, 0.5, 0.5, "ab")]
+            store.save(job, Result(history, np.zeros((3, 2), np.float32), []), {})
+    with pytest.raises(StoreError, match=r"holds no test labels of 'digits'. The command that"):
+        summarize(small, store)
+
+
+def test_history_holds_the_metrics_of_the_stored_logits(digits, config):
     result = train(config, Seeds(), digits)
     labels = digits.test_labels.numpy()
     last = result.history[-1]

@@ -2,7 +2,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +10,8 @@ import pytest
 
 from nondet.config import Job
 from nondet.seeds import Seeds
-from nondet.store import DamagedRunError, Store, StoreError
-from nondet.train import train
+from nondet.store import DamagedRunError, Failure, Store, StoreError
+from nondet.train import EpochRecord, Result, train
 
 
 @pytest.fixture
@@ -38,8 +38,74 @@ def test_run_comes_back_bit_for_bit(store, saved):
     for line, epoch in zip(run.history, result.history, strict=True):
         assert line == vars(epoch)
     assert run.accuracy == result.history[-1].test_accuracy
-    assert run.record["perturbation"] == vars(result.perturbation)
+    assert run.record["perturbations"] == [asdict(result.perturbations[0])]
     assert run.record["environment"] == {"python": "3"}
+    assert (run.failure, run.snapshots) == (None, None)
+
+
+def test_snapshots_and_epochs_that_were_not_evaluated_come_back(store, config):
+    history = [
+        EpochRecord(1, 0.1, 2.5, None, None, "ab"),
+        EpochRecord(2, 0.0, 0.1 + 0.2, 0.75, 1 / 3, "cd"),
+    ]
+    snapshots = np.arange(12, dtype=np.float32).reshape(2, 3, 2) / 7
+    job = Job(config, Seeds())
+    store.save(job, Result(history, snapshots[1], [], snapshots), {})
+    run = store.load(job)
+    assert run.history == [vars(epoch) for epoch in history]
+    assert run.snapshots.dtype == np.float32
+    assert run.snapshots.tobytes() == snapshots.tobytes()
+    assert "snapshots.npy" in (store.runs / job.address / "SHA256SUMS").read_text()
+
+
+@pytest.mark.parametrize("epochs", [0, 1])
+def test_failed_run_comes_back_with_its_reason(store, config, epochs):
+    job = Job(config, Seeds(init=4))
+    failure = Failure("the training loss is nan", epochs + 1, 21 * (epochs + 1))
+    history = [EpochRecord(1, 0.4, 2.5, 0.25, 2.0, "ab")][:epochs]
+    store.save_failure(job, failure, history, {"python": "3"})
+    run = store.load(job)
+    assert (run.failure, run.logits) == (failure, None)
+    assert run.history == [vars(epoch) for epoch in history]
+    assert run.record["environment"] == {"python": "3"}
+    assert run.weight_hashes == ["ab"][:epochs]
+    (store.runs / job.address / "history.csv").write_text("")
+    with pytest.raises(DamagedRunError, match=r"history.csv does not match its SHA-256"):
+        store.load(job)
+
+
+def test_labels_come_back(store):
+    labels = np.array([3, 1, 2], np.int32)
+    names = ("digits", "imagefolder:/a/b", "imagefolder:/a_b", "x" * 300)
+    for number, name in enumerate(names):
+        assert store.load_labels(name) is None
+        store.save_labels(name, labels + number, ["enlarged"])
+    for number, name in enumerate(names):
+        kept = store.load_labels(name)
+        assert kept.labels.dtype == np.int64
+        assert kept.labels.tolist() == [3 + number, 1 + number, 2 + number]
+        assert kept.notes == ("enlarged",)
+
+
+def test_other_labels_are_refused_and_equal_ones_kept(store):
+    store.save_labels("digits", np.array([3, 1, 2]), ["first"])
+    store.save_labels("digits", np.array([3, 1, 2]))
+    assert store.load_labels("digits").notes == ("first",)
+    with pytest.raises(StoreError, match="was begun with other test labels of 'digits'"):
+        store.save_labels("digits", np.array([3, 1, 1]))
+    assert store.load_labels("digits").labels.tolist() == [3, 1, 2]
+
+
+def test_damaged_labels_are_detected_and_written_again(store):
+    store.save_labels("digits", np.array([3, 1, 2]))
+    [path] = store.labels.glob("*/labels.npy")
+    data = bytearray(path.read_bytes())
+    data[-8] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(StoreError, match=r"damaged: labels.npy does not match its SHA-256"):
+        store.load_labels("digits")
+    store.save_labels("digits", np.array([3, 1, 2]))
+    assert store.load_labels("digits").labels.tolist() == [3, 1, 2]
 
 
 def test_run_that_is_not_there_is_none(store, config):

@@ -3,32 +3,58 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.config import Job
-from nondet.seeds import SOURCES, Seeds
+from nondet.config import Job, PerturbationSpec
+from nondet.seeds import SOURCES, Onset, Seeds
 from nondet.studies import STUDIES, find_study
 from nondet.study import Plan, Row
 
 
-def test_quick_has_the_control_and_one_row_per_source():
+def test_quick_has_the_control_and_every_source():
     quick = find_study("quick")
-    assert [(row.name, row.varies) for row in quick.rows] == [
-        ("control", ()),
-        ("initialization", ("init",)),
-        ("shuffling", ("shuffle",)),
-        ("augmentation", ("augment",)),
-        ("one bit", ("bit",)),
+    assert [(row.name, row.varies, dict(row.settings)) for row in quick.rows] == [
+        ("control", (), {}),
+        ("initialization", ("init",), {}),
+        ("shuffling", ("shuffle",), {}),
+        ("augmentation", ("augment",), {}),
+        ("dropout", ("stochastic",), {}),
+        ("low-level order", ("lowlevel",), {}),
+        ("low-level race", ("lowlevel",), {"lowlevel": "atomic"}),
+        ("one bit", ("bit",), {}),
+        ("all sources", ("init", "shuffle", "augment", "stochastic", "lowlevel"), {}),
     ]
     plan = quick.plan()
     assert plan.runs == 12
     assert [config.model for config in plan.configs] == ["linear", "hidden"]
-    assert len(list(plan.all_jobs())) == 2 * 5 * 12
+    # Nothing is dropped in the linear model.
+    of_linear = plan.rows_of(plan.configs[0])
+    assert [row.name for row in plan.rows if row not in of_linear] == ["dropout"]
+    assert plan.rows_of(plan.configs[1]) == list(plan.rows)
+    assert len(list(plan.all_jobs())) == (8 + 9) * 12
+
+
+@pytest.mark.parametrize(
+    ("settings", "left_out"),
+    [
+        ({"dropout": 0.5}, []),
+        ({"dropout": 0.0, "weight_offset": 0.1}, []),
+        ({"crop_padding": 0}, ["augmentation", "dropout"]),
+        ({"crop_padding": 0, "flip": True}, ["dropout"]),
+        ({"lowlevel": "off"}, ["dropout", "low-level order", "low-level race"]),
+        ({"lowlevel": "exact"}, ["dropout", "low-level order", "low-level race"]),
+    ],
+)
+def test_rows_apply_where_their_source_is_there(settings, left_out):
+    plan = find_study("quick").plan(models=("linear",), settings=settings)
+    rows = plan.rows_of(plan.configs[0])
+    assert [row.name for row in plan.rows if row not in rows] == left_out
 
 
 def test_jobs_vary_their_row_and_nothing_else(plan):
-    config = plan.configs[0]
+    config = plan.configs[1]
     for row in plan.rows:
         jobs = plan.jobs(config, row)
         assert len({job.address for job in jobs}) == plan.runs
+        assert {job.config for job in jobs} == {replace(config, **row.settings)}
         for source in SOURCES:
             values = [getattr(job.seeds, source) for job in jobs]
             assert values == ([2, 3] if source in row.varies else [1, 1])
@@ -49,7 +75,10 @@ def test_address_depends_on_configuration_seeds_and_repeat_alone(config):
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_plan_survives_json(name):
-    plan = find_study(name).plan(runs=3)
+    plan = find_study(name).plan(runs=3, settings={"milestones": (1, 2)})
+    spec = PerturbationSpec(target="gradient", step=3)
+    late = Row("late", ("bit",), {"perturbation": spec, "milestones": (4,)}, Onset(bit=2))
+    plan = replace(plan, rows=(*plan.rows, late))
     assert Plan.from_json(json.loads(json.dumps(plan.to_json()))) == plan
     assert plan.differences(plan) == []
 
@@ -77,3 +106,7 @@ def test_bad_plans_are_refused():
         find_study("slow")
     with pytest.raises(ValueError, match="row 'x' varies 'luck'"):
         Row("x", ("luck",))
+    with pytest.raises(ValueError, match="row 'x' sets 'luck'; known settings: dataset, model"):
+        Row("x", (), {"luck": 1})
+    with pytest.raises(ValueError, match="the study sets 'luck'"):
+        quick.plan(settings={"luck": 1})

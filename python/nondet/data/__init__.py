@@ -1,20 +1,17 @@
 """Data sets, resident in memory, and the draws that decide how they are presented."""
 
-from collections.abc import Callable
-
-from nondet.data.augment import random_shifts, shift
-from nondet.data.dataset import Dataset
-from nondet.data.digits import load_digits
+from nondet.data.augment import Augmentation, apply_augmentation, batch, draw_augmentation
+from nondet.data.dataset import Dataset, make_dataset
+from nondet.data.load import load_dataset
 from nondet.data.order import epoch_order
 
-_LOADERS: dict[str, Callable[[], Dataset]] = {"digits": load_digits}
-
-
-def load_dataset(name: str) -> Dataset:
-    """The data set called `name`, on the CPU. Raises ValueError for an unknown name."""
-    if name not in _LOADERS:
-        raise ValueError(f"dataset is {name!r}; known data sets: {', '.join(_LOADERS)}")
-    return _LOADERS[name]()
-
-
-__all__ = ["Dataset", "epoch_order", "load_dataset", "random_shifts", "shift"]
+__all__ = [
+    "Augmentation",
+    "Dataset",
+    "apply_augmentation",
+    "batch",
+    "draw_augmentation",
+    "epoch_order",
+    "load_dataset",
+    "make_dataset",
+]

@@ -1,18 +1,19 @@
 """The form every image data set takes."""
 
+import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """Normalised images and labels, whole, on one device.
+    """Images and labels, whole, on one device.
 
-    train_images, test_images: (examples, channels, height, width) float32, normalised
+    train_images, test_images: (examples, channels, height, width) uint8, pixel values as stored
     train_labels, test_labels: (examples,) int64
-    background: (channels,) float32, the normalised value of an empty pixel, shown where a shift
-    uncovers the border
+    mean, std: (channels,) float32, by which images are normalised, in units of the stored values
     """
 
     name: str
@@ -21,7 +22,8 @@ class Dataset:
     train_labels: torch.Tensor
     test_images: torch.Tensor
     test_labels: torch.Tensor
-    background: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -31,11 +33,82 @@ class Dataset:
 
     def to(self, device: str | torch.device) -> "Dataset":
         """The same data on another device."""
-        return replace(
-            self,
-            train_images=self.train_images.to(device),
-            train_labels=self.train_labels.to(device),
-            test_images=self.test_images.to(device),
-            test_labels=self.test_labels.to(device),
-            background=self.background.to(device),
+        tensors: dict[str, Any] = {
+            name: value.to(device)
+            for name, value in vars(self).items()
+            if isinstance(value, torch.Tensor)
+        }
+        return replace(self, **tensors)
+
+    def normalized(self, images: torch.Tensor) -> torch.Tensor:
+        """(images - mean) / std, each step rounded to float32.
+
+        images: (n, channels, height, width) uint8. Returns float32 of that shape.
+        """
+        mean, std = self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1)
+        return images.to(torch.float32).sub_(mean).div_(std)
+
+
+def make_dataset(
+    name: str,
+    classes: int,
+    train_images: torch.Tensor,
+    train_labels: torch.Tensor,
+    test_images: torch.Tensor,
+    test_labels: torch.Tensor,
+) -> Dataset:
+    """A data set normalised by the mean and the standard deviation of its training pixels, channel
+    by channel, computed from exact sums.
+
+    Raises ValueError for images or labels that are not as `Dataset` says, and where a channel is
+    constant; TypeError for another dtype.
+    """
+    for part, images, labels in (
+        ("train", train_images, train_labels),
+        ("test", test_images, test_labels),
+    ):
+        _check(name, part, images, labels, classes)
+    if train_images.shape[1:] != test_images.shape[1:]:
+        raise ValueError(
+            f"{name}: train_images are of shape {tuple(train_images.shape[1:])}, test_images of "
+            f"{tuple(test_images.shape[1:])}; they must agree"
+        )
+    statistics = [_mean_and_std(channel) for channel in train_images.unbind(1)]
+    for channel, (mean, std) in enumerate(statistics):
+        if std == 0:
+            raise ValueError(
+                f"every pixel of channel {channel} of {name}'s training images is {mean:g}; "
+                "there is nothing to learn from it and no deviation to divide by"
+            )
+    means, stds = torch.tensor(statistics, dtype=torch.float32).unbind(1)
+    return Dataset(name, classes, train_images, train_labels, test_images, test_labels, means, stds)
+
+
+def _mean_and_std(pixels: torch.Tensor) -> tuple[float, float]:
+    """Of uint8 values; both correctly rounded but for the last square root."""
+    counts = torch.bincount(pixels.flatten(), minlength=256).tolist()
+    n = sum(counts)
+    total = sum(value * count for value, count in enumerate(counts))
+    squares = sum(value * value * count for value, count in enumerate(counts))
+    return total / n, math.sqrt((n * squares - total * total) / (n * n))
+
+
+def _check(name: str, part: str, images: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
+    for what, tensor, dtype in (("images", images, torch.uint8), ("labels", labels, torch.int64)):
+        if tensor.dtype != dtype:
+            raise TypeError(f"{name}: {part}_{what} are {tensor.dtype}; they must be {dtype}")
+    if images.dim() != 4 or images.numel() == 0:
+        raise ValueError(
+            f"{name}: {part}_images are of shape {tuple(images.shape)}; it must be (examples, "
+            "channels, height, width), none of them 0"
+        )
+    if labels.shape != images.shape[:1]:
+        raise ValueError(
+            f"{name}: {part}_labels are of shape {tuple(labels.shape)}; one per image would be "
+            f"({len(images)},)"
+        )
+    if labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"{name}: {part}_labels lie in {labels.min()} to {labels.max()}; with {classes} "
+            f"classes they must lie in 0 to {classes - 1}"
         )

@@ -4,19 +4,43 @@ from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import nn
 
-from nondet.models.fully_connected import HiddenLayer, Linear
+from nondet.models.base import ImageModel
+from nondet.models.dropout import begin_step, stochastic_layers
+from nondet.models.fully_connected import HiddenConvolution, HiddenLayer, Linear
 from nondet.models.initialize import initialize
+from nondet.models.mnist import MnistNetwork
 from nondet.models.resnet import ResNet
+from nondet.models.shufflenet import ShuffleNetV2
+from nondet.models.taps import representations
+from nondet.models.vgg import VGG
+from nondet.names import check_model, resnet_width
 from nondet.seeds import Key
 
-# name: function of (image shape, classes). "-w8": the first stage has 8 channels, half of the
-# paper's 16.
-_MODELS: dict[str, Callable[[tuple[int, int, int], int], nn.Module]] = {
+# Functions of (image shape, classes, dropout=).
+_MODELS: dict[str, Callable[..., ImageModel]] = {
     "linear": Linear,
     "hidden": partial(HiddenLayer, units=512),
-    "resnet14-w8": partial(ResNet, widths=(8, 16, 32), blocks=2),
+    "hidden-conv": partial(HiddenConvolution, filters=64),
+    "mnist": MnistNetwork,
+    "vgg11": partial(VGG, convolutions=(1, 1, 2, 2, 2)),
+    "vgg13": partial(VGG, convolutions=(2, 2, 2, 2, 2)),
+    "vgg16": partial(VGG, convolutions=(2, 2, 3, 3, 3)),
+    "shufflenet-x0.5": partial(ShuffleNetV2, widths=(48, 96, 192, 1024)),
+    "shufflenet-x1": partial(ShuffleNetV2, widths=(116, 232, 464, 1024)),
+}
+
+# Stages and blocks per stage of the residual networks. Four of them have 6n + 2 layers, n = 3, 5, 7
+# and 9 (He et al. 2016, Sec. 4.2); the others are the paper's.
+_RESNETS = {
+    "resnet6": (1, 2),
+    "resnet10": (2, 2),
+    "resnet14": (3, 2),
+    "resnet18": (4, 2),
+    "resnet20": (3, 3),
+    "resnet32": (3, 5),
+    "resnet44": (3, 7),
+    "resnet56": (3, 9),
 }
 
 
@@ -26,19 +50,65 @@ def build_model(
     classes: int,
     key: Key,
     device: str | torch.device = "cpu",
-) -> nn.Module:
+    dropout: float = 0.0,
+) -> ImageModel:
     """A model with its initial weights, which depend on the architecture and on `key` alone.
 
-    image_shape: (channels, height, width). Raises ValueError for an unknown name. No global
-    generator is touched.
+    name: see `nondet.names.MODELS`. image_shape: (channels, height, width); images too small for
+    the architecture are enlarged (`describe_upscaling`). dropout: the probability of a zero, before
+    the last linear layer unless the model says otherwise; before each step in training mode
+    `begin_step` must say what is drawn. No global generator is touched.
+    Raises ValueError for an unknown name, a size or number of classes below 1, or a dropout outside
+    [0, 1).
     """
-    if name not in _MODELS:
-        raise ValueError(f"model is {name!r}; known models: {', '.join(_MODELS)}")
-    with torch.device("meta"):
-        model = _MODELS[name](image_shape, classes)
+    model = _outline(name, image_shape, classes, dropout)
     model.to_empty(device=device)
     initialize(model, key)
     return model
 
 
-__all__ = ["build_model"]
+def describe_upscaling(name: str, image_shape: tuple[int, int, int]) -> str | None:
+    """A sentence on how images of this shape are enlarged for a model; None if they are not."""
+    model = _outline(name, image_shape, classes=1)
+    if model.upscale == 1:
+        return None
+    _, height, width = image_shape
+    return (
+        f"{name} needs images of at least {model.least_side} x {model.least_side} pixels: every "
+        f"pixel of the {height} x {width} is repeated {model.upscale} times in each direction"
+    )
+
+
+def _outline(
+    name: str, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.0
+) -> ImageModel:
+    """The model without memory for its tensors."""
+    check_model(name)
+    if len(image_shape) != 3 or min(image_shape) < 1:
+        raise ValueError(
+            f"image_shape is {image_shape}; it must be (channels, height, width), each at least 1"
+        )
+    if classes < 1:
+        raise ValueError(f"classes is {classes}; it must be at least 1")
+    with torch.device("meta"):
+        return _architecture(name)(tuple(image_shape), classes, dropout=dropout)
+
+
+def _architecture(name: str) -> Callable[..., ImageModel]:
+    if name in _MODELS:
+        return _MODELS[name]
+    residual = resnet_width(name)
+    assert residual is not None
+    base, width = residual
+    stages, blocks = _RESNETS[base]
+    return partial(ResNet, widths=tuple(width * 2**stage for stage in range(stages)), blocks=blocks)
+
+
+__all__ = [
+    "ImageModel",
+    "begin_step",
+    "build_model",
+    "describe_upscaling",
+    "representations",
+    "stochastic_layers",
+]

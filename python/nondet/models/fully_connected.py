@@ -1,5 +1,5 @@
-"""The paper's smallest models (Sec. 4, Table 8): one linear layer, and one fully-connected hidden
-layer.
+"""The paper's smallest models (Sec. 4, Table 8): one linear layer, and one hidden layer, be it
+fully connected or convolutional.
 """
 
 import math
@@ -7,27 +7,65 @@ import math
 import torch
 from torch import nn
 
+from nondet.models.base import ImageModel
+from nondet.models.dropout import Dropout
 
-class Linear(nn.Module):
-    """Logistic regression: (n, channels, height, width) images to (n, classes) logits."""
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int) -> None:
-        super().__init__()
+class Linear(ImageModel):
+    """Logistic regression. Dropout on the pixels."""
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(image_shape)
+        self.dropout = Dropout(dropout)
         self.fc = nn.Linear(math.prod(image_shape), classes)
+        self.taps = {"logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.fc(images.flatten(1))
+        logits: torch.Tensor = self.fc(self.dropout(images.flatten(1)))
         return logits
 
 
-class HiddenLayer(nn.Module):
-    """One fully-connected hidden layer with ReLU: images to (n, classes) logits."""
+class HiddenLayer(ImageModel):
+    """One fully-connected hidden layer with ReLU. Dropout on the hidden units."""
 
-    def __init__(self, image_shape: tuple[int, int, int], classes: int, units: int) -> None:
-        super().__init__()
+    def __init__(
+        self, image_shape: tuple[int, int, int], classes: int, units: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(image_shape)
         self.fc1 = nn.Linear(math.prod(image_shape), units)
+        self.relu = nn.ReLU()
+        self.dropout = Dropout(dropout)
         self.fc2 = nn.Linear(units, classes)
+        self.taps = {"hidden": "relu", "logits": "fc2"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self.fc2(torch.relu(self.fc1(images.flatten(1))))
+        hidden = self.relu(self.fc1(images.flatten(1)))
+        logits: torch.Tensor = self.fc2(self.dropout(hidden))
+        return logits
+
+
+class HiddenConvolution(ImageModel):
+    """One convolutional hidden layer, 5x5 with stride 2 and padding 2, ReLU, and a linear layer on
+    all of its pixels, as in the paper's code. Dropout on the hidden units.
+    """
+
+    uniform_convolutions = True
+
+    def __init__(
+        self, image_shape: tuple[int, int, int], classes: int, filters: int, dropout: float = 0.0
+    ) -> None:
+        super().__init__(image_shape, least_side=2)
+        channels, *sides = image_shape
+        height, width = ((side * self.upscale + 1) // 2 for side in sides)
+        self.conv1 = nn.Conv2d(channels, filters, 5, stride=2, padding=2)
+        self.relu = nn.ReLU()
+        self.dropout = Dropout(dropout)
+        self.fc = nn.Linear(filters * height * width, classes)
+        self.taps = {"conv1": "conv1", "hidden": "relu", "logits": "fc"}
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.relu(self.conv1(self.enlarged(images)))
+        logits: torch.Tensor = self.fc(self.dropout(hidden.flatten(1)))
         return logits

@@ -15,24 +15,36 @@ def initialize(model: nn.Module, key: Key) -> None:
     """Sets every parameter and buffer of `model` in place.
 
     Parameter number p (in the order of `model.parameters()`) is drawn under (key, counter (p,)), so
-    that no layer's draws depend on another layer. Convolutions: normal with variance 2/fan_out (He
-    et al. 2015). Fully-connected layers: uniform between -+1/sqrt(fan_in), weights and biases,
-    PyTorch's default and the paper's choice. Batch norm: scale 1 and offset 0; scale 0 where a
-    module names the layer in `starts_as_zero` (Goyal et al. 2017).
+    that no layer's draws depend on another layer.
+    Fully-connected layers: uniform between -+1/sqrt(fan_in), weights and biases, PyTorch's default
+    and the paper's choice. Convolutions: the same in a model that has `uniform_convolutions`, as
+    those have that the paper's code leaves to PyTorch; else normal with variance 2/fan_out, biases
+    0 (He et al. 2015). fan_in and fan_out are those of one group. Embeddings: standard normal, 0
+    for the padding index. Batch norm: scale 1 and offset 0; scale 0 where a module names the layer
+    in `starts_as_zero` (Goyal et al. 2017).
     Raises TypeError for a layer type it has no rule for.
     """
     numbers = {id(parameter): number for number, parameter in enumerate(model.parameters())}
+    uniform_convolutions = getattr(model, "uniform_convolutions", False)
     for name, module in model.named_modules():
-        if isinstance(module, nn.Conv2d):
-            fan_out = module.out_channels * math.prod(module.kernel_size) // module.groups
-            _fill_normal(module.weight, math.sqrt(2 / fan_out), key, numbers)
-            if module.bias is not None:
-                raise TypeError(f"{name}: no rule for the bias of a convolution")
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.in_features)
-            for parameter in module.parameters(recurse=False):
-                _fill_uniform(parameter, bound, key, numbers)
-        elif isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.Linear):
+            _fill_uniform(module, module.in_features, key, numbers)
+        elif isinstance(module, nn.Conv2d):
+            pixels = math.prod(module.kernel_size)
+            if uniform_convolutions:
+                fan_in = module.in_channels // module.groups * pixels
+                _fill_uniform(module, fan_in, key, numbers)
+            else:
+                fan_out = module.out_channels // module.groups * pixels
+                module.weight.copy_(_draws(philox_normal, module.weight, key, numbers))
+                module.weight.mul_(math.sqrt(2 / fan_out))
+                if module.bias is not None:
+                    module.bias.zero_()
+        elif isinstance(module, nn.Embedding):
+            module.weight.copy_(_draws(philox_normal, module.weight, key, numbers))
+            if module.padding_idx is not None:
+                module.weight[module.padding_idx].zero_()
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"{name}: no rule for the parameters of {type(module).__name__}")
@@ -54,9 +66,7 @@ def _draws(
     )
 
 
-def _fill_normal(parameter: torch.Tensor, std: float, key: Key, numbers: dict[int, int]) -> None:
-    parameter.copy_(_draws(philox_normal, parameter, key, numbers) * std)
-
-
-def _fill_uniform(parameter: torch.Tensor, bound: float, key: Key, numbers: dict[int, int]) -> None:
-    parameter.copy_((_draws(philox_uniform, parameter, key, numbers) * 2 - 1) * bound)
+def _fill_uniform(module: nn.Module, fan_in: int, key: Key, numbers: dict[int, int]) -> None:
+    for parameter in module.parameters(recurse=False):
+        uniform = _draws(philox_uniform, parameter, key, numbers)
+        parameter.copy_((uniform * 2 - 1) * (1 / math.sqrt(fan_in)))

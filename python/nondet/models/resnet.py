@@ -1,7 +1,11 @@
-"""The paper's residual network for small images (Sec. 3.1, appendix; He et al. 2016)."""
+"""The paper's residual networks for small images (Sec. 3.1, appendix; He et al. 2016)."""
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
+
+from nondet.models.base import GlobalAveragePool, ImageModel, stage_taps
+from nondet.models.dropout import Dropout
 
 
 class Block(nn.Module):
@@ -17,34 +21,42 @@ class Block(nn.Module):
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
         self.stride = stride
+        self.new_channels = channels - channels_in
         self.conv1 = nn.Conv2d(channels_in, channels, 3, stride=stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(channels)
-        self.shortcut_bn = nn.BatchNorm2d(channels_in) if channels != channels_in else None
+        self.shortcut_bn = nn.BatchNorm2d(channels_in) if self.new_channels else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out: torch.Tensor
         shortcut = x
         if self.shortcut_bn is not None:
-            shortcut = self.shortcut_bn(x[:, :, :: self.stride, :: self.stride])
-        out = torch.relu(self.bn1(self.conv1(x)))
+            kept = self.shortcut_bn(x[:, :, :: self.stride, :: self.stride])
+            shortcut = pad(kept, (0, 0, 0, 0, 0, self.new_channels))
+        # In place on the outputs of batch norms, which nothing else reads.
+        out = self.bn1(self.conv1(x)).relu_()
         out = self.bn2(self.conv2(out))
-        if shortcut.shape[1] != out.shape[1]:
-            shortcut = torch.cat([shortcut, torch.zeros_like(out[:, shortcut.shape[1] :])], dim=1)
-        return torch.relu(out + shortcut)
+        return out.add_(shortcut).relu_()
 
 
-class ResNet(nn.Module):
-    """3x3 convolution, one stage of basic blocks per width, average pool, linear; images to (n,
-    classes) logits.
+class ResNet(ImageModel):
+    """3x3 convolution, one stage of basic blocks per width, average pool, linear.
 
     Every stage but the first halves the image. With three stages of two blocks it has 14 layers.
+    Dropout after the average pool.
+    widths: channels of the stages; blocks: in each stage.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int], classes: int, widths: tuple[int, ...], blocks: int
+        self,
+        image_shape: tuple[int, int, int],
+        classes: int,
+        widths: tuple[int, ...],
+        blocks: int,
+        dropout: float = 0.0,
     ) -> None:
-        super().__init__()
+        super().__init__(image_shape, least_side=2 ** (len(widths) - 1))
         channels = widths[0]
         self.conv1 = nn.Conv2d(image_shape[0], channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -55,10 +67,14 @@ class ResNet(nn.Module):
                 stages.append(Block(channels, width, stride))
                 channels = width
         self.blocks = nn.Sequential(*stages)
+        self.avgpool = GlobalAveragePool()
+        self.dropout = Dropout(dropout)
         self.fc = nn.Linear(channels, classes)
+        self.taps = {"conv1": "conv1"} | stage_taps("blocks", [blocks] * len(widths))
+        self.taps |= {"avgpool": "avgpool", "logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.bn1(self.conv1(images)))
-        x = self.blocks(x)
-        logits: torch.Tensor = self.fc(x.mean(dim=(2, 3)))
+        x = self.bn1(self.conv1(self.enlarged(images))).relu_()
+        x = self.avgpool(self.blocks(x))
+        logits: torch.Tensor = self.fc(self.dropout(x))
         return logits

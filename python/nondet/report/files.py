@@ -2,15 +2,18 @@
 
 import csv
 import io
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
 
+from nondet.files import write_atomically
 from nondet.report.findings import findings
 from nondet.report.summary import Statistics, Summary
 from nondet.report.terminal import notes
 from nondet.report.text import change, correlation, percent, spread
-from nondet.store import write_atomically
+from nondet.store import StoredRun
+from nondet.study import Row
 
 
 def write_report(summary: Summary, folder: Path) -> list[Path]:
@@ -42,7 +45,8 @@ def markdown(summary: Summary) -> str:
     ]
     for model in summary.models:
         for row in model.rows:
-            head = f"| {model.config.model} | {row.row.name} | {len(row.runs)} "
+            failed = f" ({len(row.failed)} failed)" if row.failed else ""
+            head = f"| {model.config.model} | {row.row.name} | {len(row.runs)}{failed} "
             found = row.statistics
             if found is None:
                 lines.append(head + "| - " * 8 + "|")
@@ -64,9 +68,13 @@ def markdown(summary: Summary) -> str:
         "Settings:",
         "",
     ]
+    lines += [f"- {_settings(model.config.to_json())}" for model in summary.models]
+    lines += [f"- in the row '{row.name}': {text}" for row in plan.rows if (text := _own(row))]
     for model in summary.models:
-        settings = ", ".join(f"{name} {value}" for name, value in asdict(model.config).items())
-        lines.append(f"- {settings}")
+        absent = [row.name for row in plan.rows if row not in plan.rows_of(model.config)]
+        if absent:
+            names = ", ".join(absent)
+            lines.append(f"- {model.config.model} has nothing to vary in: {names}")
     return "\n".join(lines) + "\n"
 
 
@@ -80,29 +88,68 @@ def table_csv(summary: Summary) -> str:
                 "row": row.row.name,
                 "varies": "+".join(row.row.varies),
                 "runs": len(row.runs),
+                "failed": len(row.failed),
             }
             lines.append(line | _numbers(row.statistics))
     return _csv(lines)
 
 
 def runs_csv(summary: Summary) -> str:
-    """One line per run: its seeds, its results, its hashes and the folder that holds it."""
+    """One line per run: its seeds, its results, its hashes and the folder that holds it; a failed
+    run has a reason in place of results.
+    """
     lines = []
     for model in summary.models:
         for row in model.rows:
-            for run in row.runs:
+            for run in [*row.runs, *row.failed]:
                 seeds = asdict(run.job.seeds)
                 line = {"model": model.config.model, "row": row.row.name, "repeat": run.job.repeat}
                 line |= {f"{source}_seed": seed for source, seed in seeds.items()}
-                line |= {
-                    "accuracy": run.accuracy,
-                    "cross_entropy": run.cross_entropy,
-                    "weights_sha256": run.weight_hashes[-1],
-                    "predictions_sha256": run.record["hashes"]["predictions"],
-                    "folder": f"runs/{run.job.address}",
-                }
+                line |= _results(run) | {"folder": f"runs/{run.job.address}"}
                 lines.append(line)
     return _csv(lines)
+
+
+def _settings(config: Mapping[str, Any], prefix: str = "") -> str:
+    """Names and values, those of the perturbation as "perturbation.target" and so on; what is left
+    to be drawn is left out.
+    """
+    parts = []
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            parts.append(_settings(value, f"{prefix}{name}."))
+        elif value is not None and value != []:
+            parts.append(f"{prefix}{name} {value}")
+    return ", ".join(parts)
+
+
+def _own(row: Row) -> str:
+    """What a row has of its own: settings, and epochs before which sources are held."""
+    settings = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in row.settings.items()
+    }
+    parts = [_settings(settings)] if settings else []
+    parts += [
+        f"{source} held before epoch {epoch + 1}"
+        for source, epoch in asdict(row.onset).items()
+        if source in row.varies and epoch > 0
+    ]
+    return ", ".join(parts)
+
+
+def _results(run: StoredRun) -> dict[str, float | str]:
+    if run.failure is not None:
+        empty = ("accuracy", "cross_entropy", "weights_sha256", "predictions_sha256")
+        reason = f"{run.failure.reason} in epoch {run.failure.epoch}"
+        return {**dict.fromkeys(empty, ""), "failure": reason}
+    return {
+        "accuracy": run.accuracy,
+        "cross_entropy": run.cross_entropy,
+        "weights_sha256": run.weight_hashes[-1],
+        "predictions_sha256": run.record["hashes"]["predictions"],
+        "failure": "",
+    }
 
 
 def _numbers(found: Statistics | None) -> dict[str, float | str]:

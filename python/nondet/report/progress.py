@@ -49,8 +49,8 @@ class _RowProgress(QuietProgress):
         self._done: Counter[str] = Counter()
 
     def start(self, plan: Plan, done: list[Job]) -> None:
-        for row in plan.rows:
-            for config in plan.configs:
+        for config in plan.configs:
+            for row in plan.rows_of(config):
                 for job in plan.jobs(config, row):
                     self._rows[job] = f"{config.model}, {row.name}"
         self._planned.update(self._rows.values())

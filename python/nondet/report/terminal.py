@@ -1,6 +1,7 @@
 """The table on the terminal: 100 columns with bars, down to 80 without them, ASCII where needed."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Iterator
 
 from rich import box
@@ -52,14 +53,34 @@ def print_report(summary: Summary, console: Console, folder_line: str) -> None:
 
 
 def notes(summary: Summary) -> list[str]:
-    """What a reader must know before trusting the table: missing and damaged runs."""
-    lines = [f"Left out: {text}." for text in summary.damaged]
+    """What a reader must know before trusting the table: what was done to the images, failed,
+    damaged and missing runs.
+    """
+    lines = [f"{text}." for text in summary.remarks]
+    lines += [
+        f"{model.config.model}, {row.row.name}: {_failures(row)}"
+        for model in summary.models
+        for row in model.rows
+        if row.failed
+    ]
+    lines += [f"Left out: {text}." for text in summary.damaged]
     if summary.found < summary.planned:
         lines.append(
             f"Incomplete: {summary.found} of {summary.planned} runs. "
             "The command that began the study finishes it."
         )
     return lines
+
+
+def _failures(row: RowSummary) -> str:
+    """How many runs of a row failed and why, the commonest reason first."""
+    failures = [run.failure for run in row.failed if run.failure is not None]
+    reasons = Counter(f"{one.reason} in epoch {one.epoch}" for one in failures)
+    told = "; ".join(
+        reason if len(reasons) == 1 else f"{reason} ({times} of them)"
+        for reason, times in reasons.most_common()
+    )
+    return f"{len(failures)} of {row.planned} runs failed and are in no statistic: {told}."
 
 
 def bar(value: float, largest: float, unicode: bool = True) -> str:
@@ -134,6 +155,8 @@ def _cells(row: RowSummary, largest: float, unicode: bool) -> list[str | Text]:
     name = f"  {row.row.name}"
     if len(row.runs) < row.planned:
         name += f" {len(row.runs)}/{row.planned}"
+    if row.failed:
+        name += f"\n    {len(row.failed)} failed"
     found = row.statistics
     if found is None:
         return [name, *["-"] * 6, ""]

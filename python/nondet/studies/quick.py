@@ -12,7 +12,11 @@ QUICK = Study(
         Row("initialization", ("init",)),
         Row("shuffling", ("shuffle",)),
         Row("augmentation", ("augment",)),
+        Row("dropout", ("stochastic",)),
+        Row("low-level order", ("lowlevel",)),
+        Row("low-level race", ("lowlevel",), {"lowlevel": "atomic"}),
         Row("one bit", ("bit",)),
+        Row("all sources", ("init", "shuffle", "augment", "stochastic", "lowlevel")),
     ),
     presets={
         # Learning rate, momentum, weight decay, warm-up and bias rate are the paper's; epochs and
@@ -29,8 +33,9 @@ QUICK = Study(
                 "weight_decay": 5e-4,
                 "warmup_epochs": 3,
                 "bias_lr_scale": 0.1,
-                "max_shift": 1,
+                "crop_padding": 1,
             },
+            model_settings={"hidden": {"dropout": 0.1}},
         ),
     },
 )

@@ -1,0 +1,132 @@
+"""What the low-level source costs: training steps with converted layers against the same model as
+it was, under the settings of a training (one thread, deterministic algorithms).
+
+The machine's speed drifts over the minutes a case takes: all orders of a case are timed in turn, in
+one test, and each gets the times of its own steps.
+"""
+
+import copy
+import time
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from harness import Bench, Contender
+from nondet import lowlevel
+from nondet.models import build_model
+from nondet.seeds import Seeds
+from nondet.train import deterministic
+from nondet_ext import accumulate, philox_normal, philox_randint
+from nondet_ext._backend import racing_threads
+
+ORDERS = ("unconverted", "fixed", "seeded", "atomic", "exact")
+
+
+class Step:
+    """One model with its optimizer, and a batch of CIFAR-10 shape."""
+
+    def __init__(self, name: str, batch_size: int, order: str) -> None:
+        self.order = order
+        self.model: nn.Module = build_model(name, (3, 32, 32), 10, Seeds().key("init"))
+        if order != "unconverted":
+            lowlevel.convert(self.model)
+        self.layers = lowlevel.layers(self.model)
+        self.optimizer = torch.optim.SGD(
+            self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True
+        )
+        self.images = philox_normal((batch_size, 3, 32, 32), seed=1)
+        self.labels = philox_randint(0, 10, (batch_size,), seed=2)
+        self.step = 0
+
+    def run(self) -> float:
+        self.optimizer.zero_grad()
+        logits = self.model(self.images)
+        if self.order == "unconverted":
+            loss = cross_entropy(logits, self.labels)
+        else:
+            lowlevel.begin_step(self.layers, self.order, 1, self.step)
+            loss = lowlevel.cross_entropy(
+                logits, self.labels, order=self.order, seed=1, step=self.step
+            )
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        return loss.item()
+
+
+def check(steps: dict[str, Step]) -> None:
+    """Equal losses before the first update, nearly equal ones after; gradients within rounding."""
+    losses = {order: step.run() for order, step in steps.items()}
+    plain = steps["unconverted"]
+    for order, step in steps.items():
+        assert abs(losses[order] - losses["unconverted"]) < 1e-5
+        pairs = zip(step.model.parameters(), plain.model.parameters(), strict=True)
+        for ours, theirs in pairs:
+            assert (ours.grad - theirs.grad).norm() <= 1e-4 * theirs.grad.norm() + 1e-6
+
+
+@pytest.mark.parametrize("who", ORDERS)
+@pytest.mark.parametrize(
+    ("name", "batch_size"),
+    [("resnet14", 512), ("resnet14-w8", 128), ("hidden", 512), ("linear", 512)],
+)
+def test_step(bench: Bench, name: str, batch_size: int, who: str) -> None:
+    with deterministic():
+        batch_size = 8 if bench.smoke else batch_size
+        case = f"step of {name}, batch {batch_size}, one thread"
+        times = steps_in_turn(name, batch_size, 1 if bench.smoke else 7)
+        role = "ours" if who != "unconverted" else "peer"
+        ratio = times[who] / times["unconverted"]
+        step = Step(name, batch_size, who)
+        bench.time(
+            case, Contender(who, role, step.run, 0, notes={"times the unconverted": ratio}), 1
+        )
+
+
+_TURNS: dict[tuple[str, int], dict[str, float]] = {}
+
+
+def steps_in_turn(name: str, batch_size: int, rounds: int) -> dict[str, float]:
+    """The shortest step of each order, in seconds, of rounds in which every order has its turn."""
+    if (name, batch_size) not in _TURNS:
+        steps = {order: Step(name, batch_size, order) for order in ORDERS}
+        check(copy.deepcopy(steps))
+        shortest = dict.fromkeys(ORDERS, float("inf"))
+        for _ in range(rounds):
+            for order, step in steps.items():
+                begin = time.perf_counter()
+                step.run()
+                shortest[order] = min(shortest[order], time.perf_counter() - begin)
+        _TURNS[name, batch_size] = shortest
+    return _TURNS[name, batch_size]
+
+
+@pytest.mark.parametrize("columns", [16, 5120, 32768])
+@pytest.mark.parametrize("who", ["fixed", "seeded", "atomic", "exact", "torch"])
+def test_small_accumulations(bench: Bench, columns: int, who: str) -> None:
+    partials = philox_normal((8, columns), seed=1)
+    calls = 5 if bench.smoke else 500
+    seed = {"seed": (1, 2, 3, 0)} if who == "seeded" else {}
+
+    def run() -> None:
+        with racing_threads(2 if who == "atomic" else 1):
+            for _ in range(calls):
+                if who == "torch":
+                    partials.sum(0)
+                else:
+                    accumulate(partials, order=who, **seed)
+
+    with deterministic():
+        if who != "torch":
+            with racing_threads(2):
+                error = accumulate(partials, order=who, **seed) - partials.double().sum(0)
+            assert bool((error.abs() <= 7 * 2.0**-24 * partials.abs().double().sum(0) * 1.01).all())
+        contender = Contender(
+            f"accumulate, {who}" if who != "torch" else "torch.sum(0)",
+            "ours" if who != "torch" else "peer",
+            run,
+            4 * 9 * columns * calls,
+        )
+        bench.time(f"{calls} accumulations of (8, {columns}) float32, one thread", contender)

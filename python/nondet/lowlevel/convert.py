@@ -1,0 +1,75 @@
+"""Which layers become which."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from torch import nn
+
+from nondet.lowlevel.accumulation import Accumulation, Order, check_chunks, check_order
+from nondet.lowlevel.convolution import Conv2d
+from nondet.lowlevel.embedding import Embedding
+from nondet.lowlevel.layer import Layer
+from nondet.lowlevel.linear import Linear
+from nondet.lowlevel.normalization import BatchNorm1d, BatchNorm2d
+
+Model = TypeVar("Model", bound=nn.Module)
+
+_CONVERTED: dict[type[nn.Module], type[Layer]] = {
+    nn.Linear: Linear,
+    nn.Conv2d: Conv2d,
+    nn.BatchNorm1d: BatchNorm1d,
+    nn.BatchNorm2d: BatchNorm2d,
+    nn.Embedding: Embedding,
+}
+
+
+def convert(model: Model, order: Order = "fixed", chunks: int = 8) -> Model:
+    """Lets every layer of the model add its weight and bias gradients up in `order`; returns the
+    model, changed in place.
+
+    Parameters, names, state dict and forward pass stay as they are, bit for bit. In a backward pass
+    the vendor's kernels give one partial gradient for each of `chunks` chunks of the batch (fewer
+    where there are fewer examples), and `nondet_ext.accumulate` adds these. Gradients of inputs are
+    the vendor's whole. A seeded order takes its seed from `begin_step`.
+
+    Raises TypeError, before anything is changed, for a layer with parameters that has no such
+    backward pass, ValueError for a model converted before or an unknown order.
+    """
+    check_order(order)
+    check_chunks(chunks)
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, Layer):
+            raise ValueError(f"{name or 'the model'} has been converted before")
+        if any(True for _ in module.parameters(recurse=False)):
+            if type(module) not in _CONVERTED:
+                known = ", ".join(each.__name__ for each in _CONVERTED)
+                raise TypeError(
+                    f"{name or 'the model'} is a {type(module).__name__} with parameters; layers "
+                    f"that can be converted: {known}"
+                )
+            _CONVERTED[type(module)].check(name, module)
+            found.append(module)
+    for number, module in enumerate(found):
+        module.__class__ = _CONVERTED[type(module)]
+        module.accumulation = Accumulation(order, chunks, number)
+    return model
+
+
+def layers(model: nn.Module) -> list[Layer]:
+    """The converted layers of a model, in the order of their numbers."""
+    return [module for module in model.modules() if isinstance(module, Layer)]
+
+
+def begin_step(layers: Iterable[Layer], order: Order, seed: int, step: int) -> None:
+    """Sets the order of the backward passes to come. seed, in [0, 2**32), and step, counted from 0,
+    are words of the key (seed, step, layer, part) of a seeded order and nothing else.
+    """
+    check_order(order)
+    for name, word in (("seed", seed), ("step", step)):
+        if not 0 <= word < 2**32:
+            raise ValueError(f"{name} is {word}; it must lie in [0, 2**32)")
+    for layer in layers:
+        layer.accumulation.order = order
+        layer.accumulation.seed = seed
+        layer.accumulation.step = step

@@ -1,0 +1,1 @@
+"""What turns gradients into weights: rates, optimizers, averages of weights, offsets of weights."""

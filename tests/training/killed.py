@@ -1,0 +1,141 @@
+"""Kills a training with SIGKILL at random moments until it was killed often enough, then lets it
+come to its end. Prints JSON; the test reads it. Children are forked from this process, which has
+loaded everything and computes with one thread, so that starting one costs nothing.
+
+    python killed.py FOLDER KILLS
+"""
+
+import hashlib
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+from pathlib import Path
+
+from nondet.checkpoint import Checkpoints, latest
+from nondet.config import Job, RunConfig
+from nondet.data import load_dataset
+from nondet.seeds import Onset, Seeds
+from nondet.train import Training, train
+from nondet_ext import philox_uniform
+
+CONFIG = RunConfig(
+    dataset="digits",
+    model="linear",
+    epochs=4,
+    batch_size=64,
+    lr=0.2,
+    warmup_epochs=1,
+    dropout=0.2,
+    crop_padding=1,
+    averaging="ema",
+    lowlevel="seeded",
+)
+JOB = Job(
+    CONFIG,
+    Seeds(init=2, shuffle=2, augment=2, stochastic=2, lowlevel=2, bit=2),
+    onset=Onset(shuffle=1, bit=2),
+)
+
+
+def compute(checkpoints: Checkpoints | None, log: Path) -> None:
+    """A whole training, or what is left of it; the log tells which step began and which was left
+    on disk, and at the end the bits of the result.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+    def note(*words: object) -> None:
+        os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
+
+    class Noted(Checkpoints):
+        def latest(self, identity):
+            found = super().latest(identity)
+            note("from", 0 if found is None else found.step)
+            return found
+
+        def save(self, checkpoint):
+            super().save(checkpoint)
+            note("saved", checkpoint.step)
+
+    if checkpoints is not None:
+        checkpoints = Noted(checkpoints.folder, every_steps=1)
+    last: list[Training] = []
+    dataset = load_dataset(CONFIG.dataset)
+    result = train(
+        CONFIG,
+        JOB.seeds,
+        dataset,
+        onset=JOB.onset,
+        checkpoints=checkpoints,
+        observe=lambda training: last.__setitem__(slice(None), [training]),
+    )
+    end = last[0].state()
+    digest = hashlib.sha256(result.logits.tobytes())
+    for name, tensor in sorted(end.tensors.items()):
+        digest.update(name.encode() + tensor.numpy().tobytes())
+    digest.update(json.dumps(end.record, sort_keys=True).encode())
+    note("end", digest.hexdigest())
+
+
+def child(checkpoints: Checkpoints, log: Path) -> int:
+    number = os.fork()
+    if number == 0:
+        code = 1
+        try:
+            compute(checkpoints, log)
+            code = 0
+        finally:
+            os._exit(code)
+    return number
+
+
+def ended(log: Path) -> list[str]:
+    return [line.split()[1] for line in log.read_text().splitlines() if line.startswith("end ")]
+
+
+def main(folder: Path, kills: int) -> None:
+    warnings.simplefilter("error")  # a checkpoint found damaged would be one
+    plain = folder / "plain.log"
+    compute(None, plain)
+    assert len(list(Path("/proc/self/task").iterdir())) == 1  # only then a fork is a whole process
+
+    timed, log = Checkpoints(folder / "timed"), folder / "timed.log"
+    begin = time.monotonic()
+    assert os.waitpid(child(timed, log), 0)[1] == 0
+    whole = time.monotonic() - begin
+
+    # The moments come from Philox, but what happens then is up to the machine.
+    moments = philox_uniform(kills, seed=5, counter=(0,)).tolist()
+    log = folder / "killed.log"
+    checkpoints = Checkpoints(folder / "killed")
+    done, leftovers = 0, 0
+    while done < kills:
+        number = child(checkpoints, log)
+        # Together about the time of the whole training.
+        time.sleep(2 * whole / kills * moments[done])
+        os.kill(number, signal.SIGKILL)
+        if os.WIFSIGNALED(os.waitpid(number, 0)[1]):
+            done += 1
+            leftovers += any(checkpoints.folder.glob("*.tmp"))
+        else:
+            checkpoints.clear()  # it was through before its time; another one begins
+    assert os.waitpid(child(checkpoints, log), 0)[1] == 0
+    left = latest(checkpoints.folder, JOB.identity())
+    assert left is not None
+    print(
+        json.dumps(
+            {
+                "plain": ended(plain),
+                "killed": ended(log),
+                "log": log.read_text().splitlines(),
+                "leftovers": leftovers,
+                "last": left.step,
+            }
+        )
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]))

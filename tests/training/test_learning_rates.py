@@ -1,0 +1,106 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.optim import lr_scheduler
+
+from nondet.config import RunConfig
+from nondet.optimize.schedules import rate, snapshot_epochs
+
+COSINE = RunConfig("digits", "linear", epochs=6, batch_size=64, lr=0.4, warmup_epochs=2)
+
+
+def rates(config, steps_per_epoch=10):
+    steps = config.epochs * steps_per_epoch
+    return np.array([rate(config, step, steps_per_epoch) for step in range(steps)])
+
+
+def torch_rates(config, make_scheduler, steps_per_epoch=10):
+    """What torch's scheduler, stepped once per optimizer step, sets for every step."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.lr)
+    scheduler = make_scheduler(optimizer)
+    found = []
+    for _ in range(config.epochs * steps_per_epoch):
+        found.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array(found)
+
+
+def test_cosine_by_hand():
+    found = [rate(COSINE, step, 10) for step in range(61)]
+    assert found[0] == 0
+    assert found[5] == pytest.approx(0.1)
+    assert found[20] == 0.4
+    # The cosine counts epochs from 0, so that it takes over below the highest rate.
+    assert found[21] == pytest.approx(0.4 * 0.5 * (1 + math.cos(math.pi * 2.1 / 6)))
+    assert found[30] == pytest.approx(0.2)
+    assert found[40] == pytest.approx(0.1)
+    assert found[50] == pytest.approx(0.2 * (1 - math.sqrt(3) / 2))
+    assert found[60] == 0
+
+
+def test_cosine_without_warm_up_is_torchs():
+    config = replace(COSINE, warmup_epochs=0)
+    expected = torch_rates(config, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=60))
+    assert rates(config)[0] == 0.4
+    # torch's closed form is a recursion: 60 steps of a few roundings each.
+    np.testing.assert_allclose(rates(config), expected, rtol=1e-10, atol=1e-14)
+
+
+def test_snapshots_without_warm_up_are_torchs_warm_restarts():
+    config = replace(COSINE, schedule="snapshots", cycles=3, warmup_epochs=0)
+    expected = torch_rates(config, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, T_0=20))
+    np.testing.assert_allclose(rates(config), expected, rtol=1e-13)
+    assert snapshot_epochs(config) == (2, 4, 6)
+
+
+@pytest.mark.parametrize("steps_per_epoch", [3, 7, 97, 390])
+def test_every_cycle_begins_at_the_highest_rate_and_repeats_the_first(steps_per_epoch):
+    config = replace(COSINE, epochs=40, schedule="snapshots", cycles=5, warmup_epochs=0)
+    cycles = rates(config, steps_per_epoch).reshape(5, 8 * steps_per_epoch)
+    assert (cycles == cycles[0]).all()
+    assert cycles[0, 0] == config.lr
+    assert (np.diff(cycles[0]) < 0).all()
+
+
+def test_only_the_first_snapshot_cycle_is_warmed_up():
+    config = replace(COSINE, schedule="snapshots", cycles=2, warmup_epochs=1)
+    found, cold = rates(config), rates(replace(config, warmup_epochs=0))
+    np.testing.assert_allclose(found[:11], 0.4 * np.arange(11) / 10)
+    assert (found[11:] == cold[11:]).all()
+
+
+def test_one_snapshot_cycle_is_the_cosine():
+    assert (rates(replace(COSINE, schedule="snapshots", cycles=1)) == rates(COSINE)).all()
+
+
+@pytest.mark.parametrize("milestones", [(), (3,), (2, 3, 5)])
+def test_step_is_torchs_multistep_after_the_warm_up(milestones):
+    config = replace(COSINE, schedule="step", milestones=milestones, decay=0.3)
+    expected = torch_rates(
+        config,
+        lambda o: lr_scheduler.MultiStepLR(o, [10 * epoch for epoch in milestones], gamma=0.3),
+    )
+    np.testing.assert_allclose(rates(config)[21:], expected[21:], rtol=1e-14)
+    np.testing.assert_allclose(rates(config)[:21], 0.4 * np.arange(21) / 20)
+
+
+def test_constant_is_constant_after_the_warm_up():
+    found = rates(replace(COSINE, schedule="constant"))
+    np.testing.assert_allclose(found[:20], 0.4 * np.arange(20) / 20)
+    assert (found[20:] == 0.4).all()
+
+
+def test_other_schedules_take_no_snapshots():
+    for schedule in ("cosine", "step", "constant"):
+        assert snapshot_epochs(replace(COSINE, schedule=schedule)) == ()
+
+
+def test_bad_steps_are_refused():
+    with pytest.raises(ValueError, match="step is -1; it must be at least 0"):
+        rate(COSINE, -1, 10)
+    with pytest.raises(ValueError, match="steps_per_epoch is 0; it must be at least 1"):
+        rate(COSINE, 0, 0)
