@@ -60,14 +60,15 @@ def statistics(cross_entropy_sd, disagreement, accuracy_sd=0.0):
     )
 
 
-def summary_of(plan, one_bit, init):
+def summary_of(plan, one_bit, init, order=None):
     """A summary with the given statistics, model by model, and an exact control."""
     models = []
     for config, bit, initial in zip(plan.configs, one_bit, init, strict=True):
         runs = [stored(config, np.zeros((2, 2), np.float32), 0.9, 0.1)] * 2
         rows = []
         for row in plan.rows_of(config):
-            found = {"one bit": bit, "initialization": initial}.get(row.name, statistics(0.0, 0.0))
+            given = {"one bit": bit, "initialization": initial, "low-level order": order}
+            found = given.get(row.name) or statistics(0.0, 0.0)
             rows.append(RowSummary(row, runs, 2, found))
         models.append(ModelSummary(config, rows))
     return Summary(plan, models, [])
@@ -149,6 +150,22 @@ def test_findings_say_what_the_numbers_say(plan):
         "linear: the same change alters no prediction of any run (accuracy SD 0) and spreads "
         "cross-entropy by 1.5e-08 nats. That is 510,000 times less than in 'hidden'.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("disagreement", "words"),
+    [
+        (1.08, "two such runs disagree on 1.08% of the test images."),
+        (0.0, "no prediction changes."),
+    ],
+)
+def test_findings_say_what_another_order_of_sums_does(plan, disagreement, words):
+    one_bit = [statistics(1.5e-8, 0.0), statistics(0.0077, 1.41)]
+    order = statistics(0.0033, disagreement)
+    assert findings(summary_of(plan, one_bit, one_bit, order))[2] == (
+        "hidden: another order of the sums in its gradients, and nothing else, spreads "
+        f"cross-entropy by 0.0033 nats; {words}"
+    )
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,9 @@ def _weight_gradient(
     outputs, inputs = rows.shape[1], examples.shape[1]
     memory = _MEMORY.get(rows.device.type, _MEMORY["cuda"])
     taken = max(memory // max(accumulation.chunks * outputs * rows.itemsize, 1), 1)
+    if taken >= inputs:
+        products = by_chunk(_products, accumulation.chunks, (outputs, inputs), rows, examples)
+        return accumulation.add(products, WEIGHT)
     total = rows.new_empty((outputs, inputs))
     for begin in range(0, inputs, taken):
         cut = examples[:, begin : begin + taken]

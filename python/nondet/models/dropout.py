@@ -36,11 +36,11 @@ class Dropout(nn.Module):
         if self._draw is None:
             raise RuntimeError("dropout in training mode: begin_step must say what step it is")
         key, counter = self._draw
-        uniform = philox_uniform(
+        mask = philox_uniform(
             tuple(x.shape), seed=key.seed, stream=key.stream, counter=counter, device=x.device
         )
-        mask = (uniform >= self.p).to(x.dtype).mul_(1 / (1 - self.p))
-        return x * mask
+        mask.ge_(self.p).mul_(1 / (1 - self.p))
+        return x * mask.to(x.dtype)
 
     def extra_repr(self) -> str:
         return f"p={self.p}"

@@ -8,7 +8,9 @@ COMPARABLE = 3
 
 
 def findings(summary: Summary) -> list[str]:
-    """One sentence on the control, and one per model on the one-bit change, the furthest first."""
+    """One sentence on the control, one per model on the one-bit change, the furthest first, and one
+    on what another order of sums does to that first model.
+    """
     reactions = [
         (model, bit) for model in summary.models if (bit := _statistics(model, "bit")) is not None
     ]
@@ -21,7 +23,25 @@ def findings(summary: Summary) -> list[str]:
             furthest = reactions[0][0].config.model
             sentence += f" That is {factor(largest / sd)} times less than in {furthest!r}."
         sentences.append(sentence)
+        if place == 0:
+            sentences += _other_orders(model)
     return sentences
+
+
+def _other_orders(model: ModelSummary) -> list[str]:
+    """What the order in which gradients are added up does by itself, if it does anything."""
+    found = _statistics(model, "lowlevel")
+    if found is None or found.cross_entropy.sd == 0:
+        return []
+    disagree = (
+        "no prediction changes"
+        if found.disagreement == 0
+        else f"two such runs disagree on {percent(found.disagreement)}% of the test images"
+    )
+    return [
+        f"{model.config.model}: another order of the sums in its gradients, and nothing else, "
+        f"spreads cross-entropy by {number(found.cross_entropy.sd)} nats; {disagree}."
+    ]
 
 
 def _control(summary: Summary) -> list[str]:

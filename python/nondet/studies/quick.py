@@ -22,11 +22,11 @@ QUICK = Study(
         # Learning rate, momentum, weight decay, warm-up and bias rate are the paper's; epochs and
         # batch are scaled to 1,347 images of 8x8 pixels.
         "laptop": Preset(
-            runs=12,
+            runs=10,
             models=("linear", "hidden"),
             settings={
                 "dataset": "digits",
-                "epochs": 30,
+                "epochs": 20,
                 "batch_size": 64,
                 "lr": 0.4,
                 "momentum": 0.9,
