@@ -133,7 +133,7 @@ def check_same_arithmetic(model: str, shape: tuple[int, int, int]) -> None:
     torch.testing.assert_close(ours(x), plain(x), rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("who", ["ours", "plain"])
+@pytest.mark.parametrize("who", ["ours", "vendor", "plain"])
 @pytest.mark.parametrize("model", ["linear", "hidden"])
 def test_epoch(bench: Bench, images, model: str, who: str) -> None:
     n = 2 * BATCH if bench.smoke else 50_000
@@ -142,12 +142,13 @@ def test_epoch(bench: Bench, images, model: str, who: str) -> None:
     check_same_arithmetic(model, (3, 32, 32))
     moved = n * IMAGE_BYTES
     with ExitStack() as stack:
-        if who == "ours":
+        if who != "plain":
             stack.enter_context(deterministic(THREADS))
-            training = our_training(data, model)
+            settings = {"lowlevel": "off"} if who == "vendor" else {}
+            training = our_training(data, model, **settings)
             one = Contender(
-                f"nondet, {THREADS} threads",
-                "ours",
+                "nondet, control" if who == "ours" else "nondet, control, lowlevel off",
+                "ours" if who == "ours" else "peer",
                 partial(repeat, training.advance, steps),
                 moved,
             )

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 from nondet.lowlevel.accumulation import BIAS, WEIGHT, Accumulation, by_chunk
 from nondet.lowlevel.layer import Layer
 
-# Bytes of partial sums at a time: on a CPU, what its second-level cache holds.
-_MEMORY = {"cpu": 1 << 20, "cuda": 1 << 28}
+# Bytes of partial sums at a time: on a CPU, what stays in its caches while it is added up.
+_MEMORY = {"cpu": 1 << 22, "cuda": 1 << 28}
 
 
 class Linear(Layer, nn.Linear):
