@@ -1,5 +1,6 @@
 """What the low-level source costs: training steps with converted layers against the same model as
-it was, under the settings of a training (one thread, deterministic algorithms).
+it was, under the settings of a training in a study's worker (one thread, deterministic algorithms,
+freed memory kept).
 
 The machine's speed drifts over the minutes a case takes: all orders of a case are timed in turn, in
 one test, and each gets the times of its own steps.
@@ -16,6 +17,7 @@ from torch.nn.functional import cross_entropy
 
 from harness import Bench, Contender
 from nondet import lowlevel
+from nondet.execute import keep_memory
 from nondet.models import build_model
 from nondet.seeds import Seeds
 from nondet.train import deterministic, laid_out_for
@@ -68,6 +70,11 @@ def check(steps: dict[str, Step]) -> None:
         pairs = zip(step.model.parameters(), plain.model.parameters(), strict=True)
         for ours, theirs in pairs:
             assert (ours.grad - theirs.grad).norm() <= 1e-2 * theirs.grad.norm() + 1e-6
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_a_worker() -> None:
+    keep_memory()
 
 
 @pytest.mark.parametrize("who", ORDERS)

@@ -20,7 +20,7 @@ import nondet_ext
 from harness import Bench, Contender
 from nondet.config import Job, RunConfig
 from nondet.data import Dataset
-from nondet.execute import InProcess, LocalPool
+from nondet.execute import InProcess, LocalPool, keep_memory
 from nondet.models import build_model
 from nondet.runner import perform
 from nondet.seeds import Seeds
@@ -31,6 +31,12 @@ from nondet.train import Training, deterministic
 BATCH = 512
 THREADS = 2
 IMAGE_BYTES = 3 * 32 * 32
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _as_a_worker() -> None:
+    """Both loops in a process that keeps freed memory, as the workers of a study do."""
+    keep_memory()
 
 
 @pytest.fixture(scope="module")

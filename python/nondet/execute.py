@@ -5,6 +5,7 @@ workers can reach a result. An executor applies a module-level function to items
 value) as they finish.
 """
 
+import ctypes
 import multiprocessing
 import os
 import signal
@@ -15,6 +16,9 @@ from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, Protocol, Self
+
+# Numbers of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 class JobFailedError(RuntimeError):
@@ -125,9 +129,22 @@ class LocalPool:
         return value
 
 
+def keep_memory() -> None:
+    """Lets this process keep the memory that it frees. A training step frees and takes the same
+    large blocks again and again; fresh pages for them cost a fifth of a ResNet's step on a CPU.
+
+    For processes that do nothing but train. Without effect where the C library is not glibc.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def _serve(pipe: Connection) -> None:
     """The life of a worker: functions and items in, values out."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
     for library in ("OMP", "MKL", "OPENBLAS"):
         os.environ[f"{library}_NUM_THREADS"] = "1"

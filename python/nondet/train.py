@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from nondet import lowlevel, metrics, perturb
 from nondet.checkpoint import Checkpoint, Checkpoints
-from nondet.config import Job, RunConfig
+from nondet.config import Job, RunConfig, Target
 from nondet.data import Dataset, batch, epoch_order
 from nondet.models import begin_step, build_model, stochastic_layers
 from nondet.optimize.averaging import make_averaging
@@ -169,7 +169,7 @@ class Training:
         self._perturb("weights", "momentum", "statistics")
 
         images, labels = self._batch(epoch, number, seeds)
-        self._perturb("pixel", images)
+        self._perturb("pixel", images=images)
 
         model.train()
         set_rate(self.optimizer, rate(config, self.step, self.steps_per_epoch))
@@ -262,12 +262,11 @@ class Training:
             )
         return step
 
-    def _perturb(self, *where: "perturb.Target | torch.Tensor") -> None:
-        """The small change, if it belongs here and now; a tensor given is the batch."""
+    def _perturb(self, *targets: Target, images: torch.Tensor | None = None) -> None:
+        """The small change, if it is of these and now is its step."""
         spec = self.config.perturbation
-        if self.step != self.perturbation_step or spec.target not in where:
+        if self.step != self.perturbation_step or spec.target not in targets:
             return
-        images = next((x for x in where if isinstance(x, torch.Tensor)), None)
         offered = perturb.perturbable(spec.target, self.model, self.optimizer, images)
         self.perturbations.append(
             perturb.apply(spec, offered, self.seeds.key("bit"), step=self.step)

@@ -2,6 +2,7 @@
 import them.
 """
 
+import ctypes
 import operator
 import os
 import signal
@@ -38,6 +39,31 @@ def test_workers_compute_with_one_thread_and_end_with_the_context():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+@pytest.mark.skipif(
+    not hasattr(ctypes.CDLL(None), "mallinfo2"), reason="the C library is not glibc 2.33 or newer"
+)
+def test_workers_keep_the_memory_that_they_free():
+    """A block that would be mapped and given back is taken from the heap, which grows and stays."""
+    script = (
+        "import ctypes\n"
+        "from nondet.execute import keep_memory\n"
+        "class Info(ctypes.Structure):\n"
+        "    _fields_ = [(n, ctypes.c_size_t) for n in ('arena', 'ordblks', 'smblks', 'hblks',"
+        " 'hblkhd', 'usmblks', 'fsmblks', 'uordblks', 'fordblks', 'keepcost')]\n"
+        "libc = ctypes.CDLL(None)\n"
+        "libc.mallinfo2.restype = Info\n"
+        "libc.malloc.restype = ctypes.c_void_p\n"
+        "libc.free.argtypes = [ctypes.c_void_p]\n"
+        "keep_memory()\n"
+        "before = libc.mallinfo2()\n"
+        "block = libc.malloc(1 << 26)\n"
+        "assert libc.mallinfo2().hblks == before.hblks\n"
+        "libc.free(block)\n"
+        "assert libc.mallinfo2().arena >= before.arena + (1 << 26)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 @pytest.mark.parametrize("executor", [InProcess(), LocalPool(1)])
