@@ -162,7 +162,7 @@ def test_findings_say_what_the_numbers_say(plan):
 def test_findings_say_what_another_order_of_sums_does(plan, disagreement, words):
     one_bit = [statistics(1.5e-8, 0.0), statistics(0.0077, 1.41)]
     order = statistics(0.0033, disagreement)
-    assert findings(summary_of(plan, one_bit, one_bit, order))[2] == (
+    assert findings(summary_of(plan, one_bit, one_bit, order))[-1] == (
         "hidden: another order of the sums in its gradients, and nothing else, spreads "
         f"cross-entropy by 0.0033 nats; {words}"
     )

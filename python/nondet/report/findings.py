@@ -23,8 +23,8 @@ def findings(summary: Summary) -> list[str]:
             furthest = reactions[0][0].config.model
             sentence += f" That is {factor(largest / sd)} times less than in {furthest!r}."
         sentences.append(sentence)
-        if place == 0:
-            sentences += _other_orders(model)
+    if reactions:
+        sentences += _other_orders(reactions[0][0])
     return sentences
 
 
