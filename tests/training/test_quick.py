@@ -9,7 +9,7 @@ import time
 import pytest
 
 COMMAND = [sys.executable, "-m", "nondet.cli", "run", "quick"]
-SMALL = [*COMMAND, "--model", "hidden", "--epochs", "4", "--runs", "2", "--quiet"]
+SMALL = [*COMMAND, "--model", "hidden", "--epochs", "2", "--runs", "2", "--quiet"]
 
 
 def lines(folder, name):
