@@ -79,6 +79,8 @@ def test_what_is_not_late_belongs_to_the_beginning(config):
     assert prefix.job == Job(config, Seeds(init=5))
     assert prefix.epochs == (2,)
     assert prefix_of(Job(config, Seeds(init=5), onset=Onset(shuffle=3))) is None
+    race = Job(replace(config, lowlevel="atomic"), Seeds(lowlevel=5), onset=Onset(lowlevel=3))
+    assert prefix_of(race).job == Job(config, Seeds())
 
 
 def test_shared_beginnings_are_trained_once_and_change_no_bit(
@@ -127,6 +129,7 @@ def test_addresses_tell_onsets_apart_where_they_matter(config):
     address = Job(config, seeds).address
     assert Job(config, seeds, onset=Onset(shuffle=1)).address != address
     assert Job(config, seeds, onset=Onset(augment=1)).address == address
+    assert Job(config, seeds).identity()["onset"] == {}
 
 
 def test_bad_onsets_are_refused(config):

@@ -86,6 +86,12 @@ def test_moving_one_seed_moves_no_other_source(artefacts, moved):
         assert differs(source, first, second) == (source == moved), source
 
 
+def test_every_step_has_masks_and_orders_of_its_own(artefacts):
+    drawn = artefacts(Seeds(lowlevel=5))
+    for source in ("stochastic", "lowlevel"):
+        assert len({tensor.numpy().tobytes() for tensor in drawn[source]}) == 2 * 21, source
+
+
 def test_held_bit_changes_nothing(artefacts):
     assert artefacts(Seeds())["bit"] == []
     assert Seeds().bit == HELD

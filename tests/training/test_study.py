@@ -61,6 +61,11 @@ def test_jobs_vary_their_row_and_nothing_else(plan):
     assert [job.repeat for job in plan.jobs(config, plan.rows[0])] == [0, 1]
 
 
+def test_a_row_hands_its_onset_to_its_jobs(config):
+    row = Row("late", ("bit",), onset=Onset(bit=1))
+    assert row.job(config, 0) == Job(config, Seeds(bit=2), onset=Onset(bit=1))
+
+
 def test_address_depends_on_configuration_seeds_and_repeat_alone(config):
     job = Job(config, Seeds())
     assert job.address == Job(replace(config), Seeds(init=1)).address
