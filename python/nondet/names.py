@@ -56,11 +56,9 @@ def check_dataset(name: str) -> None:
     """Raises ValueError, with the names that come close, for a data set that does not exist."""
     if name in DATASETS or image_folder(name) is not None:
         return
-    close = difflib.get_close_matches(name.lower(), DATASETS, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise ValueError(
-        f"dataset is {name!r}; {hint}known data sets: {', '.join(DATASETS)}; and a folder of "
-        f"images, imagefolder:PATH or imagefolder:PATH@SIZE"
+        f"dataset is {name!r}; {_hint(name, DATASETS)}known data sets: {', '.join(DATASETS)}; and "
+        f"a folder of images, imagefolder:PATH or imagefolder:PATH@SIZE"
     )
 
 
@@ -85,9 +83,13 @@ def check_model(name: str) -> None:
     """Raises ValueError, with the names that come close, for a model that does not exist."""
     if name in MODELS or resnet_width(name) is not None:
         return
-    close = difflib.get_close_matches(name.lower(), MODELS, n=3)
-    hint = f"did you mean {' or '.join(close)}? " if close else ""
     raise ValueError(
-        f"model is {name!r}; {hint}known models: {', '.join(MODELS)}; and residual networks of "
-        f"other widths, as resnet14-w8 with 8 channels in its first stage"
+        f"model is {name!r}; {_hint(name, MODELS)}known models: {', '.join(MODELS)}; and residual "
+        f"networks of other widths, as resnet14-w8 with 8 channels in its first stage"
     )
+
+
+def _hint(name: str, known: tuple[str, ...]) -> str:
+    """The known names that come close to an unknown one, as a question."""
+    close = difflib.get_close_matches(name.lower(), known, n=3)
+    return f"did you mean {' or '.join(close)}? " if close else ""

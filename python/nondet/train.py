@@ -1,6 +1,5 @@
 """One training, start to end: a pure function of its configuration and its seeds."""
 
-import hashlib
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -10,13 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 from torch.nn.functional import cross_entropy
 
 from nondet import lowlevel, metrics, perturb
 from nondet.checkpoint import Checkpoint, Checkpoints
 from nondet.config import Job, RunConfig, Target
 from nondet.data import Dataset, batch, epoch_order
+from nondet.evaluate import laid_out_for, predict, weights_sha256
 from nondet.models import begin_step, build_model, stochastic_layers
 from nondet.optimize.averaging import make_averaging
 from nondet.optimize.offsets import weight_offsets
@@ -24,10 +23,6 @@ from nondet.optimize.optimizers import load_named_state, make_optimizer, named_s
 from nondet.optimize.schedules import rate, snapshot_epochs
 from nondet.perturb import Perturbation
 from nondet.seeds import HELD, Onset, Seeds, effective
-
-EVALUATION_BATCH = 1000
-"""Images evaluated at once. A constant, because the bits of a logit may depend on it."""
-
 
 _PREPARED_EXAMPLES = 2048
 _uninitialized: Any = torch.utils.deterministic
@@ -398,36 +393,6 @@ def train(
             if checkpoints is not None and checkpoints.due(training.step):
                 checkpoints.save(training.state())
         return training.result()
-
-
-@torch.no_grad()
-def predict(model: nn.Module, dataset: Dataset) -> np.ndarray:
-    """The logits of the test images in evaluation mode: (examples, classes) float32."""
-    model.eval()
-    parts = [
-        model(laid_out_for(model, dataset.normalized(images)))
-        for images in dataset.test_images.split(EVALUATION_BATCH)
-    ]
-    logits: np.ndarray = torch.cat(parts).cpu().numpy()
-    return logits
-
-
-def laid_out_for(model: nn.Module, images: torch.Tensor) -> torch.Tensor:
-    """The images with their channels last in memory where the model convolves on a CPU: torch's
-    convolutions and batch norms are faster on that layout, which they hand on from layer to layer.
-    """
-    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    if convolves and images.device.type == "cpu":
-        return images.contiguous(memory_format=torch.channels_last)
-    return images
-
-
-def weights_sha256(model: nn.Module) -> str:
-    """SHA-256 over the bytes of every tensor of the model's state, in order."""
-    digest = hashlib.sha256()
-    for tensor in model.state_dict().values():
-        digest.update(np.ascontiguousarray(tensor.cpu().numpy()).tobytes())
-    return digest.hexdigest()
 
 
 def _part(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:

@@ -6,10 +6,11 @@ import torch
 
 from nondet.config import PerturbationSpec
 from nondet.data import batch, epoch_order
+from nondet.evaluate import weights_sha256
 from nondet.models import build_model
 from nondet.optimize.schedules import rate
 from nondet.seeds import Onset, Seeds
-from nondet.train import DivergedError, Training, deterministic, train, weights_sha256
+from nondet.train import DivergedError, Training, deterministic, train
 
 
 def test_training_is_momentum_sgd(config, digits):
