@@ -31,6 +31,20 @@ MODELS = (
 stage.
 """
 
+VIEWS = (
+    "spread",
+    "test-set",
+    "cka",
+    "onset",
+    "epochs",
+    "divergence",
+    "growth",
+    "barrier",
+    "ensembles",
+    "components",
+)
+"""The parts of reports; see nondet.report.views."""
+
 _WIDTHS = {name: 64 if name == "resnet18" else 16 for name in MODELS if name.startswith("resnet")}
 
 
@@ -87,6 +101,12 @@ def check_model(name: str) -> None:
         f"model is {name!r}; {_hint(name, MODELS)}known models: {', '.join(MODELS)}; and residual "
         f"networks of other widths, as resnet14-w8 with 8 channels in its first stage"
     )
+
+
+def check_view(name: str) -> None:
+    """Raises ValueError for a part of reports that does not exist."""
+    if name not in VIEWS:
+        raise ValueError(f"view is {name!r}; {_hint(name, VIEWS)}known views: {', '.join(VIEWS)}")
 
 
 def _hint(name: str, known: tuple[str, ...]) -> str:

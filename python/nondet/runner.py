@@ -131,7 +131,7 @@ def missing_jobs(plan: Plan, store: Store, message: Callable[[str], None]) -> li
     message, and count.
     """
     missing = []
-    for job in plan.all_jobs():
+    for job in plan.tasks():
         try:
             if store.load(job) is None:
                 missing.append(job)
@@ -156,7 +156,7 @@ def run_study(
     if not missing:
         return
     waiting = set(missing)
-    stored = [job for job in plan.all_jobs() if job not in waiting]
+    stored = [job for job in plan.tasks() if job not in waiting]
     controls = {
         job
         for row in plan.rows

@@ -1,86 +1,46 @@
 """A study: rows (which sources vary) times models times runs."""
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from nondet.config import Job, PerturbationSpec, RunConfig
-from nondet.seeds import SOURCES, Onset, Seeds, Source, varied
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table: the sources that vary in tandem while the others are held; none in the
-    control.
-
-    settings: fields of RunConfig that differ in this row. onset: from which epoch on the sources
-    vary.
-    """
-
-    name: str
-    varies: tuple[Source, ...] = ()
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    onset: Onset = field(default_factory=Onset)
-
-    def __post_init__(self) -> None:
-        for source in self.varies:
-            if source not in SOURCES:
-                raise ValueError(
-                    f"row {self.name!r} varies {source!r}; known sources: {', '.join(SOURCES)}"
-                )
-        _check_settings(f"row {self.name!r}", self.settings)
-
-    def __hash__(self) -> int:
-        return hash((self.name, self.varies))
-
-    def config(self, base: RunConfig) -> RunConfig:
-        """The configuration of this row's runs, from the model's."""
-        return replace(base, **self.settings)
-
-    def applies_to(self, base: RunConfig) -> bool:
-        """Whether the row's sources have anything to vary in a configuration: nothing stochastic
-        happens without dropout or weight offsets, nothing is augmented without padding and flips,
-        no low-level order is anyone's choice where it is left to the vendor's kernels.
-        """
-        config = self.config(base)
-        present = {
-            "stochastic": config.dropout > 0 or config.weight_offset > 0,
-            "augment": config.crop_padding > 0 or config.flip,
-            # The control is trained with the model's own setting.
-            "lowlevel": base.lowlevel not in ("off", "exact"),
-        }
-        return not self.varies or any(present.get(source, True) for source in self.varies)
-
-    def job(self, base: RunConfig, run: int) -> Job:
-        """Run number `run` of this row. The control repeats equal work, every repetition a real
-        training.
-        """
-        config = self.config(base)
-        if not self.varies:
-            return Job(config, Seeds(), repeat=run)
-        return Job(config, varied(self.varies, run), onset=self.onset)
+from nondet.config import Job, RunConfig
+from nondet.names import check_view
+from nondet.row import Keep, Row, check_settings
 
 
 @dataclass(frozen=True)
 class Preset:
     """A study at one scale: the models with which it is run by default, and everything else of a
-    configuration. model_settings: what differs for single models, by name.
+    configuration. model_settings: what differs for single models, by name. rows: in place of the
+    study's. keep: recorded by every row.
     """
 
     runs: int
     models: tuple[str, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)
     model_settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rows: tuple[Row, ...] | None = None
+    keep: tuple[Keep, ...] = ()
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study as data. `rows` begins with the control; `presets` maps a scale to its settings."""
+    """A study as data. `presets` maps a scale to its settings.
+
+    shows: what a reader learns from it, one sentence. source: the table, figure or section it
+    comes from. views: the parts of its report, in order (`nondet.names.VIEWS`). baseline: the row
+    against which a reduction of variability is computed.
+    """
 
     name: str
     title: str
     rows: tuple[Row, ...]
     presets: Mapping[str, Preset]
+    shows: str = ""
+    source: str = ""
+    views: tuple[str, ...] = ("spread",)
+    baseline: str | None = None
 
     def plan(
         self,
@@ -105,25 +65,41 @@ class Study:
         given = {"dataset": dataset, "epochs": epochs, "device": device}
         given = {name: value for name, value in given.items() if value is not None}
         given |= settings or {}
-        _check_settings("the study", given)
+        check_settings("the study", given)
         configs = tuple(
             RunConfig(
                 **{"model": model, **base.settings, **base.model_settings.get(model, {}), **given}
             )
             for model in models or base.models
         )
-        return Plan(self.name, self.title, self.rows, configs, base.runs if runs is None else runs)
+        return Plan(
+            study=self.name,
+            title=self.title,
+            rows=self.rows if base.rows is None else base.rows,
+            configs=configs,
+            runs=base.runs if runs is None else runs,
+            views=self.views,
+            baseline=self.baseline,
+            keep=base.keep,
+            source=self.source,
+        )
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A study whose every choice is made: one configuration per model, `runs` trainings per row."""
+    """A study whose every choice is made: one configuration per model, `runs` trainings per row
+    (where a row does not say otherwise).
+    """
 
     study: str
     title: str
     rows: tuple[Row, ...]
     configs: tuple[RunConfig, ...]
     runs: int
+    views: tuple[str, ...] = ("spread",)
+    baseline: str | None = None
+    keep: tuple[Keep, ...] = ()
+    source: str = ""
 
     def __post_init__(self) -> None:
         if self.runs < 2:
@@ -131,6 +107,22 @@ class Plan:
         models = [config.model for config in self.configs]
         if len(set(models)) < len(models):
             raise ValueError(f"a model is named twice: {', '.join(models)}")
+        names = [row.name for row in self.rows]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two rows are named {name!r}")
+        if self.baseline is not None and self.baseline not in names:
+            raise ValueError(f"baseline is {self.baseline!r}; the rows are: {', '.join(names)}")
+        for view in self.views:
+            check_view(view)
+        for config in self.configs:
+            for row in self.rows_of(config):
+                schedule = row.config(config).schedule
+                if row.output.startswith("snapshots") and schedule != "snapshots":
+                    raise ValueError(
+                        f"row {row.name!r} has output {row.output!r}, but its schedule is "
+                        f"{schedule!r}; only 'snapshots' leaves any"
+                    )
 
     def rows_of(self, config: RunConfig) -> list[Row]:
         """The rows that apply to one model."""
@@ -138,31 +130,32 @@ class Plan:
 
     def jobs(self, config: RunConfig, row: Row) -> list[Job]:
         """The runs of one row of one model, in order."""
-        return [row.job(config, run) for run in range(self.runs)]
+        return [row.job(config, run) for run in range(row.count(self.runs))]
 
-    def all_jobs(self) -> Iterator[Job]:
-        """Every run of the study, row after row, the control of every model first."""
+    def tasks(self) -> dict[Job, frozenset[Keep]]:
+        """Every run of the study once, row after row, the control of every model first, and what is
+        recorded of it. Rows that ask for equal work share it.
+        """
+        tasks: dict[Job, frozenset[Keep]] = {}
         for row in self.rows:
             for config in self.configs:
                 if row.applies_to(config):
-                    yield from self.jobs(config, row)
+                    for job in self.jobs(config, row):
+                        tasks[job] = tasks.get(job, frozenset()) | row.keeps | set(self.keep)
+        return tasks
 
     def to_json(self) -> dict[str, Any]:
         """The plan as JSON types; `from_json` is its inverse."""
         return {
             "study": self.study,
             "title": self.title,
-            "rows": [
-                {
-                    "name": row.name,
-                    "varies": list(row.varies),
-                    "settings": _settings_to_json(row.settings),
-                    "onset": asdict(row.onset),
-                }
-                for row in self.rows
-            ],
+            "source": self.source,
+            "rows": [row.to_json() for row in self.rows],
             "configs": [config.to_json() for config in self.configs],
             "runs": self.runs,
+            "views": list(self.views),
+            "baseline": self.baseline,
+            "keep": list(self.keep),
         }
 
     @staticmethod
@@ -173,23 +166,21 @@ class Plan:
         return Plan(
             study=data["study"],
             title=data["title"],
-            rows=tuple(
-                Row(
-                    row["name"],
-                    tuple(row["varies"]),
-                    _settings_from_json(row["settings"]),
-                    Onset(**row["onset"]),
-                )
-                for row in data["rows"]
-            ),
+            source=data["source"],
+            rows=tuple(Row.from_json(row) for row in data["rows"]),
             configs=tuple(RunConfig.from_json(config) for config in data["configs"]),
             runs=data["runs"],
+            views=tuple(data["views"]),
+            baseline=data["baseline"],
+            keep=tuple(data["keep"]),
         )
 
     def differences(self, other: "Plan") -> list[str]:
-        """In words, where `other` asks for something else than this plan; empty for equal plans."""
+        """In words, where `other` asks for other runs than this plan; empty for equal ones. What
+        only the report shows (title, views) may differ.
+        """
         found = []
-        for name in ("study", "runs"):
+        for name in ("study", "runs", "keep"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
                 found.append(f"{name}: {mine} there, {theirs} asked for")
@@ -209,30 +200,6 @@ class Plan:
                 line = f"{name}: {value} there, {wanted} asked for"
                 if value != wanted and line not in found:
                     found.append(line)
-        if not found and self != other:
+        if not found and self.rows != other.rows:
             found.append("rows: another version of the study")
         return found
-
-
-def _check_settings(owner: str, settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for a name that is no field of RunConfig."""
-    known = [one.name for one in fields(RunConfig)]
-    for name in settings:
-        if name not in known:
-            raise ValueError(f"{owner} sets {name!r}; known settings: {', '.join(known)}")
-
-
-def _settings_to_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        name: asdict(value) if isinstance(value, PerturbationSpec) else value
-        for name, value in settings.items()
-    }
-
-
-def _settings_from_json(settings: Mapping[str, Any]) -> dict[str, Any]:
-    read = dict(settings)
-    if "perturbation" in read:
-        read["perturbation"] = PerturbationSpec(**read["perturbation"])
-    if "milestones" in read:
-        read["milestones"] = tuple(read["milestones"])
-    return read

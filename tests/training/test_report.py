@@ -24,7 +24,7 @@ from nondet.report.text import change, correlation, factor, number, percent, spr
 from nondet.seeds import Onset, Seeds
 from nondet.stats import Spread
 from nondet.store import Failure, Store, StoredRun, StoreError
-from nondet.study import Row
+from nondet.row import Row
 from nondet.train import EpochRecord, Result, train
 
 

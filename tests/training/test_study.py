@@ -6,7 +6,8 @@ import pytest
 from nondet.config import Job, PerturbationSpec
 from nondet.seeds import SOURCES, Onset, Seeds
 from nondet.studies import STUDIES, find_study
-from nondet.study import Plan, Row
+from nondet.row import Row
+from nondet.study import Plan
 
 
 def test_quick_has_the_control_and_every_source():
@@ -29,7 +30,7 @@ def test_quick_has_the_control_and_every_source():
     of_linear = plan.rows_of(plan.configs[0])
     assert [row.name for row in plan.rows if row not in of_linear] == ["dropout"]
     assert plan.rows_of(plan.configs[1]) == list(plan.rows)
-    assert len(list(plan.all_jobs())) == (8 + 9) * 10
+    assert len(plan.tasks()) == (8 + 9) * 10
 
 
 @pytest.mark.parametrize(

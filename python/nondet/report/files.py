@@ -13,7 +13,7 @@ from nondet.report.summary import Statistics, Summary
 from nondet.report.terminal import notes
 from nondet.report.text import change, correlation, percent, spread
 from nondet.store import StoredRun
-from nondet.study import Row
+from nondet.row import Row
 
 
 def write_report(summary: Summary, folder: Path) -> list[Path]:

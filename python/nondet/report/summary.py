@@ -8,7 +8,8 @@ from nondet import metrics
 from nondet.config import Job, RunConfig
 from nondet.stats import Spread, bootstrap_spread
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
-from nondet.study import Plan, Row
+from nondet.row import Row
+from nondet.study import Plan
 
 BOOTSTRAP_SEED = 1
 
@@ -101,7 +102,7 @@ def summarize(plan: Plan, store: Store) -> Summary:
             statistics = None
             if len(runs) >= 2:
                 statistics = compute_statistics(runs, _labels(config.dataset, store))
-            rows.append(RowSummary(row, runs, plan.runs, statistics, failed))
+            rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed))
         models.append(ModelSummary(config, rows))
     kept = [store.load_labels(name) for name in {config.dataset: None for config in plan.configs}]
     remarks = tuple(note for labels in kept if labels is not None for note in labels.notes)

@@ -2,7 +2,8 @@
 minute.
 """
 
-from nondet.study import Preset, Row, Study
+from nondet.row import Row
+from nondet.study import Preset, Study
 
 QUICK = Study(
     name="quick",

@@ -1,0 +1,11 @@
+"""The command `nondet`: one module per command or family of them."""
+
+from nondet.cli import inspect, resume, run
+from nondet.cli.app import app
+
+__all__ = ["app", "inspect", "main", "resume", "run"]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()

@@ -1,0 +1,65 @@
+"""`nondet verify-resume`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nondet.cli.app import app, fail
+from nondet.cli.ready import ExecutorName, executor_factory, make_ready
+from nondet.settings import parse_settings
+
+
+@app.command("verify-resume")
+def verify_resume_command(
+    study: Annotated[str, typer.Argument(help="The study whose models are trained: quick.")],
+    dataset: Annotated[str | None, typer.Option(help="Data set in place of the study's.")] = None,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Model in place of the study's; may be repeated.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs per training.")] = None,
+    preset: Annotated[str, typer.Option(help="Scale of the study.")] = "laptop",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="As of `nondet run`; may be repeated."),
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    at: Annotated[
+        list[int] | None,
+        typer.Option(help="Step to stop after; may be repeated. By default some telling ones."),
+    ] = None,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Where the stopped trainings are resumed.")
+    ] = ExecutorName.local,
+) -> None:
+    """Prove that a training that is stopped and resumed from disk ends with the same bits.
+
+    Every model is trained once without a stop, with all sources varying from the middle epoch on.
+    """
+    from nondet.execute import JobFailedError
+    from nondet.resume import demanding_job, verify_resume
+    from nondet.studies import find_study
+
+    holds = True
+    try:
+        plan = find_study(study).plan(
+            preset,
+            dataset=dataset,
+            models=tuple(model) if model else None,
+            epochs=epochs,
+            device=device,
+            settings=parse_settings(setting or []),
+        )
+        make_ready(plan, data)
+        for config in plan.configs:
+            report = verify_resume(
+                demanding_job(config), executor_factory(executor, None), tuple(at) if at else None
+            )
+            for line in report.lines():
+                print(f"{config.model}: {line}")
+            holds = holds and report.holds
+    except (ValueError, TypeError, OSError, ImportError, JobFailedError) as error:
+        fail(str(error))
+    if not holds:
+        raise typer.Exit(1)
