@@ -225,8 +225,13 @@ class Job:
     @property
     def address(self) -> str:
         """SHA-256 (first 32 hexadecimal digits) of the canonical JSON of `identity()`."""
-        canonical = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+        return address_of(self.identity())
+
+
+def address_of(identity: Mapping[str, Any]) -> str:
+    """The address of the job with this `identity()`."""
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

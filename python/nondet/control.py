@@ -148,18 +148,19 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
 
 
 def prove_control(
-    configs: tuple[RunConfig, ...], executor: Executor
+    configs: tuple[RunConfig, ...], executor: Executor, folder: Path | None = None
 ) -> dict[RunConfig, Trajectory]:
     """Trains every configuration twice and compares every bit after every step; returns the first
     of each pair.
 
-    Where the executor has several processes, the two of a pair may run in different ones. Raises
+    Where the executor has several processes, the two of a pair may run in different ones. folder:
+    where they leave states meanwhile, seen by all of them; by default a temporary one. Raises
     ControlError where a pair differs. The returned trajectories keep their hashes and logits; their
     files are gone.
     """
-    with tempfile.TemporaryDirectory(prefix="nondet-control-") as folder:
+    with tempfile.TemporaryDirectory(prefix="nondet-control-", dir=folder) as states:
         tasks = [
-            (config, Path(folder) / f"{number}-{twin}")
+            (config, Path(states) / f"{number}-{twin}")
             for number, config in enumerate(configs)
             for twin in (1, 2)
         ]

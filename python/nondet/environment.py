@@ -1,15 +1,22 @@
 """Where a run was computed."""
 
+import functools
 import importlib.metadata
+import os
 import platform
+import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("nondet", "torch", "numpy", "scikit-learn")
+PACKAGES = ("nondet", "torch", "numpy", "scikit-learn", "scipy")
+
+_GIT_SECONDS = 10
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Versions, processor, thread settings and how `nondet_ext` was built, as JSON types."""
+    """Versions, processor, thread settings, how `nondet_ext` was built, and the commit of the
+    working directory's git repository, as JSON types.
+    """
     import torch
 
     import nondet_ext
@@ -23,12 +30,44 @@ def describe_environment(device: str) -> dict[str, Any]:
         "torch_cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
         "nondet_ext": nondet_ext.build_info(),
+        "git": describe_git(Path.cwd()),
     }
     if device.startswith("cuda"):
         described["gpu"] = torch.cuda.get_device_name(device)
         described["cuda"] = torch.version.cuda
         described["cudnn"] = torch.backends.cudnn.version()
     return described
+
+
+@functools.cache
+def describe_git(folder: Path) -> dict[str, Any] | None:
+    """The commit of the repository around a folder and whether tracked files differ from it; None
+    where there is no repository, no commit or no git. Asked once per process.
+    """
+    commit = _git(folder, "rev-parse", "HEAD")
+    changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
+    if commit is None or changes is None:
+        return None
+    return {"commit": commit, "dirty": changes != ""}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; None where it cannot."""
+    command = ["git", "-C", str(folder), *arguments]
+    # Asking must not wait for, or take, the repository's lock.
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_GIT_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _version(package: str) -> str:

@@ -13,12 +13,17 @@ EVALUATION_BATCH = 1000
 
 
 @torch.no_grad()
-def predict(model: nn.Module, dataset: Dataset) -> np.ndarray:
-    """The logits of the test images in evaluation mode: (examples, classes) float32."""
+def predict(model: nn.Module, dataset: Dataset, images: torch.Tensor | None = None) -> np.ndarray:
+    """The logits of images in evaluation mode, in which the model is left: (examples, classes)
+    float32.
+
+    images: (examples, channels, height, width) uint8 as of `dataset`; its test images if None.
+    """
     model.eval()
+    images = dataset.test_images if images is None else images
     parts = [
-        model(laid_out_for(model, dataset.normalized(images)))
-        for images in dataset.test_images.split(EVALUATION_BATCH)
+        model(laid_out_for(model, dataset.normalized(part)))
+        for part in images.split(EVALUATION_BATCH)
     ]
     logits: np.ndarray = torch.cat(parts).cpu().numpy()
     return logits

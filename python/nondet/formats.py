@@ -3,38 +3,40 @@
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import safetensors.numpy
 
-if TYPE_CHECKING:
-    from nondet.train import EpochRecord
+from nondet.result import EpochRecord
 
 
-def format_json(record: dict[str, Any]) -> bytes:
+def format_json(record: Mapping[str, Any]) -> bytes:
     """Indented JSON; ValueError for what JSON has no word for, such as NaN."""
     return (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
 
 
-def format_array(array: np.ndarray) -> bytes:
-    """An array in NumPy's own format, .npy."""
-    data = io.BytesIO()
-    np.save(data, array, allow_pickle=False)
-    return data.getvalue()
+def format_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Named arrays in the format of safetensors, equal ones as equal bytes."""
+    # safetensors writes an array's memory as it lies, whatever its strides.
+    return safetensors.numpy.save(
+        {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    )
 
 
-def parse_array(data: bytes) -> np.ndarray:
-    """The array of `format_array`. Raises ValueError for anything else, pickles among it."""
-    array: np.ndarray = np.load(io.BytesIO(data), allow_pickle=False)
-    return array
+def parse_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of `format_arrays`, sorted by name. Raises ValueError for anything else."""
+    try:
+        arrays: dict[str, np.ndarray] = safetensors.numpy.load(data)
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"no safetensors: {error}") from error
+    return dict(sorted(arrays.items()))
 
 
-def format_history(history: Sequence["EpochRecord"]) -> bytes:
+def format_history(history: Sequence[EpochRecord]) -> bytes:
     """A line per epoch; an empty cell where an epoch was not evaluated."""
-    from nondet.train import EpochRecord
-
     text = io.StringIO()
     writer = csv.DictWriter(
         text, [field.name for field in fields(EpochRecord)], lineterminator="\n"

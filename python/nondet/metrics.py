@@ -1,6 +1,5 @@
 """Pure functions on logits of shape (runs, examples, classes) and labels of shape (examples,)."""
 
-import math
 from typing import Literal
 
 import numpy as np
@@ -31,56 +30,65 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """The mean negative log-likelihood of the labels, (runs,) float64, in nats; computed in
     float64.
     """
+    mean: np.ndarray = _negative_log_likelihood(logits, labels).mean(axis=1)
+    return mean
+
+
+def example_losses(
+    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
+) -> np.ndarray:
+    """The loss of each run on each example, (runs, examples) float64.
+
+    "accuracy": the error, 1 where the prediction is wrong and 0 where it is right, so that the mean
+    over the examples is 1 - accuracy; "cross_entropy": the negative log-likelihood in nats.
+    """
+    if metric == "accuracy":
+        _check(logits, labels)
+        return (predictions(logits) != labels).astype(np.float64)
+    if metric == "cross_entropy":
+        return _negative_log_likelihood(logits, labels)
+    raise ValueError(f'metric is {metric!r}; it must be "accuracy" or "cross_entropy"')
+
+
+def disagreement_matrix(logits: np.ndarray) -> np.ndarray:
+    """The fraction of examples on which two runs predict different classes, (runs, runs) float64;
+    the diagonal is 0.
+    """
+    matrix: np.ndarray = nondet_ext.disagreement(torch.from_numpy(predictions(logits))).numpy()
+    return matrix
+
+
+def correlation_matrix(logits: np.ndarray) -> np.ndarray:
+    """Spearman's rank correlation between the logits of two runs, flattened over examples and
+    classes, (runs, runs) float64.
+
+    NaN, with a warning, where a run's logits are all equal.
+    """
+    _check(logits)
+    matrix: np.ndarray = nondet_ext.spearman(torch.from_numpy(logits)).numpy()
+    return matrix
+
+
+def ensemble_delta_matrix(
+    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
+) -> np.ndarray:
+    """The metric ("accuracy" or "cross_entropy") of the mean logits of two runs minus the mean of
+    their metrics, (runs, runs) float64; the diagonal is 0.
+    """
+    _check(logits, labels)
+    matrix: np.ndarray = nondet_ext.ensemble_delta(
+        torch.from_numpy(logits), torch.from_numpy(labels), metric
+    ).numpy()
+    return matrix
+
+
+def _negative_log_likelihood(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     _check(logits, labels)
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=2, keepdims=True)
     log_sum = np.log(np.exp(wide).sum(axis=2))
-    correct = np.take_along_axis(wide, labels[None, :, None], axis=2)[..., 0]
-    mean: np.ndarray = (log_sum - correct).mean(axis=1)
-    return mean
-
-
-def pairwise_disagreement(logits: np.ndarray) -> float:
-    """The fraction of examples on which two runs predict different classes, averaged over all pairs
-    of runs.
-
-    Raises ValueError for fewer than two runs.
-    """
-    return mean_over_pairs(nondet_ext.disagreement(torch.from_numpy(predictions(logits))))
-
-
-def pairwise_correlation(logits: np.ndarray) -> float:
-    """Spearman's rank correlation between the logits of two runs, flattened over examples and
-    classes, averaged over all pairs of runs.
-
-    NaN, with a warning, where a run's logits are all equal. Raises ValueError for fewer than two
-    runs.
-    """
-    _check(logits)
-    return mean_over_pairs(nondet_ext.spearman(torch.from_numpy(logits)))
-
-
-def pairwise_ensemble_delta(
-    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
-) -> float:
-    """The metric ("accuracy" or "cross_entropy") of the mean logits of two runs minus the mean of
-    their metrics, averaged over all pairs of runs.
-
-    Raises ValueError for fewer than two runs.
-    """
-    _check(logits, labels)
-    return mean_over_pairs(
-        nondet_ext.ensemble_delta(torch.from_numpy(logits), torch.from_numpy(labels), metric)
-    )
-
-
-def mean_over_pairs(matrix: torch.Tensor) -> float:
-    """The mean of a symmetric matrix (runs, runs) over its pairs i < j."""
-    runs = matrix.shape[0]
-    if runs < 2:
-        raise ValueError(f"a mean over pairs needs at least 2 runs, got {runs}")
-    first, second = torch.triu_indices(runs, runs, offset=1)
-    return math.fsum(matrix[first, second].tolist()) / len(first)
+    losses: np.ndarray = log_sum - np.take_along_axis(wide, labels[None, :, None], axis=2)[..., 0]
+    return losses
 
 
 def _check(logits: np.ndarray, labels: np.ndarray | None = None) -> None:

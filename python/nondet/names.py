@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from collections.abc import Iterable
 
 DATASETS = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn")
 """Beside these, any folder of images: "imagefolder:PATH" or "imagefolder:PATH@SIZE"; see
@@ -71,7 +72,7 @@ def check_dataset(name: str) -> None:
     if name in DATASETS or image_folder(name) is not None:
         return
     raise ValueError(
-        f"dataset is {name!r}; {_hint(name, DATASETS)}known data sets: {', '.join(DATASETS)}; and "
+        f"dataset is {name!r}; {hint(name, DATASETS)}known data sets: {', '.join(DATASETS)}; and "
         f"a folder of images, imagefolder:PATH or imagefolder:PATH@SIZE"
     )
 
@@ -98,7 +99,7 @@ def check_model(name: str) -> None:
     if name in MODELS or resnet_width(name) is not None:
         return
     raise ValueError(
-        f"model is {name!r}; {_hint(name, MODELS)}known models: {', '.join(MODELS)}; and residual "
+        f"model is {name!r}; {hint(name, MODELS)}known models: {', '.join(MODELS)}; and residual "
         f"networks of other widths, as resnet14-w8 with 8 channels in its first stage"
     )
 
@@ -106,10 +107,12 @@ def check_model(name: str) -> None:
 def check_view(name: str) -> None:
     """Raises ValueError for a part of reports that does not exist."""
     if name not in VIEWS:
-        raise ValueError(f"view is {name!r}; {_hint(name, VIEWS)}known views: {', '.join(VIEWS)}")
+        raise ValueError(f"view is {name!r}; {hint(name, VIEWS)}known views: {', '.join(VIEWS)}")
 
 
-def _hint(name: str, known: tuple[str, ...]) -> str:
-    """The known names that come close to an unknown one, as a question."""
-    close = difflib.get_close_matches(name.lower(), known, n=3)
+def hint(name: str, known: Iterable[str]) -> str:
+    """The known names that come close to an unknown one, as a question and a space; empty if none
+    does.
+    """
+    close = difflib.get_close_matches(name.lower(), list(known), n=3)
     return f"did you mean {' or '.join(close)}? " if close else ""

@@ -56,11 +56,14 @@ class Row:
         if len(set(self.varies)) < len(self.varies):
             raise ValueError(f"{owner} names a source twice: {', '.join(self.varies)}")
         check_settings(owner, self.settings)
+        for name in ("dataset", "model"):
+            if name in self.settings:
+                raise ValueError(f"{owner} sets {name!r}, which is the same in all rows of a model")
         of, slash, scheme = self.output.partition("/")
         if of not in MODELS_OF or (slash and scheme not in TTA):
             raise ValueError(
-                f"{owner} has output {self.output!r}; known: {', '.join(MODELS_OF)}, or one of them "
-                f"followed by / and one of {', '.join(TTA)}"
+                f"{owner} has output {self.output!r}; known: {', '.join(MODELS_OF)}, or one of "
+                f"them followed by / and one of {', '.join(TTA)}"
             )
         if self.design not in get_args(Design):
             raise ValueError(f"{owner} has design {self.design!r}; known: tandem, crossed")
@@ -84,7 +87,7 @@ class Row:
 
     def config(self, base: RunConfig) -> RunConfig:
         """The configuration of this row's runs, from the model's."""
-        return replace(base, **self.settings)
+        return replace(base, **self.settings) if self.settings else base
 
     def count(self, runs: int) -> int:
         """How many runs the row has in a study of `runs` a row."""

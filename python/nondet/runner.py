@@ -1,23 +1,31 @@
-"""Running a study: what is stored is read, what is missing is trained, the control is proved before
-anything else.
+"""Running a study: what is stored is read, what another study did already is taken over, what is
+missing is trained, the control is proved before anything else.
 """
 
-import warnings
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 from nondet.config import Job, RunConfig
 from nondet.control import Trajectory, check_against, prove_control
-from nondet.execute import Executor
-from nondet.prefixes import Prefix, prefix_of, shared_prefixes
-from nondet.store import DamagedRunError, Failure, Store
+from nondet.execute import Executor, JobFailedError
+from nondet.files import unfinished
+from nondet.perform import Finish, environment_of, perform, perform_prefix
+from nondet.prefixes import shared_prefixes
+from nondet.row import Keep
+from nondet.store import DamagedRunError, Failure, Store, StoreError
 from nondet.study import Plan
 
-if TYPE_CHECKING:
-    from nondet.checkpoint import Checkpoint
-    from nondet.data import Dataset
+TRIES = 2
+"""How often a run is tried that crashes: raises, or is killed."""
+
+BUG_AFTER = 3
+"""So many runs that crash in the same way before any comes to its end are no bad luck."""
+
+_SAID = 5
 
 
 class Progress(Protocol):
@@ -31,65 +39,151 @@ class Progress(Protocol):
         """The control is being proved."""
         ...
 
-    def start(self, plan: Plan, done: list[Job]) -> None:
-        """The runs begin; `done` were found in the store."""
+    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        """The runs begin, `workers` at a time; `done` are there already."""
         ...
 
-    def finished(self, job: Job) -> None:
-        """One more run is in the store."""
+    def finished(self, job: Job, finish: Finish) -> None:
+        """One more run came to its end."""
         ...
 
 
-def perform(store: Store, job: Job) -> None:
-    """Trains one run and puts it into the store, as a failed one where it diverges. Runs in a
-    worker.
+Tasks = dict[Job, frozenset[Keep]]
+
+
+def take_stock(
+    plan: Plan, store: Store, message: Callable[[str], None]
+) -> tuple[dict[Job, Finish], Tasks]:
+    """The runs of the plan that the store holds, and those that it does not. Damaged ones are set
+    aside, with a message, and are missing; so are those that crashed.
     """
-    from nondet.checkpoint import Checkpoints
-    from nondet.environment import describe_environment
-    from nondet.train import DivergedError, deterministic, train
+    done: dict[Job, Finish] = {}
+    missing: Tasks = {}
+    for job, keeps in plan.tasks().items():
+        try:
+            run = store.load(job, keeps)
+        except DamagedRunError as error:
+            message(f"{error}; set aside in {store.set_aside(job)} and trained again")
+            run = None
+        if run is None or (run.failure is not None and run.failure.crashed):
+            missing[job] = keeps
+        else:
+            done[job] = Finish(run.seconds, run.failure is not None)
+    return done, missing
 
-    config = job.config
-    checkpoints = Checkpoints(store.checkpoints / job.address)
-    dataset = _dataset(config)
-    with deterministic(config.threads):  # the settings under which `train` computes
-        environment = describe_environment(config.device)
-    try:
-        result = train(
-            config,
-            job.seeds,
-            dataset,
-            onset=job.onset,
-            start=_beginning(store, job),
-            checkpoints=checkpoints,
+
+def run_study(
+    plan: Plan,
+    store: Store,
+    make_executor: Callable[[], AbstractContextManager[Executor]],
+    progress: Progress,
+) -> int:
+    """Completes the study in an opened store; nothing is computed when nothing is missing. Returns
+    how many runs crashed, each after `TRIES` tries: they are on record, and missing the next time.
+
+    Raises ControlError; StoreError; JobFailedError where a run of the control's proof fails, or the
+    first `BUG_AFTER` runs all crash in the same way, or all runs do. The runs finished until then
+    stay in the store.
+    """
+    _keep_labels(plan, store)
+    done, missing = take_stock(plan, store, progress.message)
+    if not missing:
+        return 0
+    with make_executor() as executor:
+        settings = {(job.config.device, job.config.threads) for job in missing}
+        environments = dict(executor.map(environment_of, sorted(settings)))
+        _borrow(store, done, missing, environments, progress)
+        progress.proving()
+        with _scratch(store) as folder:
+            proved = prove_control(_configs_to_prove(plan), executor, folder)
+        controls = _controls(plan)
+        for job in done:
+            if job in controls:
+                _check_control(job, proved[job.config], store)
+        progress.start(plan, done, executor.workers)
+        _share_beginnings(store, missing, executor, progress)
+        return _train(plan, store, done, missing, environments, proved, executor, progress)
+
+
+def _train(
+    plan: Plan,
+    store: Store,
+    done: Mapping[Job, Finish],
+    missing: Tasks,
+    environments: Mapping[tuple[str, int], dict[str, Any]],
+    proved: Mapping[RunConfig, Trajectory],
+    executor: Executor,
+    progress: Progress,
+) -> int:
+    """Trains what is missing; returns how many runs crashed."""
+    controls = _controls(plan)
+    crashes: list[JobFailedError] = []
+    work = executor.attempt(partial(perform, store), missing.items(), TRIES)
+    for number, ((job, _), end) in enumerate(work, 1):
+        if not isinstance(end, JobFailedError):
+            if job in controls:
+                _check_control(job, proved[job.config], store)
+            progress.finished(job, end)
+            continue
+        if end.kind == StoreError.__name__:  # it is the folder that is at fault
+            raise StoreError(str(end).partition(": ")[2])
+        crashes.append(end)
+        failure = Failure(str(end), epoch=0, step=0, crashed=True)
+        environment = environments[job.config.device, job.config.threads]
+        store.save_failure(job, failure, [], environment)
+        if len(crashes) == number and _is_bug(crashes, len(missing), done):
+            raise end
+        if len(crashes) <= _SAID:
+            progress.message(
+                f"a run of {job.config.model!r} crashed {TRIES} times and is recorded as failed: "
+                f"{end} (runs/{job.address})"
+            )
+        progress.finished(job, Finish(0.0, failed=True))
+    if crashes:
+        runs = "1 run" if len(crashes) == 1 else f"{len(crashes)} runs"
+        progress.message(f"{runs} crashed; the same command tries again")
+    return len(crashes)
+
+
+def _is_bug(crashes: list[JobFailedError], missing: int, done: Mapping[Job, Finish]) -> bool:
+    """Whether crashes, before which no run came to its end, say that none will."""
+    alike = len({crash.kind for crash in crashes}) == 1
+    if len(crashes) >= BUG_AFTER and alike:
+        return True
+    return len(crashes) == missing and not any(not finish.failed for finish in done.values())
+
+
+def _borrow(
+    store: Store,
+    done: dict[Job, Finish],
+    missing: Tasks,
+    environments: Mapping[tuple[str, int], dict[str, Any]],
+    progress: Progress,
+) -> None:
+    """Takes over what studies beside this one did already in the same environment. Runs of the
+    control are no exception: every one is held against the control that is proved now.
+    """
+    before = len(missing)
+    for job, keeps in list(missing.items()):
+        environment = environments[job.config.device, job.config.threads]
+        if store.borrow(job, keeps, environment):
+            outline = store.outline(job, keeps)
+            assert outline is not None
+            done[job] = Finish(float(outline.record["seconds"]), failed=False)
+            del missing[job]
+    if len(missing) < before:
+        progress.message(
+            f"{before - len(missing)} equal runs were taken over from other studies in "
+            f"{store.root.absolute().parent}"
         )
-    except DivergedError as error:
-        failure = Failure(error.reason, error.epoch, error.step)
-        store.save_failure(job, failure, error.history, environment, error.perturbations)
-    else:
-        store.save(job, result, environment)
-    checkpoints.clear()
 
 
-def perform_prefix(store: Store, prefix: Prefix) -> None:
-    """Trains a shared beginning and leaves its state after every epoch that is wanted. Runs in a
-    worker.
-    """
-    from nondet import checkpoint
-    from nondet.train import Training, deterministic
-
-    config = prefix.job.config
-    folders = {epoch: prefix.folder(store.prefixes, epoch) for epoch in prefix.epochs}
-    there = {epoch: _prefix_state(store, prefix, epoch) for epoch in prefix.epochs}
-    with deterministic(config.threads):
-        training = Training(config, prefix.job.seeds, _dataset(config))
-        for epoch, folder in folders.items():
-            state = there[epoch]
-            if state is not None:
-                training.restore(state)
-                continue
-            while training.step < epoch * training.steps_per_epoch:
-                training.advance()
-            checkpoint.save(folder, training.state())
+def _share_beginnings(store: Store, missing: Tasks, executor: Executor, progress: Progress) -> None:
+    """Trains the beginnings that missing runs share; without its own a run begins by itself."""
+    prefixes = shared_prefixes(missing)
+    for _, value in executor.attempt(partial(perform_prefix, store), prefixes, TRIES):
+        if isinstance(value, JobFailedError):
+            progress.message(f"a beginning that runs share could not be trained: {value}")
 
 
 def _keep_labels(plan: Plan, store: Store) -> None:
@@ -104,79 +198,34 @@ def _keep_labels(plan: Plan, store: Store) -> None:
         store.save_labels(name, dataset.test_labels.numpy(), [note for note in notes if note])
 
 
-def _beginning(store: Store, job: Job) -> "Checkpoint | None":
-    """The state with which a job begins where it shares its beginning with others."""
-    prefix = prefix_of(job)
-    if prefix is None:
-        return None
-    [epoch] = prefix.epochs
-    return _prefix_state(store, prefix, epoch)
+@contextmanager
+def _scratch(store: Store) -> Iterator[Path]:
+    """A folder that all workers see, for as long as it is needed."""
+    folder = unfinished(store.root / "control")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prefix_state(store: Store, prefix: Prefix, epoch: int) -> "Checkpoint | None":
-    from nondet import checkpoint
-
-    identity = prefix.job.identity()
-    return checkpoint.latest(prefix.folder(store.prefixes, epoch), identity, warnings.warn)
-
-
-def _dataset(config: RunConfig) -> "Dataset":
-    from nondet.data import load_dataset
-
-    return load_dataset(config.dataset).to(config.device)
-
-
-def missing_jobs(plan: Plan, store: Store, message: Callable[[str], None]) -> list[Job]:
-    """The runs of the plan that the store does not hold. Damaged ones are set aside, with a
-    message, and count.
-    """
-    missing = []
-    for job in plan.tasks():
-        try:
-            if store.load(job) is None:
-                missing.append(job)
-        except DamagedRunError as error:
-            message(f"{error}; set aside in {store.set_aside(job)} and trained again")
-            missing.append(job)
-    return missing
-
-
-def run_study(
-    plan: Plan,
-    store: Store,
-    make_executor: Callable[[], AbstractContextManager[Executor]],
-    progress: Progress,
-) -> None:
-    """Completes the study in an opened store. Nothing is trained when nothing is missing.
-
-    Raises ControlError, JobFailedError; the runs finished until then stay in the store.
-    """
-    _keep_labels(plan, store)
-    missing = missing_jobs(plan, store, progress.message)
-    if not missing:
-        return
-    waiting = set(missing)
-    stored = [job for job in plan.tasks() if job not in waiting]
-    controls = {
+def _controls(plan: Plan) -> set[Job]:
+    return {
         job
-        for row in plan.rows
-        if not row.varies
         for config in plan.configs
+        for row in plan.rows_of(config)
+        if not row.varies
         for job in plan.jobs(config, row)
     }
-    with make_executor() as executor:
-        progress.proving()
-        proved = prove_control(plan.configs, executor)
-        for job in stored:
-            if job in controls:
-                _check_control(job, proved[job.config], store)
-        progress.start(plan, stored)
-        for _ in executor.map(partial(perform_prefix, store), shared_prefixes(missing)):
-            pass
-        for job, _ in executor.map(partial(perform, store), missing):
-            if job in controls:
-                _check_control(job, proved[job.config], store)
-            progress.finished(job)
+
+
+def _configs_to_prove(plan: Plan) -> tuple[RunConfig, ...]:
+    """The configurations of the control's rows, and the model's own where it has no such row."""
+    configs = []
+    for config in plan.configs:
+        rows = [row for row in plan.rows_of(config) if not row.varies]
+        configs += [row.config(config) for row in rows] or [config]
+    return tuple(dict.fromkeys(configs))
 
 
 def _check_control(job: Job, proved: Trajectory, store: Store) -> None:

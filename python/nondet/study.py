@@ -26,7 +26,8 @@ class Preset:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as data. `presets` maps a scale to its settings.
+    """A study as data. `presets` maps a scale to its settings; "laptop" is the one to take where
+    none is asked for, or the first where there is none of that name.
 
     shows: what a reader learns from it, one sentence. source: the table, figure or section it
     comes from. views: the parts of its report, in order (`nondet.names.VIEWS`). baseline: the row
@@ -42,9 +43,18 @@ class Study:
     views: tuple[str, ...] = ("spread",)
     baseline: str | None = None
 
+    def __post_init__(self) -> None:
+        if not self.presets:
+            raise ValueError(f"the study {self.name!r} has no preset")
+
+    @property
+    def default_preset(self) -> str:
+        """The preset to take where none is asked for."""
+        return "laptop" if "laptop" in self.presets else next(iter(self.presets))
+
     def plan(
         self,
-        preset: str = "laptop",
+        preset: str | None = None,
         *,
         dataset: str | None = None,
         models: tuple[str, ...] | None = None,
@@ -53,11 +63,13 @@ class Study:
         device: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> "Plan":
-        """What is to be run: a preset with the given values in place of its own.
+        """What is to be run: a preset, the default one if None, with the given values in place of
+        its own.
 
         settings: further fields of RunConfig. Raises ValueError for an unknown preset or setting,
         fewer than two runs, or values that do not fit together.
         """
+        preset = self.default_preset if preset is None else preset
         if preset not in self.presets:
             known = ", ".join(self.presets)
             raise ValueError(f"preset is {preset!r}; the study {self.name!r} has: {known}")
@@ -116,13 +128,12 @@ class Plan:
         for view in self.views:
             check_view(view)
         for config in self.configs:
-            for row in self.rows_of(config):
-                schedule = row.config(config).schedule
-                if row.output.startswith("snapshots") and schedule != "snapshots":
-                    raise ValueError(
-                        f"row {row.name!r} has output {row.output!r}, but its schedule is "
-                        f"{schedule!r}; only 'snapshots' leaves any"
-                    )
+            for row in self.rows:
+                try:
+                    if row.applies_to(config):
+                        _check_fit(row, config)
+                except ValueError as error:
+                    raise ValueError(f"row {row.name!r}: {error}") from None
 
     def rows_of(self, config: RunConfig) -> list[Row]:
         """The rows that apply to one model."""
@@ -203,3 +214,13 @@ class Plan:
         if not found and self.rows != other.rows:
             found.append("rows: another version of the study")
         return found
+
+
+def _check_fit(row: Row, config: RunConfig) -> None:
+    """Raises ValueError for a row whose onset or output the model's training does not have."""
+    schedule = row.job(config, 0).config.schedule
+    if row.output.startswith("snapshots") and schedule != "snapshots":
+        raise ValueError(
+            f"output is {row.output!r}, but the schedule is {schedule!r}; only 'snapshots' leaves "
+            "any"
+        )

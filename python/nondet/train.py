@@ -1,11 +1,10 @@
 """One training, start to end: a pure function of its configuration and its seeds."""
 
 import math
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,87 +14,23 @@ from nondet import lowlevel, metrics, perturb
 from nondet.checkpoint import Checkpoint, Checkpoints
 from nondet.config import Job, RunConfig, Target
 from nondet.data import Dataset, batch, epoch_order
+from nondet.determinism import deterministic as deterministic
 from nondet.evaluate import laid_out_for, predict, weights_sha256
-from nondet.models import begin_step, build_model, stochastic_layers
+from nondet.models import ImageModel, begin_step, build_model, stochastic_layers
 from nondet.optimize.averaging import make_averaging
 from nondet.optimize.offsets import weight_offsets
 from nondet.optimize.optimizers import load_named_state, make_optimizer, named_state, set_rate
 from nondet.optimize.schedules import rate, snapshot_epochs
 from nondet.perturb import Perturbation
+from nondet.result import DivergedError as DivergedError
+from nondet.result import EpochRecord as EpochRecord
+from nondet.result import Result as Result
 from nondet.seeds import HELD, Onset, Seeds, effective
 
+if TYPE_CHECKING:
+    from nondet.record import Recorder
+
 _PREPARED_EXAMPLES = 2048
-_uninitialized: Any = torch.utils.deterministic
-
-
-class DivergedError(RuntimeError):
-    """A loss or a prediction stopped being a finite number; `epoch` (from 1), `step`, `history` and
-    `perturbations` say how far the training came.
-    """
-
-    def __init__(self, reason: str, epoch: int, training: "Training") -> None:
-        super().__init__(f"{reason} in epoch {epoch}")
-        self.reason = reason
-        self.epoch = epoch
-        self.step = training.step
-        self.history = training.history
-        self.perturbations = training.perturbations
-
-
-@dataclass(frozen=True)
-class EpochRecord:
-    """The state after one epoch. Accuracy is a fraction, losses are in nats per example; None where
-    the epoch was not evaluated.
-    """
-
-    epoch: int
-    learning_rate: float
-    train_loss: float
-    test_accuracy: float | None
-    test_cross_entropy: float | None
-    weights_sha256: str
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a training leaves.
-
-    logits: (test examples, classes) float32, after the last epoch. snapshots: (cycles, test
-    examples, classes) float32, one where each cycle of the schedule "snapshots" ends, else None.
-    """
-
-    history: list[EpochRecord]
-    logits: np.ndarray
-    perturbations: list[Perturbation]
-    snapshots: np.ndarray | None = None
-
-
-@contextmanager
-def deterministic(threads: int = 1) -> Iterator[None]:
-    """A fixed number of threads and torch's deterministic algorithms, which raise where there is
-    none; afterwards the caller's settings again.
-    """
-    # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.get_num_threads(),
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-        _uninitialized.fill_uninitialized_memory,
-        torch.backends.cudnn.benchmark,
-    )
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
-    # Filling memory that is about to be overwritten costs time and decides no bit.
-    _uninitialized.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
-        _uninitialized.fill_uninitialized_memory = before[3]
-        torch.backends.cudnn.benchmark = before[4]
 
 
 class Training:
@@ -106,12 +41,19 @@ class Training:
             last, smaller batch of an epoch is left out: every step sees a full batch.
         model, optimizer, averaging: live.
         history, perturbations: what is on record so far.
+        recorders: what else is recorded; they look at the training after every step.
+        test_logits: of the last epoch that was evaluated, since the training began or was resumed.
 
     Compute inside `deterministic(config.threads)`. The data set lies on `config.device`.
     """
 
     def __init__(
-        self, config: RunConfig, seeds: Seeds, dataset: Dataset, onset: Onset | None = None
+        self,
+        config: RunConfig,
+        seeds: Seeds,
+        dataset: Dataset,
+        onset: Onset | None = None,
+        recorders: Sequence["Recorder"] = (),
     ) -> None:
         examples = len(dataset.train_labels)
         self.steps_per_epoch = examples // config.batch_size
@@ -123,7 +65,7 @@ class Training:
         self.onset = onset if onset is not None else Onset()
         self.identity = Job(config, seeds, onset=self.onset).identity()
         self.total_steps = config.epochs * self.steps_per_epoch
-        self.perturbation_step = self._perturbation_step()
+        self.perturbation_step = perturbation_step(config, seeds, self.onset, self.steps_per_epoch)
 
         self.step = 0
         self.model = build_model(
@@ -141,6 +83,7 @@ class Training:
         self.averaging = make_averaging(self.model, config)
         self.history: list[EpochRecord] = []
         self.perturbations: list[Perturbation] = []
+        self.test_logits: np.ndarray | None = None
         self._snapshots: list[np.ndarray] = []
         self._loss_sum = torch.zeros((), dtype=torch.float64, device=config.device)
         self._layers = lowlevel.layers(self.model), stochastic_layers(self.model)
@@ -151,6 +94,9 @@ class Training:
             perturb.check(
                 config.perturbation, self.model, (config.batch_size, *dataset.image_shape)
             )
+        self.recorders = tuple(recorders)
+        for recorder in self.recorders:
+            recorder.begin(self)
 
     def advance(self) -> None:
         """One optimizer step, and what the end of an epoch asks for.
@@ -180,6 +126,8 @@ class Training:
             self.averaging.update(model, self.step, self.steps_per_epoch)
         if self.step % self.steps_per_epoch == 0:
             self._end_epoch(epoch + 1)
+        for recorder in self.recorders:
+            recorder.observe(self)
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
         """Everything that the training carries from step to step, live: "weights.<name>"
@@ -198,6 +146,9 @@ class Training:
         tensors |= {
             f"snapshots.{i}": torch.from_numpy(logits) for i, logits in enumerate(self._snapshots)
         }
+        for recorder in self.recorders:
+            kept = recorder.state()
+            tensors |= {f"records.{recorder.name}.{key}": tensor for key, tensor in kept.items()}
         return Checkpoint(
             self.step,
             {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
@@ -205,13 +156,15 @@ class Training:
                 "identity": self.identity,
                 "history": [asdict(epoch) for epoch in self.history],
                 "perturbations": [asdict(record) for record in self.perturbations],
+                "records": [recorder.name for recorder in self.recorders],
             },
         )
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a state of this configuration, be it of another run whose seeds agreed until
-        there. Raises ValueError where the state does not fit.
+        there. A recorder of which the state holds nothing begins there. Raises ValueError where the
+        state does not fit.
         """
         if not 0 <= checkpoint.step <= self.total_steps:
             raise ValueError(
@@ -233,29 +186,38 @@ class Training:
         self.perturbations = [
             Perturbation(**record) for record in checkpoint.record["perturbations"]
         ]
+        for recorder in self.recorders:
+            if recorder.name in checkpoint.record.get("records", ()):
+                recorder.load(_part(tensors, f"records.{recorder.name}"))
+            else:
+                recorder.begin(self)
 
     def result(self) -> Result:
         """What the finished training leaves. Raises RuntimeError before the last step."""
         if self.step < self.total_steps:
             raise RuntimeError(f"{self.step} of {self.total_steps} steps are done")
         snapshots = np.stack(self._snapshots) if self._snapshots else None
-        return Result(self.history, self._predict(), self.perturbations, snapshots)
+        logits = self._predict()
+        records = {recorder.name: recorder.arrays(self) for recorder in self.recorders}
+        return Result(self.history, logits, self.perturbations, snapshots, records)
+
+    @contextmanager
+    def evaluated(self) -> Iterator[ImageModel]:
+        """Within, the model is the one whose predictions count: under the averaged weights if there
+        are any.
+        """
+        averaged: AbstractContextManager[None] = nullcontext()
+        if self.averaging is not None:
+            averaged = self.averaging.evaluated(self.model, self.plain_batches())
+        with averaged:
+            yield self.model
+
+    def plain_batches(self) -> Iterator[torch.Tensor]:
+        """The training images in their own order, normalised, without augmentation."""
+        for images in self.dataset.train_images.split(self.config.batch_size):
+            yield laid_out_for(self.model, self.dataset.normalized(images))
 
     # -- a step's parts ------------------------------------------------------------------------
-
-    def _perturbation_step(self) -> int | None:
-        """The step of the one small change; None where the bit seed is held."""
-        if self.seeds.bit == HELD:
-            return None
-        step = self.onset.bit * self.steps_per_epoch + self.config.perturbation.step
-        # A change at the very end of the training is a change that never comes.
-        late = self.onset.bit < self.config.epochs and step >= self.total_steps
-        if late:
-            raise ValueError(
-                f"perturbation.step is {self.config.perturbation.step} with onset in epoch "
-                f"{self.onset.bit}; the training has {self.total_steps} steps"
-            )
-        return step
 
     def _perturb(self, *targets: Target, images: torch.Tensor | None = None) -> None:
         """The small change, if it is of these and now is its step."""
@@ -341,6 +303,7 @@ class Training:
                 raise DivergedError("predictions are not finite", epoch, self)
             accuracy = float(metrics.accuracy(logits[None], self._labels)[0])
             entropy = float(metrics.cross_entropy(logits[None], self._labels)[0])
+            self.test_logits = logits
             if snapshot:
                 self._snapshots.append(logits)
         last_rate = rate(config, self.step - 1, self.steps_per_epoch)
@@ -349,16 +312,29 @@ class Training:
         )
 
     def _predict(self) -> np.ndarray:
-        """Logits of the test images, under the averaged weights if there are any."""
-        if self.averaging is None:
-            return predict(self.model, self.dataset)
-        with self.averaging.evaluated(self.model, self._plain_batches()):
-            return predict(self.model, self.dataset)
+        """Logits of the test images."""
+        with self.evaluated() as model:
+            return predict(model, self.dataset)
 
-    def _plain_batches(self) -> Iterator[torch.Tensor]:
-        """The training images in their own order, without augmentation."""
-        for images in self.dataset.train_images.split(self.config.batch_size):
-            yield laid_out_for(self.model, self.dataset.normalized(images))
+
+def perturbation_step(
+    config: RunConfig, seeds: Seeds, onset: Onset, steps_per_epoch: int
+) -> int | None:
+    """After how many steps the one small change is made; None where the bit seed is held.
+
+    Raises ValueError where the training, from the onset epoch on, has no such step.
+    """
+    if seeds.bit == HELD:
+        return None
+    step, total = config.perturbation.step, config.epochs * steps_per_epoch
+    begin = onset.bit * steps_per_epoch
+    # A change at the very end of the training is a change that never comes.
+    if onset.bit < config.epochs and begin + step >= total:
+        raise ValueError(
+            f"perturbation.step is {step} with onset in epoch {onset.bit}; the training has "
+            f"{total} steps"
+        )
+    return begin + step
 
 
 def train(
@@ -370,22 +346,25 @@ def train(
     start: Checkpoint | None = None,
     checkpoints: Checkpoints | None = None,
     observe: Callable[[Training], None] | None = None,
+    recorders: Sequence["Recorder"] = (),
 ) -> Result:
     """Trains one model. Equal arguments give equal bits.
 
     dataset lies on `config.device`. onset: from which epoch on each source follows its seed; from
     the first if not given. start: a state to begin from, as of a shared beginning. checkpoints:
-    where to leave states and whence to resume; they change no bit. `observe(training)` may look at
-    the training after every step.
+    where to leave states and whence to resume; they change no bit, nor do recorders (see
+    nondet.record), which leave `Result.records`: where a state comes too late for one of them, the
+    training begins before it. `observe(training)` may look at the training after every step.
     Raises DivergedError when a loss or a prediction is no longer finite; ValueError where batch
     size, perturbation or `start` do not fit.
     """
     with deterministic(config.threads):
-        training = Training(config, seeds, dataset, onset)
-        if checkpoints is not None:
-            start = checkpoints.latest(training.identity) or start
-        if start is not None:
-            training.restore(start)
+        training = Training(config, seeds, dataset, onset, recorders)
+        saved = None if checkpoints is None else checkpoints.latest(training.identity)
+        for state in (saved, start):
+            if state is not None and _in_time(state, recorders):
+                training.restore(state)
+                break
         while training.step < training.total_steps:
             training.advance()
             if observe is not None:
@@ -395,7 +374,13 @@ def train(
         return training.result()
 
 
-def _part(tensors: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
+def _in_time(state: Checkpoint, recorders: Sequence["Recorder"]) -> bool:
+    """Whether every recorder has its part in a state or can begin there."""
+    missing = [one for one in recorders if one.name not in state.record.get("records", ())]
+    return all(one.begins_by is None or state.step <= one.begins_by for one in missing)
+
+
+def _part(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
     return {
         name.removeprefix(f"{part}."): tensor
         for name, tensor in tensors.items()

@@ -1,56 +1,43 @@
 """The command line, mostly in this process; processes are started where a process is the point."""
 
-import csv
 import shutil
 import subprocess
 import sys
 from dataclasses import replace
 
 import pytest
-from typer.testing import CliRunner
+from commands import SMALL, nondet
 
 from nondet import train as training
-from nondet.cli import app
 from nondet.config import RunConfig
-
-SMALL = [
-    "run",
-    "quick",
-    "--model",
-    "linear",
-    "--epochs",
-    "2",
-    "--runs",
-    "2",
-    "--executor",
-    "inprocess",
-]
+from nondet.store import Store
 
 
-def nondet(*arguments):
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def table(folder):
-    with (folder / "table.csv").open() as file:
-        return list(csv.DictReader(file))
+def runs_of(folder, row):
+    """The stored runs of one row."""
+    store = Store(folder)
+    plan = store.plan()
+    [row] = [one for one in plan.rows if one.name == row]
+    return [store.load(job) for job in plan.jobs(plan.configs[0], row)]
 
 
 def hashes(folder):
     """Weights and predictions of every run, under its folder; a race ends where it ends."""
-    with (folder / "runs.csv").open() as file:
-        return {
-            line["folder"]: (line["weights_sha256"], line["predictions_sha256"])
-            for line in csv.DictReader(file)
-            if line["row"] != "low-level race"
-        }
+    store = Store(folder)
+    return {
+        f"runs/{job.address}": (run.weight_hashes, run.record["hashes"])
+        for job in store.plan().tasks()
+        if job.config.lowlevel != "atomic" and (run := store.load(job)) is not None
+    }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A small finished study; copied, never changed."""
+    """A small finished study, without a report; copied, never changed."""
     folder = tmp_path_factory.mktemp("finished") / "study"
-    done = nondet(*SMALL, "--out", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("nondet.cli.run.show_report", lambda plan, store, console: None)
+        done = nondet(*SMALL, "--out", folder)
     assert done.exit_code == 0, done.output
     return folder
 
@@ -74,7 +61,7 @@ def test_help_needs_no_torch():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["run", "slow"], "there is no study 'slow'; known studies: quick"),
+        (["run", "slow"], "there is no study 'slow'; known studies: "),
         (["run", "quick", "--dataset", "minst"], "dataset is 'minst'; did you mean mnist"),
         (
             ["run", "quick", "--model", "vgg12"],
@@ -85,10 +72,14 @@ def test_help_needs_no_torch():
         (["run", "quick", "--set", "dropout=2"], "dropout is 2.0; it must lie in [0, 1)"),
         (["run", "quick", "--dataset", "cifar10", "--data", "/nowhere"], "/nowhere"),
         (["run", "quick", "--epochs", "0"], "epochs is 0; it must be at least 1"),
-        (["run", "quick", "--preset", "paper"], "the study 'quick' has: laptop"),
+        (["run", "quick", "--preset", "vast"], "preset is 'vast'; the study 'quick' has: laptop"),
+        (["run", "quick", "--dry-run", "--model", "vgg12"], "model is 'vgg12'; did you mean vgg"),
         (["run", "quick", "--device", "tpu"], "--device is 'tpu'; known: cpu, cuda"),
         (["run", "quick", "--workers", "0"], "--workers is 0; it must be at least 1"),
+        (["run", "quick", "--workers", "all"], "--workers is 'all'; it must be 'auto' or a number"),
         ([*SMALL, "--workers", "2"], "--executor inprocess has no workers"),
+        ([*SMALL, "--ray-address", "auto"], "--ray-address is given, but --executor is inprocess"),
+        (["run", "quick", "--gpus-per-run", "1"], "--gpus-per-run is given, but --executor is loc"),
         (["report", "/nowhere"], "/nowhere holds no study"),
     ],
 )
@@ -101,7 +92,7 @@ def test_errors_name_what_was_given_and_what_is_allowed(arguments, message, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["--executor=ray", "--fast"])
+@pytest.mark.parametrize("option", ["--executor=slurm", "--fast"])
 def test_options_that_do_not_exist_are_refused(option):
     done = nondet("run", "quick", option)
     assert done.exit_code == 2
@@ -115,14 +106,14 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
     assert "torch sees no CUDA device" in done.stderr
 
 
-def test_default_folder_is_named_after_what_was_asked(tmp_path, monkeypatch):
+def test_default_folder_is_named_after_what_was_asked(tmp_path, monkeypatch, reports):
     monkeypatch.chdir(tmp_path)
     assert nondet(*SMALL, "--set", "lowlevel=off").exit_code == 0
     name = "quick-linear-2epochs-2runs-lowlevel-off"
     assert (tmp_path / "nondet-results" / name / "study.json").exists()
 
 
-def test_finished_study_trains_nothing_again(study, monkeypatch):
+def test_finished_study_trains_nothing_again(study, monkeypatch, reports):
     def forbidden(*arguments):
         raise AssertionError("trained again")
 
@@ -133,15 +124,16 @@ def test_finished_study_trains_nothing_again(study, monkeypatch):
     assert hashes(study) == before
 
 
-def test_report_prints_what_run_printed(study, finished):
+def test_report_prints_what_run_printed(study):
+    printed = nondet(*SMALL, "--out", study)
+    assert printed.exit_code == 0, printed.output
     done = nondet("report", study)
     assert done.exit_code == 0
-    again = nondet(*SMALL, "--out", study)
-    assert done.stdout == again.stdout
-    assert (study / "table.csv").read_bytes() == (finished / "table.csv").read_bytes()
+    assert done.stdout == printed.stdout
+    assert "initialization" in done.stdout
 
 
-def test_missing_runs_are_trained_and_equal(study):
+def test_missing_runs_are_trained_and_equal(study, reports):
     before = hashes(study)
     removed = sorted(before)[:4]
     for folder in removed:
@@ -161,19 +153,11 @@ def test_other_study_is_refused(study):
     assert "--out" in done.stderr
 
 
-def test_damaged_run_is_set_aside_and_trained_again(study):
+def test_damaged_run_is_set_aside_and_trained_again(study, reports):
     before = hashes(study)
     victim = sorted(before)[3]
-    logits = study / victim / "logits.npy"
-    logits.write_bytes(logits.read_bytes()[:-1])
-
-    looked = nondet("report", study)
-    assert looked.exit_code == 0
-    assert f"Left out: run {victim[5:]} is damaged: logits.npy does not match" in " ".join(
-        looked.stdout.split()
-    )
-    assert (study / victim).exists()
-
+    damaged = study / victim / "predictions.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     done = nondet(*SMALL, "--quiet", "--out", study)
     assert done.exit_code == 0
     assert "set aside in" in done.stderr
@@ -221,25 +205,7 @@ def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, mon
     assert "the weights part in epoch 1" in done.stderr
 
 
-def test_failing_run_keeps_the_others(tmp_path, monkeypatch):
-    train = training.train
-    calls = 0
-
-    def failing(*arguments, **named):
-        nonlocal calls
-        calls += 1
-        if calls == 6:
-            raise OSError(28, "No space left on device")
-        return train(*arguments, **named)
-
-    monkeypatch.setattr(training, "train", failing)
-    done = nondet(*SMALL, "--out", tmp_path / "study")
-    assert done.exit_code == 2
-    assert "a run failed: OSError: [Errno 28] No space left on device" in done.stderr
-    assert len(list((tmp_path / "study" / "runs").iterdir())) == 3
-
-
-def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch):
+def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch, reports):
     train = training.train
     calls = 0
 
@@ -256,16 +222,15 @@ def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch):
     assert done.exit_code == 130
     assert f"finished runs are kept in {folder}, the same command resumes" in done.stderr
     assert len(list((folder / "runs").iterdir())) == 4
-    monkeypatch.undo()
+    monkeypatch.setattr(training, "train", train)
     assert nondet(*SMALL, "--out", folder).exit_code == 0
     assert hashes(folder) == hashes(finished)
 
 
 def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     """The proof passes, but the control runs stored earlier have other bits than it."""
-    with (study / "runs.csv").open() as file:
-        folders = {line["row"]: line["folder"] for line in csv.DictReader(file)}
-    removed = folders["one bit"]
+    plan = Store(study).plan()
+    removed = f"runs/{plan.rows[-1].job(plan.configs[0], 0).address}"
     shutil.rmtree(study / removed)
     train = training.train
 
@@ -280,7 +245,7 @@ def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     assert not (study / removed).exists()
 
 
-def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch):
+def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch, reports):
     """New initial weights of run 2 diverge."""
     train = training.train
     folder = tmp_path / "study"
@@ -293,10 +258,9 @@ def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch
     monkeypatch.setattr(training, "train", diverging)
     done = nondet(*SMALL, "--runs", "4", "--out", folder)
     assert done.exit_code == 0, done.output
-    shown = " ".join(done.stdout.split())
-    assert "the training loss is nan in epoch 1" in shown
-    lines = {line["row"]: line for line in table(folder)}
-    assert (lines["initialization"]["runs"], lines["shuffling"]["runs"]) == ("3", "4")
-    assert float(lines["initialization"]["accuracy_sd_points"]) > 0
+    failures = [run.failure for run in runs_of(folder, "initialization")]
+    assert [failure is None for failure in failures] == [True, False, True, True]
+    assert failures[1].reason == "the training loss is nan"
+    assert all(run.failure is None for run in runs_of(folder, "shuffling"))
     monkeypatch.setattr(training, "train", None)  # a failure that is on record is not tried again
     assert nondet(*SMALL, "--runs", "4", "--out", folder).exit_code == 0

@@ -1,14 +1,15 @@
-"""Workers in processes. The functions they run lie in the standard library, so that spawn can
-import them.
-"""
+"""Workers in processes."""
 
 import ctypes
+import multiprocessing
 import operator
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -59,9 +60,11 @@ def test_workers_keep_the_memory_that_they_free():
         "keep_memory()\n"
         "before = libc.mallinfo2()\n"
         "block = libc.malloc(1 << 26)\n"
-        "assert libc.mallinfo2().hblks == before.hblks\n"
+        "taken = libc.mallinfo2()\n"
+        "assert taken.hblks == before.hblks\n"
+        "assert taken.arena >= 1 << 26\n"
         "libc.free(block)\n"
-        "assert libc.mallinfo2().arena >= before.arena + (1 << 26)\n"
+        "assert libc.mallinfo2().arena == taken.arena\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
 
@@ -75,9 +78,87 @@ def test_error_of_a_job_is_reported(executor):
 def test_dead_worker_is_reported():
     with (
         LocalPool(1) as pool,
-        pytest.raises(JobFailedError, match=r"nondet-worker-0 died .* \(exit code 3\)"),
+        pytest.raises(JobFailedError, match=r"the process died .* \(exit code 3\)") as hit,
     ):
         list(pool.map(os._exit, [3]))
+    assert hit.value.kind == "died"
+
+
+def work(folder, item):
+    """Notes the process that works on the item; "raise 1" raises in its first try, "kill 9" is
+    killed in its first nine.
+    """
+    log = folder / item
+    with log.open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    kind, _, times = item.partition(" ")
+    if times and len(processes(log)) <= int(times):
+        if kind == "raise":
+            raise IndexError("not now")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return item.upper()
+
+
+def processes(log):
+    return [int(line) for line in log.read_text().split()]
+
+
+@pytest.mark.parametrize("executor", [InProcess(), LocalPool(1), LocalPool(2)])
+def test_an_item_that_raises_is_tried_again_and_stops_no_other(executor, tmp_path):
+    with executor:
+        found = dict(
+            executor.attempt(partial(work, tmp_path), ["raise 1", "b", "raise 9", "d", "e"])
+        )
+    failure = found.pop("raise 9")
+    assert found == {"raise 1": "RAISE 1", "b": "B", "d": "D", "e": "E"}
+    assert isinstance(failure, JobFailedError)
+    assert (failure.kind, str(failure)) == ("IndexError", "IndexError: not now")
+    assert "in work" in failure.__notes__[0]
+    assert [len(processes(tmp_path / item)) for item in ("raise 1", "b", "raise 9")] == [2, 1, 2]
+
+
+def test_an_item_whose_process_is_killed_is_tried_again_in_a_fresh_one(tmp_path):
+    with LocalPool(2) as pool:
+        items = ["kill 1", "b", "kill 9", "d"]
+        found = dict(pool.attempt(partial(work, tmp_path), items, tries=3))
+        failure = found.pop("kill 9")
+        assert found == {"kill 1": "KILL 1", "b": "B", "d": "D"}
+        assert failure.kind == "died"
+        assert re.search(r"died .* \(SIGKILL, as where memory runs out\)", str(failure))
+        assert len(set(processes(tmp_path / "kill 1"))) == 2
+        assert len(set(processes(tmp_path / "kill 9"))) == 3
+        # The pool is whole again.
+        assert sorted(pool.map(operator.neg, range(10))) == [(i, -i) for i in range(10)]
+
+
+def test_a_worker_killed_while_idle_costs_nothing():
+    with LocalPool(1) as pool:
+        [(_, process)] = pool.map(eval, ["__import__('os').getpid()"])
+        os.kill(process, signal.SIGKILL)
+        while not is_zombie(process):
+            time.sleep(0.01)
+        assert list(pool.attempt(operator.neg, [1], tries=1)) == [(1, -1)]
+
+
+def test_items_given_up_half_way_do_not_reach_the_next_use(tmp_path):
+    with LocalPool(2) as pool:
+        results = pool.attempt(eval, ["1", "__import__('time').sleep(600)", "2"])
+        assert next(results) == ("1", 1)
+        results.close()
+        assert sorted(pool.map(operator.neg, [1, 2, 3])) == [(1, -1), (2, -2), (3, -3)]
+
+
+def test_a_value_that_cannot_be_sent_is_a_failure_of_its_item():
+    with LocalPool(1) as pool:
+        found = dict(pool.attempt(eval, ["lambda: 0", "5"]))
+    assert found["5"] == 5
+    assert "pickle" in str(found["lambda: 0"])
+
+
+def test_no_more_processes_than_items():
+    with LocalPool(50) as pool:
+        assert sorted(pool.map(operator.neg, [1, 2])) == [(1, -1), (2, -2)]
+        assert len(multiprocessing.active_children()) == 2
 
 
 def test_no_workers_is_refused():

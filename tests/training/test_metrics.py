@@ -20,7 +20,16 @@ def test_by_hand():
     first = (math.log(2) + math.log(4 / 3) + math.log1p(math.exp(-1))) / 3
     second = (math.log(1 + math.e) + math.log(4 / 3) + math.log(1 + math.e)) / 3
     np.testing.assert_allclose(metrics.cross_entropy(LOGITS, LABELS), [first, second], rtol=1e-14)
-    assert metrics.pairwise_disagreement(LOGITS) == 2 / 3
+    np.testing.assert_array_equal(metrics.disagreement_matrix(LOGITS), [[0, 2 / 3], [2 / 3, 0]])
+    errors = metrics.example_losses(LOGITS, LABELS, "accuracy")
+    assert errors.dtype == np.float64
+    assert errors.tolist() == [[0, 0, 0], [1, 0, 1]]
+    log_likelihoods = [
+        [math.log(2), math.log(4 / 3), math.log1p(math.exp(-1))],
+        [math.log(1 + math.e), math.log(4 / 3), math.log(1 + math.e)],
+    ]
+    found = metrics.example_losses(LOGITS, LABELS, "cross_entropy")
+    np.testing.assert_allclose(found, log_likelihoods, rtol=1e-14)
 
 
 def test_against_loops():
@@ -41,40 +50,40 @@ def test_against_loops():
         expected = math.fsum(losses) / 23
         assert metrics.cross_entropy(logits, labels)[r] == pytest.approx(expected, rel=1e-13)
 
-    differing = [
-        sum(predicted[a][e] != predicted[b][e] for e in range(23)) / 23
-        for a in range(7)
-        for b in range(a)
-    ]
-    expected = sum(differing) / len(differing)
-    assert metrics.pairwise_disagreement(logits) == pytest.approx(expected, rel=1e-14)
+    for name, metric in (("accuracy", metrics.accuracy), ("cross_entropy", metrics.cross_entropy)):
+        mean = metrics.example_losses(logits, labels, name).mean(axis=1)
+        expected = 1 - metric(logits, labels) if name == "accuracy" else metric(logits, labels)
+        np.testing.assert_allclose(mean, expected, rtol=1e-14)
 
 
 def test_pairs_against_loops():
     rng = np.random.default_rng(1)
     logits = np.round(rng.normal(size=(6, 31, 4)), 1).astype(np.float32)
     labels = rng.integers(0, 4, 31)
-    pairs = [(a, b) for a in range(6) for b in range(a)]
-
-    rho = [scipy.stats.spearmanr(logits[a].ravel(), logits[b].ravel())[0] for a, b in pairs]
-    assert metrics.pairwise_correlation(logits) == pytest.approx(np.mean(rho), rel=1e-13)
-
-    for name, metric in (("accuracy", metrics.accuracy), ("cross_entropy", metrics.cross_entropy)):
-        changes = []
-        for a, b in pairs:
+    disagreement = metrics.disagreement_matrix(logits)
+    correlation = metrics.correlation_matrix(logits)
+    deltas = {
+        metric: metrics.ensemble_delta_matrix(logits, labels, metric.__name__)
+        for metric in (metrics.accuracy, metrics.cross_entropy)
+    }
+    predicted = logits.argmax(axis=2)
+    for a in range(6):
+        for b in range(6):
+            assert disagreement[a, b] == (predicted[a] != predicted[b]).sum() / 31
+            rho = scipy.stats.spearmanr(logits[a].ravel(), logits[b].ravel())[0]
+            assert correlation[a, b] == pytest.approx(rho, rel=1e-13)
             together = (logits[a].astype(np.float64) + logits[b]) / 2
-            alone = metric(logits[[a, b]], labels).mean()
-            changes.append(metric(together[None], labels)[0] - alone)
-        found = metrics.pairwise_ensemble_delta(logits, labels, name)
-        assert found == pytest.approx(np.mean(changes), rel=1e-12)
+            for metric, matrix in deltas.items():
+                change = metric(together[None], labels)[0] - metric(logits[[a, b]], labels).mean()
+                assert matrix[a, b] == pytest.approx(change, rel=1e-12, abs=1e-15)
 
 
 def test_equal_runs_agree_exactly():
     equal = np.repeat(LOGITS[:1], 5, axis=0)
-    assert metrics.pairwise_disagreement(equal) == 0
-    assert metrics.pairwise_correlation(equal) == 1
-    assert metrics.pairwise_ensemble_delta(equal, LABELS, "accuracy") == 0
-    assert metrics.pairwise_ensemble_delta(equal, LABELS, "cross_entropy") == 0
+    assert (metrics.disagreement_matrix(equal) == 0).all()
+    assert (metrics.correlation_matrix(equal) == 1).all()
+    assert (metrics.ensemble_delta_matrix(equal, LABELS, "accuracy") == 0).all()
+    assert (metrics.ensemble_delta_matrix(equal, LABELS, "cross_entropy") == 0).all()
 
 
 def test_huge_logits_do_not_overflow():
@@ -99,6 +108,6 @@ def test_bad_input_is_refused(logits, labels, message):
             metric(logits, labels)
 
 
-def test_disagreement_of_one_run_is_refused():
-    with pytest.raises(ValueError, match="at least 2 runs, got 1"):
-        metrics.pairwise_disagreement(LOGITS[:1])
+def test_unknown_metric_is_refused():
+    with pytest.raises(ValueError, match="metric is 'error'; it must be"):
+        metrics.example_losses(LOGITS, LABELS, "error")

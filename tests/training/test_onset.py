@@ -7,7 +7,7 @@ import pytest
 from nondet import train as training
 from nondet.config import Job, PerturbationSpec
 from nondet.prefixes import prefix_of, shared_prefixes
-from nondet.runner import perform, perform_prefix
+from nondet.perform import perform, perform_prefix
 from nondet.seeds import Onset, Seeds, effective
 from nondet.store import Store
 
@@ -106,7 +106,7 @@ def test_shared_beginnings_are_trained_once_and_change_no_bit(
         perform_prefix(store, prefix)
         perform_prefix(store, prefix)  # what is there is not trained again
     for job in jobs:
-        perform(store, job)
+        perform(store, (job, frozenset()))
     for job in jobs:
         run = store.load(job)
         assert (run.weight_hashes, run.logits.tobytes()) == expected[job]

@@ -2,8 +2,20 @@ import math
 
 import numpy as np
 import pytest
+import scipy.stats
 
-from nondet.stats import bootstrap_spread, standard_deviation
+from nondet.stats import (
+    bootstrap_spread,
+    group_means,
+    mean_over_pairs,
+    pair_mean,
+    partitions,
+    reduction,
+    sd_ratio,
+    standard_deviation,
+    test_set_term,
+    unbiased_sd,
+)
 
 
 def test_standard_deviation_divides_by_n():
@@ -47,6 +59,227 @@ def test_bootstrap_repeats_with_its_generator_and_leaves_the_global_one_alone():
     assert (np.random.get_state()[1] == state).all()
 
 
+def sd_over_c4(values, axis=-1):
+    n = values.shape[axis]
+    c4 = math.sqrt(2 / (n - 1)) * math.gamma(n / 2) / math.gamma((n - 1) / 2)
+    return np.std(values, axis=axis, ddof=1) / c4
+
+
+@pytest.mark.parametrize(("n", "method"), [(5, "percentile"), (8, "BCa"), (64, "BCa")])
+def test_unbiased_sd_is_scipys_bootstrap(n, method):
+    # Few bits and a power of two: resamples that permute the values tie exactly with them.
+    values = np.round(np.random.default_rng(n).gamma(2, size=n) * 64) / 64
+    found = unbiased_sd(values, np.random.default_rng(1), 2000, confidence=0.9)
+    expected = scipy.stats.bootstrap(
+        (values,),
+        sd_over_c4,
+        n_resamples=2000,
+        confidence_level=0.9,
+        method=method,
+        random_state=np.random.default_rng(1),
+    ).confidence_interval
+    assert found.value == pytest.approx(sd_over_c4(values), rel=1e-12)
+    assert found[1:] == pytest.approx(tuple(expected), rel=1e-9)
+
+
+def test_c4_of_two_values():
+    # c4(2) = sqrt(2 / pi): |x - y| / sqrt(2) over it is |x - y| sqrt(pi) / 2.
+    found = unbiased_sd(np.array([1.0, 3.0]), np.random.default_rng(0))
+    assert found == pytest.approx((math.sqrt(math.pi), 0, math.sqrt(math.pi)), rel=1e-12)
+
+
+def test_no_spread_is_exactly_none():
+    equal, some = np.full(12, 0.1), np.arange(12.0)
+    assert unbiased_sd(equal, np.random.default_rng(0)) == (0, 0, 0)
+    assert sd_ratio(equal, some) == (0, 0, 0)
+    assert sd_ratio(some, equal).value == math.inf
+    assert np.isnan(sd_ratio(some, equal)[1:]).all()
+    assert np.isnan(sd_ratio(equal, equal)).all()
+
+
+def test_sd_ratio_against_loops():
+    a, b = np.array([0.1, 0.9, 0.4, 0.35, 1.2]), np.array([3.0, 1.0, 2.5, 7.0])
+    variances, freedoms = [], []
+    for sample in (a, b):
+        logs = [math.log(sd_over_c4(np.delete(sample, i))) for i in range(len(sample))]
+        mean = sum(logs) / len(logs)
+        n = len(logs)
+        variances.append((n - 1) / n * sum((one - mean) ** 2 for one in logs))
+        freedoms.append(n - 1)
+    freedom = sum(variances) ** 2 / sum(v**2 / f for v, f in zip(variances, freedoms, strict=True))
+    width = math.exp(scipy.stats.t.ppf(0.95, freedom) * math.sqrt(sum(variances)))
+    value = sd_over_c4(a) / sd_over_c4(b)
+    expected = (value, value / width, value * width)
+    assert sd_ratio(a, b, confidence=0.9) == pytest.approx(expected, rel=1e-10)
+    swapped = sd_ratio(b, a, confidence=0.9)
+    assert swapped == pytest.approx((1 / expected[0], 1 / expected[2], 1 / expected[1]), rel=1e-10)
+
+
+@pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.0, 2.0]])
+def test_ratio_has_no_interval_where_one_value_makes_the_spread(values):
+    found = sd_ratio(np.array(values), np.arange(9.0))
+    assert found.value > 0
+    assert np.isnan(found[1:]).all()
+
+
+def slow_pair_draws(matrix, generator, resamples):
+    """Means over pairs of draws of different models, resample by resample."""
+    runs = len(matrix)
+    draws = []
+    for counts in generator.multinomial(runs, np.full(runs, 1 / runs), resamples):
+        drawn = np.repeat(np.arange(runs), counts)
+        pairs = [matrix[i, j] for x, i in enumerate(drawn) for j in drawn[:x] if i != j]
+        if pairs:
+            draws.append(sum(pairs) / len(pairs))
+    return np.array(draws)
+
+
+def test_pair_mean_against_loops():
+    rng = np.random.default_rng(3)
+    runs = 7
+    a, e = rng.gamma(1, size=runs), np.triu(rng.normal(size=(runs, runs)), 1)
+    matrix = a[:, None] + a + e + e.T
+    found = pair_mean(matrix, np.random.default_rng(4), 300, confidence=0.9)
+    pairs = [(i, j) for i in range(runs) for j in range(i)]
+    value = sum(matrix[i, j] for i, j in pairs) / len(pairs)
+    assert found.value == pytest.approx(value, rel=1e-13) == mean_over_pairs(matrix)
+
+    # The analysis of variance of all pairs as a linear model with one column per model.
+    design = np.array([[float(r in pair) for r in range(runs)] for pair in pairs])
+    y = np.array([matrix[pair] for pair in pairs])
+    _, residual, _, _ = np.linalg.lstsq(design, y)
+    noise = residual[0] / (len(pairs) - runs)
+    between = (((y - value) ** 2).sum() - residual[0]) / (runs - 1)
+    model = (between - noise) / (runs - 2)
+    assert model > 0
+    variance = 4 * model / runs + noise / len(pairs)
+    draws = slow_pair_draws(matrix, np.random.default_rng(4), 300) - value
+    quantile = scipy.stats.t.ppf(0.95, runs - 1) / scipy.stats.norm.ppf(0.95)
+    draws *= quantile * math.sqrt(variance) / np.std(draws)
+    left = np.array(
+        [np.mean([matrix[i, j] for i, j in pairs if r not in (i, j)]) for r in range(runs)]
+    )
+    influence = left.mean() - left
+    acceleration = (influence**3).sum() / 6 / (influence**2).sum() ** 1.5
+    bias = scipy.stats.norm.ppf(np.mean(draws < -1e-9) / 2 + np.mean(draws < 1e-9) / 2)
+    z = bias + scipy.stats.norm.ppf([0.05, 0.95])
+    ends = value + np.quantile(draws, scipy.stats.norm.cdf(bias + z / (1 - acceleration * z)))
+    assert found[1:] == pytest.approx(tuple(ends), rel=1e-9)
+
+
+def test_pair_mean_at_its_limits():
+    two = pair_mean(np.array([[9.0, 0.3], [0.3, 9.0]]), np.random.default_rng(0))
+    assert two.value == 0.3
+    assert np.isnan(two[1:]).all()
+    alike = pair_mean(np.full((6, 6), 0.1), np.random.default_rng(0))
+    assert alike == (0.1, 0.1, 0.1)
+    assert np.isnan(pair_mean(np.full((4, 4), np.nan), np.random.default_rng(0))).all()
+    x = np.array([0.0, 1.0, 4.0])
+    three = pair_mean(np.abs(x[:, None] - x), np.random.default_rng(0))
+    assert three.low < three.value < three.high
+    rng = np.random.default_rng(1)
+    matrix = np.abs(np.subtract.outer(rng.normal(size=9), np.zeros(9)))
+    matrix = matrix + matrix.T
+    other = matrix.copy()
+    np.fill_diagonal(other, 1e6)
+    equal = [pair_mean(m, np.random.default_rng(2)) for m in (matrix, other)]
+    assert equal[0] == equal[1]
+
+
+@pytest.mark.parametrize("offset", [0, 1e6])
+def test_test_set_term_against_loops(offset):
+    losses = np.random.default_rng(5).gamma(1, size=(6, 9)).round(3)
+
+    def split(table):
+        def variance(values):
+            mean = math.fsum(values) / len(values)
+            return math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)
+
+        examples = table.shape[1]
+        total = variance([math.fsum(row) / examples for row in table])
+        sampling = math.fsum(variance(column) for column in table.T) / examples / examples
+        return total, sampling
+
+    total, sampling = split(losses)
+    found = test_set_term(losses + offset, confidence=0.9)
+    assert found.total == pytest.approx(math.sqrt(total), rel=1e-6)
+    assert found.sampling == pytest.approx(math.sqrt(sampling), rel=1e-6)
+    assert found.remaining_variance == pytest.approx(9 / 8 * (total - sampling), rel=1e-5)
+    assert found.remaining == math.sqrt(max(found.remaining_variance, 0))
+    logs = []
+    for r in range(6):
+        t, s = split(np.delete(losses, r, axis=0))
+        logs.append(math.log(s / t))
+    width = math.exp(scipy.stats.t.ppf(0.95, 5) * math.sqrt(5 * np.var(logs)))
+    share = sampling / total
+    assert found.share == pytest.approx((share, share / width, share * width), rel=1e-5)
+
+
+def test_test_set_term_at_its_limits():
+    # Every run errs on one other example: the mean losses are equal.
+    found = test_set_term(np.eye(4))
+    assert found.total == found.remaining == 0
+    assert found.remaining_variance < 0 < found.sampling
+    assert np.isnan(found.share).all()
+    # A loss that a run adds to every example alike is no matter of the test set.
+    common = test_set_term(np.repeat(np.array([[0.0], [1.0], [3.0]]), 1000, axis=1))
+    assert common.remaining == pytest.approx(common.total, rel=1e-3)
+    with pytest.raises(ValueError, match=r"at least 2 of each, got shape \(1, 3\)"):
+        test_set_term(np.zeros((1, 3)))
+    with pytest.raises(ValueError, match="losses holds NaN"):
+        test_set_term(np.full((2, 3), np.nan))
+
+
+def test_partitions_are_disjoint_and_repeat():
+    found = partitions(11, 3, np.random.default_rng(0), 200)
+    for groups in found:
+        assert groups.shape == (3, 3)
+        assert len(set(groups.ravel().tolist())) == 9
+    assert {run for groups in found for run in groups.ravel().tolist()} == set(range(11))
+    again = partitions(11, 3, np.random.default_rng(0), 200)
+    np.testing.assert_array_equal(found, again)
+    with pytest.raises(ValueError, match=r"size is 12; it must lie in \[1, 11\]"):
+        partitions(11, 12, np.random.default_rng(0), 1)
+
+
+def test_group_means():
+    logits = np.random.default_rng(0).normal(size=(5, 3, 2)).astype(np.float32)
+    groups = np.array([[0, 4], [3, 1]])
+    expected = [
+        (logits[0].astype(float) + logits[4]) / 2,
+        (logits[3].astype(float) + logits[1]) / 2,
+    ]
+    np.testing.assert_array_equal(group_means(logits, groups), expected)
+
+
+# REFERENCE, table A: the published values and reductions in percent.
+SINGLE = (0.26, 0.0072, 10.7, 0.871, 1.82)
+
+
+@pytest.mark.parametrize(
+    ("row", "published"),
+    [
+        ((0.19, 0.0044, 6.1, 0.957, 0.63), 48),
+        ((0.24, 0.0061, 8.2, 0.905, 1.20), 21),
+        ((0.23, 0.0059, 9.2, 0.893, 1.49), 16),
+        ((0.21, 0.0055, 8.8, 0.898, 1.39), 21),
+        ((0.21, 0.0051, 7.2, 0.920, 0.99), 33),
+        ((0.19, 0.0049, 6.9, 0.922, 0.92), 37),
+        ((0.15, 0.0039, 5, 0.967, 0.45), 58),
+        ((0.16, 0.0033, 4.6, 0.972, 0.38), 61),
+    ],
+)
+def test_published_reductions(row, published):
+    # The published values are rounded, and so is the published reduction: each column may be off by
+    # half of its last digit, above and below the line.
+    halves = np.array([0.005, 0.00005, 0.05, 0.0005, 0.005])
+    x, single = np.array(row), np.array(SINGLE)
+    x[3], single[3] = 1 - x[3], 1 - single[3]
+    error = 100 * np.mean(halves / single + x / single * halves / single)
+    assert abs(100 * reduction(row, SINGLE) - published) <= 0.5 + error
+    assert reduction(SINGLE, SINGLE) == 0
+
+
 def test_bad_input_is_refused():
     with pytest.raises(ValueError, match=r"non-empty vector, got shape \(0,\)"):
         standard_deviation(np.array([]))
@@ -54,3 +287,16 @@ def test_bad_input_is_refused():
         bootstrap_spread(np.zeros((2, 2)), np.random.default_rng(0))
     with pytest.raises(ValueError, match="resamples is 0"):
         bootstrap_spread(np.zeros(3), np.random.default_rng(0), resamples=0)
+    rng = np.random.default_rng(0)
+    with pytest.raises(ValueError, match="values must be a vector of at least 2 values"):
+        unbiased_sd(np.zeros(1), rng)
+    with pytest.raises(ValueError, match="values holds NaN"):
+        unbiased_sd(np.array([1, np.nan, 2]), rng)
+    with pytest.raises(ValueError, match="b holds NaN or infinite"):
+        sd_ratio(np.arange(3.0), np.array([1, np.inf]))
+    with pytest.raises(ValueError, match="confidence is 1;"):
+        sd_ratio(np.arange(3.0), np.arange(3.0), confidence=1)
+    with pytest.raises(ValueError, match=r"matrix must be square, got shape \(2, 3\)"):
+        pair_mean(np.zeros((2, 3)), rng)
+    with pytest.raises(ValueError, match="at least 2 runs, got 1"):
+        pair_mean(np.zeros((1, 1)), rng)

@@ -1,17 +1,39 @@
+"""A run and the labels come back as they were, and whatever is wrong with them is noticed."""
+
 import json
 import os
 import subprocess
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from made_results import ENVIRONMENT, made_result
 
 from nondet.config import Job
-from nondet.seeds import Seeds
+from nondet.formats import format_arrays, parse_arrays
+from nondet.perturb import Perturbation
+from nondet.result import EpochRecord
+from nondet.seeds import Onset, Seeds
 from nondet.store import DamagedRunError, Failure, Store, StoreError
-from nondet.train import EpochRecord, Result, train
+
+PERTURBATION = Perturbation(
+    target="weights",
+    tensor="fc.weight",
+    index=7,
+    step=3,
+    change="ulp",
+    direction=1,
+    bit=None,
+    old_value=0.5,
+    new_value=None,
+    old_bits="3f000000",
+    new_bits="3f000001",
+)
+RECORDS = {
+    "taps": {"00.fc": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    "twin": {"step": np.array([1, 2]), "weights_l2": np.array([0.0, 1e-300])},
+}
 
 
 @pytest.fixture
@@ -22,40 +44,60 @@ def store(tmp_path, plan):
 
 
 @pytest.fixture
-def saved(store, config, digits):
+def saved(store, config):
     """A stored run: its job, what was computed, and the folder."""
-    job = Job(config, Seeds(bit=3))
-    result = train(config, job.seeds, digits)
-    store.save(job, result, {"python": "3"})
+    job = Job(config, Seeds(bit=3), onset=Onset(bit=1))
+    result = replace(made_result(1, RECORDS, cycles=2), perturbations=[PERTURBATION])
+    store.save(job, result, ENVIRONMENT, seconds=12.5)
     return job, result, store.runs / job.address
 
 
 def test_run_comes_back_bit_for_bit(store, saved):
-    job, result, _ = saved
+    job, result, folder = saved
     run = store.load(job)
-    assert run.logits.dtype == np.float32
-    assert run.logits.tobytes() == result.logits.tobytes()
-    for line, epoch in zip(run.history, result.history, strict=True):
-        assert line == vars(epoch)
+    for mine, theirs in ((run.logits, result.logits), (run.snapshots, result.snapshots)):
+        assert (mine.dtype, mine.shape) == (np.float32, theirs.shape)
+        assert mine.tobytes() == theirs.tobytes()
+    assert run.history == [vars(epoch) for epoch in result.history]
     assert run.accuracy == result.history[-1].test_accuracy
-    assert run.record["perturbations"] == [asdict(result.perturbations[0])]
-    assert run.record["environment"] == {"python": "3"}
-    assert (run.failure, run.snapshots) == (None, None)
-
-
-def test_snapshots_and_epochs_that_were_not_evaluated_come_back(store, config):
-    history = [
-        EpochRecord(1, 0.1, 2.5, None, None, "ab"),
-        EpochRecord(2, 0.0, 0.1 + 0.2, 0.75, 1 / 3, "cd"),
+    assert run.cross_entropy == result.history[-1].test_cross_entropy
+    assert (run.seconds, run.failure) == (12.5, None)
+    assert run.record["environment"] == ENVIRONMENT
+    assert run.record["perturbations"] == [asdict(PERTURBATION)]
+    assert run.record["job"]["onset"] == {"bit": 1}
+    assert {name: dict(arrays) for name, arrays in run.records.items()}.keys() == RECORDS.keys()
+    for name, arrays in RECORDS.items():
+        assert list(run.records[name]) == sorted(arrays)
+        for key, array in arrays.items():
+            assert run.records[name][key].dtype == array.dtype
+            assert np.array_equal(run.records[name][key], array)
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "SHA256SUMS",
+        "history.csv",
+        "predictions.safetensors",
+        "run.json",
+        "taps.safetensors",
+        "twin.safetensors",
     ]
-    snapshots = np.arange(12, dtype=np.float32).reshape(2, 3, 2) / 7
+
+
+def test_plain_run_has_neither_snapshots_nor_records(store, config):
     job = Job(config, Seeds())
-    store.save(job, Result(history, snapshots[1], [], snapshots), {})
+    store.save(job, made_result(), ENVIRONMENT, seconds=1.0)
     run = store.load(job)
-    assert run.history == [vars(epoch) for epoch in history]
-    assert run.snapshots.dtype == np.float32
-    assert run.snapshots.tobytes() == snapshots.tobytes()
-    assert "snapshots.npy" in (store.runs / job.address / "SHA256SUMS").read_text()
+    assert run.snapshots is None
+    assert dict(run.records) == {}
+
+
+def test_run_that_lacks_a_record_asked_for_is_none(store, saved, config):
+    job = saved[0]
+    assert store.load(job, {"taps", "twin"}) is not None
+    assert store.load(job, {"taps", "tta"}) is None
+    assert store.outline(job, {"taps"}).records == {"taps", "twin"}
+    assert store.outline(job, {"tta"}) is None
+    failed = Job(config, Seeds(init=4))
+    store.save_failure(failed, Failure("the training loss is nan", 1, 21), [], ENVIRONMENT)
+    assert store.load(failed, {"taps"}) is not None
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
@@ -63,15 +105,32 @@ def test_failed_run_comes_back_with_its_reason(store, config, epochs):
     job = Job(config, Seeds(init=4))
     failure = Failure("the training loss is nan", epochs + 1, 21 * (epochs + 1))
     history = [EpochRecord(1, 0.4, 2.5, 0.25, 2.0, "ab")][:epochs]
-    store.save_failure(job, failure, history, {"python": "3"})
+    store.save_failure(job, failure, history, ENVIRONMENT, [PERTURBATION], seconds=2.0)
     run = store.load(job)
-    assert (run.failure, run.logits) == (failure, None)
+    assert (run.failure, run.logits, run.seconds) == (failure, None, 2.0)
     assert run.history == [vars(epoch) for epoch in history]
-    assert run.record["environment"] == {"python": "3"}
+    assert run.record["environment"] == ENVIRONMENT
     assert run.weight_hashes == ["ab"][:epochs]
     (store.runs / job.address / "history.csv").write_text("")
     with pytest.raises(DamagedRunError, match=r"history.csv does not match its SHA-256"):
         store.load(job)
+
+
+def test_arrays_come_back_whatever_their_layout():
+    table = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
+    arrays = {
+        "transposed": table.T,
+        "strided": table[:, ::2, 1:],
+        "empty": np.zeros((0, 3), np.float32),
+        "scalar": np.array(7),
+    }
+    read = parse_arrays(format_arrays(arrays))
+    assert list(read) == sorted(arrays)
+    for name, array in arrays.items():
+        assert read[name].dtype == array.dtype
+        assert np.array_equal(read[name], array)
+    with pytest.raises(ValueError, match="no safetensors"):
+        parse_arrays(format_arrays(arrays)[:-1])
 
 
 def test_labels_come_back(store):
@@ -98,11 +157,11 @@ def test_other_labels_are_refused_and_equal_ones_kept(store):
 
 def test_damaged_labels_are_detected_and_written_again(store):
     store.save_labels("digits", np.array([3, 1, 2]))
-    [path] = store.labels.glob("*/labels.npy")
+    [path] = store.labels.glob("*/labels.safetensors")
     data = bytearray(path.read_bytes())
     data[-8] ^= 1
     path.write_bytes(data)
-    with pytest.raises(StoreError, match=r"damaged: labels.npy does not match its SHA-256"):
+    with pytest.raises(StoreError, match=r"damaged: labels.safetensors does not match its SHA-256"):
         store.load_labels("digits")
     store.save_labels("digits", np.array([3, 1, 2]))
     assert store.load_labels("digits").labels.tolist() == [3, 1, 2]
@@ -110,6 +169,7 @@ def test_damaged_labels_are_detected_and_written_again(store):
 
 def test_run_that_is_not_there_is_none(store, config):
     assert store.load(Job(config, Seeds())) is None
+    assert store.outline(Job(config, Seeds())) is None
 
 
 def test_checksums_are_those_of_sha256sum(saved):
@@ -120,10 +180,13 @@ def test_checksums_are_those_of_sha256sum(saved):
         text=True,
     )
     assert done.returncode == 0
-    assert done.stdout.count(": OK") == 3
+    assert done.stdout.count(": OK") == 5
 
 
-@pytest.mark.parametrize("name", ["run.json", "history.csv", "logits.npy", "SHA256SUMS"])
+FILES = ["run.json", "history.csv", "predictions.safetensors", "taps.safetensors", "SHA256SUMS"]
+
+
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", ["flip", "truncate", "empty", "delete"])
 def test_damage_is_detected_and_set_aside(store, saved, name, damage):
     job, _, folder = saved
@@ -136,11 +199,42 @@ def test_damage_is_detected_and_set_aside(store, saved, name, damage):
         path.unlink()
     else:
         path.write_bytes(data[: len(data) // 2 if damage == "truncate" else 0])
-    with pytest.raises(DamagedRunError, match=f"run {job.address} is damaged"):
+    with pytest.raises(DamagedRunError, match=f"run {job.address} is damaged: .*{name[:6]}"):
         store.load(job)
     aside = store.set_aside(job)
     assert store.load(job) is None
     assert aside.parent == store.root / "damaged"
+    store.save(job, made_result(), ENVIRONMENT, seconds=1.0)
+    assert store.load(job) is not None
+
+
+def test_record_that_is_damaged_after_it_was_loaded_is_noticed(store, saved):
+    job, _, folder = saved
+    run = store.load(job)
+    path = folder / "taps.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(DamagedRunError, match=r"taps.safetensors does not match its SHA-256"):
+        run.records["taps"]
+
+
+def test_file_that_no_checksum_covers_is_damage(store, saved):
+    job, _, folder = saved
+    lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (folder / "SHA256SUMS").write_text("".join(lines[:-1]))
+    with pytest.raises(DamagedRunError, match=r"SHA256SUMS does not list twin.safetensors"):
+        store.load(job)
+    (folder / "SHA256SUMS").write_text("".join(lines))
+    assert store.load(job) is not None
+
+
+def test_list_of_files_leads_nowhere_else(store, saved, tmp_path):
+    job, _, folder = saved
+    (tmp_path / "secret").write_text("")
+    empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    with (folder / "SHA256SUMS").open("a") as sums:
+        sums.write(f"{empty}  ../../../secret\n")
+    with pytest.raises(DamagedRunError, match="a line that is none of sha256sum's"):
+        store.load(job)
 
 
 def test_run_in_a_foreign_place_is_not_taken(store, saved):
@@ -151,92 +245,37 @@ def test_run_in_a_foreign_place_is_not_taken(store, saved):
         store.load(other)
 
 
-def test_second_equal_run_changes_nothing(store, saved):
-    job, result, folder = saved
-    before = {path.name: path.stat().st_ino for path in folder.iterdir()}
-    store.save(job, result, {"python": "another"})
-    assert {path.name: path.stat().st_ino for path in folder.iterdir()} == before
-    assert [path.name for path in store.runs.iterdir()] == [job.address]
+@pytest.mark.parametrize(("entry", "name"), [({}, "1"), ({"format": 9}, "9")])
+def test_run_of_another_version_is_not_called_damaged(store, saved, entry, name):
+    job, _, folder = saved
+    record = json.loads((folder / "run.json").read_text())
+    del record["format"]
+    (folder / "run.json").write_text(json.dumps(record | entry))
+    (folder / "SHA256SUMS").unlink()
+    files = sorted(path.name for path in folder.iterdir())
+    listed = subprocess.run(["sha256sum", *files], cwd=folder, capture_output=True, check=True)
+    (folder / "SHA256SUMS").write_bytes(listed.stdout)
+    with pytest.raises(StoreError, match=rf"its format is {name}, this version reads") as caught:
+        store.load(job)
+    assert not isinstance(caught.value, DamagedRunError)
 
 
-def test_same_plan_reopens_another_is_refused(tmp_path, plan):
-    store = Store(tmp_path)
-    with store.opened_for(plan):
-        pass
-    with store.opened_for(plan):
-        assert store.plan() == plan
-    with (
-        pytest.raises(StoreError, match=r"holds another study \(runs: 2 there, 3 asked for\)"),
-        store.opened_for(replace(plan, runs=3)),
-    ):
-        pass
+def test_run_that_may_not_be_read_is_not_called_damaged(store, saved, monkeypatch):
+    """A permission or a broken disk is no reason to train again."""
+
+    def forbidden(*arguments, **keywords):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", forbidden)
+    with pytest.raises(StoreError, match=r"cannot be read: .*Permission denied") as caught:
+        store.load(saved[0])
+    assert not isinstance(caught.value, DamagedRunError)
 
 
-def test_foreign_folder_is_refused_and_left_as_it_was(tmp_path, plan):
-    (tmp_path / "thesis.tex").write_text("years of work")
-    with (
-        pytest.raises(StoreError, match="is not empty and holds no study"),
-        Store(tmp_path).opened_for(plan),
-    ):
-        pass
-    assert (tmp_path / "thesis.tex").read_text() == "years of work"
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", json.dumps({"study": "quick"})])
-def test_unreadable_plan_is_an_error(tmp_path, plan, text):
-    (tmp_path / "study.json").write_text(text)
-    with (
-        pytest.raises(StoreError, match="cannot be read as a study"),
-        Store(tmp_path).opened_for(plan),
-    ):
-        pass
-
-
-def test_folder_without_study_is_an_error(tmp_path):
-    with pytest.raises(StoreError, match="holds no study"):
-        Store(tmp_path).plan()
-
-
-def test_out_that_is_a_file_is_an_error(tmp_path, plan):
-    (tmp_path / "file").write_text("")
-    with (
-        pytest.raises(StoreError, match="cannot write to"),
-        Store(tmp_path / "file").opened_for(plan),
-    ):
-        pass
-
-
-def test_unfinished_folders_are_cleared_away(tmp_path, plan):
-    store = Store(tmp_path)
-    with store.opened_for(plan):
-        (store.runs / ".unfinished-abc-1").mkdir()
-        (store.runs / ".unfinished-abc-1" / "run.json").write_text("half")
-    with store.opened_for(plan):
-        assert list(store.runs.iterdir()) == []
-
-
-def test_one_process_at_a_time(store, plan):
-    script = (
-        "import json, sys; from pathlib import Path\n"
-        "from nondet.store import Store, StoreError; from nondet.study import Plan\n"
-        "try:\n"
-        "    plan = Plan.from_json(json.loads(sys.argv[2]))\n"
-        "    with Store(Path(sys.argv[1])).opened_for(plan): pass\n"
-        "except StoreError as error: print(error)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, store.root, json.dumps(plan.to_json())],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert "is in use by another process" in done.stdout
-
-
-def test_nothing_appears_before_everything_is_on_the_disk(store, config, digits, monkeypatch):
+def test_nothing_appears_before_everything_is_on_the_disk(store, config, monkeypatch):
     """Every file and the folder are flushed before the rename, and the parent after it."""
     events = []
-    fsync, publish = os.fsync, type(store.runs).rename
+    fsync, rename = os.fsync, Path.rename
 
     def flushed(descriptor):
         events.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
@@ -244,13 +283,14 @@ def test_nothing_appears_before_everything_is_on_the_disk(store, config, digits,
 
     def renamed(path, target):
         events.append("rename")
-        return publish(path, target)
+        return rename(path, target)
 
     monkeypatch.setattr(os, "fsync", flushed)
-    monkeypatch.setattr(type(store.runs), "rename", renamed)
-    store.save(Job(config, Seeds()), train(config, Seeds(), digits), {})
+    monkeypatch.setattr(Path, "rename", renamed)
+    job = Job(config, Seeds())
+    store.save(job, made_result(0, RECORDS), ENVIRONMENT, seconds=1.0)
     before, after = events[: events.index("rename")], events[events.index("rename") + 1 :]
-    names = [event.rpartition("/")[2] for event in before]
-    assert names[:4] == ["run.json", "history.csv", "logits.npy", "SHA256SUMS"]
-    assert names[4].startswith(".unfinished-")
+    *names, folder = [event.rpartition("/")[2] for event in before]
+    assert sorted(names) == sorted(path.name for path in (store.runs / job.address).iterdir())
+    assert folder.startswith(f"{job.address}.")
     assert after == [str(store.runs)]

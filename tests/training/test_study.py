@@ -4,10 +4,10 @@ from dataclasses import replace
 import pytest
 
 from nondet.config import Job, PerturbationSpec
+from nondet.row import Row
 from nondet.seeds import SOURCES, Onset, Seeds
 from nondet.studies import STUDIES, find_study
-from nondet.row import Row
-from nondet.study import Plan
+from nondet.study import Plan, Preset, Study
 
 
 def test_quick_has_the_control_and_every_source():
@@ -104,15 +104,59 @@ def test_bad_plans_are_refused():
     quick = find_study("quick")
     with pytest.raises(ValueError, match="runs is 1; a spread needs at least 2"):
         quick.plan(runs=1)
-    with pytest.raises(ValueError, match="the study 'quick' has: laptop"):
-        quick.plan("paper")
+    with pytest.raises(
+        ValueError, match="preset is 'poster'; the study 'quick' has: laptop, paper"
+    ):
+        quick.plan("poster")
     with pytest.raises(ValueError, match="a model is named twice"):
         quick.plan(models=("linear", "linear"))
-    with pytest.raises(ValueError, match="there is no study 'slow'; known studies: quick"):
-        find_study("slow")
+    with pytest.raises(ValueError, match="row 'x' sets 'model', which is the same in all rows"):
+        Row("x", (), {"model": "linear"})
+    with pytest.raises(ValueError, match="the study 'empty' has no preset"):
+        Study("empty", "", (), {})
     with pytest.raises(ValueError, match="row 'x' varies 'luck'"):
         Row("x", ("luck",))
     with pytest.raises(ValueError, match="row 'x' sets 'luck'; known settings: dataset, model"):
         Row("x", (), {"luck": 1})
     with pytest.raises(ValueError, match="the study sets 'luck'"):
         quick.plan(settings={"luck": 1})
+
+
+def test_the_default_preset_is_the_laptop_or_the_first():
+    preset = find_study("quick").presets["laptop"]
+    study = Study(
+        "own", "", (Row("control"),), {"small": preset, "large": replace(preset, runs=99)}
+    )
+    assert study.plan() == study.plan("small")
+    assert study.plan().runs == 10
+    with_laptop = replace(study, presets={**study.presets, "laptop": replace(preset, runs=7)})
+    assert with_laptop.plan().runs == 7
+
+
+def test_a_row_that_does_not_fit_the_training_is_named():
+    preset = Preset(2, ("linear",), {"dataset": "digits", "epochs": 4, "batch_size": 64, "lr": 0.1})
+    late = Row("late", ("bit",), onset=Onset(bit=5))
+    with pytest.raises(ValueError, match="row 'late': the onset of bit is epoch 5; the training"):
+        Study("own", "", (late,), {"laptop": preset}).plan()
+    cycles = Row("cycles", ("bit",), {"schedule": "snapshots"})
+    with pytest.raises(ValueError, match="row 'cycles': epochs is 4; snapshots need a multiple"):
+        Study("own", "", (cycles,), {"laptop": preset}).plan()
+    unfit = Row("unfit", ("bit",), output="snapshots")
+    with pytest.raises(ValueError, match="row 'unfit': output is 'snapshots', but the schedule"):
+        Study("own", "", (unfit,), {"laptop": preset}).plan()
+
+
+def test_runs_that_rows_share_are_done_once_with_all_that_is_recorded_of_them(config):
+    rows = (
+        Row("control", runs=2),
+        Row("all", ("init", "bit"), keep=("taps",)),
+        Row("flipped", ("init", "bit"), output="final/flip"),
+        Row("crossed", ("init", "bit"), design="crossed", levels=2),
+    )
+    plan = Plan("own", "", rows, (config,), 3)
+    tasks = plan.tasks()
+    # Seeds (2, 2) and (3, 3) are among the crossed; (4, 4) is not.
+    assert len(tasks) == 2 + 3 + 2
+    assert tasks[Job(config, Seeds(init=2, bit=2))] == {"taps", "tta"}
+    assert tasks[Job(config, Seeds(init=2, bit=3))] == frozenset()
+    assert set(replace(plan, keep=("twin",)).tasks()[Job(config, Seeds())]) == {"twin"}

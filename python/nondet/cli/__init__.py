@@ -1,9 +1,9 @@
 """The command `nondet`: one module per command or family of them."""
 
-from nondet.cli import inspect, resume, run
+from nondet.cli import inspect, resume, run, studies
 from nondet.cli.app import app
 
-__all__ = ["app", "inspect", "main", "resume", "run"]
+__all__ = ["app", "inspect", "main", "resume", "run", "studies"]
 
 
 def main() -> None:

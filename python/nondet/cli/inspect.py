@@ -31,18 +31,76 @@ def report(
 
 
 def show_report(plan: "Plan", store: "Store", console: "Console") -> None:
+    from nondet.report.build import build
     from nondet.report.files import write_report
     from nondet.report.summary import summarize
-    from nondet.report.terminal import print_report
+    from nondet.report.terminal import print_document
     from nondet.store import StoreError
 
     try:
         summary = summarize(plan, store)
-        paths = write_report(summary, store.root)
+        document = build(summary)
+        paths = write_report(document, summary, store.root)
     except StoreError as error:
         fail(str(error))
     except OSError as error:
         fail(f"cannot write the report to {store.root}: {error.strerror or error}")
-    names = ", ".join(path.name for path in paths)
+    names = ", ".join(sorted({path.relative_to(store.root).parts[0] for path in paths}))
     folder = f"Files: {store.root}/ ({names}; one folder per run in runs/)"
-    print_report(summary, console, folder)
+    print_document(document, console, folder)
+
+
+@app.command()
+def verify(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
+    ],
+) -> None:
+    """Check the SHA-256 of everything that a study has stored, and that it lies where it belongs.
+
+    Prints a line per problem; exit status 1 where there is any. The folder may have been copied or
+    moved, and a running study may be writing to it. It is only read.
+    """
+    from nondet import store
+
+    problems = 0
+    try:
+        for study in store.find_studies(folder):
+            found = store.verify(study)
+            for problem in found.problems:
+                print(problem)
+            print(found.summary())
+            problems += len(found.problems)
+    except (store.StoreError, OSError) as error:
+        fail(str(error))
+    if problems:
+        raise typer.Exit(1)
+
+
+@app.command("ls")
+def list_command(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
+    ],
+) -> None:
+    """List what a study has stored, row by row, or every study in a folder, a line each.
+
+    Predictions are not read; `nondet verify` checks everything.
+    """
+    import sys
+
+    from nondet import store
+    from nondet.cli.tables import rows_table, studies_table
+    from nondet.report.terminal import make_console
+
+    try:
+        studies = store.find_studies(folder)
+        listings = [store.list_runs(store.Store(study)) for study in studies]
+    except (store.StoreError, OSError) as error:
+        fail(str(error))
+    single = studies == [folder]
+    names = [study.name for study in studies]
+    make_console().print(rows_table(listings[0]) if single else studies_table(names, listings))
+    for listing in listings:
+        for text in listing.damaged:
+            print(text, file=sys.stderr)

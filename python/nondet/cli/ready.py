@@ -18,51 +18,104 @@ class ExecutorName(StrEnum):
     """Where runs run."""
 
     local = "local"
+    ray = "ray"
     inprocess = "inprocess"
 
 
-def check_available(plan: "Plan") -> None:
-    """Raises ValueError for a data set, model or device that this installation does not have."""
+def check_names(plan: "Plan") -> None:
+    """Raises ValueError for a data set, model or device that does not exist."""
     for config in plan.configs:
         check_dataset(config.dataset)
         check_model(config.model)
-        if config.device == "cpu":
-            continue
-        if config.device != "cuda":
+        if config.device not in ("cpu", "cuda"):
             raise ValueError(f"--device is {config.device!r}; known: cpu, cuda")
+
+
+def check_available(plan: "Plan") -> None:
+    """Raises ValueError as `check_names`, and for a device that this machine does not have."""
+    check_names(plan)
+    if any(config.device == "cuda" for config in plan.configs):
         import torch
 
         if not torch.cuda.is_available():
             raise ValueError("--device is 'cuda', but torch sees no CUDA device on this machine")
 
 
-def make_ready(plan: "Plan", data: Path | None, download: bool = False) -> None:
+def make_ready(
+    plan: "Plan", data: Path | None, download: bool = False, *, elsewhere: bool = False
+) -> None:
     """Checks what the plan needs and reads every data set of it once, from the folder `data` if
-    given, or fetches it where that is allowed.
+    given, or fetches it where that is allowed. elsewhere: other machines train, so that the device
+    need not be in this one.
 
     Raises ValueError as `check_available`, OSError for a data set that is not there or cannot be
     fetched, ImportError where it takes a package that is not installed.
     """
-    check_available(plan)
-    if data is not None:
-        os.environ["NONDET_DATA"] = str(data.absolute())  # workers inherit it
+    if elsewhere:
+        check_names(plan)
+    else:
+        check_available(plan)
+    use_data(data)
     from nondet.data import load_dataset
 
     for name in sorted({config.dataset for config in plan.configs}):
         load_dataset(name, download=download)
 
 
+def use_data(folder: Path | None) -> None:
+    """Makes a folder, if given, the one of the data sets, here and in workers."""
+    if folder is not None:
+        os.environ["NONDET_DATA"] = str(folder.absolute())
+
+
+def parse_workers(text: str) -> int | None:
+    """A number of workers; None for "auto". Raises ValueError for anything else."""
+    if text == "auto":
+        return None
+    try:
+        workers = int(text)
+    except ValueError:
+        raise ValueError(f"--workers is {text!r}; it must be 'auto' or a number") from None
+    if workers < 1:
+        raise ValueError(f"--workers is {workers}; it must be at least 1")
+    return workers
+
+
 def executor_factory(
-    name: ExecutorName, workers: int | None
+    name: ExecutorName,
+    workers: int | None = None,
+    *,
+    folder: Path | None = None,
+    ray_address: str | None = None,
+    gpus_per_run: float | None = None,
+    device: str = "cpu",
 ) -> "Callable[[], AbstractContextManager[Executor]]":
-    from nondet.execute import InProcess, LocalPool
+    """What makes the executor. workers: None for as many as there are processors. folder: the one
+    that runs are written to. The last three are Ray's: GPUs per run are by default 1 where the
+    device is cuda.
 
+    Raises ValueError for what does not go together, ImportError where Ray is not installed.
+    """
+    if name is not ExecutorName.ray:
+        for option, value in (("--ray-address", ray_address), ("--gpus-per-run", gpus_per_run)):
+            if value is not None:
+                raise ValueError(f"{option} is given, but --executor is {name}; it goes with ray")
     if name is ExecutorName.inprocess:
+        if workers is not None:
+            raise ValueError("--workers is given, but --executor inprocess has no workers")
+        from nondet.execute import InProcess
+
         return InProcess
-    count = workers if workers is not None else _processors()
-    return lambda: LocalPool(count)
+    if name is ExecutorName.local:
+        from nondet.execute import LocalPool, available_processors
 
+        count = workers if workers is not None else available_processors()
+        return lambda: LocalPool(count)
+    from nondet.execute import RayTasks
 
-def _processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if gpus_per_run is None:
+        gpus_per_run = 1.0 if device == "cuda" else 0.0
+    if gpus_per_run == 0 and device == "cuda":
+        raise ValueError("--gpus-per-run is 0, but --device is cuda")
+    tasks = RayTasks(ray_address, workers, gpus_per_run, folder)
+    return lambda: tasks

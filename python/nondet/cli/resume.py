@@ -12,13 +12,17 @@ from nondet.settings import parse_settings
 
 @app.command("verify-resume")
 def verify_resume_command(
-    study: Annotated[str, typer.Argument(help="The study whose models are trained: quick.")],
+    study: Annotated[
+        str, typer.Argument(help="The study whose models are trained, by name or file.")
+    ],
     dataset: Annotated[str | None, typer.Option(help="Data set in place of the study's.")] = None,
     model: Annotated[
         list[str] | None, typer.Option(help="Model in place of the study's; may be repeated.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs per training.")] = None,
-    preset: Annotated[str, typer.Option(help="Scale of the study.")] = "laptop",
+    preset: Annotated[
+        str | None, typer.Option(help="Scale of the study, laptop if not given.")
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="As of `nondet run`; may be repeated."),
@@ -37,7 +41,7 @@ def verify_resume_command(
 
     Every model is trained once without a stop, with all sources varying from the middle epoch on.
     """
-    from nondet.execute import JobFailedError
+    from nondet.execute import ExecutorError, JobFailedError
     from nondet.resume import demanding_job, verify_resume
     from nondet.studies import find_study
 
@@ -53,13 +57,17 @@ def verify_resume_command(
         )
         make_ready(plan, data)
         for config in plan.configs:
+            # What is stopped lies in a temporary folder of this machine.
+            address = "local" if executor is ExecutorName.ray else None
             report = verify_resume(
-                demanding_job(config), executor_factory(executor, None), tuple(at) if at else None
+                demanding_job(config),
+                executor_factory(executor, ray_address=address),
+                tuple(at) if at else None,
             )
             for line in report.lines():
                 print(f"{config.model}: {line}")
             holds = holds and report.holds
-    except (ValueError, TypeError, OSError, ImportError, JobFailedError) as error:
+    except (ValueError, TypeError, OSError, ImportError, ExecutorError, JobFailedError) as error:
         fail(str(error))
     if not holds:
         raise typer.Exit(1)

@@ -11,7 +11,14 @@ import typer
 
 from nondet.cli.app import app, fail
 from nondet.cli.inspect import show_report
-from nondet.cli.ready import ExecutorName, executor_factory, make_ready
+from nondet.cli.ready import (
+    ExecutorName,
+    check_names,
+    executor_factory,
+    make_ready,
+    parse_workers,
+    use_data,
+)
 from nondet.names import DATASETS, MODELS
 from nondet.settings import parse_settings
 
@@ -26,7 +33,12 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    study: Annotated[str, typer.Argument(help="The study to run: quick.")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help="The study to run: one of `nondet studies`, or the path of a .toml or .py file."
+        ),
+    ],
     dataset: Annotated[
         str | None,
         typer.Option(help=f"Data set in place of the study's own: {', '.join(DATASETS)}."),
@@ -39,7 +51,10 @@ def run(
     ] = None,
     runs: Annotated[int | None, typer.Option(help="Trainings per row, at least 2.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs per training.")] = None,
-    preset: Annotated[str, typer.Option(help="Scale of the study.")] = "laptop",
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Scale of the study, laptop if not given; nondet's have laptop, paper."),
+    ] = None,
     setting: Annotated[
         list[str] | None,
         typer.Option(
@@ -57,29 +72,53 @@ def run(
     ] = False,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     workers: Annotated[
-        int | None, typer.Option(help="Processes; one per processor by default. Changes no result.")
-    ] = None,
+        str,
+        typer.Option(
+            metavar="N|auto",
+            help="Runs at a time; auto: one per processor that may be used. Changes no result.",
+        ),
+    ] = "auto",
     executor: Annotated[
         ExecutorName,
-        typer.Option(help="local: a pool of processes; inprocess: one run after another."),
+        typer.Option(
+            help="local: a pool of processes; ray: tasks of Ray, here or on a cluster; "
+            "inprocess: one run after another."
+        ),
     ] = ExecutorName.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Of a Ray cluster, such as auto or HOST:6379; by default $RAY_ADDRESS, or a Ray "
+            "started for this study. All nodes must see the folder of the study.",
+        ),
+    ] = None,
+    gpus_per_run: Annotated[
+        float | None,
+        typer.Option(
+            metavar="GPUS",
+            help="With ray: GPUs that a run takes, may be a fraction; by default 1 on cuda.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; by default one under nondet-results/.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the report.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be run and what it costs; train nothing."),
+    ] = False,
 ) -> None:
-    """Run a study and print its table.
+    """Run a study and print its report.
 
-    The same command resumes a study that was interrupted; finished runs are not trained again.
+    The same command resumes a study that was interrupted, and tries again what crashed; finished
+    runs are not trained again, nor those of other studies in the same place. Exit status 1: runs
+    crashed, each twice; 2: the study could not be run.
     """
     from nondet.report.terminal import make_console
     from nondet.store import Store
     from nondet.studies import find_study
 
-    if workers is not None and executor is ExecutorName.inprocess:
-        fail("--workers is given, but --executor inprocess has no workers")
-    if workers is not None and workers < 1:
-        fail(f"--workers is {workers}; it must be at least 1")
     try:
         found = find_study(study)
         plan = found.plan(
@@ -91,21 +130,45 @@ def run(
             device=device,
             settings=parse_settings(setting or []),
         )
-        make_ready(plan, data, download)
+        scale = preset if preset != found.default_preset else None
+        folder = out if out is not None else default_folder(plan, found.plan(preset), scale)
+        count = parse_workers(workers)
+        make_executor = executor_factory(
+            executor,
+            count,
+            folder=folder,
+            ray_address=ray_address,
+            gpus_per_run=gpus_per_run,
+            device=device,
+        )
+        check_names(plan)
+        if dry_run:
+            use_data(data)
+            _describe(plan, 1 if executor is ExecutorName.inprocess else count, folder)
+            return
+        make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:
         fail(str(error))
 
-    store = Store(out if out is not None else default_folder(plan, found.plan(preset)))
+    store = Store(folder)
     # The report goes to standard output, everything else to standard error.
-    _run(plan, store, executor_factory(executor, workers), make_console(stderr=True), quiet)
+    crashed = _run(plan, store, make_executor, make_console(stderr=True), quiet)
     show_report(plan, store, make_console())
+    if crashed:
+        raise typer.Exit(1)
 
 
-def default_folder(plan: "Plan", usual: "Plan") -> Path:
-    """nondet-results/ and the study's name, followed by what differs from the study as it is by
-    default.
+def _describe(plan: "Plan", workers: int | None, folder: Path) -> None:
+    from nondet.cost import describe
+
+    print("\n".join([*describe(plan, workers), f"Folder: {folder}"]))
+
+
+def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Path:
+    """nondet-results/ and the study's name, followed by the preset where it is not the usual one
+    and by what differs from the study as it is at that scale.
     """
-    parts = [plan.study]
+    parts = [plan.study, *([preset] if preset else [])]
     config, base = plan.configs[0], usual.configs[0]
     models = [one.model for one in plan.configs]
     if models != [one.model for one in usual.configs]:
@@ -136,17 +199,18 @@ def _run(
     make_executor: "Callable[[], AbstractContextManager[Executor]]",
     console: "Console",
     quiet: bool,
-) -> None:
+) -> int:
+    """Completes the study; returns how many runs crashed."""
     from nondet.control import ControlError
-    from nondet.execute import JobFailedError
+    from nondet.execute import ExecutorError, JobFailedError
     from nondet.runner import run_study
     from nondet.store import StoreError
 
     progress = _progress(console, quiet)
     try:
         with store.opened_for(plan):
-            run_study(plan, store, make_executor, progress)
-    except (ControlError, StoreError) as error:
+            return run_study(plan, store, make_executor, progress)
+    except (ControlError, ExecutorError, StoreError) as error:
         progress.close()
         fail(str(error))
     except JobFailedError as error:

@@ -3,8 +3,9 @@
 Views (nondet.report.views) make sections from a summary; renderers know sections, not studies.
 """
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,14 +27,23 @@ class Column:
     align: str = "right"
     bar: bool = False
 
+    @property
+    def label(self) -> str:
+        """Heading and unit on one line."""
+        return f"{self.heading} ({self.unit})" if self.unit else self.heading
+
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows, and the number behind it in full precision (files; None: the text)."""
+    """What one cell shows, and the number behind it in full precision (files; None: the text).
+    error: its error bar. interval: the ends of its confidence interval; files have a column for
+    each end.
+    """
 
     text: str
     value: Value = None
     error: float | None = None
+    interval: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -51,13 +61,39 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """name: of its files. note: what the columns mean, in sentences."""
+    """name: of its files. note: what the columns mean, in sentences. grouping: what the groups of
+    its lines are. detail: left out where room is scarce, on the terminal.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     note: str = ""
+    grouping: str = "model"
+    detail: bool = False
+
+    @property
+    def grouped(self) -> bool:
+        """Whether any line stands under a heading."""
+        return any(line.group for line in self.lines)
+
+    @property
+    def seeds(self) -> bool:
+        """Whether any line says which runs are behind it."""
+        return any(line.seeds for line in self.lines)
+
+    def share(self, line: Line, column: int) -> float:
+        """A number as a fraction of the largest of its column, from 0 to 1: what its bar is drawn
+        to; 0 where there is none.
+        """
+        numbers = [_number(other.cells[column].value) for other in self.lines]
+        largest = max(numbers, default=0.0)
+        return max(_number(line.cells[column].value), 0.0) / largest if largest > 0 else 0.0
+
+
+def _number(value: Value) -> float:
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else 0.0
 
 
 @dataclass(frozen=True)
@@ -87,7 +123,8 @@ class Section:
 @dataclass(frozen=True)
 class Document:
     """A whole report. subtitle: what was trained, in a sentence. notes: what a reader must know
-    before trusting it. settings: lines. environment: (name, value) pairs.
+    before trusting it. settings: lines. environment: (name, value) pairs. source: what the study is
+    after. published: numbers of others beside one's own.
     """
 
     title: str
@@ -97,4 +134,11 @@ class Document:
     settings: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     source: str = ""
-    published: tuple[Table, ...] = field(default=())
+    published: tuple[Table, ...] = ()
+
+    @property
+    def all_sections(self) -> tuple[Section, ...]:
+        """The sections, and one of the published numbers if there are any."""
+        if not self.published:
+            return self.sections
+        return (*self.sections, Section("Published numbers", tables=self.published))

@@ -1,21 +1,43 @@
-"""The table on the terminal: 100 columns with bars, down to 80 without them, ASCII where needed."""
+"""A report on the terminal: 100 columns with bars, fewer without them, ASCII where needed."""
 
 import textwrap
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.measure import Measurement
+from rich.table import Table as Grid
 from rich.text import Text
 
-from nondet.report.findings import findings
-from nondet.report.summary import RowSummary, Summary
-from nondet.report.text import change, correlation, percent, spread
+from nondet.report.document import Cell, Column, Document, Section, Table
+from nondet.report.layout import groups
 
 WIDTH = 100
 _BAR_CELLS = 14
 _EIGHTHS = " ▏▎▍▌▋▊▉"
+_ASCII = {
+    "±": "+-",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "\N{EN DASH}": "-",
+    "—": "-",
+    "\N{MINUS SIGN}": "-",
+    "•": "*",
+    "…": "...",
+    "≤": "<=",
+}
+_ASCII |= {
+    "≥": ">=",
+    "→": "->",
+    "·": ".",
+    "\N{RIGHT SINGLE QUOTATION MARK}": "'",
+    "“": '"',
+    "”": '"',
+    "\u202f": " ",
+    "\xa0": " ",
+}
+
+_RULED = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
 def make_console(stderr: bool = False) -> Console:
@@ -26,148 +48,155 @@ def make_console(stderr: bool = False) -> Console:
     return console
 
 
-def print_report(summary: Summary, console: Console, folder_line: str) -> None:
-    """Prints the table, what it says, and where the files are."""
-    unicode = console.encoding.lower().startswith("utf")
-    plan = summary.plan
-    config = plan.configs[0]
-    console.print(Text(f"\n {plan.title}", style="bold"))
-    sentences = (
-        f"{config.dataset}, {config.epochs} epochs, {plan.runs} trainings per row. "
-        "SD: standard deviation over them, with its error bar.",
-        "Averaged over pairs of trainings: test images on which two disagree, Spearman's "
-        "correlation of their logits, and how accuracy and cross-entropy change where the logits "
-        "of two are averaged.",
-    )
-    for sentence in sentences:
-        console.print(Text(_hanging(sentence, "", console), style="dim"))
-    for line in _means(summary):
-        console.print(Text(line, style="dim"))
-    console.print(_table(summary, unicode, with_bars=console.width >= WIDTH))
-    bullet = "•" if unicode else "*"
-    for sentence in findings(summary):
-        console.print(Text(_hanging(sentence, bullet, console)))
-    for line in notes(summary):
-        console.print(Text(_hanging(line, "!", console), style="yellow"))
-    console.print(Text(f"\n {folder_line}", style="dim"), soft_wrap=True)
+def print_document(document: Document, console: Console, folder_line: str) -> None:
+    """Prints tables, what they say, what to know of them, and where the files are."""
+    printer = _Printer(console)
+    console.print(Text(f"\n {printer.fit(document.title)}", style="bold"))
+    printer.sentences([document.subtitle], style="dim")
+    for section in document.all_sections:
+        printer.section(section, headed=len(document.all_sections) > 1)
+    printer.sentences(document.notes, "!", style="yellow")
+    console.print(Text(f"\n {printer.fit(folder_line)}", style="dim"), soft_wrap=True)
 
 
-def notes(summary: Summary) -> list[str]:
-    """What a reader must know before trusting the table: what was done to the images, failed,
-    damaged and missing runs.
-    """
-    lines = [f"{text}." for text in summary.remarks]
-    lines += [
-        f"{model.config.model}, {row.row.name}: {_failures(row)}"
-        for model in summary.models
-        for row in model.rows
-        if row.failed
-    ]
-    lines += [f"Left out: {text}." for text in summary.damaged]
-    if summary.found < summary.planned:
-        lines.append(
-            f"Incomplete: {summary.found} of {summary.planned} runs. "
-            "The command that began the study finishes it."
-        )
-    return lines
-
-
-def _failures(row: RowSummary) -> str:
-    """How many runs of a row failed and why, the commonest reason first."""
-    failures = [run.failure for run in row.failed if run.failure is not None]
-    reasons = Counter(f"{one.reason} in epoch {one.epoch}" for one in failures)
-    told = "; ".join(
-        reason if len(reasons) == 1 else f"{reason} ({times} of them)"
-        for reason, times in reasons.most_common()
-    )
-    return f"{len(failures)} of {row.planned} runs failed and are in no statistic: {told}."
-
-
-def bar(value: float, largest: float, unicode: bool = True) -> str:
-    """A bar in proportion to `value`, 14 cells for `largest`; empty below a sixteenth of a cell."""
-    if largest == 0:
-        return ""
+def bar(share: float, unicode: bool = True) -> str:
+    """A bar of 14 cells for a share of 1; empty below a sixteenth of a cell."""
     if not unicode:
-        return "#" * round(value / largest * _BAR_CELLS)
-    full, rest = divmod(round(value / largest * _BAR_CELLS * 8), 8)
+        return "#" * round(share * _BAR_CELLS)
+    full, rest = divmod(round(share * _BAR_CELLS * 8), 8)
     return "█" * full + (_EIGHTHS[rest] if rest else "")
 
 
-def _hanging(text: str, bullet: str, console: Console) -> str:
-    return textwrap.fill(
-        text,
-        console.width - 1,
-        initial_indent=f" {bullet} " if bullet else " ",
-        subsequent_indent="   " if bullet else " ",
-        break_on_hyphens=False,
-    )
+class _Printer:
+    """Prints on one console, in what its encoding can say."""
 
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.unicode = console.encoding.lower().startswith("utf")
 
-def _means(summary: Summary) -> Iterator[str]:
-    """What the models reach, by the first row that has numbers."""
-    for model in summary.models:
-        for row in model.rows:
-            if row.statistics is not None:
-                yield (
-                    f" {model.config.model}: accuracy {row.statistics.accuracy_mean:.2f} %, "
-                    f"cross-entropy {row.statistics.cross_entropy_mean:.4f} nats ({row.row.name})"
+    def fit(self, text: str) -> str:
+        """The text as the console's encoding can write it."""
+        if self.unicode:
+            return text
+        plain = "".join(_ASCII.get(character, character) for character in text)
+        encoding = self.console.encoding
+        return plain.encode(encoding, "replace").decode(encoding)
+
+    def sentences(self, sentences: Iterable[str], bullet: str = "", style: str = "") -> None:
+        for sentence in sentences:
+            if sentence:
+                filled = textwrap.fill(
+                    self.fit(sentence),
+                    self.console.width - 1,
+                    initial_indent=f" {self.fit(bullet)} " if bullet else " ",
+                    subsequent_indent="   " if bullet else " ",
+                    break_on_hyphens=False,
                 )
+                self.console.print(Text(filled, style=style))
+
+    def section(self, section: Section, headed: bool) -> None:
+        if headed:
+            self.console.print(Text(f"\n {self.fit(section.title)}", style="bold underline"))
+        self.sentences(section.text, style="dim")
+        tables = [table for table in section.tables if not table.detail]
+        for table in tables:
+            if len(tables) > 1 or (headed and table.title != section.title):
+                self.console.print(Text(f"\n {self.fit(table.title)}", style="bold"))
+            self.sentences([table.note], style="dim")
+            self.console.print(self.layout(table))
+        self.sentences(section.findings, "•")
+
+    def layout(self, table: Table) -> Grid:
+        """The table with bars if they fit, else without; if that is still too wide without its
+        last columns, the first kept.
+        """
+        for columns, bars in _variants(table):
+            grid = self.grid(table, columns, bars)
+            width = Measurement.get(self.console, self.console.options, grid).maximum
+            if width < self.console.width:
                 break
+        return grid
+
+    def grid(self, table: Table, columns: int, bars: list[int]) -> Grid:
+        grid = Grid(
+            box=box.SIMPLE_HEAD if self.unicode else _RULED,
+            padding=0,
+            pad_edge=False,
+            header_style="bold",
+        )
+        shown = list(enumerate(table.columns[:columns]))
+        headings = [self.fit(self.heading(table, number)) for number, _ in shown]
+        headings += [_two_lines(f"{table.columns[one].heading} to scale", "") for one in bars]
+        height = max((heading.count("\n") for heading in headings), default=0)
+        for heading, (number, column) in zip(headings, shown, strict=False):
+            grid.add_column(
+                Text("\n" * (height - heading.count("\n")) + heading),
+                justify="left" if column.align == "left" else "right",
+                no_wrap=number > 0,
+                overflow="crop" if number > 0 else "fold",
+            )
+        for heading in headings[len(shown) :]:
+            grid.add_column(Text(heading), no_wrap=True, min_width=_BAR_CELLS)
+        for place, (group, lines) in enumerate(groups(table)):
+            if place > 0:
+                grid.add_row()
+            if group:
+                grid.add_row(Text(self.fit(group), style="bold cyan"))
+            for line in lines:
+                cells = [self.cell(line.cells[number], number, table) for number, _ in shown]
+                drawn = [bar(table.share(line, number), self.unicode) for number in bars]
+                grid.add_row(
+                    *cells,
+                    *(Text(one, style="cyan") for one in drawn),
+                    style="bold" if line.strong else "",
+                )
+        return grid
+
+    def heading(self, table: Table, number: int) -> str:
+        """In one line where the cells are as wide, else in two."""
+        column = table.columns[number]
+        widest = max(
+            (
+                cell_len(text)
+                for line in table.lines
+                for text in line.cells[number].text.split("\n")
+            ),
+            default=0,
+        )
+        label = _label(column)
+        if number == 0 or cell_len(label) <= widest:
+            return label
+        return _two_lines(column.heading, column.unit)
+
+    def cell(self, cell: Cell, number: int, table: Table) -> Text:
+        text = self.fit(cell.text)
+        if number == 0 and table.grouped:
+            text = "  " + text.replace("\n", "\n  ")
+        return Text(text)
 
 
-def _table(summary: Summary, unicode: bool, with_bars: bool) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD if unicode else box.ASCII2,
-        padding=0,
-        pad_edge=False,
-        header_style="bold",
-    )
-    entropy = "cross-entropy" if with_bars else "cross-ent."
-    table.add_column("\nsource varied", no_wrap=True, min_width=16)
-    headings = [
-        "accuracy\nSD, points",
-        f"{entropy}\nSD, nats",
-        "disagree\n%",
-        "Spearman\ncorr.",
-        "ensemble\npoints",
+def _variants(table: Table) -> Iterator[tuple[int, list[int]]]:
+    """Numbers of columns and which of them have bars, the fullest first."""
+    every = len(table.columns)
+    bars = [number for number, column in enumerate(table.columns) if column.bar]
+    if bars:
+        yield every, bars
+    for columns in range(every, 1, -1):
+        yield columns, []
+    yield min(every, 1), []
+
+
+def _label(column: Column) -> str:
+    return f"{column.heading}, {column.unit}" if column.unit else column.heading
+
+
+def _two_lines(heading: str, unit: str) -> str:
+    """The heading broken where that makes it narrowest; before the unit no comma is needed."""
+    words = heading.split(" ")
+    breaks = [
+        (" ".join(words[:at]), " ".join(words[at:]) + (f", {unit}" if unit else ""))
+        for at in range(1, len(words))
     ]
-    if with_bars:
-        headings.append("ensemble\nnats")
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True, overflow="crop")
-    if with_bars:
-        table.add_column("c.-entropy SD\nto scale", no_wrap=True, min_width=_BAR_CELLS)
-
-    rows = [row for model in summary.models for row in model.rows]
-    largest = max((row.statistics.cross_entropy.sd for row in rows if row.statistics), default=0.0)
-    for number, model in enumerate(summary.models):
-        if number > 0:
-            table.add_row()
-        table.add_row(Text(model.config.model, style="bold cyan"))
-        for row in model.rows:
-            style = "bold" if row.row.varies == ("bit",) else ""
-            cells = _cells(row, largest, unicode)
-            table.add_row(*(cells if with_bars else cells[:-2]), style=style)
-    return table
-
-
-def _cells(row: RowSummary, largest: float, unicode: bool) -> list[str | Text]:
-    name = f"  {row.row.name}"
-    if len(row.runs) < row.planned:
-        name += f" {len(row.runs)}/{row.planned}"
-    if row.failed:
-        name += f"\n    {len(row.failed)} failed"
-    found = row.statistics
-    if found is None:
-        return [name, *["-"] * 6, ""]
-    sign = "±" if unicode else "+-"
-    return [
-        name,
-        spread(found.accuracy, 2, sign),
-        spread(found.cross_entropy, 4, sign),
-        percent(found.disagreement),
-        correlation(found.correlation),
-        change(found.ensemble_accuracy, 2),
-        change(found.ensemble_cross_entropy, 4),
-        Text(bar(found.cross_entropy.sd, largest, unicode), style="cyan"),
-    ]
+    breaks.append((heading, unit))
+    top, bottom = min(breaks, key=lambda lines: max(map(cell_len, lines)))
+    return f"{top}\n{bottom}" if bottom else top

@@ -1,13 +1,59 @@
 """The studies, by name."""
 
+from pathlib import Path
+
+from nondet.names import hint
+from nondet.studies.appendix_a import APPENDIX_A
+from nondet.studies.crossed import CROSSED
+from nondet.studies.divergence import DIVERGENCE
+from nondet.studies.fig1 import FIG1
+from nondet.studies.fig2 import FIG2
+from nondet.studies.fig3 import FIG3
+from nondet.studies.growth import GROWTH
+from nondet.studies.own import SUFFIXES, read_study
 from nondet.studies.quick import QUICK
+from nondet.studies.table1 import TABLE1
+from nondet.studies.table3 import TABLE3
+from nondet.studies.table5 import TABLE5
+from nondet.studies.table6 import TABLE6
+from nondet.studies.table7 import TABLE7
+from nondet.studies.table8 import TABLE8
+from nondet.studies.tta import TTA
 from nondet.study import Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (QUICK,)}
+STUDIES: dict[str, Study] = {
+    study.name: study
+    for study in (
+        QUICK,
+        TABLE1,
+        FIG1,
+        FIG2,
+        TABLE3,
+        DIVERGENCE,
+        TABLE5,
+        TABLE6,
+        TABLE7,
+        TABLE8,
+        FIG3,
+        APPENDIX_A,
+        TTA,
+        CROSSED,
+        GROWTH,
+    )
+}
 
 
-def find_study(name: str) -> Study:
-    """The study called `name`. Raises ValueError for an unknown name."""
-    if name not in STUDIES:
-        raise ValueError(f"there is no study {name!r}; known studies: {', '.join(STUDIES)}")
-    return STUDIES[name]
+def find_study(name_or_path: str) -> Study:
+    """A study by its name, or from a .toml or .py file, the latter with a variable STUDY.
+
+    Raises ValueError for an unknown name and a file that holds no study, OSError for one that
+    cannot be read.
+    """
+    if Path(name_or_path).suffix in SUFFIXES:
+        return read_study(Path(name_or_path), STUDIES)
+    if name_or_path not in STUDIES:
+        raise ValueError(
+            f"there is no study {name_or_path!r}; {hint(name_or_path, STUDIES)}known studies: "
+            f"{', '.join(STUDIES)}; and any file that ends in {' or '.join(SUFFIXES)}"
+        )
+    return STUDIES[name_or_path]

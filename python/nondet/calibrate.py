@@ -1,0 +1,167 @@
+"""How fast this machine trains a configuration, from a few steps on made-up images."""
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+
+from nondet.config import PerturbationSpec, RunConfig
+from nondet.data.dataset import Dataset, make_dataset
+from nondet.determinism import deterministic
+from nondet.evaluate import predict
+from nondet.models import build_model, representations
+from nondet.seeds import Seeds, philox_key
+from nondet.train import Training
+
+ImageShape = tuple[int, int, int]
+
+_BUDGET = 0.15
+"""Seconds for which some work is repeated."""
+_LONG = 1.0
+"""Seconds that are too many to be spent again."""
+_SMALL = 8
+"""A batch from which the time of a larger one is extrapolated, where that would take too long."""
+_IMAGES = 256
+"""Predicted at once, where that does not take too long."""
+
+
+@dataclass(frozen=True)
+class Speed:
+    """In seconds of one core, on a GPU of the clock: an optimizer step, its batch prepared, and the
+    prediction of one image.
+    """
+
+    step: float
+    image: float
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of a model: numbers of all parameters and statistics, and of all the features at its taps for
+    one image.
+    """
+
+    state: int
+    features: int
+
+
+def calibrate(config: RunConfig, shape: ImageShape, classes: int) -> Speed:
+    """The speed of a configuration on images of this shape (channels, height, width). Takes about a
+    second, several for models whose single step takes one; what was measured once in a process is
+    remembered. Raises RuntimeError for a device that is not there.
+    """
+    with deterministic(config.threads):
+        return Speed(
+            _step_seconds(_essence(config), shape, classes),
+            _image_seconds(_architecture(config), shape, classes),
+        )
+
+
+def model_size(config: RunConfig, shape: ImageShape, classes: int) -> Size:
+    """The size of a configuration's model."""
+    return _size(config.model, shape, classes)
+
+
+@cache
+def _size(name: str, shape: ImageShape, classes: int) -> Size:
+    model = build_model(name, shape, classes, philox_key("init", 1))
+    taps = representations(model, torch.zeros(1, *shape))
+    state = sum(tensor.numel() for tensor in model.state_dict().values())
+    return Size(state, sum(tensor.numel() for tensor in taps.values()))
+
+
+def _essence(config: RunConfig) -> RunConfig:
+    """The configuration without what costs no time, so that fewer are measured."""
+    return replace(
+        config,
+        dataset="",
+        epochs=1000,
+        lr=0.0,
+        momentum=0.9,
+        weight_decay=5e-4,
+        schedule="constant",
+        warmup_epochs=0,
+        cycles=1,
+        milestones=(),
+        averaging_start=0,
+        dropout=0.1 if config.dropout else 0.0,
+        weight_offset=0.01 if config.weight_offset else 0.0,
+        crop_padding=1 if config.crop_padding or config.flip else 0,
+        flip=False,
+        lowlevel="seeded" if config.lowlevel == "atomic" else config.lowlevel,
+        perturbation=PerturbationSpec(),
+        evaluate_every=1000,
+    )
+
+
+def _architecture(config: RunConfig) -> RunConfig:
+    """What decides the time of a prediction."""
+    plain = RunConfig("", config.model, 1, 1, 0.0)
+    return replace(plain, device=config.device, threads=config.threads)
+
+
+@cache
+def _step_seconds(config: RunConfig, shape: ImageShape, classes: int) -> float:
+    """Directly, or on the line through two small batches where one step would take too long."""
+    small = min(config.batch_size, max(_SMALL, config.chunks))
+    seconds = _timed_step(config, small, shape, classes, budget=0.0)
+    if seconds * config.batch_size / small < _LONG:
+        return _timed_step(config, config.batch_size, shape, classes, _BUDGET)
+    double = min(2 * small, config.batch_size)
+    more = _timed_step(config, double, shape, classes, budget=0.0)
+    slope = max(more - seconds, 0.0) / max(double - small, 1)
+    return seconds + slope * (config.batch_size - small)
+
+
+def _timed_step(
+    config: RunConfig, batch: int, shape: ImageShape, classes: int, budget: float
+) -> float:
+    config = replace(config, batch_size=batch)
+    # As many images as a training prepares at once.
+    images = max(2048 // batch, 1) * batch
+    training = Training(config, Seeds(stochastic=2, lowlevel=2), _made_up(images, shape, classes))
+    return _timed(training.advance, config.device, budget)
+
+
+@cache
+def _image_seconds(config: RunConfig, shape: ImageShape, classes: int) -> float:
+    model = build_model(config.model, shape, classes, philox_key("init", 1), config.device)
+    dataset = _made_up(_IMAGES, shape, classes).to(config.device)
+    few = dataset.train_images[:_SMALL]
+    seconds = _timed(lambda: predict(model, dataset, few), config.device, budget=0.0)
+    if seconds * _IMAGES / _SMALL > _LONG:
+        return seconds / _SMALL
+    many = dataset.train_images
+    return _timed(lambda: predict(model, dataset, many), config.device, _BUDGET) / _IMAGES
+
+
+def _timed(work: Callable[[], object], device: str, budget: float) -> float:
+    """Median seconds of some work, done for so many seconds, and at least twice after a first time
+    that does not count.
+    """
+    clock = _cuda_clock if device.startswith("cuda") else time.process_time
+    seconds: list[float] = []
+    while len(seconds) < 3 or sum(seconds) < budget:
+        begin = clock()
+        work()
+        seconds.append(clock() - begin)
+        if seconds[0] > _LONG:
+            return seconds[0]
+    return statistics.median_low(seconds[1:])
+
+
+def _cuda_clock() -> float:
+    torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+@cache
+def _made_up(images: int, shape: ImageShape, classes: int) -> Dataset:
+    """Images whose pixels follow a pattern; what they show costs nothing."""
+    pixels = torch.arange(images * shape[0] * shape[1] * shape[2]) * 2654435761 % 251
+    train = pixels.to(torch.uint8).view(images, *shape)
+    labels = torch.arange(images) % classes
+    return make_dataset("made-up", classes, train, labels, train[:1], labels[:1])

@@ -1,0 +1,115 @@
+"""`nondet studies`."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from nondet.cli.app import app
+from nondet.studies import STUDIES
+from nondet.study import Plan
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from nondet.cost import Cost
+
+Costs = dict[tuple[str, str], "Cost"]
+
+
+@app.command("studies")
+def list_studies(
+    calibrate: Annotated[
+        bool,
+        typer.Option(
+            "--calibrate/--no-calibrate",
+            help="Time a few steps of every configuration, for the estimated times.",
+        ),
+    ] = True,
+) -> None:
+    """List the studies: what each shows, what it costs and what it needs.
+
+    Estimated times are those of one study alone on the processors of this machine; studies run in
+    one folder share equal runs.
+    """
+    from nondet.cost import Cost, estimate
+    from nondet.execute import available_processors
+    from nondet.report.terminal import make_console
+
+    plans = {
+        (study.name, preset): study.plan(preset)
+        for study in STUDIES.values()
+        for preset in study.presets
+    }
+    if calibrate:
+        _calibrate(list(plans.values()), make_console(stderr=True))
+    costs = {
+        key: estimate(plan) if calibrate else Cost(len(plan.tasks()), None, None)
+        for key, plan in plans.items()
+    }
+    workers = available_processors()
+    console = make_console()
+    console.print(_table(costs, workers))
+    console.print("\n".join(_notes(plans, workers, calibrate)), highlight=False)
+
+
+def _calibrate(plans: list[Plan], console: "Console") -> None:
+    """Times every configuration, and says how far it is where somebody looks."""
+    from rich.progress import track
+
+    from nondet.calibrate import calibrate
+    from nondet.cost import configurations
+
+    for config, shape in track(
+        configurations(plans),
+        "timing a few steps of every configuration",
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ):
+        calibrate(config, shape.image, shape.classes)
+
+
+def _table(costs: Costs, workers: int) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    for heading in ("study", "what it shows", "after"):
+        table.add_column(heading, overflow="fold")
+    for preset in ("laptop", "paper"):
+        table.add_column(f"{preset}\nruns, time", justify="right", no_wrap=True)
+    for study in STUDIES.values():
+        cells = [_cell(costs[study.name, preset], workers) for preset in ("laptop", "paper")]
+        table.add_row(study.name, study.shows, study.source, *cells)
+    return table
+
+
+def _cell(cost: "Cost", workers: int) -> str:
+    from nondet.report.time_left import describe_seconds
+
+    if cost.core_seconds is None:
+        return str(cost.runs)
+    return f"{cost.runs}, {describe_seconds(cost.core_seconds / workers)}"
+
+
+def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -> list[str]:
+    """What the numbers mean and what the presets need."""
+    datasets: dict[str, list[str]] = {}
+    for (_, preset), plan in plans.items():
+        for config in plan.configs:
+            names = datasets.setdefault(preset, [])
+            if config.dataset not in names:
+                names.append(config.dataset)
+    notes = [
+        f"{preset}: {', '.join(names)}" + ("" if names == ["digits"] else " (--download)")
+        for preset, names in datasets.items()
+    ]
+    many = "1 worker" if workers == 1 else f"{workers} workers"
+    time = f"Times are estimates for {many} on this machine's processors. " if calibrated else ""
+    return [
+        f"Data: {'; '.join(notes)}. Nothing is downloaded for digits.",
+        f"{time}The paper's scale wants GPUs: --preset paper --device cuda.",
+        "nondet run STUDY --dry-run says what would be run; equal runs of studies side by side in",
+        "one folder are trained once.",
+    ]

@@ -1,0 +1,38 @@
+"""The settings under which torch computes equal bits from equal numbers."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+_uninitialized: Any = torch.utils.deterministic
+
+
+@contextmanager
+def deterministic(threads: int = 1) -> Iterator[None]:
+    """A fixed number of threads and torch's deterministic algorithms, which raise where there is
+    none; afterwards the caller's settings again.
+    """
+    # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.get_num_threads(),
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        _uninitialized.fill_uninitialized_memory,
+        torch.backends.cudnn.benchmark,
+    )
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # Filling memory that is about to be overwritten costs time and decides no bit.
+    _uninitialized.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[2])
+        _uninitialized.fill_uninitialized_memory = before[3]
+        torch.backends.cudnn.benchmark = before[4]

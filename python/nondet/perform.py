@@ -1,0 +1,112 @@
+"""What workers do for a study: train a run, or the beginning that several runs share."""
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from nondet.config import Job, RunConfig
+from nondet.prefixes import Prefix, prefix_of
+from nondet.row import Keep
+from nondet.store import Failure, Store
+
+if TYPE_CHECKING:
+    from nondet.checkpoint import Checkpoint
+    from nondet.data import Dataset
+
+
+@dataclass(frozen=True)
+class Finish:
+    """How a run ended: after so many seconds of wall time, and whether it came to nothing."""
+
+    seconds: float
+    failed: bool
+
+
+def perform(store: Store, task: tuple[Job, frozenset[Keep]]) -> Finish:
+    """Trains one run, with what is to be recorded beside its predictions, and puts it into the
+    store, as a failed one where it diverges.
+    """
+    from nondet.checkpoint import Checkpoints
+    from nondet.record import make_recorders
+    from nondet.train import DivergedError, train
+
+    job, keeps = task
+    config = job.config
+    environment = environment_of((config.device, config.threads))
+    checkpoints = Checkpoints(store.checkpoints / job.address)
+    dataset = _dataset(config)
+    start = _beginning(store, job)
+    failed = False
+    began = time.monotonic()
+    try:
+        result = train(
+            config,
+            job.seeds,
+            dataset,
+            onset=job.onset,
+            start=start,
+            checkpoints=checkpoints,
+            recorders=make_recorders(keeps, config, job.seeds, job.onset, dataset),
+        )
+    except DivergedError as error:
+        failed, seconds = True, time.monotonic() - began
+        failure = Failure(error.reason, error.epoch, error.step)
+        store.save_failure(job, failure, error.history, environment, error.perturbations, seconds)
+    else:
+        seconds = time.monotonic() - began
+        store.save(job, result, environment, seconds=seconds)
+    checkpoints.clear()
+    return Finish(seconds, failed)
+
+
+def environment_of(settings: tuple[str, int]) -> dict[str, Any]:
+    """The environment of trainings on a device with a number of threads, as they see it."""
+    from nondet.environment import describe_environment
+    from nondet.train import deterministic
+
+    device, threads = settings
+    with deterministic(threads):  # the settings under which `train` computes
+        return describe_environment(device)
+
+
+def perform_prefix(store: Store, prefix: Prefix) -> None:
+    """Trains a shared beginning and leaves its state after every epoch that is wanted."""
+    from nondet import checkpoint
+    from nondet.train import Training, deterministic
+
+    config = prefix.job.config
+    folders = {epoch: prefix.folder(store.prefixes, epoch) for epoch in prefix.epochs}
+    there = {epoch: _prefix_state(store, prefix, epoch) for epoch in prefix.epochs}
+    with deterministic(config.threads):
+        training = Training(config, prefix.job.seeds, _dataset(config))
+        for epoch, folder in folders.items():
+            state = there[epoch]
+            if state is not None:
+                training.restore(state)
+                continue
+            while training.step < epoch * training.steps_per_epoch:
+                training.advance()
+            checkpoint.save(folder, training.state())
+
+
+def _beginning(store: Store, job: Job) -> "Checkpoint | None":
+    """The state with which a job begins where it shares its beginning with others."""
+    prefix = prefix_of(job)
+    if prefix is None:
+        return None
+    [epoch] = prefix.epochs
+    return _prefix_state(store, prefix, epoch)
+
+
+def _prefix_state(store: Store, prefix: Prefix, epoch: int) -> "Checkpoint | None":
+    from nondet import checkpoint
+
+    identity = prefix.job.identity()
+    return checkpoint.latest(prefix.folder(store.prefixes, epoch), identity, warnings.warn)
+
+
+def _dataset(config: RunConfig) -> "Dataset":
+    from nondet.data import load_dataset
+
+    return load_dataset(config.dataset).to(config.device)

@@ -1,0 +1,44 @@
+"""What is recorded of a training beside its predictions, by name:
+
+taps: representations of test images, layer by layer, for comparison by CKA (`Taps`).
+tta: predictions under test-time augmentation (`AugmentedPredictions`).
+twin: distances to a twin whose every seed is held, step by step (`Twin`).
+
+A recorder changes no bit of the training it looks at, and its own state goes into the training's
+checkpoints.
+"""
+
+from collections.abc import Collection
+
+from nondet.config import RunConfig
+from nondet.data import Dataset
+from nondet.record.recorder import Recorder
+from nondet.record.taps import Taps
+from nondet.record.tta import AugmentedPredictions
+from nondet.record.twin import Twin
+from nondet.row import KEEPS, Keep
+from nondet.seeds import Onset, Seeds
+
+
+def make_recorders(
+    keeps: Collection[Keep], config: RunConfig, seeds: Seeds, onset: Onset, dataset: Dataset
+) -> list[Recorder]:
+    """The recorders of those names for one training of these arguments; `dataset` lies on
+    `config.device`. Each call makes new ones: a recorder serves one training.
+
+    Raises ValueError for an unknown name.
+    """
+    for name in keeps:
+        if name not in KEEPS:
+            raise ValueError(f"keeps has {name!r}; known: {', '.join(KEEPS)}")
+    recorders: list[Recorder] = []
+    if "taps" in keeps:
+        recorders.append(Taps())
+    if "tta" in keeps:
+        recorders.append(AugmentedPredictions(config, dataset))
+    if "twin" in keeps:
+        recorders.append(Twin(config, seeds, onset, dataset))
+    return recorders
+
+
+__all__ = ["AugmentedPredictions", "Recorder", "Taps", "Twin", "make_recorders"]

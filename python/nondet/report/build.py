@@ -1,0 +1,247 @@
+"""From the numbers of a study to its report, before anything is drawn or printed."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from nondet.config import RunConfig
+from nondet.report.control import control_finding
+from nondet.report.document import Document, Section
+from nondet.report.layout import failure_reason
+from nondet.report.published import published
+from nondet.report.summary import RowSummary, Summary
+from nondet.report.text import listing, plural
+from nondet.report.views import make_section
+from nondet.row import Row
+from nondet.study import Plan
+
+PAPER = '"On Nondeterminism and Instability in Neural Network Optimization"'
+_PARTS = ("Table", "Fig.", "Sec.", "Appendix")
+
+
+def build(summary: Summary) -> Document:
+    """The report of a study: a section for every view of its plan that has something to show."""
+    made = (make_section(name, summary) for name in summary.plan.views)
+    sections = [section for section in made if section is not None]
+    control = control_finding(summary)
+    if control is not None and not any(control in section.findings for section in sections):
+        sections.insert(0, Section("Control", findings=(control,)))
+    environments = _environments(summary)
+    return Document(
+        title=summary.plan.title,
+        subtitle=_subtitle(summary),
+        sections=tuple(sections),
+        notes=(*notes(summary), *_mixture(environments)),
+        settings=settings(summary.plan),
+        environment=_values(environments),
+        source=_source(summary.plan.source),
+        published=published(summary),
+    )
+
+
+def notes(summary: Summary) -> tuple[str, ...]:
+    """What a reader must know before trusting the numbers: what was done to the images, failed,
+    damaged and missing runs.
+    """
+    lines = [f"{text}." for text in summary.remarks]
+    lines += [
+        f"{model.config.model}, {row.row.name}: {_failures(row)}"
+        for model in summary.models
+        for row in model.rows
+        if row.failed
+    ]
+    lines += [f"Left out: {text}." for text in summary.damaged]
+    if summary.found < summary.planned:
+        lines.append(
+            f"Incomplete: {summary.found} of {summary.planned} runs. "
+            "The command that began the study finishes it."
+        )
+    return tuple(lines)
+
+
+def settings(plan: Plan) -> tuple[str, ...]:
+    """How the models were trained: what all have in common, what each has of its own, what rows
+    change, and which rows a model has nothing to vary in.
+    """
+    shared, own = _split(plan.configs)
+    lines = [f"{'all models' if own else plan.configs[0].model}: {_listed(shared)}"]
+    lines += [f"{model}: {_listed(values)}" for model, values in own.items() if values]
+    lines += [f"in the row '{row.name}': {text}" for row in plan.rows if (text := _of_row(row))]
+    for config in plan.configs:
+        absent = [
+            row.name
+            for row in plan.rows
+            if not row.applies_to(config) and (not row.models or config.model in row.models)
+        ]
+        if absent:
+            lines.append(f"{config.model} has nothing to vary in: {', '.join(absent)}")
+    return tuple(lines)
+
+
+def _subtitle(summary: Summary) -> str:
+    plan = summary.plan
+    datasets = listing(list(dict.fromkeys(config.dataset for config in plan.configs)))
+    models = listing([config.model for config in plan.configs])
+    lengths = sorted({config.epochs for config in plan.configs})
+    epochs = " or ".join(f"{length:,}" for length in lengths)
+    return (
+        f"{models} on {datasets}, {epochs} {'epoch' if lengths == [1] else 'epochs'}, "
+        f"{_counts(plan)} trainings per row."
+    )
+
+
+def _source(source: str) -> str:
+    """A part of the paper by its name; anything else as it is."""
+    return f"{source} of {PAPER}" if source.startswith(_PARTS) else source
+
+
+def _counts(plan: Plan) -> str:
+    counts = sorted(
+        {row.count(plan.runs) for config in plan.configs for row in plan.rows_of(config)}
+    )
+    if len(counts) < 2:
+        return f"{counts[0] if counts else plan.runs:,}"
+    return f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def _failures(row: RowSummary) -> str:
+    """How many runs of a row failed and why, the commonest reason first."""
+    failures = [run.failure for run in row.failed if run.failure is not None]
+    reasons = Counter(failure_reason(one) for one in failures)
+    told = "; ".join(
+        reason if len(reasons) == 1 else f"{reason} ({times} of them)"
+        for reason, times in reasons.most_common()
+    )
+    note = f"{len(failures)} of {row.planned} runs failed and are in no statistic: {told}."
+    if any(one.crashed for one in failures):
+        note += " The command that began the study tries those that crashed again."
+    return note
+
+
+# -- settings ----------------------------------------------------------------------------------
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Names and values, those of the perturbation as "perturbation.target" and so on."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
+def _split(configs: tuple[RunConfig, ...]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """What all configurations have in common, and by model what they do not; the latter is empty
+    for a single one.
+    """
+    flat = {config.model: _flat(config.to_json()) for config in configs}
+    for values in flat.values():
+        del values["model"]
+    first = next(iter(flat.values()))
+    if len(configs) == 1:
+        return first, {}
+    common = {
+        name: value
+        for name, value in first.items()
+        if all(values[name] == value for values in flat.values())
+    }
+    return common, {
+        model: {name: value for name, value in values.items() if name not in common}
+        for model, values in flat.items()
+    }
+
+
+def _listed(values: Mapping[str, Any]) -> str:
+    """What is left to be drawn (None) or empty is left out."""
+    return ", ".join(
+        f"{name} {value}" for name, value in values.items() if value is not None and value != []
+    )
+
+
+def _of_row(row: Row) -> str:
+    """What a row has of its own: settings, epochs before which sources are held, design, output."""
+    own = {
+        name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+        for name, value in row.settings.items()
+    }
+    parts = [_listed(_flat(own))] if own else []
+    parts += [
+        f"{source} held before epoch {epoch + 1}"
+        for source, epoch in asdict(row.onset).items()
+        if source in row.varies and epoch > 0
+    ]
+    if row.output != "final":
+        parts.append(f"predictions of {row.output}")
+    if row.design == "crossed":
+        parts.append(f"every combination of {row.levels} seeds of each source")
+    elif row.runs is not None:
+        parts.append(f"{row.runs} runs")
+    return ", ".join(parts)
+
+
+# -- environment -------------------------------------------------------------------------------
+
+
+def _environments(summary: Summary) -> list[tuple[dict[str, str], int]]:
+    """The distinct environments of the runs, flattened, with the number of runs of each."""
+    records = {
+        run.job: run.record.get("environment", {})
+        for model in summary.models
+        for row in model.rows
+        for run in (*row.runs, *row.failed)
+    }
+    distinct: list[tuple[dict[str, str], int]] = []
+    for record in records.values():
+        flat = {name: _text(value) for name, value in _flat(record).items()}
+        flat = {name: value for name, value in flat.items() if value}
+        known = next((i for i, (other, _) in enumerate(distinct) if other == flat), None)
+        if known is None:
+            distinct.append((flat, 1))
+        else:
+            distinct[known] = (flat, distinct[known][1] + 1)
+    return distinct
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _values(environments: list[tuple[dict[str, str], int]]) -> tuple[tuple[str, str], ...]:
+    """Every name with its value, or with all of its values and how many runs have each."""
+    return tuple(
+        (name, _value([(flat.get(name, "none"), runs) for flat, runs in environments]))
+        for name in _names(environments)
+    )
+
+
+def _value(found: list[tuple[str, int]]) -> str:
+    counts: Counter[str] = Counter()
+    for value, runs in found:
+        counts[value] += runs
+    if len(counts) == 1:
+        return next(iter(counts))
+    return "; ".join(f"{value} ({plural(runs, 'run')})" for value, runs in counts.items())
+
+
+def _names(environments: list[tuple[dict[str, str], int]]) -> Iterator[str]:
+    """All names, in order of their appearance."""
+    yield from dict.fromkeys(name for flat, _ in environments for name in flat)
+
+
+def _mixture(environments: list[tuple[dict[str, str], int]]) -> Iterator[str]:
+    if len(environments) < 2:
+        return
+    differing = [
+        name
+        for name in _names(environments)
+        if len({flat.get(name) for flat, _ in environments}) > 1
+    ]
+    yield (
+        f"The runs come from {len(environments)} environments, which differ in: "
+        f"{', '.join(differing)}."
+    )

@@ -1,0 +1,109 @@
+"""The columns that tables of spreads share, and what one row's statistics put into them."""
+
+import math
+from collections.abc import Callable, Sequence
+
+from nondet.report.document import Cell, Column
+from nondet.report.summary import RowSummary, Statistics
+from nondet.report.text import (
+    NOTHING,
+    change,
+    correlation,
+    fixed,
+    interval,
+    percent,
+    plain,
+    spread,
+)
+from nondet.stats import Interval
+
+SPREAD = (
+    Column("accuracy_sd_points", "accuracy SD", "points"),
+    Column("cross_entropy_sd_nats", "cross-entropy SD", "nats", bar=True),
+    Column("disagreement_percent", "disagree", "%"),
+    Column("spearman_correlation", "Spearman corr."),
+    Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
+)
+SPREAD_NOTE = (
+    "SD: standard deviation over the trainings of a row (divisor n); after ± its error bar, the "
+    "standard deviation of 10,000 bootstrap SDs. Averaged over all pairs of trainings: disagree, "
+    "the test images on which two predict different classes; Spearman's correlation between their "
+    "logits on the test set; ensemble, the metric of the averaged logits of two minus the mean of "
+    "their two metrics."
+)
+MEANS = (
+    Column("accuracy_mean_percent", "accuracy", "%"),
+    Column("cross_entropy_mean_nats", "cross-entropy", "nats"),
+)
+INTERVALS = (
+    Column("accuracy_sd_unbiased_points", "accuracy SD", "points"),
+    Column("cross_entropy_sd_unbiased_nats", "cross-entropy SD", "nats"),
+    Column("disagreement_percent", "disagree", "%"),
+    Column("spearman_correlation", "Spearman corr."),
+    Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
+)
+
+
+def spread_cells(found: Statistics | None) -> tuple[Cell, ...]:
+    """The cells under `SPREAD`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(SPREAD)
+    return (
+        Cell(spread(found.accuracy, 2), *found.accuracy),
+        Cell(spread(found.cross_entropy, 4), *found.cross_entropy),
+        Cell(percent(found.disagreement.value), found.disagreement.value),
+        Cell(correlation(found.correlation.value), found.correlation.value),
+        Cell(change(found.ensemble_accuracy.value, 2), found.ensemble_accuracy.value),
+        Cell(change(found.ensemble_cross_entropy.value, 4), found.ensemble_cross_entropy.value),
+    )
+
+
+def mean_cells(found: Statistics | None) -> tuple[Cell, ...]:
+    """The cells under `MEANS`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(MEANS)
+    return (
+        Cell(fixed(found.accuracy_mean, 2), found.accuracy_mean),
+        Cell(fixed(found.cross_entropy_mean, 4), found.cross_entropy_mean),
+    )
+
+
+def interval_cells(found: Statistics | None) -> tuple[Cell, ...]:
+    """The cells under `INTERVALS`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(INTERVALS)
+    return (
+        interval_cell(found.accuracy_unbiased, lambda value: plain(value, 2)),
+        interval_cell(found.cross_entropy_unbiased, lambda value: plain(value, 4)),
+        interval_cell(found.disagreement, percent),
+        interval_cell(found.correlation, correlation),
+        interval_cell(found.ensemble_accuracy, lambda value: change(value, 2)),
+        interval_cell(found.ensemble_cross_entropy, lambda value: change(value, 4)),
+    )
+
+
+def interval_cell(value: Interval, write: Callable[[float], str]) -> Cell:
+    """A number with its interval."""
+    ends = None if math.isnan(value.low) or math.isnan(value.high) else (value.low, value.high)
+    return Cell(interval(value, write), value.value, interval=ends)
+
+
+def row_cell(row: RowSummary) -> Cell:
+    """The name of a row, with how many of its runs there are where some are missing or failed."""
+    text = row.row.name
+    if len(row.runs) < row.planned:
+        text += f" {len(row.runs)}/{row.planned}"
+    if row.failed:
+        text += f", {len(row.failed)} failed"
+    return Cell(text, row.row.name)
+
+
+def row_column(rows: Sequence[RowSummary]) -> Column:
+    """The column of the rows' names: each what varies, or what is done about it."""
+    plain_rows = all(
+        row.row.output == "final" and set(row.row.settings) <= {"lowlevel", "perturbation"}
+        for row in rows
+    )
+    return Column("row", "source varied" if plain_rows else "row", align="left")

@@ -1,0 +1,36 @@
+"""What repeating equal work gave."""
+
+from nondet.report.summary import RowSummary, Summary
+from nondet.store import StoredRun
+
+
+def control_finding(summary: Summary) -> str | None:
+    """Whether trainings with equal seeds ended in equal bits, in one sentence; None where no row
+    repeats them.
+    """
+    controls = [
+        (row, repeats)
+        for model in summary.models
+        for row in model.rows
+        if not row.row.varies and len(repeats := _distinct(row)) >= 2
+    ]
+    if not controls:
+        return None
+    if not all(_equal(row, repeats) for row, repeats in controls):
+        return "The control is NOT exact: trainings with equal seeds ended in different bits."
+    runs = len({run.job for _, repeats in controls for run in repeats})
+    return f"control: all {runs} trainings with equal seeds end in equal bits, model by model."
+
+
+def _distinct(row: RowSummary) -> list[StoredRun]:
+    """The runs of a row, each once."""
+    return list({run.job: run for run in row.runs}.values())
+
+
+def _equal(row: RowSummary, repeats: list[StoredRun]) -> bool:
+    # With equal seeds all trainings fail, or none; a crash is not theirs.
+    if any(run.failure is not None and not run.failure.crashed for run in row.failed):
+        return False
+    weights = {run.weight_hashes[-1] for run in repeats}
+    predictions = {run.record["hashes"]["predictions"] for run in repeats}
+    return len(weights) == len(predictions) == 1

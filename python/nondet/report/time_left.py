@@ -1,0 +1,43 @@
+"""How long a study still takes, from the runs that are done."""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+from nondet.config import Job
+from nondet.perform import Finish
+
+_UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
+
+
+def seconds_left(
+    ends: Mapping[Job, Finish | None], kinds: Mapping[Job, Sequence[Hashable]], workers: int
+) -> float | None:
+    """Estimated wall seconds until all runs have ended, with so many workers. A run takes as long
+    as those done of its kind do on average: the first of its `kinds`, from narrow to wide, of which
+    there are any. None where there is none for some run.
+    """
+    seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for job, end in ends.items():
+        if end is not None and not end.failed:
+            for kind in kinds[job]:
+                seconds[kind].append(end.seconds)
+    means = {kind: sum(found) / len(found) for kind, found in seconds.items()}
+    waiting = [job for job, end in ends.items() if end is None]
+    total = 0.0
+    for job in waiting:
+        mean = next((means[kind] for kind in kinds[job] if kind in means), None)
+        if mean is None:
+            return None
+        total += mean
+    return total / min(workers, len(waiting)) if waiting else 0.0
+
+
+def describe_seconds(seconds: float) -> str:
+    """Seconds in at most two units: "45 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    whole = math.ceil(seconds)
+    for unit, size, lower, below in _UNITS:
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {unit} {rest} {lower}" if rest else f"{whole // size} {unit}"
+    return f"{whole} s"

@@ -1,0 +1,283 @@
+"""Snapshot ensembles beside ordinary ensembles of N = 1, 2, 3, ... independent models (Table 5)."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet import metrics
+from nondet.report.colors import BLUE, CYCLE
+from nondet.report.document import Cell, Column, Figure, Line, Section, Table
+from nondet.report.plots import label, legend, panels, whole_ticks
+from nondet.report.summary import ModelSummary, RowSummary, Summary, bootstrap
+from nondet.report.text import (
+    change,
+    correlation,
+    describe_seeds,
+    fixed,
+    number,
+    percent,
+    plural,
+    spread,
+)
+from nondet.stats import (
+    Spread,
+    bootstrap_spread,
+    group_means,
+    mean_over_pairs,
+    partitions,
+    unbiased_sd,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+PARTITIONS = 10
+"""Over how many ways to divide the models into ensembles statistics are averaged."""
+GROUPS = 3
+"""The fewest ensembles whose spread is looked at."""
+LARGEST = 10
+"""The most models in an ensemble."""
+_RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """What ensembles of one kind reach and how far they spread; accuracies and disagreement in
+    percent (points), cross-entropy in nats. size: models in each, None for snapshots of one
+    training; groups: how many of them there are.
+    """
+
+    name: str
+    size: int | None
+    groups: int
+    accuracy: float
+    cross_entropy: float
+    accuracy_sd: Spread
+    cross_entropy_sd: Spread
+    disagreement: float
+    correlation: float
+    ensemble_accuracy: float
+    ensemble_cross_entropy: float
+
+
+_METRICS: tuple[tuple[str, str, Callable[[Ensemble], float], bool], ...] = (
+    ("accuracy", "accuracy (%)", lambda one: one.accuracy, True),
+    ("accuracy SD", "accuracy SD (points)", lambda one: one.accuracy_sd.sd, False),
+    ("disagreement", "disagreement (%)", lambda one: one.disagreement, False),
+    ("cross-entropy", "cross-entropy (nats)", lambda one: one.cross_entropy, False),
+    ("cross-entropy SD", "cross-entropy SD (nats)", lambda one: one.cross_entropy_sd.sd, False),
+    ("1 - correlation", "1 - Spearman corr.", lambda one: 1 - one.correlation, False),
+)
+"""Name, label of the axis, value, and whether more is better."""
+
+
+def view(summary: Summary) -> Section | None:
+    """A table, and for every model that has both kinds of ensembles a figure and sentences; None
+    where no model has.
+    """
+    lines: list[Line] = []
+    findings: list[str] = []
+    figures: list[Figure] = []
+    compared = [(model, kinds) for model in summary.models if (kinds := _kinds(model))]
+    for model, (pool, rows) in compared:
+        labels = summary.labels[model.config.dataset]
+        ordinary = ordinary_ensembles(_logits(pool), labels)
+        snapshots = [_measure(row.row.name, None, [_logits(row)], labels) for row in rows]
+        name = model.config.model
+        seeds = describe_seeds(run.job for run in pool.runs)
+        lines += [Line(_cells(one), name, seeds=seeds) for one in ordinary]
+        lines += [
+            Line(_cells(one), name, True, describe_seeds(run.job for run in row.runs))
+            for one, row in zip(snapshots, rows, strict=True)
+        ]
+        findings += [_finding(name, one, ordinary) for one in snapshots]
+        figures.append(_figure(name, ordinary, snapshots, several=len(compared) > 1))
+    if not lines:
+        return None
+    return Section(
+        "Snapshot ensembles against independent models",
+        findings=tuple(findings),
+        tables=(_table(lines),),
+        figures=tuple(figures),
+    )
+
+
+def ordinary_ensembles(logits: np.ndarray, labels: np.ndarray) -> list[Ensemble]:
+    """Ensembles of 1, 2, ... of the runs whose predictions (runs, examples, classes) these are, as
+    long as there are enough of them. No two that are compared share a model: their spread would
+    come out too small.
+    """
+    found = []
+    for size in range(1, LARGEST + 1):
+        groups = len(logits) // size
+        if groups < GROUPS and (size > 1 or groups < 2):
+            break
+        generator = bootstrap(f"partitions into ensembles of {size}")
+        count = PARTITIONS if size > 1 else 1
+        divisions = partitions(len(logits), size, generator, count)
+        means = (group_means(logits, groups).astype(np.float32) for groups in divisions)
+        found.append(_measure(plural(size, "independent model"), size, means, labels))
+    return found
+
+
+def _kinds(model: ModelSummary) -> tuple[RowSummary, list[RowSummary]] | None:
+    """The row of single models from which ensembles are drawn, the one that varies most, and the
+    rows of snapshot ensembles; None where either is missing.
+    """
+    known = [row for row in model.rows if row.statistics is not None and row.row.design == "tandem"]
+    pools = [row for row in known if row.row.output == "final" and row.row.varies]
+    snapshots = [row for row in known if row.row.output.startswith("snapshots")]
+    if not pools or not snapshots:
+        return None
+    return max(pools, key=lambda row: len(row.row.varies)), snapshots
+
+
+def _logits(row: RowSummary) -> np.ndarray:
+    logits = row.logits
+    assert logits is not None
+    return logits
+
+
+def _measure(
+    name: str,
+    size: int | None,
+    predictions: Iterable[np.ndarray],
+    labels: np.ndarray,
+) -> Ensemble:
+    """The statistics of each of some sets of ensembles, averaged; (groups, examples, classes)."""
+    rows = []
+    groups = 0
+    for logits in predictions:
+        groups = len(logits)
+        accuracy = 100 * metrics.accuracy(logits, labels)
+        cross_entropy = metrics.cross_entropy(logits, labels)
+        rows.append(
+            (
+                accuracy.mean(),
+                cross_entropy.mean(),
+                *_spread(accuracy),
+                *_spread(cross_entropy),
+                100 * mean_over_pairs(metrics.disagreement_matrix(logits)),
+                mean_over_pairs(metrics.correlation_matrix(logits)),
+                100 * mean_over_pairs(metrics.ensemble_delta_matrix(logits, labels, "accuracy")),
+                mean_over_pairs(metrics.ensemble_delta_matrix(logits, labels, "cross_entropy")),
+            )
+        )
+    mean = [float(value) for value in np.mean(rows, axis=0)]
+    return Ensemble(
+        name, size, groups, mean[0], mean[1], Spread(*mean[2:4]), Spread(*mean[4:6]), *mean[6:]
+    )
+
+
+def _spread(values: np.ndarray) -> Spread:
+    """Without the bias of few ensembles, which would make larger ones look steadier than they
+    are.
+    """
+    sd = unbiased_sd(values, bootstrap("unused"), resamples=1).value
+    return Spread(sd, bootstrap_spread(values, bootstrap("ensembles"), _RESAMPLES).error)
+
+
+# -- sentences ---------------------------------------------------------------------------------
+
+
+def _finding(model: str, snapshot: Ensemble, ordinary: list[Ensemble]) -> str:
+    """Between which ordinary ensembles a snapshot ensemble lies, quantity by quantity."""
+    places = []
+    for name, _, of, more in _METRICS:
+        if name in ("accuracy", "cross-entropy SD", "disagreement"):
+            value = (
+                percent(of(snapshot)) + "%" if name != "cross-entropy SD" else number(of(snapshot))
+            )
+            sign = -1 if more else 1
+            values = [sign * of(one) for one in ordinary]
+            places.append(f"its {name} ({value}) is {_place(values, sign * of(snapshot))}")
+    return f"{model}, {snapshot.name}: {'; '.join(places)}."
+
+
+def _place(by_size: list[float], value: float) -> str:
+    """Where a value stands among those of ensembles of 1, 2, ... models; less is better."""
+    sizes = [size for size, one in enumerate(by_size, 1) if one <= value]
+    if by_size[0] < value:
+        return "worse than that of a single model"
+    if by_size[0] == value:
+        return "that of a single model"
+    if not sizes:
+        largest = len(by_size)
+        if largest == 1:
+            return "better than that of a single model"
+        return f"better than that of {largest} independent models, the most compared"
+    size = sizes[0]
+    if by_size[size - 1] == value:
+        return f"that of {size} independent models"
+    return f"between those of {size - 1} and {size} independent models"
+
+
+# -- table and figure --------------------------------------------------------------------------
+
+
+def _table(lines: list[Line]) -> Table:
+    columns = (
+        Column("ensemble", "ensemble", align="left"),
+        Column("groups", "groups"),
+        Column("accuracy_mean_percent", "accuracy", "%"),
+        Column("cross_entropy_mean_nats", "cross-ent.", "nats"),
+        Column("accuracy_sd_unbiased_points", "accuracy SD", "points"),
+        Column("cross_entropy_sd_unbiased_nats", "cross-entropy SD", "nats", bar=True),
+        Column("disagreement_percent", "disagree", "%"),
+        Column("spearman_correlation", "Spearman corr."),
+        Column("ensemble_accuracy_change_points", "ensemble", "points"),
+        Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
+    )
+    note = (
+        f"Ensembles average logits. Models are divided into ensembles that share none; statistics "
+        f"are averaged over {PARTITIONS} ways to divide them. Groups: ensembles in each of them. "
+        "SD: standard deviation over ensembles without the bias of small samples (divisor n - 1, "
+        "over c4); after ± the bootstrap error bar of one way to divide. The other columns are "
+        "those of the table of spreads."
+    )
+    return Table("ensembles", "Snapshots against independent models", columns, tuple(lines), note)
+
+
+def _cells(one: Ensemble) -> tuple[Cell, ...]:
+    return (
+        Cell(one.name),
+        Cell(f"{one.groups:,}", one.groups),
+        Cell(fixed(one.accuracy, 2), one.accuracy),
+        Cell(fixed(one.cross_entropy, 4), one.cross_entropy),
+        Cell(spread(one.accuracy_sd, 2), *one.accuracy_sd),
+        Cell(spread(one.cross_entropy_sd, 4), *one.cross_entropy_sd),
+        Cell(percent(one.disagreement), one.disagreement),
+        Cell(correlation(one.correlation), one.correlation),
+        Cell(change(one.ensemble_accuracy, 2), one.ensemble_accuracy),
+        Cell(change(one.ensemble_cross_entropy, 4), one.ensemble_cross_entropy),
+    )
+
+
+def _figure(
+    model: str, ordinary: list[Ensemble], snapshots: list[Ensemble], several: bool
+) -> Figure:
+    return Figure(
+        f"ensembles-{model}" if several else "ensembles",
+        f"Snapshot ensembles of {model} against N independent models",
+        "Points: ensembles of N independent models; dashed lines: snapshot ensembles of single "
+        "trainings. Accuracy is better higher up, everything else lower down.",
+        lambda canvas: _draw(canvas, ordinary, snapshots),
+        (9.0, 5.2),
+    )
+
+
+def _draw(canvas: "Canvas", ordinary: list[Ensemble], snapshots: list[Ensemble]) -> None:
+    grid = [axes for line in panels(canvas, 2, 3) for axes in line]
+    sizes = list(range(1, len(ordinary) + 1))
+    for axes, (_, heading, of, _) in zip(grid, _METRICS, strict=True):
+        axes.plot(
+            sizes, [of(one) for one in ordinary], "o-", color=BLUE, label="independent models"
+        )
+        for place, one in enumerate(snapshots, 1):
+            color = CYCLE[place % len(CYCLE)]
+            axes.axhline(of(one), color=color, linestyle="--", label=one.name)
+        label(axes, "N, models in an ensemble", heading)
+        whole_ticks(axes)
+    legend(canvas, grid)

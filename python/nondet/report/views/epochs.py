@@ -1,0 +1,220 @@
+"""What one changed bit does to cross-entropy epoch by epoch (paper, Appendix C and Fig. 3)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet.report import plots
+from nondet.report.document import Cell, Column, Figure, Line, Section, Table
+from nondet.report.summary import RowSummary, Summary, bootstrap
+from nondet.report.text import between, describe_seeds, fixed, number, spread
+from nondet.report.views._common import evaluated, some
+from nondet.stats import Spread, bootstrap_spread, sd_ratio, standard_deviation
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+MIDDLE = (2.5, 97.5)
+"""The percentiles between which the middle 95% of the runs lie."""
+FIRST = 10
+"""How many epochs the second row of the figure shows."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """The runs of one model after a one-bit change. epochs: (E,), those evaluated;
+    cross_entropies: (runs, E) nats.
+    """
+
+    name: str
+    row: RowSummary
+    epochs: np.ndarray
+    cross_entropies: np.ndarray
+
+    @property
+    def sds(self) -> np.ndarray:
+        """The standard deviation over the runs at every epoch, (E,)."""
+        return np.array([standard_deviation(column) for column in self.cross_entropies.T])
+
+    @property
+    def ends(self) -> np.ndarray:
+        """The ends of the middle 95% of the runs at every epoch, (2, E)."""
+        ends: np.ndarray = np.percentile(self.cross_entropies, MIDDLE, axis=0)
+        return ends
+
+
+def view(summary: Summary) -> Section | None:
+    """A table, a figure and sentences on the models with runs that differ in one bit."""
+    courses = _courses(summary)
+    if not courses:
+        return None
+    longer = any(course.epochs[-1] > FIRST for course in courses)
+    caption = (
+        "Test cross-entropy of runs that differ in one bit of their initial weights. Left: the "
+        "median and the range of the middle 95% of the runs, which where it cannot be seen is "
+        "narrower than the line. Right: their standard deviation, on a logarithmic axis."
+    )
+    if longer:
+        caption += f" Above: all epochs; below: the first {FIRST}."
+    figure = Figure(
+        "epochs",
+        "Cross-entropy after a one-bit change, epoch by epoch",
+        caption,
+        partial(_draw, courses),
+        size=(7.5, 5.6 if longer else 3.3),
+    )
+    return Section(
+        "One bit, epoch by epoch",
+        findings=tuple(_findings(courses)),
+        tables=(_table(courses),),
+        figures=(figure,),
+    )
+
+
+def _courses(summary: Summary) -> list[_Course]:
+    courses = []
+    for model in summary.models:
+        rows = [
+            row
+            for row in model.rows
+            if row.row.varies == ("bit",) and row.row.onset.bit == 0 and len(row.runs) >= 2
+        ]
+        for row in rows:
+            epochs, cross_entropies = evaluated(row.runs, "test_cross_entropy")
+            if len(epochs) > 0:
+                name = model.config.model + (f", {row.row.name}" if len(rows) > 1 else "")
+                courses.append(_Course(name, row, epochs, cross_entropies))
+    return courses
+
+
+def _findings(courses: Sequence[_Course]) -> list[str]:
+    """Where the spread of each model is largest and where it ends, and how far the last-placed
+    model's is below the first's.
+    """
+    sentences = []
+    for course in courses:
+        sds = course.sds
+        peak = int(sds.argmax())
+        if sds[peak] == 0:
+            sentences.append(
+                f"{course.name}: runs that differ in one bit have equal cross-entropies at every "
+                "evaluated epoch."
+            )
+            continue
+        end = number(sds[-1])
+        if peak == len(sds) - 1:
+            sentences.append(
+                f"{course.name}: the cross-entropy SD after a one-bit change is largest at the "
+                f"end, {end} nats after epoch {course.epochs[-1]}."
+            )
+        else:
+            sentences.append(
+                f"{course.name}: the cross-entropy SD after a one-bit change peaks after epoch "
+                f"{course.epochs[peak]} at {number(sds[peak])} nats and is {end} after the last, "
+                f"epoch {course.epochs[-1]}."
+            )
+    ordered = sorted(courses, key=lambda course: -course.sds[-1])
+    most, least = ordered[0], ordered[-1]
+    if len(courses) > 1 and most.sds[-1] > 0:
+        sentences.append(_against(most, least))
+    return sentences
+
+
+def _against(most: _Course, least: _Course) -> str:
+    """The factor between two models' spreads after the last epoch."""
+    if least.sds[-1] == 0:
+        return (
+            f"After the last epoch one bit spreads {most.name} by {number(most.sds[-1])} nats and "
+            f"{least.name} not at all."
+        )
+    ratio = sd_ratio(most.cross_entropies[:, -1], least.cross_entropies[:, -1])
+    told = f"{number(ratio.value)} times as far as {least.name}'s"
+    if np.isfinite(ratio.low) and np.isfinite(ratio.high):
+        told += f" (interval {between(number(ratio.low), number(ratio.high))})"
+    if ratio.low <= 1 <= ratio.high:
+        told += ", an interval that holds 1"
+    return f"After the last epoch one bit spreads {most.name}'s cross-entropy {told}."
+
+
+def _table(courses: Sequence[_Course]) -> Table:
+    lines = []
+    for course in courses:
+        seeds = describe_seeds(run.job for run in course.row.runs)
+        low, high = course.ends
+        for epoch in some(course.epochs):
+            place = int(np.searchsorted(course.epochs, epoch))
+            column = course.cross_entropies[:, place]
+            found = bootstrap_spread(column, bootstrap(f"epochs {epoch}"))
+            lines.append(
+                Line(
+                    _cells(epoch, column, low[place], high[place], found), course.name, seeds=seeds
+                )
+            )
+    columns = (
+        Column("epoch", "epoch"),
+        Column("cross_entropy_mean", "mean", "nats"),
+        Column("cross_entropy_low", "2.5%", "nats"),
+        Column("cross_entropy_high", "97.5%", "nats"),
+        Column("cross_entropy_range", "range", "nats"),
+        Column("cross_entropy_sd", "SD", "nats"),
+    )
+    return Table(
+        "epochs",
+        "Cross-entropy after a one-bit change",
+        columns,
+        tuple(lines),
+        note="Test cross-entropy of runs that differ in one bit of their initial weights. Range: "
+        "between the 2.5th and the 97.5th percentile of the runs. SD: standard deviation (divisor "
+        "n) with its bootstrap error bar.",
+    )
+
+
+def _cells(
+    epoch: int, column: np.ndarray, low: float, high: float, found: Spread
+) -> tuple[Cell, ...]:
+    return (
+        Cell(str(epoch), epoch),
+        Cell(fixed(column.mean(), 4), float(column.mean())),
+        Cell(fixed(low, 4), float(low)),
+        Cell(fixed(high, 4), float(high)),
+        Cell(number(high - low), float(high - low)),
+        Cell(spread(found, 4), found.sd, found.error),
+    )
+
+
+def _draw(courses: Sequence[_Course], canvas: "Canvas") -> None:
+    longer = any(course.epochs[-1] > FIRST for course in courses)
+    grid = plots.panels(canvas, 2 if longer else 1, 2)
+    for line, until in zip(grid, (None, FIRST), strict=False):
+        _draw_line(line, courses, until)
+    plots.legend(canvas, grid[0])
+
+
+def _draw_line(line: Sequence["Axes"], courses: Sequence[_Course], until: int | None) -> None:
+    """The range and the standard deviation of all models, of the first epochs if `until`."""
+    left, right = line
+    drawn = []
+    for place, course in enumerate(courses):
+        shown = course.epochs <= (until or course.epochs[-1])
+        if not shown.any():
+            continue
+        epochs, (low, high) = course.epochs[shown], course.ends[:, shown]
+        style = plots.series(place)
+        if until is None:
+            style |= {"marker": "", "linewidth": 1.4}
+        median = np.median(course.cross_entropies[:, shown], axis=0)
+        left.fill_between(epochs, low, high, color=style["color"], alpha=0.3, linewidth=0)
+        left.plot(epochs, median, label=course.name, **style)
+        sds = np.where(course.sds > 0, course.sds, np.nan)[shown]
+        right.plot(epochs, sds, label=course.name, **style)
+        drawn.append(course.sds[shown])
+    title = "all epochs" if until is None else f"first {until} epochs"
+    plots.label(left, "epoch", "cross-entropy (nats)", title)
+    plots.label(right, "epoch", "cross-entropy SD (nats)", title)
+    plots.log_axis(right, *drawn)
+    for axes in line:
+        plots.whole_ticks(axes)

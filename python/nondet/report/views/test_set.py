@@ -1,0 +1,180 @@
+"""How much of each row's spread is the finite test set (Jordan 2023, "Calibrated Chaos").
+
+A test set is a sample: two models that are right equally often on all images of a kind still differ
+on a few hundred of them.
+"""
+
+import math
+import textwrap
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from nondet import metrics
+from nondet.report.colors import BLUE, ORANGE
+from nondet.report.columns import row_cell, row_column
+from nondet.report.document import Cell, Column, Figure, Line, Section, Table
+from nondet.report.plots import SMALL, label, legend, panels
+from nondet.report.summary import ModelSummary, RowSummary, Summary
+from nondet.report.text import NOTHING, describe_seeds, interval, number, percentage_interval, plain
+from nondet.stats import TestSetTerm, test_set_term
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+
+class _Split(NamedTuple):
+    """A row's spread in two parts: of accuracy in points, of cross-entropy in nats."""
+
+    model: ModelSummary
+    row: RowSummary
+    accuracy: TestSetTerm
+    cross_entropy: TestSetTerm
+
+
+def view(summary: Summary) -> Section | None:
+    """A table, a figure and a sentence per model; None without a row of independent runs."""
+    found = [
+        _split(summary, model, row)
+        for model, row in summary.rows
+        if row.row.design == "tandem" and row.statistics is not None
+    ]
+    if not found:
+        return None
+    shown = [one for one in found if one.accuracy.total > 0 or one.cross_entropy.total > 0]
+    return Section(
+        "How much of the spread is the finite test set",
+        findings=tuple(
+            sentence for model in summary.models for sentence in _findings(model, shown)
+        ),
+        tables=(_table(found),),
+        figures=(_figure(shown),) if shown else (),
+    )
+
+
+def _split(summary: Summary, model: ModelSummary, row: RowSummary) -> _Split:
+    labels = summary.labels[model.config.dataset]
+    logits = row.logits
+    assert logits is not None
+    errors = 100 * metrics.example_losses(logits, labels, "accuracy")
+    losses = metrics.example_losses(logits, labels, "cross_entropy")
+    return _Split(
+        model,
+        row,
+        test_set_term(errors),
+        test_set_term(losses),
+    )
+
+
+def _findings(model: ModelSummary, shown: list[_Split]) -> list[str]:
+    """On the row of most sources, if the accuracy of its runs differs at all."""
+    candidates = [one for one in shown if one.model is model and one.accuracy.total > 0]
+    if not candidates:
+        return []
+    widest = max(candidates, key=lambda one: len(one.row.row.varies))
+    term = widest.accuracy
+    of = "the variance of accuracy"
+    accounts = f"accounts for {percentage_interval(term.share, of)}"
+    left = f"{number(term.remaining)} would be left on an endless test set"
+    if term.remaining == 0:
+        # Sampling alone is estimated to make more than there is.
+        accounts = f"accounts for all of {of} ({percentage_interval(term.share)})"
+        left = "nothing measurable would be left on an endless test set"
+    return [
+        f"{model.config.model}, {widest.row.row.name}: the finite test set {accounts}; of an SD of "
+        f"{number(term.total)} points {left}."
+    ]
+
+
+def _table(found: list[_Split]) -> Table:
+    columns = [row_column([one.row for one in found])]
+    for metric, name, unit in (
+        ("accuracy", "accuracy", "points"),
+        ("cross_entropy", "cross-entropy", "nats"),
+    ):
+        columns += [
+            Column(f"{metric}_sd_total_{unit}", f"{name} SD", unit),
+            Column(f"{metric}_sd_test_set_{unit}", "test set", unit),
+            Column(f"{metric}_sd_remaining_{unit}", "left", unit),
+            Column(f"{metric}_variance_share_percent", "test set", "% of variance"),
+        ]
+    lines = [
+        Line(
+            (row_cell(one.row), *_cells(one.accuracy, 2), *_cells(one.cross_entropy, 4)),
+            group=one.model.config.model,
+            seeds=describe_seeds(run.job for run in one.row.runs),
+        )
+        for one in found
+    ]
+    note = (
+        "SD: standard deviation over the trainings of a row (divisor n - 1). Test set: the part "
+        "that comes from the test set being a sample, estimated from how single images are "
+        "predicted by one training and not by another. Left: what an endless test set would still "
+        "show; variances, not SDs, add up. A share above 100% means that nothing measurable is "
+        "left. Intervals cover 95% and come from a jackknife over trainings."
+    )
+    return Table("test-set", "Spread and the finite test set", tuple(columns), tuple(lines), note)
+
+
+def _cells(term: TestSetTerm, decimals: int) -> tuple[Cell, ...]:
+    sds = (term.total, term.sampling, term.remaining)
+    share = Cell(NOTHING)
+    if not math.isnan(term.share.value):
+        value, low, high = (100 * one for one in term.share)
+        text = interval(term.share, lambda one: f"{100 * one:z.0f}")
+        share = Cell(text, value, interval=(low, high))
+    return (*(Cell(plain(sd, decimals), sd) for sd in sds), share)
+
+
+def _figure(shown: list[_Split]) -> Figure:
+    return Figure(
+        "test-set",
+        "What part of the variance is the finite test set",
+        "Variance over the trainings of a row, in percent of its whole: what the sampling of the "
+        "test set explains, with its 95% interval, and what is left. Estimates above 100% leave "
+        "nothing.",
+        lambda canvas: _draw(canvas, shown),
+        (7.5, 1.3 + 0.38 * len(shown)),
+    )
+
+
+def _draw(canvas: "Canvas", shown: list[_Split]) -> None:
+    left, right = panels(canvas, 1, 2)[0]
+    several = len({id(one.model) for one in shown}) > 1
+    names = [
+        f"{one.model.config.model}: {one.row.row.name}" if several else one.row.row.name
+        for one in shown
+    ]
+    _stack(left, [one.accuracy for one in shown])
+    _stack(right, [one.cross_entropy for one in shown])
+    label(left, "accuracy variance (%)", "")
+    label(right, "cross-entropy variance (%)", "")
+    for axes, texts in ((left, names), (right, [""] * len(names))):
+        wrapped = [textwrap.fill(text, 26, break_long_words=False) for text in texts]
+        axes.set_yticks(range(len(names)), wrapped, fontsize=SMALL)
+        axes.set_ylim(len(names) - 0.5, -0.5)
+        axes.grid(False, axis="y")
+    legend(canvas, [left])
+
+
+def _stack(axes: "Axes", terms: list[TestSetTerm]) -> None:
+    places = [place for place, term in enumerate(terms) if term.total > 0]
+    shares = np.array([100 * term.share.value for term in terms if term.total > 0])
+    ends = np.array([[term.share.low, term.share.high] for term in terms if term.total > 0])
+    explained = np.minimum(shares, 100)
+    reach = np.abs(100 * ends.reshape(-1, 2).T - explained)
+    axes.barh(places, explained, color=BLUE, height=0.65, label="finite test set")
+    axes.barh(
+        places, 100 - explained, left=explained, color=ORANGE, height=0.65, label="what is left"
+    )
+    axes.errorbar(
+        explained,
+        places,
+        xerr=np.nan_to_num(reach),
+        linestyle="none",
+        color="black",
+        capsize=2,
+        elinewidth=0.9,
+    )
+    axes.set_xlim(0, 150)

@@ -1,0 +1,107 @@
+"""Intervals from resampling: bootstrap and jackknife."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import ndtr, ndtri, stdtrit
+
+
+class Interval(NamedTuple):
+    """An estimate and the ends of its interval; the ends are NaN where the data allow none."""
+
+    value: float
+    low: float
+    high: float
+
+
+def percentile_interval(value: float, draws: np.ndarray, confidence: float) -> Interval:
+    """The central quantiles of the bootstrap distribution `draws` (resamples,)."""
+    tail = (1 - confidence) / 2
+    return Interval(value, *_quantiles(draws, np.array([tail, 1 - tail])))
+
+
+def bca_interval(
+    value: float, draws: np.ndarray, jackknife: Sequence[np.ndarray], confidence: float
+) -> Interval:
+    """The bias-corrected and accelerated bootstrap interval (Efron 1987, "Better Bootstrap
+    Confidence Intervals").
+
+    draws: (resamples,), the statistic of resamples; jackknife: for each sample that was resampled,
+    the statistic (n,) without each of its n values. The percentile interval where all draws lie on
+    one side of the value, so that the bias has no finite correction.
+    """
+    # Resamples that are the sample in another order differ from it by rounding only.
+    slack = 1e-9 * float(np.ptp(draws))
+    below = (np.sum(draws < value - slack) + np.sum(draws <= value + slack)) / 2
+    if below in (0, len(draws)):
+        return percentile_interval(value, draws, confidence)
+    cubes = squares = 0.0
+    for leave_one_out in jackknife:
+        n = len(leave_one_out)
+        influence = (n - 1) * (leave_one_out.mean() - leave_one_out)
+        cubes += (influence**3).sum() / n**3
+        squares += (influence**2).sum() / n**2
+    acceleration = cubes / (6 * squares**1.5) if squares > 0 else 0.0
+    bias = ndtri(below / len(draws))
+    tail = (1 - confidence) / 2
+    shifted = bias + ndtri(np.array([tail, 1 - tail]))
+    room = 1 - acceleration * shifted
+    if (room <= 0).any():  # beyond the pole of the correction
+        return percentile_interval(value, draws, confidence)
+    return Interval(value, *_quantiles(draws, ndtr(bias + shifted / room)))
+
+
+def log_student_interval(
+    value: float, jackknife: Sequence[np.ndarray], confidence: float
+) -> Interval:
+    """Student's interval on the scale of logarithms, for a positive `value`.
+
+    jackknife: for each independent sample, a positive statistic (n,) without each of its n values,
+    of which the value is a product or quotient. The variance of its logarithm is the sum of the
+    jackknife's, and the degrees of freedom are those of Satterthwaite (1946). Ends are NaN where a
+    statistic is 0 or not finite.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = [np.log(leave_one_out) for leave_one_out in jackknife]
+    if not all(np.isfinite(one).all() for one in logs):
+        return Interval(value, np.nan, np.nan)
+    variances = [(len(one) - 1) * float(np.var(one)) for one in logs]
+    variance = sum(variances)
+    if variance == 0:
+        return Interval(value, value, value)
+    parts = [v**2 / (len(one) - 1) for v, one in zip(variances, logs, strict=True)]
+    quantile = stdtrit(variance**2 / sum(parts), (1 + confidence) / 2)
+    with np.errstate(over="ignore"):
+        width = np.exp(quantile * variance**0.5)
+    return Interval(value, float(value / width), float(value * width))
+
+
+def check_resampling(resamples: int, confidence: float) -> None:
+    """Raises ValueError for bad arguments of a bootstrap interval."""
+    if resamples < 1:
+        raise ValueError(f"resamples is {resamples}; it must be at least 1")
+    check_confidence(confidence)
+
+
+def check_confidence(confidence: float) -> None:
+    """Raises ValueError for a confidence that is no probability."""
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
+
+
+def check_sample(name: str, values: np.ndarray, least: int) -> np.ndarray:
+    """`values` as float64, after checking that it is a finite vector of at least `least` values."""
+    if values.ndim != 1 or len(values) < least:
+        raise ValueError(
+            f"{name} must be a vector of at least {least} values, got shape {values.shape}"
+        )
+    wide = values.astype(np.float64)
+    if not np.isfinite(wide).all():
+        raise ValueError(f"{name} holds NaN or infinite values")
+    return wide
+
+
+def _quantiles(draws: np.ndarray, at: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(draws, at)
+    return float(low), float(high)

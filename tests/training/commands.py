@@ -1,0 +1,22 @@
+"""The command line in this process, and a small study for it."""
+
+from typer.testing import CliRunner
+
+from nondet.cli import app
+
+SMALL = [
+    "run",
+    "quick",
+    "--model",
+    "linear",
+    "--epochs",
+    "2",
+    "--runs",
+    "2",
+    "--executor",
+    "inprocess",
+]
+
+
+def nondet(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])

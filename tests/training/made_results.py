@@ -1,0 +1,41 @@
+"""Results of trainings made by hand, for what stores and reads them."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from nondet import metrics
+from nondet.result import EpochRecord, Result
+from nondet.store import Store
+from nondet.study import Plan
+
+LABELS = np.arange(12) % 3
+ENVIRONMENT = {"python": "3", "packages": {"torch": "2"}, "git": {"commit": "a", "dirty": False}}
+
+
+def made_result(
+    number: int = 0, records: Mapping[str, Mapping[str, np.ndarray]] | None = None, cycles: int = 0
+) -> Result:
+    """Two epochs, logits (12, 3) of their own for every number."""
+    generator = np.random.default_rng([5, number])
+    logits = generator.normal(size=(12, 3)).astype(np.float32)
+    accuracy = float(metrics.accuracy(logits[None], LABELS)[0])
+    entropy = float(metrics.cross_entropy(logits[None], LABELS)[0])
+    history = [
+        EpochRecord(1, 0.1, 2.5, None, None, "ab" * 32),
+        EpochRecord(2, 0.0, 0.1 + 0.2, accuracy, entropy, f"{number:064x}"),
+    ]
+    snapshots = generator.normal(size=(cycles, 12, 3)).astype(np.float32) if cycles else None
+    return Result(history, logits, [], snapshots, dict(records or {}))
+
+
+def fill(store: Store, plan: Plan) -> dict[str, Result]:
+    """A made result for every run of the plan, by address; labels too."""
+    made = {}
+    with store.opened_for(plan):
+        for config in plan.configs:
+            store.save_labels(config.dataset, LABELS)
+        for number, job in enumerate(plan.tasks()):
+            made[job.address] = made_result(number)
+            store.save(job, made[job.address], ENVIRONMENT, seconds=1.0 + number)
+    return made

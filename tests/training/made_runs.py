@@ -1,0 +1,113 @@
+"""Stored runs made by hand, without a training: a report's view of a study in a few arrays."""
+
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Canvas
+
+from nondet import metrics
+from nondet.config import Job
+from nondet.report.document import Figure
+from nondet.report.summary import (
+    ModelSummary,
+    RowSummary,
+    Statistics,
+    Summary,
+    compute_statistics,
+)
+from nondet.store import Failure, StoredRun
+from nondet.study import Plan
+
+LABELS = np.arange(40) % 4
+CLEAR = 3.0 * np.eye(4)[LABELS]
+"""Logits (40, 4) that are right on every image."""
+
+
+QUICK = {
+    "linear": {"initialization": 0.01, "shuffling": 0.3, "augmentation": 0.5, "all sources": 0.5}
+    | dict.fromkeys(("low-level order", "low-level race", "one bit"), 1e-6),
+    "hidden": {"initialization": 2.0, "shuffling": 1.9, "augmentation": 2.1, "dropout": 1.7}
+    | {"low-level order": 1.4, "low-level race": 1.4, "one bit": 1.8, "all sources": 2.0},
+}
+"""Noise of the rows of the study quick: a bit changes what only the second model predicts."""
+
+
+def made_run(
+    job: Job,
+    logits: np.ndarray,
+    labels: np.ndarray = LABELS,
+    *,
+    weights: str = "ab",
+    predictions: str = "cd",
+    snapshots: np.ndarray | None = None,
+    records: Mapping[str, Mapping[str, np.ndarray]] | None = None,
+) -> StoredRun:
+    """A run of two epochs that ended in these logits (examples, classes)."""
+    logits = logits.astype(np.float32)
+    history = [
+        {"epoch": 1, "test_accuracy": 0.5, "test_cross_entropy": 2.0, "weights_sha256": "first"},
+        {
+            "epoch": 2,
+            "test_accuracy": float(metrics.accuracy(logits[None], labels)[0]),
+            "test_cross_entropy": float(metrics.cross_entropy(logits[None], labels)[0]),
+            "weights_sha256": weights,
+        },
+    ]
+    record = {"hashes": {"predictions": predictions, "weights": weights}, "seconds": 1.5}
+    return StoredRun(job, history, logits, record, snapshots=snapshots, records=dict(records or {}))
+
+
+def failed_run(job: Job, reason: str = "the training loss is nan", epoch: int = 1) -> StoredRun:
+    failure = Failure(reason, epoch, 21 * epoch)
+    return StoredRun(job, [], None, {"hashes": {}, "seconds": 0.1}, failure)
+
+
+def noisy(noise: float, run: int, clear: np.ndarray = CLEAR) -> np.ndarray:
+    """Clear logits with normal noise of this standard deviation, of its own for every run."""
+    return clear + noise * np.random.default_rng([17, run]).normal(size=clear.shape)
+
+
+def made_summary(
+    plan: Plan,
+    noise: Mapping[str, Mapping[str, float]],
+    labels: np.ndarray = LABELS,
+    clear: np.ndarray = CLEAR,
+) -> Summary:
+    """A summary of the plan in which every run predicts clear logits with noise, its standard
+    deviation given by model and row; a row that is not named has none.
+    """
+    models = []
+    for config in plan.configs:
+        rows = []
+        for row in plan.rows_of(config):
+            by_row = noise.get(config.model, {})
+            runs = [
+                made_run(job, noisy(by_row.get(row.name, 0.0), run, clear), labels)
+                for run, job in enumerate(plan.jobs(config, row))
+            ]
+            statistics = _statistics(runs, labels)
+            rows.append(RowSummary(row, runs, row.count(plan.runs), statistics))
+        models.append(ModelSummary(config, rows))
+    return Summary(plan, models, labels={config.dataset: labels for config in plan.configs})
+
+
+def _statistics(runs: Sequence[StoredRun], labels: np.ndarray) -> Statistics:
+    """With few resamples; equal predictions are looked at once."""
+    key = (labels.tobytes(), *(run.logits.tobytes() for run in runs))
+    if key not in _KNOWN:
+        _KNOWN[key] = compute_statistics(runs, labels, resamples=500)
+    return _KNOWN[key]
+
+
+_KNOWN: dict[tuple[bytes, ...], Statistics] = {}
+
+
+def drawn(figure: Figure) -> Canvas:
+    """The figure's canvas after it was really drawn."""
+    canvas = Canvas(figsize=figure.size)
+    FigureCanvasAgg(canvas)
+    figure.draw(canvas)
+    canvas.savefig(io.BytesIO(), dpi=40)
+    return canvas

@@ -1,0 +1,189 @@
+"""What a study is said to cost, against counts by hand and against what it costs."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from typer.testing import CliRunner
+
+from nondet import calibrate, cost
+from nondet.calibrate import Size, Speed
+from nondet.cli import app
+from nondet.config import RunConfig
+from nondet.cost import SHAPES, Cost, describe, estimate
+from nondet.data import load_dataset
+from nondet.names import DATASETS
+from nondet.perform import perform
+from nondet.row import Row
+from nondet.seeds import Onset, Seeds
+from nondet.store import Store
+from nondet.studies import find_study
+from nondet.study import Plan
+from nondet.train import train
+
+CONFIG = RunConfig("digits", "linear", epochs=4, batch_size=64, lr=0.1, warmup_epochs=1)
+STEPS, TEST, TRAIN = 21, 450, 1347  # of an epoch of digits in batches of 64; images
+
+
+def plan(*rows, runs=2, config=CONFIG):
+    return Plan("own", "Own?", rows, (config,), runs)
+
+
+def speed_is(monkeypatch, step, image):
+    monkeypatch.setattr(calibrate, "calibrate", lambda *_: Speed(step, image))
+
+
+def seconds(*rows, **more):
+    core_seconds = estimate(plan(*rows, **more)).core_seconds
+    assert core_seconds is not None
+    return core_seconds
+
+
+@pytest.fixture
+def no_proof(monkeypatch):
+    monkeypatch.setattr(cost, "_PROOF", 0)
+
+
+def test_known_shapes_are_those_of_the_data():
+    digits = load_dataset("digits")
+    assert SHAPES["digits"] == cost.Shape(
+        digits.image_shape, digits.classes, len(digits.train_labels), len(digits.test_labels)
+    )
+    assert set(SHAPES) == set(DATASETS)
+
+
+def test_every_run_counts_once_by_its_steps(monkeypatch, no_proof):
+    speed_is(monkeypatch, step=1.0, image=0.0)
+    init, bit = Row("init", ("init",)), Row("bit", ("bit",))
+    assert seconds(init, bit) == 2 * 2 * 4 * STEPS
+    again = replace(init, name="again")
+    assert seconds(init, again, runs=3) == 3 * 4 * STEPS
+    longer = Row("long", ("init",), {"epochs": 10})
+    assert seconds(init, longer) == 2 * (4 + 10) * STEPS
+    # The beginning up to epoch 3 is trained once, for the one from 1 on too.
+    late = [Row(f"from {k}", ("shuffle",), onset=Onset(shuffle=k)) for k in (1, 3, 4)]
+    assert seconds(*late) == (4 + 2 * (3 + 1 + 0)) * STEPS
+
+
+def test_the_proof_of_the_control_is_two_more_runs(monkeypatch):
+    speed_is(monkeypatch, step=1.0, image=0.0)
+    assert 2 <= seconds(Row("control")) / (4 * STEPS) - 2 < 3
+
+
+def test_images_are_predicted_when_something_is_evaluated(monkeypatch, no_proof):
+    speed_is(monkeypatch, step=0.0, image=1.0)
+    init = Row("init", ("init",))
+    assert seconds(init) == 2 * 4 * TEST
+    assert seconds(init, config=replace(CONFIG, evaluate_every=2)) == 2 * 2 * TEST
+    assert seconds(init, config=replace(CONFIG, evaluate_every=9)) == 2 * 1 * TEST
+    averaged = replace(CONFIG, averaging="ema")
+    assert seconds(init, config=averaged) == 2 * 4 * (TEST + TRAIN)
+
+
+def test_what_is_recorded_costs(monkeypatch, no_proof):
+    init = Row("init", ("init",))
+    speed_is(monkeypatch, step=0.0, image=1.0)
+    plain = 2 * 4 * TEST
+    assert seconds(replace(init, keep=("taps",))) == plain + 2 * TEST
+    assert seconds(replace(init, output="final/flip")) == plain + 2 * 162 * TEST
+    path = 11 * (2 * TRAIN + TEST)
+    probes = 2 * 4 * STEPS * 256
+    assert seconds(replace(init, keep=("twin",))) == 2 * plain + 2 * (path + probes)
+    speed_is(monkeypatch, step=1.0, image=0.0)
+    assert seconds(replace(init, keep=("twin",))) == 2 * 2 * 4 * STEPS
+    late = Row("late", ("bit",), onset=Onset(bit=3), keep=("twin",))
+    assert seconds(late) == (3 + 2 * 2 * 1) * STEPS
+    cycles = {"schedule": "snapshots", "cycles": 2}
+    speed_is(monkeypatch, step=0.0, image=1.0)
+    snapshots = Row("s", ("init",), cycles, output="snapshots/flip")
+    assert seconds(snapshots) == plain + 2 * 2 * 162 * TEST
+
+
+def test_a_folder_takes_the_disk_that_was_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("nondet.record.tta.REACH", 1)  # fewer moves, as many bytes
+    config = replace(CONFIG, epochs=2, warmup_epochs=0)
+    settings = {"schedule": "snapshots", "cycles": 2}
+    row = Row("all", ("bit",), settings, output="snapshots/flip", keep=("taps", "twin"))
+    own = plan(row, config=config)
+    store = Store(tmp_path)
+    with store.opened_for(own):
+        for task in own.tasks().items():
+            perform(store, task)
+    files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
+    # Disks give out whole blocks.
+    taken = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+    said = estimate(own, calibrated=False)
+    assert (said.runs, said.core_seconds) == (2, None)
+    assert taken / 1.3 < said.disk_bytes < 1.3 * taken
+
+
+def test_states_of_shared_beginnings_take_disk(monkeypatch):
+    monkeypatch.setattr(calibrate, "model_size", lambda *_: Size(state=10**9, features=0))
+    late = [Row(f"from {k}", ("shuffle",), onset=Onset(shuffle=k)) for k in (1, 3)]
+    assert estimate(plan(*late), calibrated=False).disk_bytes // (8 * 10**9) == 2
+
+
+def test_what_cannot_be_known_is_not_said(tmp_path):
+    nowhere = replace(CONFIG, dataset=f"imagefolder:{tmp_path}/none")
+    assert estimate(plan(Row("init", ("init",)), config=nowhere)) == Cost(2, None, None)
+    elsewhere = replace(CONFIG, device="cuda")
+    assert estimate(plan(Row("init", ("init",)), config=elsewhere)).core_seconds is None
+
+
+def test_a_calibrated_time_is_about_the_time():
+    config = replace(CONFIG, model="hidden", epochs=8)
+    shape = SHAPES["digits"]
+    speed = calibrate.calibrate(config, shape.image, shape.classes)
+    assert calibrate.calibrate(replace(config, lr=0.3, epochs=99), shape.image, 10) == speed
+    digits = load_dataset("digits")
+    begin = time.process_time()
+    train(config, Seeds(), digits)
+    took = time.process_time() - begin
+    said = 8 * (STEPS * speed.step + TEST * speed.image)
+    assert took / 4 < said < 4 * took
+
+
+def test_long_steps_are_extrapolated_from_small_batches(monkeypatch):
+    asked = []
+
+    def timed(_config, batch, *_rest, **_more):
+        asked.append(batch)
+        return 0.5 + 0.25 * batch
+
+    monkeypatch.setattr(calibrate, "_timed_step", timed)
+    slow = replace(CONFIG, batch_size=512, weight_decay=0.25, model="hidden-conv")
+    found = calibrate._step_seconds(slow, (3, 32, 32), 10)
+    assert found == 0.5 + 0.25 * 512
+    assert max(asked) <= 16
+
+
+def test_a_plan_in_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("NONDET_DATA", str(tmp_path))
+    monkeypatch.setattr(cost, "estimate", lambda _plan: Cost(14, 7200.0, 5_000_000))
+    table = find_study("table8").plan(
+        "paper", runs=3, models=("linear", "hidden-conv"), dataset="cifar10"
+    )
+    text = "\n".join(describe(table, workers=2))
+    for part in (
+        "table8 (Table 8): Is one hidden layer enough for instability?",
+        "  control             2 runs x 2 models: nothing varies\n",
+        "  all sources         3 runs x 2 models: init + shuffle + augment + stochastic + lowlevel",
+        "Runs: 14 different ones, 40 in all rows together",
+        "Models: linear, hidden-conv",
+        "dataset cifar10, epochs 500, batch_size 512",
+        "  hidden-conv: lr 0.1",
+        "about 2 h of one core, 1 h with 2 workers",
+        "Disk: about 5.0 MB.",
+        f"Needs: cifar10 is not in {tmp_path}",
+    ):
+        assert part in text, part
+
+
+def test_the_list_of_studies():
+    result = CliRunner().invoke(app, ["studies", "--no-calibrate"])
+    assert result.exit_code == 0
+    assert max(map(len, result.stdout.splitlines())) <= 100
+    for name in ("table1", "appendix-a", "growth"):
+        laptop, paper = (len(find_study(name).plan(scale).tasks()) for scale in ("laptop", "paper"))
+        [line] = [line for line in result.stdout.splitlines() if line.startswith(f" {name} ")]
+        assert line.split()[-2:] == [str(laptop), str(paper)]

@@ -1,0 +1,136 @@
+"""The folder of a study belongs to one plan, and to one process at a time."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from nondet import files
+from nondet.store import Store, StoreError
+
+
+def test_same_plan_reopens_another_is_refused(tmp_path, plan):
+    store = Store(tmp_path)
+    with store.opened_for(plan):
+        pass
+    with store.opened_for(plan):
+        assert store.plan() == plan
+    with (
+        pytest.raises(StoreError, match=r"holds another study \(runs: 2 there, 3 asked for\)"),
+        store.opened_for(replace(plan, runs=3)),
+    ):
+        pass
+
+
+def test_foreign_folder_is_refused_and_left_as_it_was(tmp_path, plan):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with (
+        pytest.raises(StoreError, match="is not empty and holds no study"),
+        Store(tmp_path).opened_for(plan),
+    ):
+        pass
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+    assert not (tmp_path / "study.json").exists()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "7", '{"format": 2, "study": "quick"}'])
+def test_unreadable_plan_is_an_error(tmp_path, plan, text):
+    (tmp_path / "study.json").write_text(text)
+    with (
+        pytest.raises(StoreError, match=r"study.json cannot be read as a study: "),
+        Store(tmp_path).opened_for(plan),
+    ):
+        pass
+    assert (tmp_path / "study.json").read_text() == text
+
+
+@pytest.mark.parametrize(("entry", "name"), [({}, "an earlier one"), ({"format": 9}, "9")])
+def test_study_of_another_version_is_an_error_that_says_so(tmp_path, plan, entry, name):
+    text = json.dumps(entry | plan.to_json())
+    (tmp_path / "study.json").write_text(text)
+    message = rf"another version of nondet \(its format is {name}, this version reads 2\).*--out"
+    with pytest.raises(StoreError, match=message), Store(tmp_path).opened_for(plan):
+        pass
+    assert (tmp_path / "study.json").read_text() == text
+
+
+def test_folder_without_study_is_an_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        with pytest.raises(StoreError, match="holds no study"):
+            Store(folder).plan()
+
+
+def test_out_that_is_a_file_is_an_error(tmp_path, plan):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(StoreError, match=r"cannot write the study to .*/file: File exists"),
+        Store(tmp_path / "file").opened_for(plan),
+    ):
+        pass
+
+
+def test_leftovers_go_when_their_writer_is_gone(tmp_path, plan):
+    """Of this host where the process ended; of another where nothing changed for an hour."""
+    store = Store(tmp_path)
+    with store.opened_for(plan):
+        pass
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    here = files.unfinished(store.runs / "abc").name.split(".")[1].rpartition("-")[0].rsplit("-")[0]
+    names = {
+        "dead": f"abc.{here}-{ended.pid}-00000001.tmp",
+        "alive": f"abc.{here}-{os.getpid()}-00000002.tmp",
+        "elsewhere": f"abc.another_host-{ended.pid}-00000003.tmp",
+        "forgotten": f"abc.another_host-{ended.pid}-00000004.tmp",
+        "theirs": "notes.tmp",
+    }
+    for name in names.values():
+        (store.runs / name).mkdir()
+        (store.runs / name / "run.json").write_text("half")
+    long_ago = time.time() - files.ABANDONED_AFTER - 10
+    for path in (store.runs / names["forgotten"] / "run.json", store.runs / names["forgotten"]):
+        os.utime(path, (long_ago, long_ago))
+    os.utime(store.runs / names["elsewhere"], (long_ago, long_ago))  # a file in it is still new
+    with store.opened_for(plan):
+        left = {path.name for path in store.runs.iterdir()}
+    assert left == {names["alive"], names["elsewhere"], names["theirs"]}
+
+
+def test_crash_before_the_plan_is_written_leaves_a_folder_that_can_be_used(tmp_path, plan):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    name = files.unfinished(tmp_path / "study.json").name
+    (tmp_path / name.replace(str(os.getpid()), str(ended.pid))).write_text("{")
+    store = Store(tmp_path)
+    with store.opened_for(plan):
+        assert store.plan() == plan
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_one_process_at_a_time(tmp_path, plan):
+    store = Store(tmp_path)
+    script = (
+        "import json, sys; from pathlib import Path\n"
+        "from nondet.store import Store, StoreError; from nondet.study import Plan\n"
+        "try:\n"
+        "    plan = Plan.from_json(json.loads(sys.argv[2]))\n"
+        "    with Store(Path(sys.argv[1])).opened_for(plan): print('opened')\n"
+        "except StoreError as error: print(error)\n"
+    )
+
+    def open_elsewhere():
+        return subprocess.run(
+            [sys.executable, "-c", script, store.root, json.dumps(plan.to_json())],
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+
+    with store.opened_for(plan):
+        assert f"is in use by another process (process {os.getpid()} on " in open_elsewhere()
+    assert open_elsewhere() == "opened\n"
