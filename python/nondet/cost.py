@@ -8,6 +8,7 @@ from nondet.names import image_folder
 from nondet.prefixes import prefix_of, shared_prefixes
 from nondet.row import TTA, Keep
 from nondet.study import Plan
+from nondet.units import duration, size
 
 PATH_POINTS = 11
 """Of a recorded path between twins."""
@@ -99,9 +100,7 @@ def describe(plan: Plan, workers: int | None = None) -> list[str]:
     """Lines that say what would be run, how long it takes with so many workers (one per processor
     if None), and what it needs.
     """
-    from nondet.cli.tables import size
     from nondet.execute import available_processors
-    from nondet.report.time_left import describe_seconds
 
     workers = available_processors() if workers is None else workers
     cost = estimate(plan)
@@ -115,9 +114,9 @@ def describe(plan: Plan, workers: int | None = None) -> list[str]:
         lines.append("Time: not estimated; a device or a data set is not in this machine.")
     else:
         many = "1 worker" if workers == 1 else f"{workers} workers"
-        wall = describe_seconds(cost.core_seconds / workers)
+        wall = duration(cost.core_seconds / workers)
         lines.append(
-            f"Time: about {describe_seconds(cost.core_seconds)} of one core, {wall} with {many} "
+            f"Time: about {duration(cost.core_seconds)} of one core, {wall} with {many} "
             "(from a few steps timed here; nothing taken over from other studies)."
         )
     if cost.disk_bytes is not None:

@@ -44,7 +44,8 @@ def example_losses(
     """
     if metric == "accuracy":
         _check(logits, labels)
-        return (predictions(logits) != labels).astype(np.float64)
+        errors: np.ndarray = (predictions(logits) != labels).astype(np.float64)
+        return errors
     if metric == "cross_entropy":
         return _negative_log_likelihood(logits, labels)
     raise ValueError(f'metric is {metric!r}; it must be "accuracy" or "cross_entropy"')

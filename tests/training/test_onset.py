@@ -6,8 +6,8 @@ import pytest
 
 from nondet import train as training
 from nondet.config import Job, PerturbationSpec
-from nondet.prefixes import prefix_of, shared_prefixes
 from nondet.perform import perform, perform_prefix
+from nondet.prefixes import prefix_of, shared_prefixes
 from nondet.seeds import Onset, Seeds, effective
 from nondet.store import Store
 

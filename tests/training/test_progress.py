@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nondet.perform import Finish
 from nondet.report.progress import Counts, LiveProgress, PlainProgress, QuietProgress, rows_table
-from nondet.report.time_left import describe_seconds, seconds_left
+from nondet.report.time_left import seconds_left
 
 
 def console(height=24, terminal=True):
@@ -85,23 +85,6 @@ def test_time_left_follows_the_runs_of_a_row_then_of_the_model_then_all():
     one = {0: Finish(10.0, False), 1: None}
     assert seconds_left(one, kinds, 8) == 10
     assert seconds_left({0: Finish(10.0, False)}, kinds, 8) == 0
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (0.2, "1 s"),
-        (59, "59 s"),
-        (60, "1 min"),
-        (200, "3 min 20 s"),
-        (3600, "1 h"),
-        (7500, "2 h 5 min"),
-        (86400 * 3 + 3600 * 4, "3 d 4 h"),
-    ],
-)
-def test_seconds_in_words(seconds, words):
-    assert describe_seconds(seconds) == words
 
 
 def run(progress, plan):

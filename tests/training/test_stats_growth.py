@@ -44,6 +44,8 @@ def test_zeros_at_the_start_are_skipped():
     assert shifted.last == plain.last + 100
     assert shifted.saturation_step == plain.saturation_step + 100
     assert shifted.rate == pytest.approx(plain.rate, rel=1e-9)
+    flat = growth_rates(STEPS, np.concatenate([np.zeros(100), np.full(len(STEPS) - 100, 1e-7)]))
+    assert flat[3:] == (None, 110, 1009, False)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from typer.testing import CliRunner
 from nondet import checkpoint
 from nondet.checkpoint import Checkpoint
 from nondet.cli import app
-from nondet.cli.tables import duration, size
 from nondet.config import Job
 from nondet.prefixes import shared_prefixes
 from nondet.seeds import Onset, Seeds
@@ -206,22 +205,3 @@ def test_verify_does_not_need_to_write(study, monkeypatch):
     for name in ("write_bytes", "write_text", "mkdir", "rename", "unlink", "touch"):
         monkeypatch.setattr(f"pathlib.Path.{name}", forbidden)
     assert verify(study).problems == []
-
-
-def test_numbers_for_people():
-    assert [size(n) for n in (0, 999, 1000, 99_949, 2_500_000, 999_600_000, 3 * 10**13)] == [
-        "0 B",
-        "999 B",
-        "1.0 kB",
-        "99.9 kB",
-        "2.5 MB",
-        "1.0 GB",
-        "30.0 TB",
-    ]
-    assert [duration(s) for s in (0.04, 59.94, 59.96, 3599.6, 7322)] == [
-        "0.0 s",
-        "59.9 s",
-        "1 min 0 s",
-        "1 h 0 min",
-        "2 h 2 min",
-    ]

@@ -86,11 +86,11 @@ def _table(costs: Costs, workers: int) -> "Table":
 
 
 def _cell(cost: "Cost", workers: int) -> str:
-    from nondet.report.time_left import describe_seconds
+    from nondet.units import duration
 
     if cost.core_seconds is None:
         return str(cost.runs)
-    return f"{cost.runs}, {describe_seconds(cost.core_seconds / workers)}"
+    return f"{cost.runs}, {duration(cost.core_seconds / workers)}"
 
 
 def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -> list[str]:

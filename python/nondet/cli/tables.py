@@ -6,6 +6,7 @@ from rich import box
 from rich.table import Table
 
 from nondet.store import Listing, Listings
+from nondet.units import duration, size
 
 _RUNS = ("runs", "failed", "size", "time")
 
@@ -32,26 +33,6 @@ def studies_table(names: Sequence[str], studies: Sequence[Listings]) -> Table:
         models = ", ".join(config.model for config in listings.plan.configs)
         table.add_row(name, listings.plan.study, models, *_runs(listings.whole))
     return table
-
-
-def duration(seconds: float) -> str:
-    """In the two largest units: "12.3 s", "2 min 5 s", "3 h 7 min"."""
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def size(count: int) -> str:
-    """Bytes in decimal units: "640 B", "1.5 MB"."""
-    value, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.0f} {unit}" if unit == "B" or value >= 99.95 else f"{value:.1f} {unit}"
 
 
 def _table(*headings: str, left: int) -> Table:

@@ -13,8 +13,9 @@ from rich.text import Text
 
 from nondet.config import Job
 from nondet.perform import Finish
-from nondet.report.time_left import describe_seconds, seconds_left
+from nondet.report.time_left import seconds_left
 from nondet.study import Plan
+from nondet.units import duration
 
 
 @dataclass
@@ -133,7 +134,7 @@ class PlainProgress(_Counting):
             if row.done == row.planned:
                 failed = f", {row.failed} failed" if row.failed else ""
                 left = self.counts.left()
-                more = f"; {describe_seconds(left)} left" if left else ""
+                more = f"; {duration(left)} left" if left else ""
                 self._line(f"{row.name}: {row.planned} runs{failed}{more}")
 
     def _line(self, text: str) -> None:
@@ -182,14 +183,14 @@ class LiveProgress(_Counting):
 
     def _view(self) -> Group:
         now = time.monotonic()
-        elapsed = describe_seconds(now - self._began)
+        elapsed = duration(now - self._began)
         if self.counts is None:
             self._spinner.update(text=Text(f"{self._stage}  {elapsed}"))
             return Group(self._spinner)
         counts = self.counts
         whole = Text(f"{counts.done}/{len(counts.ends)} runs  {elapsed}")
         if self._end is not None:
-            whole.append(f"  about {describe_seconds(max(self._end - now, 0))} left")
+            whole.append(f"  about {duration(max(self._end - now, 0))} left")
         # The line of the whole, and the cursor's.
         return Group(rows_table(counts.rows, self.console.height - 2, self.console.width), whole)
 

@@ -1,13 +1,10 @@
 """How long a study still takes, from the runs that are done."""
 
-import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 from nondet.config import Job
 from nondet.perform import Finish
-
-_UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 
 
 def seconds_left(
@@ -31,13 +28,3 @@ def seconds_left(
             return None
         total += mean
     return total / min(workers, len(waiting)) if waiting else 0.0
-
-
-def describe_seconds(seconds: float) -> str:
-    """Seconds in at most two units: "45 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
-    whole = math.ceil(seconds)
-    for unit, size, lower, below in _UNITS:
-        if whole >= size:
-            rest = whole % size // below
-            return f"{whole // size} {unit} {rest} {lower}" if rest else f"{whole // size} {unit}"
-    return f"{whole} s"

@@ -33,7 +33,18 @@ class Growth(NamedTuple):
 
 
 def growth_rates(step: np.ndarray, distance: np.ndarray) -> Growth:
-    """Describes a distance (T,) recorded after the steps `step` (T,)."""
+    """Describes a distance (T,) recorded after the increasing steps `step` (T,).
+
+    The fit begins at the first positive distance. It ends where the distance first reaches a tenth
+    of its plateau, the median of the last quarter of the record; with the record where the distance
+    still doubles in that quarter, or the plateau is not 100 times the first distance. Growth counts
+    as exponential if it is at least tenfold over the fit and ln(distance) lies closer to a line in
+    the step than to one in its logarithm, which is a power law such as a random walk of rounding
+    errors follows.
+
+    Raises ValueError for vectors of different lengths, steps that do not increase, and distances
+    that are negative, NaN or infinite.
+    """
     if step.ndim != 1 or step.shape != distance.shape or len(step) == 0:
         raise ValueError(
             "step and distance must be vectors of one length, at least 1, got shapes "

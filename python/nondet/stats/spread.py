@@ -103,7 +103,8 @@ def sd_ratio(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Interval
 
 def _deviations(name: str, values: np.ndarray) -> np.ndarray:
     wide = check_sample(name, values, 2)
-    return wide - wide[0]
+    deviations: np.ndarray = wide - wide[0]
+    return deviations
 
 
 def _unbiased(values: np.ndarray) -> np.ndarray:

@@ -12,8 +12,6 @@ from nondet.stats.intervals import Interval, check_confidence, log_student_inter
 class TestSetTerm(NamedTuple):
     """Standard deviations over runs of a test metric, in the unit of the losses."""
 
-    __test__ = False  # for pytest, which takes the name for a test's
-
     total: float
     """of the mean over the test set, as observed (divisor R - 1)"""
     sampling: float
@@ -73,7 +71,9 @@ def test_set_term(losses: np.ndarray, confidence: float = 0.95) -> TestSetTerm: 
     return TestSetTerm(total**0.5, sampling**0.5, max(remaining, 0.0) ** 0.5, remaining, share)
 
 
-test_set_term.__test__ = False  # type: ignore[attr-defined]
+# pytest takes these names for tests'.
+setattr(TestSetTerm, "__test__", False)  # noqa: B010
+setattr(test_set_term, "__test__", False)  # noqa: B010
 
 
 def _variances(
