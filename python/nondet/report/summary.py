@@ -28,7 +28,7 @@ class Statistics:
     standard deviation with divisor n and its bootstrap error bar; the unbiased ones beside them
     have a BCa interval. correlation: Spearman's, between the flattened test logits of two runs.
     ensemble_accuracy, ensemble_cross_entropy: what averaging the logits of two runs changes.
-    Intervals of pairs come from a bootstrap over runs. All of them cover 95%. pairs: the matrices
+    Intervals of pairs come from a bootstrap over runs. All of them are nominal 95%. pairs: the matrices
     (runs, runs) behind these four, by name.
     """
 

@@ -26,7 +26,7 @@ CROSSED = Study(
             levels=4,
         ),
     ),
-    views=("components", "spread"),
+    views=("components",),
     presets={
         "laptop": Preset(10, ("hidden",), LAPTOP_RESNET, LAPTOP_MODELS),
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),

@@ -71,7 +71,8 @@ def _intervals(shown: list[tuple[ModelSummary, RowSummary]]) -> Table:
     note = (
         "SD: standard deviation without the bias of small samples (divisor n - 1, over c4), with "
         "its BCa bootstrap interval; the other intervals come from a bootstrap over trainings, "
-        "since pairs share them. All cover 95%."
+        "since pairs share them. They are meant to cover 95%; of few trainings those of SDs cover "
+        "less (docs/statistics.md: 84% for 10)."
     )
     return Table(
         "spread-intervals", "Means, and spreads with intervals", columns, lines, note, detail=True

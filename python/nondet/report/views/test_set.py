@@ -112,7 +112,7 @@ def _table(found: list[_Split]) -> Table:
         "that comes from the test set being a sample, estimated from how single images are "
         "predicted by one training and not by another. Left: what an endless test set would still "
         "show; variances, not SDs, add up. A share above 100% means that nothing measurable is "
-        "left. Intervals cover 95% and come from a jackknife over trainings."
+        "left. Intervals: 95%, from a jackknife over trainings."
     )
     return Table("test-set", "Spread and the finite test set", tuple(columns), tuple(lines), note)
 
