@@ -6,11 +6,11 @@ _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 
 
 def duration(seconds: float) -> str:
-    """Seconds in at most two units, rounded up from 10 s on: "1.5 s", "45 s", "3 min 20 s",
+    """Seconds in at most two units, rounded up from 10 s on: "1.5 s", "8 s", "45 s", "3 min 20 s",
     "2 h 5 min", "3 d 4 h".
     """
     if 0 < seconds < 9.95:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = math.ceil(seconds)
     for unit, size_of_unit, lower, below in _UNITS:
         if whole >= size_of_unit:

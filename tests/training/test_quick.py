@@ -119,17 +119,18 @@ def uninterrupted(tmp_path_factory):
 
 
 def test_kill_two_workers_in_the_middle_and_resume_in_one_process(tmp_path, uninterrupted):
-    command = [*SMALL, "--out", tmp_path]
+    study = tmp_path / "study"  # in a folder of its own: no finished study beside it
+    command = [*SMALL, "--out", study]
     with subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.DEVNULL) as killed:
-        wait_until(lambda: len(finished(tmp_path)) >= 4, killed)
+        wait_until(lambda: len(finished(study)) >= 4, killed)
         killed.send_signal(signal.SIGKILL)
     wait_for_lock_and_workers()
-    there = {folder: folder.stat().st_ino for folder in finished(tmp_path)}
+    there = {folder: folder.stat().st_ino for folder in finished(study)}
     assert 4 <= len(there) < len(uninterrupted)
 
     command += ["--executor", "inprocess"]
     subprocess.run(command, check=True, capture_output=True)
-    assert hashes(tmp_path) == uninterrupted
+    assert hashes(study) == uninterrupted
     assert {folder: folder.stat().st_ino for folder in there} == there
 
 
@@ -142,24 +143,28 @@ def test_kill_while_a_run_is_being_written(tmp_path, uninterrupted):
         "real, calls = folder.publish, []\n"
         "def publish(begun, place, superseded):\n"
         "    calls.append(place)\n"
-        "    while len(calls) == 4: time.sleep(1)\n"
+        "    if len(calls) == 4:\n"
+        "        print('waiting', flush=True)\n"
+        "        time.sleep(600)\n"
         "    real(begun, place, superseded)\n"
         "folder.publish = publish\n"
         "sys.argv[0] = 'nondet'\n"
         "cli.main()\n"
     )
-    options = [*SMALL[3:], "--out", tmp_path]
+    study = tmp_path / "study"
+    options = [*SMALL[3:], "--out", study]
     with subprocess.Popen(
         [sys.executable, "-c", script, *options, "--executor", "inprocess"],
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as killed:
-        wait_until(lambda: len(finished(tmp_path)) == 2 and unfinished(tmp_path), killed)
+        assert killed.stdout.readline() == "waiting\n"
         killed.send_signal(signal.SIGKILL)
-    assert len(unfinished(tmp_path)) == 1
-    command = [*SMALL, "--executor", "inprocess", "--out", tmp_path]
+    assert len(unfinished(study)) == 1
+    command = [*SMALL, "--executor", "inprocess", "--out", study]
     subprocess.run(command, check=True, capture_output=True)
-    assert unfinished(tmp_path) == []
-    assert hashes(tmp_path) == uninterrupted
+    assert unfinished(study) == []
+    assert hashes(study) == uninterrupted
 
 
 def finished(folder):

@@ -7,7 +7,8 @@ from nondet.units import duration, size
     ("seconds", "words"),
     [
         (0, "0 s"),
-        (0.04, "0.0 s"),
+        (0.04, "0 s"),
+        (8, "8 s"),
         (1.52, "1.5 s"),
         (9.96, "10 s"),
         (59, "59 s"),

@@ -28,8 +28,8 @@ class Statistics:
     standard deviation with divisor n and its bootstrap error bar; the unbiased ones beside them
     have a BCa interval. correlation: Spearman's, between the flattened test logits of two runs.
     ensemble_accuracy, ensemble_cross_entropy: what averaging the logits of two runs changes.
-    Intervals of pairs come from a bootstrap over runs. All of them are nominal 95%. pairs: the matrices
-    (runs, runs) behind these four, by name.
+    Intervals of pairs come from a bootstrap over runs. All of them are nominal 95%. pairs: the
+    matrices (runs, runs) behind these four, by name.
     """
 
     accuracies: np.ndarray

@@ -202,6 +202,8 @@ def _dodge(number: int, models: int) -> float:
 def _draw_pairs(
     canvas: "Canvas", models: list[ModelSummary], known: Shown, names: list[str]
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     (first, second), (third, fourth) = panels(canvas, 2, 2)
     kinds: list[tuple[Axes, str, Callable[[Statistics], Interval]]] = [
         (first, "disagreement (% of images)", lambda found: found.disagreement),
@@ -218,6 +220,7 @@ def _draw_pairs(
         label(axes, heading, "")
         _name_rows(axes, names if axes in (first, third) else [""] * len(names))
         axes.axvline(0, color=GREY, linewidth=0.8)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if len(models) > 1:
         legend(canvas, [first])
 
