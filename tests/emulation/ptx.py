@@ -7,12 +7,13 @@ has a modifier that is not known, is an error that names it and its kernel: noth
 
 import re
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 from . import nvcc
 from .cache import ROOT, produce
 from .ptx_instructions import translate_instruction
-from .ptx_operands import Operands
+from .ptx_operands import Operands, register_type
 from .ptx_parser import (
     Branches,
     Function,
@@ -27,12 +28,10 @@ from .ptx_parser import (
     parse,
 )
 
-_REGISTER = {
-    "pred": "bool",
-    **{f"{k}{b}": f"uint{b}_t" for k in "bus" for b in (8, 16, 32, 64)},
-    "f32": "uint32_t",
-    "f64": "uint64_t",
-}
+
+@cache
+def in_repository(file: str) -> bool:
+    return ROOT in Path(file).resolve().parents
 
 
 def short_name(mangled: str) -> str:
@@ -66,7 +65,8 @@ class Translator(Operands):
     def lines(self) -> list[str]:
         lines = [self.signature() + " {"]
         lines += [
-            f"  {_REGISTER[kind]} r_{name} = 0;" for name, kind in self.function.registers.items()
+            f"  {register_type(kind)} r_{name} = 0;"
+            for name, kind in self.function.registers.items()
         ]
         if self.function.is_kernel:
             lines += [
@@ -90,7 +90,7 @@ class Translator(Operands):
         repository.
         """
         places = [(self.module.files[file], line) for file, line in instruction.sources]
-        own = [place for place in places if ROOT in Path(place[0]).resolve().parents]
+        own = [place for place in places if in_repository(place[0])]
         file, line = (own or places or [("unknown", 1)])[0]
         return f'#line {line} "{file}"'
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from .ptx_operands import CPP_TYPE, Operands
+from .ptx_operands import CPP_TYPE, FLOATS, Operands, width
 from .ptx_parser import TYPE_BYTES, Instruction, PtxError
 
 Handler = Callable[[Operands, list[str], tuple[str, ...]], str]
@@ -41,6 +41,9 @@ _HINTS = ("nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "weak", "volatile")
 _SPACES = ("global", "shared", "local", "param", "const")
 
 
+_BITS = {"f32": "b32", "f64": "b64"}  # what is moved unchanged
+
+
 @handles("ld", "ldu", "st")
 def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, *modifiers, kind = words
@@ -50,38 +53,37 @@ def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     store = name == "st"
     place, values = operands if store else reversed(operands)
     parts = vector(values)
-    pointer = o.pointer(place, space)
-    cpp, code = CPP_TYPE[kind], []
+    kind = _BITS.get(kind, kind)
+    size = TYPE_BYTES[kind]
+    # The address register may be among the destinations.
+    code = [f"char* const p = {o.pointer(place, space)};"]
     for i, part in enumerate(parts):
-        at = f"{pointer} + {i * TYPE_BYTES[kind]}" if i else pointer
-        code.append(
-            f"ptx::store<{cpp}>({at}, {o.read(part, kind)});"
-            if store
-            else o.write(part, f"ptx::load<{cpp}>({at})")
-        )
-    if not store and len(parts) > 1:  # the address register may be among the destinations
-        code = [f"const auto p = {pointer};", *(c.replace(pointer, "p") for c in code)]
+        at = f"p + {i * size}" if i else "p"
+        if space not in ("param", "local"):  # a thread's own
+            code.append(f"PTX_OBSERVE({'write' if store else 'read'}, {at}, {size});")
+        there = f"PTX_AT({CPP_TYPE[kind]}, {at})"
+        code.append(f"{there} = {o.read(part, kind)};" if store else o.write(part, there, kind))
     return "{ " + " ".join(code) + " }"
 
 
 @handles("mov")
 def _mov(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only(words[1:-1])
-    kind = words[-1]
+    kind = _BITS.get(words[-1], words[-1])
     to, value = operands
     if "{" in value:
         half = f"b{int(kind[1:]) // len(vector(value))}"
         parts = ", ".join(o.read(v, half) for v in vector(value))
-        return o.write(to, f"ptx::pack<{CPP_TYPE[kind]}>({parts})")
+        return o.write(to, f"ptx::pack<{CPP_TYPE[kind]}>({parts})", kind)
     if "{" in to:
         parts = vector(to)
         bits = int(kind[1:]) // len(parts)
         code = [
-            o.write(p, f"static_cast<uint{bits}_t>(whole >> {i * bits})")
+            o.write(p, f"static_cast<uint{bits}_t>(whole >> {i * bits})", f"b{bits}")
             for i, p in enumerate(parts)
         ]
         return f"{{ const auto whole = {o.read(value, kind)}; {' '.join(code)} }}"
-    return o.write(to, o.read(value, kind))
+    return o.write(to, o.read(value, kind), kind)
 
 
 @handles("cvta")
@@ -89,8 +91,25 @@ def _cvta(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only(words[1:], "to", *_SPACES, "u64")
     value = o.read(operands[1], "u64")
     if "shared" not in words:
-        return o.write(operands[0], value)
-    return o.write(operands[0], f"ptx::{'to_shared' if 'to' in words else 'from_shared'}({value})")
+        return o.write(operands[0], value, "u64")
+    direction = "to_shared" if "to" in words else "from_shared"
+    return o.write(operands[0], f"ptx::{direction}({value})", "u64")
+
+
+_OPERATORS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": "^"}
+
+
+def _operator(name: str, kind: str) -> str | None:
+    """The C++ operator that the instruction is, if there is one: integers narrower than int are
+    promoted to it, and bool has another arithmetic.
+    """
+    plain = kind in FLOATS or width(kind) in (32, 64)
+    return _OPERATORS.get(name) if plain else None
+
+
+def _unsigned(kind: str) -> str:
+    """The type in which integers wrap; the low bits are the same."""
+    return kind if kind in FLOATS else f"u{width(kind)}"
 
 
 # Functions of values of the instruction's last type, by their number of operands.
@@ -110,8 +129,11 @@ def _plain(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
         raise PtxError("without .rn the assembler may contract it")
     if len(operands) != _PLAIN[name] + 1:
         raise PtxError("the number of operands")
+    if sign := _operator(name, kind):
+        kind = _unsigned(kind)
+        return o.write(operands[0], f" {sign} ".join(o.read(v, kind) for v in operands[1:]), kind)
     values = ", ".join(o.read(v, kind) for v in operands[1:])
-    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({values})")
+    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({values})", kind)
 
 
 @handles("mul", "mad")
@@ -122,21 +144,33 @@ def _mul(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     if kind in ("f32", "f64"):
         if name == "mad" or modifiers != ["rn"]:
             raise PtxError("without .rn the assembler may contract it")
-        return o.write(operands[0], f"ptx::mul_<{cpp}>({', '.join(values)})")
+        return o.write(operands[0], " * ".join(values), kind)
     only(modifiers, "lo", "hi", "wide")
     (part,) = modifiers
     product = f"ptx::mul_{part}<{cpp}>({', '.join(values)})"
-    if name == "mad":
-        kind = kind[0] + str(2 * int(kind[1:])) if part == "wide" else kind
+    if part == "lo" and _operator(name="mul", kind=kind):
+        kind = _unsigned(kind)
+        product = " * ".join(o.read(v, kind) for v in operands[1:3])
+    if part == "wide":
+        kind = kind[0] + str(2 * width(kind))
+        if width(kind) == 64:
+            product = f"static_cast<{CPP_TYPE[kind]}>({values[0]}) * {values[1]}"
+    if name == "mad" and _operator("add", kind):
+        kind = _unsigned(kind)
+        product = f"{product} + {o.read(operands[3], kind)}"
+    elif name == "mad":
         product = f"ptx::add_<{CPP_TYPE[kind]}>({product}, {o.read(operands[3], kind)})"
-    return o.write(operands[0], product)
+    return o.write(operands[0], product, kind)
 
 
 @handles("shl", "shr")
 def _shift(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, kind = words
     value, amount = o.read(operands[1], kind), o.read(operands[2], "u32")
-    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({value}, {amount})")
+    bits = width(kind)
+    if bits in (32, 64) and operands[2].isdecimal() and int(operands[2]) < bits:
+        return o.write(operands[0], f"{value} {'<<' if name == 'shl' else '>>'} {amount}", kind)
+    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({value}, {amount})", kind)
 
 
 @handles("shf")
@@ -144,7 +178,8 @@ def _funnel(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, direction, mode, kind = words
     only([direction, mode, kind], "l", "r", "wrap", "clamp", "b32")
     values = ", ".join(o.read(v, "u32") for v in operands[1:])
-    return o.write(operands[0], f"ptx::{name}_{direction}({values}, {str(mode == 'wrap').lower()})")
+    wraps = str(mode == "wrap").lower()
+    return o.write(operands[0], f"ptx::{name}_{direction}({values}, {wraps})", "u32")
 
 
 @handles("bfe", "bfi", "prmt", "lop3", "popc", "clz")
@@ -152,7 +187,9 @@ def _bits(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, kind = words
     fields = {"bfe": [kind, "u32", "u32"], "bfi": [kind, kind, "u32", "u32"]}.get(name, [kind] * 4)
     values = ", ".join(o.read(v, k) for v, k in zip(operands[1:], fields, strict=False))
-    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({values})")
+    # popc and clz give 32 bits whatever they count in.
+    result = "u32" if name in ("popc", "clz") else kind
+    return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({values})", result)
 
 
 @handles("cvt")
@@ -161,16 +198,27 @@ def _cvt(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only(modifiers, "rn", "rni", "rzi", "rmi", "rpi")
     mode = modifiers[0] if modifiers else "none"
     value = o.read(operands[1], source)
-    return o.write(
-        operands[0], f"ptx::cvt<{CPP_TYPE[to]}, {CPP_TYPE[source]}>({value}, ptx::Round::{mode})"
+    if to not in FLOATS and source not in FLOATS:
+        return o.write(operands[0], f"static_cast<{CPP_TYPE[to]}>({value})", to)
+    rounded = f"ptx::cvt<{CPP_TYPE[to]}, {CPP_TYPE[source]}>({value}, ptx::Round::{mode})"
+    return o.write(operands[0], rounded, to)
+
+
+# Of integers, and of floats where a comparison with a NaN is false.
+_COMPARISONS = dict(
+    zip(
+        ("eq", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs"),
+        ("==", "<", "<=", ">", ">=", "<", "<=", ">", ">="),
+        strict=True,
     )
+)
 
 
 @handles("setp")
 def _setp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     _, comparison, *combine, kind = words
     only(combine, "and", "or", "xor")
-    values = ", ".join(o.read(v, kind) for v in operands[1:3])
+    values = [o.read(v, kind) for v in operands[1:3]]
     operator = {"and": "&", "or": "|", "xor": "^"}
     code = []
     for register, sign in zip(operands[0].split("|"), ("", "!"), strict=False):
@@ -178,16 +226,22 @@ def _setp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
         if combine:
             other = _predicate(o, operands[3])
             value = f"static_cast<bool>(({value}) {operator[combine[0]]} ({other}))"
-        code.append(o.write(register, value))
-    result = f"ptx::compare_{comparison}<{CPP_TYPE[kind]}>({values})"
+        code.append(o.write(register, value, "pred"))
+    if sign := _COMPARISONS.get(comparison):
+        result = f"{values[0]} {sign} {values[1]}"
+    elif comparison == "ne" and kind not in FLOATS:
+        result = f"{values[0]} != {values[1]}"
+    else:
+        result = f"ptx::compare_{comparison}<{CPP_TYPE[kind]}>({', '.join(values)})"
     return f"{{ const bool holds = {result}; {' '.join(code)} }}"
 
 
 @handles("selp")
 def _selp(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     (kind,) = words[1:]
+    kind = _BITS.get(kind, kind)
     yes, no = (o.read(v, kind) for v in operands[1:3])
-    return o.write(operands[0], f"{o.register(operands[3])} ? {yes} : {no}")
+    return o.write(operands[0], f"{o.register(operands[3])} ? {yes} : {no}", kind)
 
 
 _BARRIER = {
@@ -208,7 +262,10 @@ def _bar(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
         raise PtxError("only barrier 0 of the whole block is modelled")
     vote = _predicate(o, operands[2]) if result else "false"
     call = f"ptx::barrier(emulation::BarrierOp::{operation}, {vote}, __COUNTER__)"
-    return o.write(operands[0], f"static_cast<{result}>({call})") if result else f"{call};"
+    if not result:
+        return f"{call};"
+    kind = "pred" if result == "bool" else "u32"
+    return o.write(operands[0], f"static_cast<{result}>({call})", kind)
 
 
 def _predicate(o: Operands, operand: str) -> str:
@@ -230,7 +287,8 @@ def _shfl(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     modes = {"idx": "kShuffle", "up": "kShuffleUp", "down": "kShuffleDown", "bfly": "kShuffleXor"}
     to, *within = operands[0].split("|")
     values = ", ".join(o.read(v, "u32") for v in operands[1:])
-    code = [o.write(to, "result.value"), *(o.write(w, "result.within") for w in within)]
+    code = [o.write(to, "result.value", "u32")]
+    code += [o.write(w, "result.within", "pred") for w in within]
     call = f"ptx::shuffle(emulation::WarpOp::{modes[mode]}, {values}, __COUNTER__)"
     return f"{{ const auto result = {call}; {' '.join(code)} }}"
 
@@ -240,7 +298,7 @@ def _vote(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     _, sync, operation, kind = words
     only([sync, operation, kind], "sync", "any", "all", "ballot", "pred", "b32")
     vote, mask = _predicate(o, operands[1]), o.read(operands[2], "u32")
-    return o.write(operands[0], f"ptx::vote_{operation}({vote}, {mask}, __COUNTER__)")
+    return o.write(operands[0], f"ptx::vote_{operation}({vote}, {mask}, __COUNTER__)", kind)
 
 
 @handles("match")
@@ -248,7 +306,8 @@ def _match(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     _, operation, sync, kind = words
     only([operation, sync], "any", "sync")
     value, mask = o.read(operands[1], kind), o.read(operands[2], "u32")
-    return o.write(operands[0], f"ptx::match_any<{CPP_TYPE[kind]}>({value}, {mask}, __COUNTER__)")
+    call = f"ptx::match_any<{CPP_TYPE[kind]}>({value}, {mask}, __COUNTER__)"
+    return o.write(operands[0], call, "u32")
 
 
 @handles("redux")
@@ -257,7 +316,7 @@ def _redux(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     only([sync, operation, kind], "sync", "add", "min", "max", "and", "or", "xor", "u32", "b32")
     value, mask = o.read(operands[1], kind), o.read(operands[2], "u32")
     call = f"ptx::reduce(emulation::WarpOp::k{operation.title()}, {value}, {mask}, __COUNTER__)"
-    return o.write(operands[0], call)
+    return o.write(operands[0], call, "u32")
 
 
 _ATOMIC = {
@@ -290,7 +349,7 @@ def _atomic(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     call = f"emulation::{_ATOMIC[operation]}<{cpp}>(reinterpret_cast<{cpp}*>({pointer}), {values})"
     if name == "red":
         return f"{call};"
-    return o.write(operands[0], f"static_cast<{CPP_TYPE[kind]}>({call})")
+    return o.write(operands[0], f"static_cast<{CPP_TYPE[kind]}>({call})", kind)
 
 
 @handles("trap", "brkpt")

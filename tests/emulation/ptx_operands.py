@@ -23,11 +23,37 @@ SPECIAL = {
     "%laneid": "ptx::lane()",
     "WARP_SZ": "32u",
 }
+FLOATS = ("f32", "f64")
 _ADDRESS = re.compile(r"\[\s*([%\w$]+)\s*(?:\+\s*(-?\d+))?\s*\]$")
 
 
+def register_type(kind: str) -> str:
+    """The C++ type that holds a register's bits."""
+    return "bool" if kind == "pred" else f"uint{width(kind)}_t"
+
+
+def width(kind: str) -> int:
+    """The bits of a type."""
+    return 1 if kind == "pred" else int(kind[1:])
+
+
+def literal(value: int, kind: str) -> str:
+    """An integer constant of the C++ type of `kind`, wrapped to its width."""
+    bits = width(kind)
+    value %= 2**bits
+    if kind[0] in "bu" and bits in (32, 64):
+        return f"{value}u" if bits == 32 else f"{value}ull"
+    if kind[0] == "s" and bits in (32, 64) and value < 2 ** (bits - 1):
+        return f"{value}" if bits == 32 else f"{value}ll"
+    return f"static_cast<{CPP_TYPE[kind]}>({value}u)"
+
+
 class Operands:
-    """How the operands of one function read and write as C++."""
+    """How the operands of one function read and write as C++.
+
+    Casts, operators and bit casts are the compiler's own: functions in their place would have to be
+    inlined a hundred thousand times.
+    """
 
     def __init__(self, registers: dict[str, str], variables: dict[str, Variable]) -> None:
         self.registers = registers
@@ -39,14 +65,19 @@ class Operands:
         if operand in SPECIAL:
             return f"static_cast<{cpp}>({SPECIAL[operand]})"
         if operand.startswith("%"):
-            return f"ptx::as<{cpp}>({self.register(operand)})"
-        if match := re.fullmatch(r"0[fF]([0-9a-fA-F]{8})", operand):
-            return f"ptx::as<{cpp}>(uint32_t{{0x{match[1]}u}})"
-        if match := re.fullmatch(r"0[dD]([0-9a-fA-F]{16})", operand):
-            return f"ptx::as<{cpp}>(uint64_t{{0x{match[1]}u}})"
+            register = self.register(operand)
+            if kind in FLOATS:
+                return f"__builtin_bit_cast({cpp}, {register})"
+            same = CPP_TYPE[kind] == register_type(self.registers[operand[1:]])
+            return register if same else f"static_cast<{cpp}>({register})"
+        if match := re.fullmatch(r"0([fFdD])([0-9a-fA-F]{8}|[0-9a-fA-F]{16})", operand):
+            held = "b32" if match[1] in "fF" else "b64"
+            if len(match[2]) != width(held) // 4:
+                raise PtxError(f"operand {operand}")
+            bits = literal(int(match[2], 16), held)
+            return f"__builtin_bit_cast({cpp}, {bits})" if kind in FLOATS else bits
         if re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|\d+)U?", operand):
-            value = int(operand.rstrip("U"), 0) % 2**64
-            return f"static_cast<{cpp}>({value}u)"
+            return literal(int(operand.rstrip("U"), 0), kind)
         if operand in self.variables:
             return f"static_cast<{cpp}>({self.address_of(operand)})"
         raise PtxError(f"operand {operand}")
@@ -66,9 +97,16 @@ class Operands:
             else f"reinterpret_cast<uint64_t>({name})"
         )
 
-    def write(self, operand: str, value: str) -> str:
-        """Statements that set a register."""
-        return "" if operand == "_" else f"ptx::set({self.register(operand)}, {value});"
+    def write(self, operand: str, value: str, kind: str) -> str:
+        """Statements that set a register to a value of the C++ type of `kind`: a narrower integer
+        is extended according to its sign.
+        """
+        if operand == "_":
+            return ""
+        register = self.register(operand)
+        if kind in FLOATS:
+            value = f"__builtin_bit_cast({register_type(self.registers[operand[1:]])}, {value})"
+        return f"{register} = {value};"
 
     def pointer(self, operand: str, space: str) -> str:
         """The `char*` that a bracketed address means in a state space ('' is generic)."""
@@ -83,4 +121,8 @@ class Operands:
         )
         if space == "shared":
             return f"ptx::shared_pointer({wide} + {offset % 2**32}u)"
-        return f"reinterpret_cast<char*>({wide} + {offset % 2**64}u)"
+        return (
+            f"reinterpret_cast<char*>({wide} + {offset % 2**64}u)"
+            if offset
+            else (f"reinterpret_cast<char*>({wide})")
+        )

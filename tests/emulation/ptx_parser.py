@@ -148,6 +148,8 @@ def _closing_brace(text: str, opening: int) -> int:
 
 def _split(text: str) -> list[str]:
     """The parts between commas outside of brackets."""
+    if not any(bracket in text for bracket in "{[("):
+        return [part.strip() for part in text.split(",")] if text.strip() else []
     parts, depth, current = [], 0, ""
     for character in text:
         depth += (character in "{[(") - (character in "}])")
@@ -184,9 +186,9 @@ def _variable(text: str) -> Variable:
 
 def _statements(body: str) -> Iterator[str]:
     """Statements without their semicolons; labels keep their colon, scope braces stand alone."""
-    position = 0
+    position, end = 0, len(body.rstrip())
     token = re.compile(r"\s*(?:([{}])|([\w$]+:)(?!:)|(\.loc\b[^\n]*)|([^;]+);)", re.DOTALL)
-    while body[position:].strip():
+    while position < end:
         match = token.match(body, position)
         if not match:
             raise PtxError(f"not a statement: {body[position : position + 80].strip()}")

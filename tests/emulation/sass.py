@@ -31,16 +31,19 @@ def nvdisasm() -> str | None:
 
 
 def disassemble(cubin: Path) -> str:
-    """What nvdisasm says of a cubin."""
+    """What nvdisasm says of the code in a cubin."""
     tool = nvdisasm()
     if tool is None:
         raise FileNotFoundError("nvdisasm is not installed")
 
+    command = [tool, "--print-code", "--no-dataflow"]
+
     def step(folder: Path) -> Iterable[Path]:
-        (folder / "sass").write_text(run([tool, cubin]))
+        (folder / "sass").write_text(run([*command, cubin]))
         return []
 
-    return (produce("sass", [version_of(tool), cubin.read_bytes()], step) / "sass").read_text()
+    inputs = [version_of(tool), *command, cubin.read_bytes()]
+    return (produce("sass", inputs, step) / "sass").read_text()
 
 
 _SECTION = re.compile(r"\s*\.section\s+\.text\.([\w$.]+)")

@@ -2,12 +2,9 @@
 imported from.
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import nondet_ext
 from nondet_ext._native import _C
@@ -16,15 +13,40 @@ ROOT = Path(__file__).resolve().parents[2]
 ALL_PATHS = ("generic", "avx2", "avx512")
 
 
-def python(code: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", code],
+# Forks for each case a process that has imported torch, which takes seconds, and nothing of nondet.
+FORKS = """
+import os, sys, torch
+assert not any(name.startswith("nondet") for name in sys.modules)
+for directory, environment in {cases}:
+    child = os.fork()
+    if child == 0:
+        os.chdir(directory)
+        os.environ.update(environment)
+        try:
+            {code}
+        except BaseException as error:
+            print(type(error).__name__, error, flush=True)
+            os._exit(1)
+        os._exit(0)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def python(code: str, cases: list[tuple[Path, dict[str, str]]], cwd: Path) -> list[tuple[str, str]]:
+    """For each working directory and environment, what a line of code printed in one line in a
+    process of its own, and how that ended.
+    """
+    places = [(str(directory), environment) for directory, environment in cases]
+    done = subprocess.run(
+        [sys.executable, "-c", FORKS.format(cases=places, code=code)],
         cwd=cwd,
-        env=os.environ | environment,
         capture_output=True,
         text=True,
-        check=False,
+        check=True,
     )
+    lines = done.stdout.splitlines()
+    assert len(lines) == 2 * len(cases), done.stdout + done.stderr
+    return list(zip(lines[::2], lines[1::2], strict=True))
 
 
 def test_build_info():
@@ -42,30 +64,25 @@ def test_build_info():
         assert not hasattr(_C, "cuda")
 
 
-@pytest.mark.parametrize("path", ALL_PATHS)
-def test_environment_forces_a_path(path, tmp_path):
-    code = "import nondet_ext; print(nondet_ext.build_info()['cpu_path'])"
-    result = python(code, tmp_path, NONDET_CPU=path)
-    if path in _C.cpu.available_paths():
-        assert result.stdout.strip() == path
-    else:
-        assert result.returncode != 0
-        assert f"NONDET_CPU is '{path}'; this build on this processor can run: generic" in (
-            result.stderr
-        )
+def test_environment_forces_a_path(tmp_path):
+    code = "import nondet_ext; print(nondet_ext.build_info()['cpu_path'], flush=True)"
+    paths = (*ALL_PATHS, "sse9")
+    results = python(code, [(tmp_path, {"NONDET_CPU": path}) for path in paths], tmp_path)
+    for path, (printed, status) in zip(paths, results, strict=True):
+        if path in _C.cpu.available_paths():
+            assert (printed, status) == (path, "0")
+        else:
+            assert status == "1"
+            assert f"NONDET_CPU is '{path}'" in printed
+            if path in ALL_PATHS:
+                assert "; this build on this processor can run: generic" in printed
 
 
-def test_an_unknown_path_is_refused(tmp_path):
-    result = python("import nondet_ext", tmp_path, NONDET_CPU="sse9")
-    assert result.returncode != 0
-    assert "NONDET_CPU is 'sse9'" in result.stderr
-
-
-@pytest.mark.parametrize("cwd", [ROOT, ROOT / "python", ROOT / "tests", Path("/")], ids=str)
-def test_import_from_any_directory(cwd):
-    code = "import nondet_ext, nondet; print(nondet_ext.next_up.__module__)"
-    result = python(code, cwd)
-    assert result.stdout.strip() == "nondet_ext.ulp", result.stderr
+def test_import_from_any_directory(tmp_path):
+    code = "import nondet_ext, nondet; print(nondet_ext.next_up.__module__, flush=True)"
+    places = (ROOT, ROOT / "python", ROOT / "tests", Path("/"))
+    results = python(code, [(place, {}) for place in places], tmp_path)
+    assert dict(zip(places, results, strict=True)) == dict.fromkeys(places, ("nondet_ext.ulp", "0"))
 
 
 def test_the_compiled_module_links_no_torch_and_no_openmp():

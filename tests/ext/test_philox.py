@@ -182,10 +182,11 @@ def test_normal_bits_are_one_defined_number():
     assert z == [4608316575724571694, 4603193067767910676, 4607840151397974156, 4600910724537878470]
 
 
-def test_large_draws_are_written_past_the_caches_with_equal_bits():
-    n = 2**22 + 37
+def test_large_draws_are_written_past_the_caches_with_equal_bits(backend):
+    # Only CPUs write past their caches.
+    n = (2**22 if backend.startswith("cpu") else 2**18) + 37
     large = nondet_ext.philox_bits(n, seed=2, counter=(1,))
-    for start in (0, 1000, 2**21 - 3, n - 100):
+    for start in (0, 1000, n // 2 - 3, n - 100):
         small = nondet_ext.philox_bits(100, seed=2, counter=(1,), offset=start)
         assert words(large[start : start + 100]) == words(small)
 

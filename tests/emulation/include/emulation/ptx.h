@@ -39,18 +39,20 @@ PTX_INLINE uint32_t dynamic_shared_offset() {
   return static_cast<uint32_t>(static_cast<char*>(emulation::dynamic_shared()) -
                                emulation::shared_base());
 }
-template <class T>
-PTX_INLINE T load(const char* address) {
-  if (emulation::observing) emulation::observe_read(address, sizeof(T));
-  T value;
-  std::memcpy(&value, address, sizeof value);
-  return value;
-}
-template <class T>
-PTX_INLINE void store(char* address, T value) {
-  if (emulation::observing) emulation::observe_write(address, sizeof(T));
-  std::memcpy(address, &value, sizeof value);
-}
+// A value in memory, whatever its alignment and whatever else is there.
+#define PTX_RAW(type) typedef type raw_##type __attribute__((may_alias, aligned(1)))
+PTX_RAW(int8_t);
+PTX_RAW(int16_t);
+PTX_RAW(int32_t);
+PTX_RAW(int64_t);
+PTX_RAW(uint8_t);
+PTX_RAW(uint16_t);
+PTX_RAW(uint32_t);
+PTX_RAW(uint64_t);
+#undef PTX_RAW
+#define PTX_AT(type, address) (*reinterpret_cast<ptx::raw_##type*>(address))
+#define PTX_OBSERVE(what, address, bytes) \
+  if (emulation::observing) emulation::observe_##what(address, bytes)
 
 // Barriers and warp operations. `place` tells one instruction from another.
 PTX_INLINE int barrier(emulation::BarrierOp op, bool predicate, int place) {

@@ -13,28 +13,6 @@ namespace ptx {
 
 #define PTX_INLINE inline __attribute__((always_inline))
 
-// A register's bits as a value of type T: the low ones where T is narrower.
-template <class T, class R>
-PTX_INLINE T as(R bits) {
-  if constexpr (std::is_floating_point_v<T>) {
-    static_assert(sizeof(T) == sizeof(R));
-    return std::bit_cast<T>(bits);
-  } else {
-    return static_cast<T>(bits);
-  }
-}
-
-// A narrower integer is extended to the register according to its sign.
-template <class R, class T>
-PTX_INLINE void set(R& register_, T value) {
-  if constexpr (std::is_floating_point_v<T>) {
-    static_assert(sizeof(T) == sizeof(R));
-    register_ = std::bit_cast<R>(value);
-  } else {
-    register_ = static_cast<R>(value);
-  }
-}
-
 template <class T, class H>
 PTX_INLINE T pack(H low, H high) {
   return static_cast<T>(static_cast<T>(high) << (8 * sizeof(H)) | low);
