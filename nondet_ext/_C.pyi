@@ -261,6 +261,38 @@ class _Cpu(ModuleType):
         logs: int,
         threads: int,
     ) -> None: ...
+    def forget_mult(
+        self,
+        *,
+        dtype: DType,
+        z: int,
+        f: int,
+        o: int,
+        initial: int,
+        steps: int,
+        columns: int,
+        h: int,
+        last: int,
+        threads: int,
+    ) -> None: ...
+    def forget_mult_backward(
+        self,
+        *,
+        dtype: DType,
+        z: int,
+        f: int,
+        o: int,
+        initial: int,
+        grad_h: int,
+        grad_last: int,
+        steps: int,
+        columns: int,
+        grad_z: int,
+        grad_f: int,
+        grad_o: int,
+        grad_initial: int,
+        threads: int,
+    ) -> None: ...
     def fingerprint(self, *, head: list[int], x: int, bytes: int, threads: int) -> int: ...
     def ranks(
         self,

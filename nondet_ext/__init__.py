@@ -25,6 +25,8 @@ from nondet_ext.philox import philox_uniform as philox_uniform
 from nondet_ext.random_flip import FlipRecord as FlipRecord
 from nondet_ext.random_flip import random_flip as random_flip
 from nondet_ext.ranks import rankdata as rankdata
+from nondet_ext.recurrence import forget_mult as forget_mult
+from nondet_ext.recurrence import qrnn as qrnn
 from nondet_ext.scatter import bincount as bincount
 from nondet_ext.scatter import index_add as index_add
 from nondet_ext.scatter import index_add_ as index_add_

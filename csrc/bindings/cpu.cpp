@@ -13,6 +13,7 @@ using Unlocked = py::call_guard<py::gil_scoped_release>;
 
 void bind_external(py::module_& m);
 void bind_fingerprint(py::module_& m);
+void bind_forget_mult(py::module_& m);
 void bind_pairwise(py::module_& m);
 void bind_ranks(py::module_& m);
 void bind_scatter(py::module_& m);
@@ -24,6 +25,7 @@ void bind_cpu(py::module_& m) {
   m.def("set_path", cpu::set_path, arg("name"));
   bind_external(m);
   bind_fingerprint(m);
+  bind_forget_mult(m);
   bind_pairwise(m);
   bind_ranks(m);
   bind_scatter(m);

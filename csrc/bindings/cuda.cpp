@@ -10,11 +10,13 @@ namespace py = pybind11;
 using py::arg;
 using py::kw_only;
 
+void bind_cuda_forget_mult(py::module_& m);
 void bind_cuda_pairwise(py::module_& m);
 void bind_cuda_ranks(py::module_& m);
 void bind_cuda_sums(py::module_& m);
 
 void bind_cuda(py::module_& m) {
+  bind_cuda_forget_mult(m);
   bind_cuda_pairwise(m);
   bind_cuda_ranks(m);
   bind_cuda_sums(m);

@@ -69,6 +69,16 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         ),
         "spearman": (OPS.spearman.default, (x, None, "raise")),
         "pearson": (OPS.pearson.default, (x, x[:2] + 1, "omit")),
+        "forget_mult": (OPS.forget_mult.default, (wanted, wanted * 2, wanted + 1, wanted[0])),
+        "forget_mult without gate": (OPS.forget_mult.default, (x, x + 1, None, None)),
+        "forget_mult_backward": (
+            OPS.forget_mult_backward.default,
+            (x, x[0], x, x + 1, x * 2, x[1]),
+        ),
+        "forget_mult_backward without gate": (
+            OPS.forget_mult_backward.default,
+            (None, x[0], x, x + 1, None, None),
+        ),
         "ranks": (OPS.ranks.default, (x.t(), False)),
         "ranks of integers": (OPS.ranks.default, (at, True, True)),
         "philox_bits": (OPS.philox_bits.default, (counters, 7, 1, 2, 3)),

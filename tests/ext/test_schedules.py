@@ -12,6 +12,7 @@ from emulation.fixtures import running_on
 
 # More than two blocks of threads, the last one partly idle.
 N = 530
+TWO_BLOCKS_OF_TILES = nondet_ext.philox_normal(33_000, seed=3)
 
 
 def edits() -> torch.Tensor:
@@ -38,11 +39,19 @@ def draws() -> torch.Tensor:
 
 
 def digests() -> torch.Tensor:
-    x = nondet_ext.philox_normal(33_000, seed=3)  # two blocks of tiles
-    return torch.tensor([nondet_ext.fingerprint(x) % 2**63])
+    return torch.tensor([nondet_ext.fingerprint(TWO_BLOCKS_OF_TILES) % 2**63])
 
 
-@pytest.mark.parametrize("work", [edits, elementwise, draws, digests])
+def recurrence() -> torch.Tensor:
+    z, f, o = nondet_ext.philox_uniform((3, 4, N), seed=4).unbind(0)
+    leaves = [x.requires_grad_() for x in (z, f, o, z[0].detach().clone())]
+    h, last = nondet_ext.forget_mult(*leaves)
+    torch.autograd.backward((h, last), (f.detach(), o[1].detach()))
+    grads = [x.grad for x in leaves if x.grad is not None]
+    return torch.cat([each.detach().reshape(-1) for each in (h, last, *grads)])
+
+
+@pytest.mark.parametrize("work", [edits, elementwise, draws, digests, recurrence])
 @pytest.mark.parametrize(
     ("backend", "schedules"), [("emulated", 2000), ("race", 200), ("ptx", 200)]
 )

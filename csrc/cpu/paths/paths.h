@@ -146,6 +146,22 @@ struct PairwiseLoops {
                      double* out);
 };
 
+// Columns of the recurrence in numerics/forget_mult.h side by side: row t of an array lies `stride`
+// elements after row t - 1. o and initial may be null: 1 and 0 everywhere.
+struct ForgetColumns {
+  const void *z, *f, *o, *initial;
+  int64_t steps, count, stride;
+};
+
+struct ForgetLoops {
+  // `cells` holds `count` accumulators.
+  void (*forward[kDTypes])(const ForgetColumns& x, void* cells, void* h, void* last);
+  // `scratch` holds (steps + 2) count accumulators; grad_h and grad_last may be null: 0 everywhere.
+  void (*backward[kDTypes])(const ForgetColumns& x, const void* grad_h, const void* grad_last,
+                            void* scratch, void* grad_z, void* grad_f, void* grad_o,
+                            void* grad_initial);
+};
+
 Path current_path();
 
 // Every table there is: its type is <Name>Loops, on each path it is called k<Name>Loops, and
@@ -158,6 +174,7 @@ Path current_path();
   X(Summation, summation_loops)     \
   X(Fingerprint, fingerprint_loops) \
   X(Exact, exact_loops)             \
+  X(Forget, forget_loops)           \
   X(Pairwise, pairwise_loops)
 
 #define NONDET_DECLARE(Name, function) const Name##Loops& function();

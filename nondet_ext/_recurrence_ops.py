@@ -1,0 +1,128 @@
+"""The recurrence of quasi-recurrent networks as registered torch ops: allocation, addresses,
+dispatch, derivatives. The checks of arguments are in recurrence.py.
+"""
+
+from typing import Any
+
+import torch
+
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
+
+
+def _address(tensor: torch.Tensor | None) -> int:
+    return 0 if tensor is None else tensor.data_ptr()
+
+
+def _plain(tensor: torch.Tensor | None) -> torch.Tensor | None:
+    """In memory as the kernels read it."""
+    return None if tensor is None else tensor.resolve_neg().contiguous()
+
+
+def _sizes(z: torch.Tensor) -> dict[str, Any]:
+    return {
+        "dtype": NATIVE_DTYPE[z.dtype],
+        "steps": z.shape[0],
+        "columns": z[0].numel() if z.shape[0] else 0,
+    }
+
+
+@torch.library.custom_op("nondet_ext::forget_mult", mutates_args=())
+def forget_mult(
+    z: torch.Tensor, f: torch.Tensor, o: torch.Tensor | None, initial: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    h = z.new_empty(z.shape)
+    last = z.new_empty(z.shape[1:])
+    if z.shape[0] == 0 or last.numel() == 0:
+        return h, last.zero_() if initial is None else last.copy_(initial)
+    read = [_plain(each) for each in (z, f, o, initial)]
+    backend_for(z).run(
+        "forget_mult",
+        **dict(zip(("z", "f", "o", "initial"), map(_address, read), strict=True)),
+        h=h.data_ptr(),
+        last=last.data_ptr(),
+        **_sizes(z),
+    )
+    return h, last
+
+
+@torch.library.custom_op("nondet_ext::forget_mult_backward", mutates_args=())
+def forget_mult_backward(
+    grad_h: torch.Tensor | None,
+    grad_last: torch.Tensor | None,
+    z: torch.Tensor,
+    f: torch.Tensor,
+    o: torch.Tensor | None,
+    initial: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The gradients of z, f, o (empty where o is None) and the initial state."""
+    grad_z, grad_f = z.new_empty(z.shape), z.new_empty(z.shape)
+    grad_o = z.new_empty(0 if o is None else z.shape)
+    grad_initial = z.new_empty(z.shape[1:])
+    if z.shape[0] == 0 or grad_initial.numel() == 0:
+        if grad_last is None:
+            grad_initial.zero_()
+        else:
+            grad_initial.copy_(grad_last)
+        return grad_z, grad_f, grad_o, grad_initial
+    names = ("z", "f", "o", "initial", "grad_h", "grad_last")
+    read = [_plain(each) for each in (z, f, o, initial, grad_h, grad_last)]
+    backend = backend_for(z)
+    arguments = dict(zip(names, map(_address, read), strict=True))
+    if backend.launches:
+        # The cells before every step and after the last one.
+        wide = torch.float64 if z.dtype == torch.float64 else torch.float32
+        cells = z.new_empty((z.shape[0] + 1, *z.shape[1:]), dtype=wide)
+        arguments["cells"] = cells.data_ptr()
+    backend.run(
+        "forget_mult_backward",
+        **arguments,
+        grad_z=grad_z.data_ptr(),
+        grad_f=grad_f.data_ptr(),
+        grad_o=0 if o is None else grad_o.data_ptr(),
+        grad_initial=grad_initial.data_ptr(),
+        **_sizes(z),
+    )
+    return grad_z, grad_f, grad_o, grad_initial
+
+
+@forget_mult.register_fake
+def _(
+    z: torch.Tensor, f: torch.Tensor, o: torch.Tensor | None, initial: torch.Tensor | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    return z.new_empty(z.shape), z.new_empty(z.shape[1:])
+
+
+@forget_mult_backward.register_fake
+def _(
+    grad_h: torch.Tensor | None,
+    grad_last: torch.Tensor | None,
+    z: torch.Tensor,
+    f: torch.Tensor,
+    o: torch.Tensor | None,
+    initial: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    gates = z.new_empty(0 if o is None else z.shape)
+    return z.new_empty(z.shape), z.new_empty(z.shape), gates, z.new_empty(z.shape[1:])
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+    z, f, o, initial = inputs
+    ctx.has = o is not None, initial is not None
+    ctx.save_for_backward(z, f, *(each for each in (o, initial) if each is not None))
+    ctx.set_materialize_grads(False)
+
+
+def _backward(
+    ctx: Any, grad_h: torch.Tensor | None, grad_last: torch.Tensor | None
+) -> tuple[torch.Tensor | None, ...]:
+    z, f, *more = ctx.saved_tensors
+    gated, begun = ctx.has
+    if grad_h is None and grad_last is None:
+        return None, None, None, None
+    o = more.pop(0) if gated else None
+    initial = more.pop(0) if begun else None
+    grads = forget_mult_backward(grad_h, grad_last, z, f, o, initial)
+    return grads[0], grads[1], grads[2] if gated else None, grads[3] if begun else None
+
+
+forget_mult.register_autograd(_backward, setup_context=_keep)
