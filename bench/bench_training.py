@@ -26,7 +26,7 @@ from nondet.runner import perform
 from nondet.seeds import Seeds
 from nondet.store import Store
 from nondet.studies import find_study
-from nondet.train import Training, deterministic
+from nondet.train import ImageTraining, Training, deterministic
 
 BATCH = 512
 THREADS = 2
@@ -124,7 +124,7 @@ def our_training(images: np.ndarray, model: str, **settings: object) -> Training
         threads=THREADS,
         **settings,
     )
-    return Training(config, Seeds(), dataset)
+    return ImageTraining(config, Seeds(), dataset)
 
 
 def repeat(step: Callable[[], object], times: int) -> None:

@@ -1,4 +1,4 @@
-"""How fast this machine trains a configuration, from a few steps on made-up images."""
+"""How fast this machine trains a configuration, from a few steps on made-up images or texts."""
 
 import statistics
 import time
@@ -9,12 +9,14 @@ from functools import cache
 import torch
 
 from nondet.config import PerturbationSpec, RunConfig
-from nondet.data.dataset import Dataset, make_dataset
+from nondet.data import Dataset, TextDataset
+from nondet.data.dataset import make_dataset
 from nondet.determinism import deterministic
 from nondet.evaluate import predict
-from nondet.models import build_model, representations
+from nondet.evaluate_text import EVALUATION_TOKENS, predict_tokens
+from nondet.models import QRNNLanguageModel, build_model, representations
 from nondet.seeds import Seeds, philox_key
-from nondet.train import Training
+from nondet.train import ImageTraining, LanguageTraining
 
 ImageShape = tuple[int, int, int]
 
@@ -31,17 +33,17 @@ _IMAGES = 256
 @dataclass(frozen=True)
 class Speed:
     """In seconds of one core, on a GPU of the clock: an optimizer step, its batch prepared, and the
-    prediction of one image.
+    prediction of one example, an image or a token of a text.
     """
 
     step: float
-    image: float
+    example: float
 
 
 @dataclass(frozen=True)
 class Size:
     """Of a model: numbers of all parameters and statistics, and of all the features at its taps for
-    one image.
+    one image (of a language model none).
     """
 
     state: int
@@ -58,6 +60,40 @@ def calibrate(config: RunConfig, shape: ImageShape, classes: int) -> Speed:
             _step_seconds(_essence(config), shape, classes),
             _image_seconds(_architecture(config), shape, classes),
         )
+
+
+def calibrate_language(config: RunConfig, types: int) -> Speed:
+    """The speed of a language model's configuration for so many word types; see `calibrate`. The
+    step is one through as many tokens as segments have on average.
+    """
+    with deterministic(config.threads):
+        return _language_speed(_essence(config), types)
+
+
+def language_model_size(config: RunConfig, types: int) -> Size:
+    """The size of a configuration's language model."""
+    assert config.language is not None
+    with torch.device("meta"):
+        model = QRNNLanguageModel(config.language, types)
+    return Size(sum(tensor.numel() for tensor in model.state_dict().values()), 0)
+
+
+@cache
+def _language_speed(config: RunConfig, types: int) -> Speed:
+    assert config.language is not None
+    spec = replace(config.language, variable_bptt=False)
+    config = replace(config, language=spec)
+    steps = 20  # more than are done
+    text = torch.arange(config.batch_size * (steps * spec.bptt + 1)) * 2654435761 % types
+    names = tuple(map(str, range(types)))
+    dataset = TextDataset("made-up", names, text, text[:2], text[:EVALUATION_TOKENS], {})
+    dataset = dataset.to(config.device)
+    training = LanguageTraining(config, Seeds(stochastic=2), dataset)
+    step = _timed(training.advance, config.device, budget=0.0)
+    seconds = _timed(
+        lambda: predict_tokens(training.model, dataset.test, 0), config.device, budget=0.0
+    )
+    return Speed(step, seconds / EVALUATION_TOKENS)
 
 
 def model_size(config: RunConfig, shape: ImageShape, classes: int) -> Size:
@@ -78,7 +114,7 @@ def _essence(config: RunConfig) -> RunConfig:
     return replace(
         config,
         dataset="",
-        epochs=1000,
+        epochs=1000 if config.language is None else 1,
         lr=0.0,
         momentum=0.9,
         weight_decay=5e-4,
@@ -122,7 +158,9 @@ def _timed_step(
     config = replace(config, batch_size=batch)
     # As many images as a training prepares at once.
     images = max(2048 // batch, 1) * batch
-    training = Training(config, Seeds(stochastic=2, lowlevel=2), _made_up(images, shape, classes))
+    training = ImageTraining(
+        config, Seeds(stochastic=2, lowlevel=2), _made_up(images, shape, classes)
+    )
     return _timed(training.advance, config.device, budget)
 
 

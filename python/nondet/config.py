@@ -16,7 +16,7 @@ not reused.
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 Schedule = Literal["cosine", "snapshots", "step", "constant"]
-Averaging = Literal["none", "swa", "ema", "aggressive", "aggressive-aside"]
+Averaging = Literal["none", "swa", "ema", "aggressive", "aggressive-aside", "triggered"]
 LowLevel = Literal["off", "seeded", "atomic", "exact", "vendor"]
 Target = Literal["weights", "momentum", "statistics", "gradient", "pixel"]
 Change = Literal["ulp", "bit"]
@@ -65,6 +65,59 @@ class PerturbationSpec:
 
 
 @dataclass(frozen=True)
+class LanguageSpec:
+    """What a language model's training has beside the settings of every other.
+
+    embedding, hidden, layers: of the quasi-recurrent network (Bradbury et al. 2016); its first
+    layer sees `window` tokens at a time, the others 1. bptt: mean length in tokens of the segments
+    through which gradients flow; with variable_bptt every segment's is drawn (Merity et al. 2017,
+    Sec. 5). dropout_embedding: of whole word types; dropout_input, dropout_hidden, dropout_output:
+    of the embedded input, between layers and after the last, one mask for all tokens of a segment;
+    dropout_weight: of the gates' weights; zoneout: of the recurrence. activation_reg,
+    temporal_reg: factors of the two L2 penalties on the last layer's output (the same, Sec. 4).
+    clip: the largest norm of a gradient, 0 for any. trigger: the averaging "triggered" begins
+    after an epoch whose validation loss is above the best of all but the last so many before it.
+    """
+
+    embedding: int = 256
+    hidden: int = 512
+    layers: int = 3
+    window: int = 2
+    bptt: int = 70
+    variable_bptt: bool = True
+    dropout_embedding: float = 0.1
+    dropout_input: float = 0.4
+    dropout_hidden: float = 0.25
+    dropout_output: float = 0.4
+    dropout_weight: float = 0.0
+    zoneout: float = 0.0
+    activation_reg: float = 2.0
+    temporal_reg: float = 1.0
+    clip: float = 0.25
+    trigger: int = 5
+
+    def __post_init__(self) -> None:
+        for name in ("embedding", "hidden", "layers", "bptt", "trigger"):
+            _at_least(f"language.{name}", getattr(self, name), 1)
+        if self.window not in (1, 2):
+            raise ValueError(f"language.window is {self.window!r}; known: 1, 2")
+        for name, value in vars(self).items():
+            if name.startswith("dropout_") or name == "zoneout":
+                if not 0 <= value < 1:
+                    raise ValueError(f"language.{name} is {value}; it must lie in [0, 1)")
+            elif isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+                raise ValueError(
+                    f"language.{name} is {value}; it must be a finite number, not negative"
+                )
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether a training draws anything but its initial weights and the one small change."""
+        dropped = [value for name, value in vars(self).items() if name.startswith("dropout_")]
+        return self.variable_bptt or any(dropped) or self.zoneout > 0
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything but the seeds that decides what a training computes.
 
@@ -82,6 +135,7 @@ class RunConfig:
     sums a batch is split there.
     threads: with how many threads a CPU computes; part of the configuration because results depend
     on it. evaluate_every: epochs from one evaluation to the next; the last is always evaluated.
+    language: of a language model alone.
     """
 
     dataset: str
@@ -114,6 +168,7 @@ class RunConfig:
     evaluate_every: int = 1
     threads: int = 1
     device: str = "cpu"
+    language: LanguageSpec | None = None
 
     def __post_init__(self) -> None:
         for name, known in (
@@ -169,6 +224,10 @@ class RunConfig:
             raise ValueError(
                 f"lowlevel is 'vendor', which cuDNN offers on cuda alone; device is {self.device!r}"
             )
+        if self.averaging == "triggered" and self.language is None:
+            raise ValueError("averaging is 'triggered', which only language models have")
+        if self.language is not None:
+            _check_language(self)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "RunConfig":
@@ -178,11 +237,16 @@ class RunConfig:
         values = dict(data)
         values["perturbation"] = PerturbationSpec(**values["perturbation"])
         values["milestones"] = tuple(values["milestones"])
+        if "language" in values:
+            values["language"] = LanguageSpec(**values["language"])
         return RunConfig(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as JSON types."""
-        return asdict(self) | {"milestones": list(self.milestones)}
+        """The configuration as JSON types; without "language" where there is none."""
+        values = asdict(self) | {"milestones": list(self.milestones)}
+        if self.language is None:
+            del values["language"]
+        return values
 
 
 @dataclass(frozen=True)
@@ -232,6 +296,26 @@ def address_of(identity: Mapping[str, Any]) -> str:
     """The address of the job with this `identity()`."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+def _check_language(config: RunConfig) -> None:
+    """Raises ValueError for settings that a language model's training does not have."""
+    absent = {
+        "lowlevel": config.lowlevel not in ("off",),
+        "crop_padding": config.crop_padding > 0,
+        "flip": config.flip,
+        "weight_offset": config.weight_offset > 0,
+        "dropout": config.dropout > 0,
+        "label_smoothing": config.label_smoothing > 0,
+        "schedule": config.schedule == "snapshots",
+        "averaging": config.averaging not in ("none", "ema", "triggered"),
+    }
+    for name, given in absent.items():
+        if given:
+            raise ValueError(
+                f"{name} is {getattr(config, name)!r}, which the training of a language model "
+                "does not have"
+            )
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

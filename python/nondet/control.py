@@ -2,8 +2,9 @@
 runs means anything.
 """
 
-import hashlib
 import tempfile
+from bisect import bisect_right
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -47,27 +48,25 @@ class Trajectory:
     tensors: names of all it carries from step to step (weights, statistics, momentum, averages).
     fingerprints: (steps, tensors) uint64, after every step; 0 where a tensor was not there yet.
     states, kept: the states after the epochs, epoch after epoch, tensor after tensor, in one file,
-    and what is in it. history: one record per epoch. logits: (test examples, classes) float32, None
-    where the training diverged, for the reason `failure`.
+    and what is in it. epoch_ends: steps that are done when each epoch ends. history: one record per
+    epoch. predictions: what is kept of them, with the SHA-256 of all logits; both None where the
+    training diverged, for the reason `failure`.
     """
 
-    steps_per_epoch: int
+    epoch_ends: tuple[int, ...]
     tensors: tuple[str, ...]
     fingerprints: np.ndarray
     states: Path
     kept: tuple[tuple[Tensor, ...], ...]
     history: tuple["EpochRecord", ...]
-    logits: np.ndarray | None
+    predictions: Mapping[str, np.ndarray] | None
+    predictions_sha256: str | None
     failure: str | None = None
 
     @property
     def weight_hashes(self) -> tuple[str, ...]:
         """SHA-256 of the model's state after each epoch."""
         return tuple(epoch.weights_sha256 for epoch in self.history)
-
-    @property
-    def predictions_sha256(self) -> str | None:
-        return None if self.logits is None else hashlib.sha256(self.logits.tobytes()).hexdigest()
 
     def state(self, epoch: int, name: str) -> np.ndarray | None:
         """One tensor as it was after an epoch, counted from 1; None where it was not kept."""
@@ -92,16 +91,17 @@ class _Recorder:
         self._rows: list[np.ndarray] = []
         self.names: list[str] = []
         self.kept: list[tuple[Tensor, ...]] = []
+        self.epoch_ends: tuple[int, ...] = ()
 
     def __call__(self, training: "Training") -> None:
         from nondet_ext import fingerprint
 
+        self.epoch_ends = training.epoch_ends
         tensors = training.named_tensors()
         self.names += [name for name in tensors if name not in self.names]
         found = [fingerprint(tensors[x]) if x in tensors else 0 for x in self.names]
         self._rows.append(np.array(found, np.uint64))
-        epoch, rest = divmod(training.step, training.steps_per_epoch)
-        if rest == 0 and len(self.kept) == epoch - 1:
+        if training.at_epoch_end and len(self.kept) == training.epochs_done - 1:
             size = sum(x.numel() * x.element_size() for x in tensors.values())
             if self._written + size <= STATES_BYTES:
                 self._written += size
@@ -127,22 +127,24 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
 
     config, path = task
     dataset = load_dataset(config.dataset).to(config.device)
-    logits = failure = None
+    predictions = digest = failure = None
     with path.open("wb") as file:
         recorder = _Recorder(file)
         try:
             result = train(config, Seeds(), dataset, observe=recorder)
-            history, logits = result.history, result.logits
+            history, predictions = result.history, result.predictions
+            digest = result.predictions_sha256
         except DivergedError as error:
             history, failure = error.history, str(error)
     return Trajectory(
-        steps_per_epoch=len(dataset.train_labels) // config.batch_size,
+        epoch_ends=recorder.epoch_ends,
         tensors=tuple(recorder.names),
         fingerprints=recorder.fingerprints(),
         states=path,
         kept=tuple(recorder.kept),
         history=tuple(history),
-        logits=logits,
+        predictions=predictions,
+        predictions_sha256=digest,
         failure=failure,
     )
 
@@ -181,14 +183,16 @@ def first_difference(a: Trajectory, b: Trajectory) -> str | None:
     """In words, where two trajectories part first: step, epoch and tensor; from the states after
     that epoch also index and both bit patterns. None where they never do.
     """
-    if a.tensors != b.tensors or a.steps_per_epoch != b.steps_per_epoch:
+    if a.tensors != b.tensors or a.epoch_ends != b.epoch_ends:
         return "do not even have the same tensors and steps"
     steps = min(len(a.fingerprints), len(b.fingerprints))
     unequal = a.fingerprints[:steps] != b.fingerprints[:steps]
     if unequal.any():
         step = int(np.argmax(unequal.any(axis=1)))
         name = a.tensors[int(np.argmax(unequal[step]))]
-        return f"part in {_place(step, a.steps_per_epoch)}: {_in_epoch(a, b, step, name)}"
+        epoch = bisect_right(a.epoch_ends, step)
+        place = f"step {step + 1} (epoch {epoch + 1})"
+        return f"part in {place}: {_in_epoch(a, b, step, epoch, name)}"
     if a.failure != b.failure or len(a.fingerprints) != len(b.fingerprints):
         ends = [one.failure or "came to the end" for one in (a, b)]
         return f"have equal weights but end differently: {ends[0]}; {ends[1]}"
@@ -200,9 +204,13 @@ def first_difference(a: Trajectory, b: Trajectory) -> str | None:
                     f"have equal weights but part in epoch {mine.epoch}, {name}: {value!r} against "
                     f"{other!r}"
                 )
-    if a.logits is not None and b.logits is not None:
-        difference = differing_element("the logits", a.logits, b.logits)
-        return difference and f"have equal weights but part in {difference}"
+    for kept, array in (a.predictions or {}).items():
+        other_array = (b.predictions or {})[kept]
+        difference = differing_element(f"the {kept.replace('_', ' ')}", array, other_array)
+        if difference is not None:
+            return f"have equal weights but part in {difference}"
+    if a.predictions_sha256 != b.predictions_sha256:
+        return "have equal weights but part in the logits, of which only a digest is kept"
     return None
 
 
@@ -264,18 +272,13 @@ def check_against(
         )
 
 
-def _place(step: int, steps_per_epoch: int) -> str:
-    return f"step {step + 1} (epoch {step // steps_per_epoch + 1})"
-
-
-def _in_epoch(a: Trajectory, b: Trajectory, step: int, name: str) -> str:
-    """What the states after the epoch of a step, counted from 0, say about a tensor."""
-    epoch, number = divmod(step, a.steps_per_epoch)
+def _in_epoch(a: Trajectory, b: Trajectory, step: int, epoch: int, name: str) -> str:
+    """What the states after the epoch of a step, both counted from 0, say about a tensor."""
     mine, theirs = a.state(epoch + 1, name), b.state(epoch + 1, name)
     if mine is None or theirs is None:
         return name
     found = differing_element(name, mine, theirs)
     if found is None:
         return f"{name}, which is equal again after the epoch"
-    at_once = number == a.steps_per_epoch - 1
+    at_once = step + 1 == a.epoch_ends[epoch]
     return found if at_once else f"{found}, after the epoch"

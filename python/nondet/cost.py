@@ -2,13 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from nondet.config import Job, RunConfig
-from nondet.names import image_folder
 from nondet.prefixes import prefix_of, shared_prefixes
 from nondet.row import TTA, Keep
 from nondet.study import Plan
 from nondet.units import duration, size
+
+if TYPE_CHECKING:
+    from nondet.calibrate import Speed
 
 PATH_POINTS = 11
 """Of a recorded path between twins."""
@@ -25,11 +28,21 @@ _EPOCH = 160
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a data set: an image, classes, numbers of images."""
+    """Of a data set of images: an image, classes, numbers of images."""
 
     image: tuple[int, int, int]
     classes: int
     train: int
+    test: int
+
+
+@dataclass(frozen=True)
+class TextShape:
+    """Of a text: types, and tokens to train with, to validate with and to test with."""
+
+    types: int
+    train: int
+    valid: int
     test: int
 
 
@@ -41,6 +54,10 @@ SHAPES = {
     "fashion-mnist": Shape((1, 28, 28), 10, 60_000, 10_000),
     "svhn": Shape((3, 32, 32), 10, 73_257, 26_032),
 }
+TEXT_SHAPES = {"penn-treebank": TextShape(10_000, 929_589, 73_760, 82_430)}
+
+
+AnyShape = Shape | TextShape
 
 
 @dataclass(frozen=True)
@@ -77,14 +94,25 @@ def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
     return Cost(len(tasks), seconds, disk)
 
 
-def configurations(plans: Iterable[Plan]) -> list[tuple[RunConfig, Shape]]:
+def configurations(plans: Iterable[Plan]) -> list[tuple[RunConfig, AnyShape]]:
     """What `estimate` would time for these plans, for whoever shows how far it is."""
-    found: dict[RunConfig, Shape] = {}
+    found: dict[RunConfig, AnyShape] = {}
     for plan in plans:
         for job in plan.tasks():
-            if job.config.dataset in SHAPES:
-                found[job.config] = SHAPES[job.config.dataset]
+            try:
+                found[job.config] = _shape(job.config.dataset)
+            except (OSError, ValueError, ImportError):
+                continue
     return list(found.items())
+
+
+def speed(config: RunConfig, shape: AnyShape) -> "Speed":
+    """How fast a configuration is here, measured once in a process."""
+    from nondet.calibrate import calibrate, calibrate_language
+
+    if isinstance(shape, TextShape):
+        return calibrate_language(config, shape.types)
+    return calibrate(config, shape.image, shape.classes)
 
 
 def missing_device(device: str) -> bool:
@@ -179,18 +207,21 @@ def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
     return lines
 
 
-def _shape(dataset: str) -> Shape:
-    """Raises what `load_dataset` raises, for a folder of images."""
-    if image_folder(dataset) is None:
-        return SHAPES[dataset]
-    from nondet.data import load_dataset
+def _shape(dataset: str) -> AnyShape:
+    """Raises what `load_dataset` raises, for a folder of images and for a text."""
+    known: AnyShape | None = SHAPES.get(dataset) or TEXT_SHAPES.get(dataset)
+    if known is not None:
+        return known
+    from nondet.data import TextDataset, load_dataset
 
     read = load_dataset(dataset)
+    if isinstance(read, TextDataset):
+        return TextShape(read.classes, len(read.train), len(read.valid), len(read.test))
     return Shape(read.image_shape, read.classes, len(read.train_labels), len(read.test_labels))
 
 
 def _work(
-    plan: Plan, tasks: dict[Job, frozenset[Keep]], shapes: dict[str, Shape]
+    plan: Plan, tasks: dict[Job, frozenset[Keep]], shapes: dict[str, AnyShape]
 ) -> Iterator[float]:
     """Core seconds of everything that has to be done."""
     for config in plan.configs:
@@ -206,22 +237,30 @@ def _work(
         yield _recording(config, shape, begin, keeps)
 
 
-def _epochs(config: RunConfig, shape: Shape, begin: int, end: int) -> float:
+def _epochs(config: RunConfig, shape: AnyShape, begin: int, end: int) -> float:
     """Of a training from one epoch to another, with its evaluations."""
-    from nondet.calibrate import calibrate
-
-    speed = calibrate(config, shape.image, shape.classes)
-    steps = shape.train // config.batch_size * (end - begin)
-    evaluations = end // config.evaluate_every - begin // config.evaluate_every
+    found = speed(config, shape)
+    steps = _steps(config, shape) * (end - begin)
+    evaluations = max(end // config.evaluate_every - begin // config.evaluate_every, 1)
+    if isinstance(shape, TextShape):
+        tokens = (end - begin) * shape.valid + evaluations * shape.test
+        return steps * found.step + tokens * found.example
     images = shape.test if config.averaging == "none" else shape.test + shape.train
-    return steps * speed.step + max(evaluations, 1) * images * speed.image
+    return steps * found.step + evaluations * images * found.example
 
 
-def _recording(config: RunConfig, shape: Shape, begin: int, keeps: frozenset[Keep]) -> float:
+def _steps(config: RunConfig, shape: AnyShape) -> int:
+    """Of an epoch; of a text on average."""
+    if config.language is not None:
+        return max(shape.train // (config.batch_size * config.language.bptt), 1)
+    return shape.train // config.batch_size
+
+
+def _recording(config: RunConfig, shape: AnyShape, begin: int, keeps: frozenset[Keep]) -> float:
     """Of what is recorded beside the predictions."""
-    from nondet.calibrate import calibrate
-
-    image = calibrate(config, shape.image, shape.classes).image
+    if isinstance(shape, TextShape):
+        return shape.test * speed(config, shape).example
+    image = speed(config, shape).example
     seconds = 0.0
     if "taps" in keeps:
         seconds += min(shape.test, _TAP_IMAGES) * image
@@ -237,9 +276,11 @@ def _recording(config: RunConfig, shape: Shape, begin: int, keeps: frozenset[Kee
     return seconds
 
 
-def _run_bytes(job: Job, keeps: frozenset[Keep], shape: Shape) -> int:
+def _run_bytes(job: Job, keeps: frozenset[Keep], shape: AnyShape) -> int:
     """Of one run's folder."""
     config = job.config
+    if isinstance(shape, TextShape):
+        return _FILES + _EPOCH * config.epochs + 12 * shape.test + _weights_bytes(config, shape)
     logits = 4 * shape.test * shape.classes
     sets = 1 + (config.cycles if config.schedule == "snapshots" else 0)
     total = _FILES + _EPOCH * config.epochs + sets * logits
@@ -252,12 +293,20 @@ def _run_bytes(job: Job, keeps: frozenset[Keep], shape: Shape) -> int:
         total += len(TTA) * logits * (2 if config.schedule == "snapshots" else 1)
     if "twin" in keeps:
         total += 8 * (5 * (shape.train // config.batch_size) + 7) * config.epochs
+    if "weights" in keeps:
+        total += _weights_bytes(config, shape)
     return total
 
 
-def _state_bytes(config: RunConfig, shape: Shape) -> int:
+def _state_bytes(config: RunConfig, shape: AnyShape) -> int:
     """Of a training's state on disk: weights and what the optimizer keeps of each."""
-    from nondet.calibrate import model_size
-
     kept = 3 if config.optimizer.startswith("adam") else 2
-    return 4 * kept * model_size(config, shape.image, shape.classes).state
+    return kept * _weights_bytes(config, shape)
+
+
+def _weights_bytes(config: RunConfig, shape: AnyShape) -> int:
+    from nondet.calibrate import language_model_size, model_size
+
+    if isinstance(shape, TextShape):
+        return 4 * language_model_size(config, shape.types).state
+    return 4 * model_size(config, shape.image, shape.classes).state

@@ -36,11 +36,14 @@ def parse_arrays(data: bytes) -> dict[str, np.ndarray]:
 
 
 def format_history(history: Sequence[EpochRecord]) -> bytes:
-    """A line per epoch; an empty cell where an epoch was not evaluated."""
+    """A line per epoch; an empty cell where an epoch was not evaluated. The validation loss has a
+    column where there is one.
+    """
     text = io.StringIO()
-    writer = csv.DictWriter(
-        text, [field.name for field in fields(EpochRecord)], lineterminator="\n"
-    )
+    names = [field.name for field in fields(EpochRecord)]
+    if all(epoch.valid_cross_entropy is None for epoch in history):
+        names.remove("valid_cross_entropy")
+    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     writer.writerows(asdict(epoch) for epoch in history)
     return text.getvalue().encode()

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,11 @@ from nondet.store import Failure, Store
 
 if TYPE_CHECKING:
     from nondet.checkpoint import Checkpoint
-    from nondet.data import Dataset
+    from nondet.data import Dataset, TextDataset
+
+
+END = "end_of_sentence"
+"""The fact that is the number of the type before a text's first token."""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,18 @@ def perform(store: Store, task: tuple[Job, frozenset[Keep]]) -> Finish:
         store.save_failure(job, failure, error.history, environment, error.perturbations, seconds)
     else:
         seconds = time.monotonic() - began
-        store.save(job, result, environment, seconds=seconds)
+        store.save(job, result, environment, seconds, facts_of(dataset))
     checkpoints.clear()
     return Finish(seconds, failed)
+
+
+def facts_of(dataset: "Dataset | TextDataset") -> Mapping[str, str]:
+    """What is recorded of a data set in every run: nothing of images."""
+    from nondet.data import TextDataset
+
+    if not isinstance(dataset, TextDataset):
+        return {}
+    return {**dataset.facts, END: str(dataset.end_of_sentence)}
 
 
 def environment_of(settings: tuple[str, int]) -> dict[str, Any]:
@@ -73,19 +87,19 @@ def environment_of(settings: tuple[str, int]) -> dict[str, Any]:
 def perform_prefix(store: Store, prefix: Prefix) -> None:
     """Trains a shared beginning and leaves its state after every epoch that is wanted."""
     from nondet import checkpoint
-    from nondet.train import Training, deterministic
+    from nondet.train import deterministic, make_training
 
     config = prefix.job.config
     folders = {epoch: prefix.folder(store.prefixes, epoch) for epoch in prefix.epochs}
     there = {epoch: _prefix_state(store, prefix, epoch) for epoch in prefix.epochs}
     with deterministic(config.threads):
-        training = Training(config, prefix.job.seeds, _dataset(config))
+        training = make_training(config, prefix.job.seeds, _dataset(config))
         for epoch, folder in folders.items():
             state = there[epoch]
             if state is not None:
                 training.restore(state)
                 continue
-            while training.step < epoch * training.steps_per_epoch:
+            while training.epochs_done < epoch:
                 training.advance()
             checkpoint.save(folder, training.state())
 
@@ -106,7 +120,7 @@ def _prefix_state(store: Store, prefix: Prefix, epoch: int) -> "Checkpoint | Non
     return checkpoint.latest(prefix.folder(store.prefixes, epoch), identity, warnings.warn)
 
 
-def _dataset(config: RunConfig) -> "Dataset":
+def _dataset(config: RunConfig) -> "Dataset | TextDataset":
     from nondet.data import load_dataset
 
     return load_dataset(config.dataset).to(config.device)

@@ -136,25 +136,26 @@ def difference_of(expected: "Checkpoint", found: "Checkpoint") -> str | None:
 
 def _training(job: Job) -> "Training":
     from nondet.data import load_dataset
-    from nondet.train import Training
+    from nondet.train import make_training
 
     dataset = load_dataset(job.config.dataset).to(job.config.device)
-    return Training(job.config, job.seeds, dataset, job.onset)
+    return make_training(job.config, job.seeds, dataset, job.onset)
 
 
 def _stops(training: "Training", given: tuple[int, ...] | None) -> dict[int, str]:
     """Steps to stop after, and why there."""
-    total, length = training.total_steps, training.steps_per_epoch
+    total = training.total_steps
     if given is not None:
         for step in given:
             if not 0 <= step <= total:
                 raise ValueError(f"a stop is at step {step}; the training has {total} steps")
         return dict.fromkeys(given, "as asked")
-    middle = training.config.epochs // 2 * length
+    epoch = training.config.epochs // 2
+    middle, end = training.epoch_begin(epoch), training.epoch_begin(epoch + 1)
     stops = {
         1: "after the first step",
         middle: "at an epoch's end",
-        middle + length // 2: "amid an epoch",
+        (middle + end) // 2: "amid an epoch",
         total - 1: "before the last step",
     }
     if training.perturbation_step is not None:
@@ -179,17 +180,24 @@ def _finish(training: "Training") -> "Checkpoint":
 
     from nondet.train import DivergedError
 
-    logits: Mapping[str, torch.Tensor] = {}
-    failure = None
+    predictions: Mapping[str, torch.Tensor] = {}
+    failure = digest = None
     try:
         while training.step < training.total_steps:
             training.advance()
-        logits = {"the logits": torch.from_numpy(training.result().logits)}
+        result = training.result()
+        digest = result.tokens and result.tokens.logits_sha256
+        predictions = {
+            f"the {name.replace('_', ' ')}": torch.from_numpy(array)
+            for name, array in result.predictions.items()
+        }
     except DivergedError as error:
         failure = f"{error}, step {error.step}"
     end = training.state()
     record = {**end.record, "failure": failure, "total_steps": training.total_steps}
-    return replace(end, tensors={**end.tensors, **logits}, record=record)
+    if digest is not None:
+        record["logits_sha256"] = digest
+    return replace(end, tensors={**end.tensors, **predictions}, record=record)
 
 
 def _load(folder: Path) -> "Checkpoint":

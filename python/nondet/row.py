@@ -1,14 +1,15 @@
 """One row of a table: which sources vary, how, and what of its models is looked at."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from nondet.config import Job, PerturbationSpec, RunConfig
+from nondet.config import Job, RunConfig
 from nondet.seeds import HELD, SOURCES, Onset, Seeds, Source, varied
+from nondet.settings import GROUPS, grouped, setting_types
 
 Design = Literal["tandem", "crossed"]
-Keep = Literal["taps", "tta", "twin"]
+Keep = Literal["taps", "tta", "twin", "weights"]
 KEEPS: tuple[Keep, ...] = get_args(Keep)
 
 MODELS_OF = ("final", "snapshots")
@@ -28,13 +29,14 @@ TTA = (
 class Row:
     """The sources that vary in tandem while the others are held; none in the control.
 
-    settings: fields of RunConfig that differ in this row. onset: from which epoch on the sources
-    vary. output: whose predictions are compared: of the "final" weights, or the mean logits of the
-    "snapshots" of the schedule of that name; "/" and a test-time augmentation (`TTA`) may follow.
-    design: "tandem", or "crossed": every combination of `levels` seeds of each source. runs: their
-    number, where it is not the study's. keep: what is recorded beside the predictions:
+    settings: what differs in this row (`nondet.settings.setting_types`). onset: from which epoch on
+    the sources vary. output: whose predictions are compared: of the "final" weights, or the mean
+    logits of the "snapshots" of the schedule of that name; "/" and a test-time augmentation (`TTA`)
+    may follow. design: "tandem", or "crossed": every combination of `levels` seeds of each source.
+    runs: their number, where it is not the study's. keep: what is recorded beside the predictions:
     representations ("taps"), predictions under test-time augmentation ("tta"), distances to a held
-    twin at every step ("twin"). models: those that the row is for; all of them if empty.
+    twin at every step ("twin"), the final weights ("weights"). models: those that the row is for;
+    all of them if empty.
     """
 
     name: str
@@ -87,7 +89,7 @@ class Row:
 
     def config(self, base: RunConfig) -> RunConfig:
         """The configuration of this row's runs, from the model's."""
-        return replace(base, **self.settings) if self.settings else base
+        return replace(base, **grouped(self.settings, vars(base))) if self.settings else base
 
     def count(self, runs: int) -> int:
         """How many runs the row has in a study of `runs` a row."""
@@ -105,13 +107,19 @@ class Row:
     def applies_to(self, base: RunConfig) -> bool:
         """Whether the row is for this model and its sources have anything to vary in it: nothing
         stochastic happens without dropout or weight offsets, nothing is augmented without padding
-        and flips, no low-level order is anyone's choice where it is left to the vendor's kernels.
+        and flips, no low-level order is anyone's choice where it is left to the vendor's kernels. A
+        text is read in its own order.
         """
         if self.models and base.model not in self.models:
             return False
         config = self.config(base)
         present = {
-            "stochastic": config.dropout > 0 or config.weight_offset > 0,
+            "shuffle": config.language is None,
+            "stochastic": (
+                config.dropout > 0 or config.weight_offset > 0
+                if config.language is None
+                else config.language.stochastic
+            ),
             "augment": config.crop_padding > 0 or config.flip,
             # The control is trained with the model's own setting.
             "lowlevel": base.lowlevel not in ("off", "exact"),
@@ -141,7 +149,7 @@ class Row:
             "name": self.name,
             "varies": list(self.varies),
             "settings": {
-                name: asdict(value) if isinstance(value, PerturbationSpec) else value
+                name: asdict(value) if name in GROUPS else value
                 for name, value in self.settings.items()
             },
             "onset": asdict(self.onset),
@@ -163,16 +171,17 @@ class Row:
             if name in read:
                 read[name] = tuple(read[name])
         settings = dict(read.get("settings", {}))
-        if "perturbation" in settings:
-            settings["perturbation"] = PerturbationSpec(**settings["perturbation"])
+        for name, spec in GROUPS.items():
+            if name in settings:
+                settings[name] = spec(**settings[name])
         if "milestones" in settings:
             settings["milestones"] = tuple(settings["milestones"])
         return Row(**read | {"settings": settings, "onset": Onset(**read.get("onset", {}))})
 
 
 def check_settings(owner: str, settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for a name that is no field of RunConfig."""
-    known = [one.name for one in fields(RunConfig)]
+    """Raises ValueError for a name that is no setting, nor the name of a group of them."""
+    known = setting_types()
     for name in settings:
-        if name not in known:
+        if name not in known and name not in GROUPS:
             raise ValueError(f"{owner} sets {name!r}; known settings: {', '.join(known)}")

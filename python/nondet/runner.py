@@ -188,13 +188,15 @@ def _share_beginnings(store: Store, missing: Tasks, executor: Executor, progress
 
 def _keep_labels(plan: Plan, store: Store) -> None:
     """Puts what the report needs of the data sets into the store."""
-    from nondet.data import load_dataset
+    from nondet.data import Dataset, load_dataset
     from nondet.models import describe_upscaling
 
     for name in sorted({config.dataset for config in plan.configs}):
         dataset = load_dataset(name)
         models = [config.model for config in plan.configs if config.dataset == name]
-        notes = [describe_upscaling(model, dataset.image_shape) for model in models]
+        notes: list[str | None] = []
+        if isinstance(dataset, Dataset):
+            notes = [describe_upscaling(model, dataset.image_shape) for model in models]
         store.save_labels(name, dataset.test_labels.numpy(), [note for note in notes if note])
 
 

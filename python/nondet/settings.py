@@ -1,36 +1,55 @@
 """Settings of a training from outside: NAME=VALUE on the command line, and values of a file."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin
 
-from nondet.config import PerturbationSpec, RunConfig
+from nondet.config import LanguageSpec, PerturbationSpec, RunConfig
 from nondet.names import hint
+
+GROUPS: dict[str, type[Any]] = {"perturbation": PerturbationSpec, "language": LanguageSpec}
+"""Settings that are groups of others, named "perturbation.step" and so on."""
+
+
+def setting_types() -> dict[str, Any]:
+    """The types of all settings of a training, by name."""
+    types = {one.name: one.type for one in fields(RunConfig) if one.name not in GROUPS}
+    for group, spec in GROUPS.items():
+        types |= {f"{group}.{one.name}": one.type for one in fields(spec)}
+    return types
+
+
+def grouped(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by name with those of a group as one value under its name: the group's value in
+    `base`, or its usual one, with what is given in its place.
+    """
+    found = {name: value for name, value in settings.items() if "." not in name}
+    for group, spec in GROUPS.items():
+        inner = {
+            name.removeprefix(f"{group}."): value
+            for name, value in settings.items()
+            if name.startswith(f"{group}.")
+        }
+        if inner:
+            usual = found.get(group) or base.get(group) or spec()
+            found[group] = replace(usual, **inner)
+    return found
 
 
 def parse_settings(given: list[str]) -> dict[str, Any]:
-    """From NAME=VALUE to values of the types that the fields of RunConfig have; those of the
-    perturbation are named "perturbation.target" and so on.
+    """From NAME=VALUE to values of the types that the settings have (see `setting_types`).
 
     Raises ValueError for anything else.
     """
-    known = {one.name: one.type for one in fields(RunConfig)}
-    inner = {one.name: one.type for one in fields(PerturbationSpec)}
+    known = setting_types()
     settings: dict[str, Any] = {}
-    change: dict[str, Any] = {}
     for text in given:
         name, sign, value = text.partition("=")
         if not sign:
             raise ValueError(f"--set is {text!r}; it must be NAME=VALUE")
-        field = name.removeprefix("perturbation.")
-        of_change = name.startswith("perturbation.") and field in inner
-        if not of_change and (name not in known or name == "perturbation"):
-            names = [one for one in known if one != "perturbation"]
-            names += [f"perturbation.{one}" for one in inner]
-            raise ValueError(f"--set names {name!r}; known settings: {', '.join(names)}")
-        kind = (inner if of_change else known)[field]
-        (change if of_change else settings)[field] = _parse(name, value, str(kind))
-    if change:
-        settings["perturbation"] = PerturbationSpec(**change)
+        if name not in known:
+            raise ValueError(f"--set names {name!r}; known settings: {', '.join(known)}")
+        settings[name] = _parse(name, value, str(known[name]))
     return settings
 
 
@@ -54,15 +73,12 @@ def _parse(name: str, value: str, kind: str) -> Any:
 
 
 def typed_setting(name: str, value: Any) -> Any:
-    """A setting as a file gives it (text, number, truth value, list), as the type that the field of
-    RunConfig has, or the one of PerturbationSpec for "perturbation.step" and so on: a whole number
-    may stand for any other.
+    """A setting as a file gives it (text, number, truth value, list), as the type that it has (see
+    `setting_types`): a whole number may stand for any other.
 
     Raises TypeError or ValueError for anything else, KeyError for a name that is no setting.
     """
-    inner = name.removeprefix("perturbation.")
-    owner = RunConfig if inner == name else PerturbationSpec
-    kind = {one.name: one.type for one in fields(owner)}[inner]
+    kind = setting_types()[name]
     if get_origin(kind) is Literal:
         if value not in get_args(kind):
             known = ", ".join(get_args(kind))

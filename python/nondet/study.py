@@ -7,6 +7,7 @@ from typing import Any
 from nondet.config import Job, RunConfig
 from nondet.names import check_view
 from nondet.row import Keep, Row, check_settings
+from nondet.settings import grouped
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,8 @@ class Study:
         """What is to be run: a preset, the default one if None, with the given values in place of
         its own.
 
-        settings: further fields of RunConfig. Raises ValueError for an unknown preset or setting,
-        fewer than two runs, or values that do not fit together.
+        settings: further ones, by name (`nondet.settings.setting_types`). Raises ValueError for an
+        unknown preset or setting, fewer than two runs, or values that do not fit together.
         """
         preset = self.default_preset if preset is None else preset
         if preset not in self.presets:
@@ -79,9 +80,7 @@ class Study:
         given |= settings or {}
         check_settings("the study", given)
         configs = tuple(
-            RunConfig(
-                **{"model": model, **base.settings, **base.model_settings.get(model, {}), **given}
-            )
+            _config({"model": model}, base.settings, base.model_settings.get(model, {}), given)
             for model in models or base.models
         )
         return Plan(
@@ -128,6 +127,8 @@ class Plan:
         for view in self.views:
             check_view(view)
         for config in self.configs:
+            for name in self.keep:
+                _check_record(name, config)
             for row in self.rows:
                 try:
                     if row.applies_to(config):
@@ -152,7 +153,9 @@ class Plan:
             for config in self.configs:
                 if row.applies_to(config):
                     for job in self.jobs(config, row):
-                        tasks[job] = tasks.get(job, frozenset()) | row.keeps | set(self.keep)
+                        keeps = tasks.get(job, frozenset()) | row.keeps | set(self.keep)
+                        # From its weights a language model's logits are computed again.
+                        tasks[job] = keeps | ({"weights"} if config.language else set())
         return tasks
 
     def to_json(self) -> dict[str, Any]:
@@ -216,8 +219,24 @@ class Plan:
         return found
 
 
+def _config(*settings: Mapping[str, Any]) -> RunConfig:
+    """The configuration of settings, later ones in place of earlier ones."""
+    found: dict[str, Any] = {}
+    for part in settings:
+        found |= grouped(part, found)
+    return RunConfig(**found)
+
+
+def _check_record(name: Keep, config: RunConfig) -> None:
+    """Raises ValueError for a record that trainings of this kind do not have."""
+    if config.language is not None and name != "weights":
+        raise ValueError(f"keep is {name!r}, which no language model has; known: weights")
+
+
 def _check_fit(row: Row, config: RunConfig) -> None:
     """Raises ValueError for a row whose onset or output the model's training does not have."""
+    for name in row.keeps:
+        _check_record(name, config)
     schedule = row.job(config, 0).config.schedule
     if row.output.startswith("snapshots") and schedule != "snapshots":
         raise ValueError(

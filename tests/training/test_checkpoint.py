@@ -13,7 +13,7 @@ from nondet import checkpoint as module
 from nondet import files
 from nondet.checkpoint import Checkpoint, CheckpointError, Checkpoints, latest, save
 from nondet.seeds import Seeds
-from nondet.train import Training, deterministic
+from nondet.train import ImageTraining, deterministic
 
 IDENTITY = {"job": [1, 0.1, None]}
 NANS = torch.tensor([0x7FC00001, 0xFFC12345, 0x80000000, 0x00000001]).to(torch.int32)
@@ -262,7 +262,7 @@ def test_cleared_folder_is_gone(folder):
 
 def test_later_changes_do_not_reach_a_state(config, digits):
     """A state is a copy: the training goes on beside it."""
-    training = Training(config, Seeds(), digits)
+    training = ImageTraining(config, Seeds(), digits)
     with deterministic(1):
         training.advance()
         kept = training.state()

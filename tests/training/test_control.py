@@ -57,7 +57,7 @@ def test_equal_seeds_pass(config, digits):
     assert set(proved) == {config, hidden}
     result = training.train(config, Seeds(), digits)
     assert proved[config].weight_hashes[-1] == result.history[-1].weights_sha256
-    assert proved[config].logits.tobytes() == result.logits.tobytes()
+    assert proved[config].predictions["logits"].tobytes() == result.logits.tobytes()
 
 
 def test_every_tensor_is_watched_after_every_step(config, tmp_path):
@@ -127,7 +127,7 @@ def test_difference_in_the_losses_alone_is_found(twins):
 
 def test_difference_in_the_predictions_alone_is_found(twins):
     a, b = twins
-    b.logits.view(np.uint32)[17, 4] ^= 1
+    b.predictions["logits"].view(np.uint32)[17, 4] ^= 1
     assert "have equal weights but part in the logits at index [17, 4]: 0x" in first_difference(
         a, b
     )
@@ -135,7 +135,7 @@ def test_difference_in_the_predictions_alone_is_found(twins):
 
 def test_negative_zero_is_a_difference(twins):
     a, b = twins
-    a.logits[0, 0], b.logits[0, 0] = 0.0, -0.0
+    a.predictions["logits"][0, 0], b.predictions["logits"][0, 0] = 0.0, -0.0
     assert "0x00000000 (0.0) against 0x80000000 (-0.0)" in first_difference(a, b)
 
 

@@ -14,7 +14,7 @@ from nondet.config import PerturbationSpec, RunConfig
 from nondet.record import make_recorders, tta
 from nondet.record import taps as taps_module
 from nondet.seeds import Onset, Seeds
-from nondet.train import Training, deterministic, train
+from nondet.train import ImageTraining, deterministic, train
 
 ALL = ("taps", "tta", "twin")
 LATE = Onset(shuffle=3, augment=3, stochastic=3, lowlevel=3, bit=2)
@@ -129,7 +129,7 @@ def test_a_stop_changes_no_record(recorded, expected, stop, tmp_path):
 )
 def test_a_shared_beginning_changes_no_record(few_digits, recorded, expected, step, keeps, begins):
     with deterministic():
-        beginning = Training(DEMANDING, OWN, few_digits, LATE)
+        beginning = ImageTraining(DEMANDING, OWN, few_digits, LATE)
         while beginning.step < step:
             beginning.advance()
     steps = []
@@ -151,11 +151,11 @@ def test_a_state_without_the_records_asked_for_is_not_gone_on_from(recorded, exp
 @pytest.mark.parametrize("name", ["tta", "twin"])
 def test_a_record_that_begins_too_late_is_refused(few_digits, name):
     with deterministic():
-        plain = Training(DEMANDING, OWN, few_digits, LATE)
+        plain = ImageTraining(DEMANDING, OWN, few_digits, LATE)
         while plain.step < 13:
             plain.advance()
         recorders = make_recorders((name,), DEMANDING, OWN, LATE, few_digits)
-        late = Training(DEMANDING, OWN, few_digits, LATE, recorders)
+        late = ImageTraining(DEMANDING, OWN, few_digits, LATE, recorders)
         with pytest.raises(ValueError, match=f"the record '{name}' must begin by step .* step 13"):
             late.restore(plain.state())
 

@@ -9,7 +9,7 @@ import torch
 from nondet.config import PerturbationSpec, RunConfig
 from nondet.record import Twin
 from nondet.seeds import HELD, Onset, Seeds
-from nondet.train import DivergedError, Training, deterministic, train
+from nondet.train import DivergedError, ImageTraining, deterministic, train
 
 CONFIG = RunConfig(
     dataset="digits",
@@ -252,7 +252,7 @@ def test_a_run_that_diverges_says_so_itself(digits):
 def test_before_the_onset_the_two_are_one_training(digits):
     recorder = Twin(CONFIG, Seeds(bit=2), Onset(bit=1), digits)
     with deterministic():
-        training = Training(CONFIG, Seeds(bit=2), digits, Onset(bit=1), [recorder])
+        training = ImageTraining(CONFIG, Seeds(bit=2), digits, Onset(bit=1), [recorder])
         for _ in range(8):
             training.advance()
         assert recorder._twin.step == 8

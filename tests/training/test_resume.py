@@ -110,7 +110,7 @@ def test_whatever_is_lost_is_found(config, digits, monkeypatch):
     job = demanding_job(config)
     state = Training.state
     with deterministic(1):
-        whole = training.Training(config, job.seeds, digits, job.onset)
+        whole = training.ImageTraining(config, job.seeds, digits, job.onset)
         while whole.step < 6:
             whole.advance()
     names = list(whole.state().tensors)

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from nondet.config import PerturbationSpec, RunConfig
-from nondet.settings import parse_settings
+from nondet.settings import grouped, parse_settings
 
 
 def test_values_get_the_types_of_their_fields():
@@ -25,7 +25,8 @@ def test_the_perturbation_is_set_field_by_field():
     settings = parse_settings(
         ["perturbation.target=pixel", "perturbation.step=7", "perturbation.index=3"]
     )
-    assert settings == {"perturbation": PerturbationSpec(target="pixel", step=7, index=3)}
+    change = PerturbationSpec(target="pixel", step=7, index=3)
+    assert grouped(settings, {}) == {"perturbation": change}
 
 
 @pytest.mark.parametrize(

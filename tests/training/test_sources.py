@@ -12,6 +12,7 @@ from nondet import lowlevel
 from nondet import train as training
 from nondet.models import stochastic_layers
 from nondet.seeds import HELD, SOURCES, Seeds
+from nondet.train import images
 
 PARTIALS = nondet_ext.philox_normal((8, 1000), seed=1)
 
@@ -24,18 +25,18 @@ def artefacts(monkeypatch, config, digits):
 
     def collect(seeds, **settings):
         drawn = {source: [] for source in SOURCES}
-        batch, begin_step = training.batch, lowlevel.begin_step
-        run = training.Training(replace(config, dropout=0.5, **settings), seeds, digits)
+        batch, begin_step = images.batch, lowlevel.begin_step
+        run = training.ImageTraining(replace(config, dropout=0.5, **settings), seeds, digits)
         drawn["init"] = [tensor.clone() for tensor in run.model.state_dict().values()]
 
         looks = torch.zeros(run.config.epochs, *digits.train_images.shape)
 
         def recorded_batch(dataset, examples, key, epoch, *arguments):
-            images = batch(dataset, examples, key, epoch, *arguments)
+            moved = batch(dataset, examples, key, epoch, *arguments)
             drawn["shuffle"].append(examples)
             # By number: what an example looks like, not where it stands.
-            looks[epoch][examples] = images
-            return images
+            looks[epoch][examples] = moved
+            return moved
 
         def recorded_mask(layer, inputs, output):
             if layer.training:
@@ -51,7 +52,7 @@ def artefacts(monkeypatch, config, digits):
             )
 
         with monkeypatch.context() as patch:
-            patch.setattr(training, "batch", recorded_batch)
+            patch.setattr(images, "batch", recorded_batch)
             patch.setattr(lowlevel, "begin_step", recorded_order)
             for layer in stochastic_layers(run.model):
                 layer.register_forward_hook(recorded_mask)

@@ -10,7 +10,7 @@ from nondet.evaluate import weights_sha256
 from nondet.models import build_model
 from nondet.optimize.schedules import rate
 from nondet.seeds import Onset, Seeds
-from nondet.train import DivergedError, Training, deterministic, train
+from nondet.train import DivergedError, ImageTraining, deterministic, train
 
 
 def test_training_is_momentum_sgd(config, digits):
@@ -49,7 +49,7 @@ def test_labels_are_smoothed_as_torch_does(config, digits, mode):
     """One step from equal weights, against autograd through torch's own loss."""
     config = replace(config, label_smoothing=0.3, warmup_epochs=0, momentum=0.0, weight_decay=0.0)
     config = replace(config, lowlevel=mode)
-    training = Training(config, Seeds(), digits)
+    training = ImageTraining(config, Seeds(), digits)
     with deterministic():
         images, labels = training._batch(0, 0, Seeds())
         plain = build_model("linear", (1, 8, 8), 10, Seeds().key("init"))
@@ -147,7 +147,8 @@ def test_the_small_change_comes_at_its_step_and_parts_the_trainings_there(
 ):
     spec = PerturbationSpec(target=target, step=2, tensor=tensor, index=5, change="bit", bit=22)
     config = replace(config, model="resnet6-w8", batch_size=128, perturbation=spec)
-    twins = [Training(config, seeds, digits, Onset(bit=1)) for seeds in (Seeds(), Seeds(bit=3))]
+    both = (Seeds(), Seeds(bit=3))
+    twins = [ImageTraining(config, seeds, digits, Onset(bit=1)) for seeds in both]
     change = twins[0].steps_per_epoch + 2
     with deterministic():
         for step in range(1, change + 2):
@@ -165,7 +166,7 @@ def test_the_small_change_comes_at_its_step_and_parts_the_trainings_there(
 def test_weight_augmentation_moves_the_gradient_alone(config, digits):
     """A linear model's gradient at moved weights, by hand."""
     config = replace(config, weight_offset=0.05, warmup_epochs=0, momentum=0.0, weight_decay=0.0)
-    training = Training(replace(config, lowlevel="off"), Seeds(stochastic=4), digits)
+    training = ImageTraining(replace(config, lowlevel="off"), Seeds(stochastic=4), digits)
     plain = build_model("linear", (1, 8, 8), 10, Seeds().key("init"))
     before = plain.fc.weight.detach().clone()
     with deterministic():
@@ -239,7 +240,7 @@ def test_predictions_that_are_not_finite_are_an_error(config, digits, monkeypatc
     def infinite(model, dataset):
         return np.full((450, 10), np.inf, np.float32)
 
-    monkeypatch.setattr("nondet.train.predict", infinite)
+    monkeypatch.setattr("nondet.train.images.predict", infinite)
     with pytest.raises(DivergedError, match="predictions are not finite in epoch 1"):
         train(config, Seeds(), digits)
 
@@ -257,9 +258,9 @@ def test_what_does_not_fit_is_refused(config, digits):
         train(late, Seeds(bit=2), digits)
     train(late, Seeds(), digits)
     with pytest.raises(RuntimeError, match="0 of 42 steps are done"):
-        Training(config, Seeds(), digits).result()
-    done = Training(config, Seeds(), digits)
+        ImageTraining(config, Seeds(), digits).result()
+    done = ImageTraining(config, Seeds(), digits)
     done.advance()
-    hidden = Training(replace(config, model="hidden"), Seeds(), digits)
+    hidden = ImageTraining(replace(config, model="hidden"), Seeds(), digits)
     with pytest.raises(ValueError, match="the checkpoint does not fit"):
         hidden.restore(done.state())

@@ -7,9 +7,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nondet.names import check_dataset, check_model
+from nondet.names import check_dataset, check_model, is_language_model, is_text
 
 if TYPE_CHECKING:
+    from nondet.config import RunConfig
     from nondet.execute import Executor
     from nondet.study import Plan
 
@@ -27,8 +28,29 @@ def check_names(plan: "Plan") -> None:
     for config in plan.configs:
         check_dataset(config.dataset)
         check_model(config.model)
+        check_kind(config)
         if config.device not in ("cpu", "cuda"):
             raise ValueError(f"--device is {config.device!r}; known: cpu, cuda")
+
+
+def check_kind(config: "RunConfig") -> None:
+    """Raises ValueError where data set, model and settings are not all of a text, or none."""
+    text, model = is_text(config.dataset), is_language_model(config.model)
+    if text != model:
+        kinds = ("a text", "images") if text else ("images", "a text")
+        raise ValueError(
+            f"dataset is {config.dataset!r}, {kinds[0]}; the model {config.model!r} is one of "
+            f"{kinds[1]}"
+        )
+    if model != (config.language is not None):
+        raise ValueError(
+            f"the model {config.model!r} "
+            + (
+                "lacks language settings"
+                if model
+                else "has no language settings, but some are given"
+            )
+        )
 
 
 def check_available(plan: "Plan") -> None:

@@ -10,6 +10,7 @@ from nondet.models.dropout import begin_step, stochastic_layers
 from nondet.models.fully_connected import HiddenConvolution, HiddenLayer, Linear
 from nondet.models.initialize import initialize
 from nondet.models.mnist import MnistNetwork
+from nondet.models.qrnn import QRNNLanguageModel, build_language_model
 from nondet.models.resnet import ResNet
 from nondet.models.shufflenet import ShuffleNetV2
 from nondet.models.taps import representations
@@ -106,7 +107,9 @@ def _architecture(name: str) -> Callable[..., ImageModel]:
 
 __all__ = [
     "ImageModel",
+    "QRNNLanguageModel",
     "begin_step",
+    "build_language_model",
     "build_model",
     "describe_upscaling",
     "representations",

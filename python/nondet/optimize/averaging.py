@@ -30,6 +30,8 @@ class Averaging:
     2019, "On Model Stability as a Function of Random Seed": ASWA). The m-th step hence counts one
     m-th of its length.
     aggressive-aside: the same mean, kept aside of the trained weights.
+    triggered: as this, from the step on at which the training begins to call `update` (Merity et
+    al. 2017, Alg. 1).
     """
 
     def __init__(self, model: nn.Module, kind: Kind, start: int = 0, decay: float = 0.999) -> None:

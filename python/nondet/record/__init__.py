@@ -3,6 +3,7 @@
 taps: representations of test images, layer by layer, for comparison by CKA (`Taps`).
 tta: predictions under test-time augmentation (`AugmentedPredictions`).
 twin: distances to a twin whose every seed is held, step by step (`Twin`).
+weights: the final weights (`Weights`).
 
 A recorder changes no bit of the training it looks at, and its own state goes into the training's
 checkpoints.
@@ -11,27 +12,36 @@ checkpoints.
 from collections.abc import Collection
 
 from nondet.config import RunConfig
-from nondet.data import Dataset
+from nondet.data import Dataset, TextDataset
 from nondet.record.recorder import Recorder
 from nondet.record.taps import Taps
 from nondet.record.tta import AugmentedPredictions
 from nondet.record.twin import Twin
+from nondet.record.weights import Weights
 from nondet.row import KEEPS, Keep
 from nondet.seeds import Onset, Seeds
 
 
 def make_recorders(
-    keeps: Collection[Keep], config: RunConfig, seeds: Seeds, onset: Onset, dataset: Dataset
+    keeps: Collection[Keep],
+    config: RunConfig,
+    seeds: Seeds,
+    onset: Onset,
+    dataset: Dataset | TextDataset,
 ) -> list[Recorder]:
     """The recorders of those names for one training of these arguments; `dataset` lies on
     `config.device`. Each call makes new ones: a recorder serves one training.
 
-    Raises ValueError for an unknown name.
+    Raises ValueError for an unknown name, and where a text is given for one that looks at images.
     """
     for name in keeps:
         if name not in KEEPS:
             raise ValueError(f"keeps has {name!r}; known: {', '.join(KEEPS)}")
-    recorders: list[Recorder] = []
+    recorders: list[Recorder] = [Weights()] if "weights" in keeps else []
+    if isinstance(dataset, TextDataset):
+        if rest := sorted(set(keeps) - {"weights"}):
+            raise ValueError(f"keeps has {rest[0]!r}, which no language model has; known: weights")
+        return recorders
     if "taps" in keeps:
         recorders.append(Taps())
     if "tta" in keeps:
@@ -41,4 +51,4 @@ def make_recorders(
     return recorders
 
 
-__all__ = ["AugmentedPredictions", "Recorder", "Taps", "Twin", "make_recorders"]
+__all__ = ["AugmentedPredictions", "Recorder", "Taps", "Twin", "Weights", "make_recorders"]

@@ -73,8 +73,7 @@ class AugmentedPredictions:
 
     def observe(self, training: "Training") -> None:
         """Predicts at the snapshots' epochs."""
-        epoch, rest = divmod(training.step, training.steps_per_epoch)
-        if rest or epoch not in self._epochs:
+        if not training.at_epoch_end or training.epochs_done not in self._epochs:
             return
         means = mean_logits(training)
         self._latest = training.step, means

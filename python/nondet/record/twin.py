@@ -1,6 +1,6 @@
 """A training beside its held twin: how a small change grows, step by step (paper, Sec. 4.1)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from nondet.evaluate import laid_out_for
 from nondet.record.path import flat_parameters, loss_path
 from nondet.result import EpochRecord
 from nondet.seeds import HELD, Onset, Seeds
-from nondet.train import DivergedError, Training, perturbation_step
+from nondet.train import DivergedError, ImageTraining, Training, perturbation_step
 
 PROBE_IMAGES = 256
 """So many test images, the first ones, are predicted after every step."""
@@ -61,8 +61,8 @@ class Twin:
 
     def __init__(self, config: RunConfig, seeds: Seeds, onset: Onset, dataset: Dataset) -> None:
         self._config, self._seeds, self._dataset = config, seeds, dataset
-        self._twin = Training(config, Seeds(), dataset)
-        self.begins_by: int = first_difference(config, seeds, onset, self._twin.steps_per_epoch)
+        self._twin = ImageTraining(config, Seeds(), dataset)
+        self.begins_by: int = first_difference(config, seeds, onset, self._twin.epoch_ends)
         self._series: dict[str, list[float]] = {name: [] for name in (*_STEPS, *_EPOCHS)}
         self._probe = dataset.normalized(dataset.test_images[:PROBE_IMAGES])
         self._probe = laid_out_for(self._twin.model, self._probe)
@@ -93,7 +93,8 @@ class Twin:
             reason = f"the twin with every seed held: {error.reason}"
             raise DivergedError(reason, error.epoch, training) from error
         self._append(_STEPS, training.step, *self._distances(training))
-        if training.step % training.steps_per_epoch == 0:
+        if training.at_epoch_end:
+            assert isinstance(training, ImageTraining)
             self._compare_epoch(training.history[-1], twin.history[-1], training.test_logits)
 
     def state(self) -> dict[str, torch.Tensor]:
@@ -134,7 +135,7 @@ class Twin:
         if self._seeds.init == HELD:
             self._twin.restore(training.state())
         else:
-            self._twin = Training(self._config, Seeds(), self._dataset)
+            self._twin = ImageTraining(self._config, Seeds(), self._dataset)
 
     @torch.no_grad()
     def _distances(self, training: Training) -> list[float]:
@@ -170,16 +171,19 @@ class Twin:
         }
 
 
-def first_difference(config: RunConfig, seeds: Seeds, onset: Onset, steps_per_epoch: int) -> int:
+def first_difference(
+    config: RunConfig, seeds: Seeds, onset: Onset, epoch_ends: Sequence[int]
+) -> int:
     """After how many steps, at most all, a run and its held twin are still one training; 0 where
     every seed is held or the initial weights differ.
     """
-    step = perturbation_step(config, seeds, onset, steps_per_epoch)
+    step = perturbation_step(config, seeds, onset, epoch_ends)
     steps = [] if step is None else [step]
     for source, seed in vars(seeds).items():
         if seed != HELD and source != "bit":
-            steps.append(getattr(onset, source, 0) * steps_per_epoch)
-    return min([*steps, config.epochs * steps_per_epoch]) if steps else 0
+            begin = getattr(onset, source, 0)
+            steps.append(epoch_ends[begin - 1] if begin > 0 else 0)
+    return min([*steps, epoch_ends[-1]]) if steps else 0
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

@@ -3,12 +3,12 @@
 run.json               configuration, seeds, onset, environment, what was perturbed, wall seconds,
                        hashes; of a failed run its failure
 history.csv            a line per epoch
-predictions.safetensors   "logits" and, where the schedule takes any, "snapshots"
-<record>.safetensors   what was recorded beside them: taps, tta, twin
+predictions.safetensors   "logits" and, where the schedule takes any, "snapshots"; of a language
+                       model "log_probabilities" and "predicted"
+<record>.safetensors   what was recorded beside them: taps, tta, twin, weights
 SHA256SUMS             of all of these
 """
 
-import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ from nondet.formats import (
     parse_arrays,
     parse_history,
 )
-from nondet.result import EpochRecord, Result
+from nondet.result import EpochRecord, Result, TokenPredictions
 from nondet.row import KEEPS
 from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
@@ -61,10 +61,12 @@ class Failure:
 class StoredRun:
     """A run read back. history: one dictionary of numbers per epoch, None where an epoch was not
     evaluated; logits: (examples, classes) float32; snapshots: (cycles, examples, classes) float32,
-    where the schedule takes any; records: by name ("taps", "tta", "twin"), arrays by key, read from
-    the disk when a name is used (keep what you use often; it is shared, do not change it).
+    where the schedule takes any; records: by name ("taps", "tta", "twin", "weights"), arrays by
+    key, read from the disk when a name is used (keep what you use often; it is shared, do not
+    change it); tokens: of a language model, whose logits and snapshots are None.
 
-    A run with a `failure` has no logits, and the history of the epochs before it only, be it none.
+    A run with a `failure` has no predictions, and the history of the epochs before it only, be it
+    none.
     """
 
     job: Job
@@ -74,6 +76,7 @@ class StoredRun:
     failure: Failure | None = None
     snapshots: np.ndarray | None = None
     records: Mapping[str, Arrays] = field(default_factory=dict)
+    tokens: TokenPredictions | None = None
 
     @property
     def accuracy(self) -> float:
@@ -120,12 +123,16 @@ def describe(
     perturbations: Sequence["Perturbation"],
     seconds: float,
     failure: Failure | None = None,
+    dataset: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What is the same in the run.json of whole and of failed runs."""
+    """What is the same in the run.json of whole and of failed runs; "dataset" where there is
+    anything to say of it.
+    """
     return {
         "format": FORMAT,
         "job": job.identity(),
         "environment": dict(environment),
+        **({"dataset": dict(dataset)} if dataset else {}),
         "perturbations": [asdict(perturbation) for perturbation in perturbations],
         "seconds": seconds,
         "failure": None if failure is None else asdict(failure),
@@ -136,13 +143,10 @@ def format_run(record: Mapping[str, Any], result: Result) -> dict[str, bytes]:
     """The files of a whole run, by name."""
     hashes = {
         "weights": result.history[-1].weights_sha256,
-        "predictions": hashlib.sha256(result.logits.tobytes()).hexdigest(),
+        "predictions": result.predictions_sha256,
     }
-    predictions = {"logits": result.logits}
-    if result.snapshots is not None:
-        predictions["snapshots"] = result.snapshots
     return format_failure({**record, "hashes": hashes}, result.history) | {
-        _PREDICTIONS: format_arrays(predictions),
+        _PREDICTIONS: format_arrays(result.predictions),
         **{f"{name}{_ARRAYS}": format_arrays(arrays) for name, arrays in result.records.items()},
     }
 
@@ -160,10 +164,14 @@ def read_run(place: Path, job: Job) -> StoredRun | None:
 
     def read(folder: OpenFolder) -> StoredRun:
         outline = _outline(folder, job.address)
-        logits = snapshots = None
+        logits = snapshots = tokens = None
         if outline.failure is None:
             predictions = parse_arrays(folder.read(_PREDICTIONS, outline.files[_PREDICTIONS]))
-            logits, snapshots = predictions["logits"], predictions.get("snapshots")
+            if "log_probabilities" in predictions:
+                digest = outline.record["hashes"]["predictions"]
+                tokens = TokenPredictions(**predictions, logits_sha256=digest)
+            else:
+                logits, snapshots = predictions["logits"], predictions.get("snapshots")
             if not outline.history:
                 raise ValueError("history.csv holds no epoch")
         files = {name: outline.files[f"{name}{_ARRAYS}"] for name in sorted(outline.records)}
@@ -171,7 +179,14 @@ def read_run(place: Path, job: Job) -> StoredRun | None:
             folder.check(f"{name}{_ARRAYS}", digest)
         records = _Records(place, job.address, files)
         return StoredRun(
-            job, outline.history, logits, outline.record, outline.failure, snapshots, records
+            job,
+            outline.history,
+            logits,
+            outline.record,
+            outline.failure,
+            snapshots,
+            records,
+            tokens,
         )
 
     with _reading(job.address):

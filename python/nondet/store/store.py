@@ -5,6 +5,8 @@
     DIR/labels/<data set>/    the labels of its test images (see nondet.store.labels)
     DIR/checkpoints/          states of runs under way; gone when the run is there
     DIR/prefixes/             states that several runs begin with (see nondet.prefixes)
+    DIR/measures/             what pairs of language models were found to differ by (see
+                              nondet.streaming.stored)
     DIR/damaged/              runs set aside because they did not match their checksums
 
 A run is written beside its place, flushed to the disk, and renamed into place; it is checked
@@ -52,6 +54,7 @@ class Store:
         self.labels = root / "labels"
         self.checkpoints = root / "checkpoints"
         self.prefixes = root / "prefixes"
+        self.measures = root / "measures"
 
     # -- the plan ------------------------------------------------------------------------------
 
@@ -141,14 +144,20 @@ class Store:
         return outline
 
     def save(
-        self, job: Job, result: Result, environment: Mapping[str, Any], seconds: float
+        self,
+        job: Job,
+        result: Result,
+        environment: Mapping[str, Any],
+        seconds: float,
+        dataset: Mapping[str, str] | None = None,
     ) -> None:
         """Writes a finished run, which took `seconds` of wall time; after this returns it survives
         a crash. A run already there is kept, unless it crashed or lacks records that this one has.
+        dataset: what is to be known of the data, as a text's hash.
 
         Raises StoreError where the disk does not take it; what is there stays as it is.
         """
-        record = runs.describe(job, environment, result.perturbations, seconds)
+        record = runs.describe(job, environment, result.perturbations, seconds, dataset=dataset)
         self._write(job, runs.format_run(record, result), result.records)
 
     def save_failure(
