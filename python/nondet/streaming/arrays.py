@@ -1,0 +1,99 @@
+"""Matrices of float32 in .npy files, written and read row by row."""
+
+import hashlib
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from nondet.files import unfinished
+
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class StagedArray:
+    """A matrix that is, or is to be, in a file."""
+
+    path: Path
+    shape: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Of its values."""
+        return 4 * self.shape[0] * self.shape[1]
+
+    def header(self) -> bytes:
+        """What stands in the file before the values."""
+        header = io.BytesIO()
+        described = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
+        np.lib.format.write_array_header_1_0(header, described)
+        return header.getvalue()
+
+    def read(self, begin: int, rows: np.ndarray) -> None:
+        """Rows from `begin` on, into a contiguous array."""
+        with io.FileIO(self.path, "rb") as file:
+            file.seek(len(self.header()) + 4 * begin * self.shape[1])
+            view = memoryview(rows.data).cast("B")
+            while view:
+                count = file.readinto(view)
+                if not count:
+                    raise OSError(f"{self.path} ends {len(view)} bytes early")
+                view = view[count:]
+
+    def is_whole(self) -> bool:
+        """Whether the file is there and has its size."""
+        size = len(self.header()) + self.nbytes
+        return self.path.exists() and self.path.stat().st_size == size
+
+    def digest(self) -> str:
+        """The SHA-256 of the values in the file."""
+        digest = hashlib.sha256()
+        with self.path.open("rb") as file:
+            file.seek(len(self.header()))
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+class Writer:
+    """Writes a matrix's rows in their order. The file is there whole, after `finish`, or not at
+    all.
+    """
+
+    def __init__(self, target: StagedArray) -> None:
+        self._target = target
+        self._begun = unfinished(target.path)
+        self._digest = hashlib.sha256()
+        self._file = io.FileIO(self._begun, "wb")
+        self._write(target.header())
+
+    def add(self, rows: np.ndarray) -> None:
+        """More rows, contiguous."""
+        self._digest.update(rows.data)
+        self._write(rows.data)
+
+    def finish(self) -> str:
+        """The SHA-256 of the values, by which a file is known that a crash of the system cut."""
+        self._file.close()
+        self._begun.replace(self._target.path)
+        return self._digest.hexdigest()
+
+    def _write(self, data: bytes | memoryview) -> None:
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self._file.write(view) :]
+
+    def __enter__(self) -> "Writer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+        self._begun.unlink(missing_ok=True)
