@@ -20,6 +20,7 @@ from nondet.store.listing import asked_for
 from nondet.study import Plan
 
 if TYPE_CHECKING:
+    from nondet.report.language_statistics import LanguageStatistics
     from nondet.report.summary import Statistics
 
 Found = TypeVar("Found")
@@ -102,10 +103,11 @@ class Results:
     @cached_property
     def table(self) -> pd.DataFrame:
         """The report's numbers, a line per model and row: model, row, varies (sources, joined by
-        +), planned, runs, failed, and the fields of `nondet.report.summary.Statistics`: the mean
-        of what has a value per run (..._mean), _sd and _error of a spread, _low and _high beside
-        an interval's value; accuracies and disagreement in percent, cross-entropies in nats. NaN
-        below two runs. Every run is read for it.
+        +), planned, runs, failed, and the fields of `nondet.report.summary.Statistics`, of language
+        models of `LanguageStatistics`: the mean of what has a value per run (..._mean), _sd and
+        _error of a spread, _low and _high beside an interval's value, CKA as cka_<layer>;
+        accuracies and disagreement in percent, cross-entropies in nats. NaN below two runs. Every
+        run is read for it.
         """
         from nondet.report.summary import summarize
 
@@ -120,11 +122,11 @@ class Results:
                     "runs": len(row.runs),
                     "failed": len(row.failed),
                 }
-                lines.append(line | _numbers(row.statistics))
+                lines.append(line | _numbers(row.statistics or row.language))
         return pd.DataFrame(lines)
 
     def labels(self, model: str) -> np.ndarray:
-        """The labels of the test images of a model, (N,) int64."""
+        """The labels of a model's test images, or the tokens of its test text, (N,) int64."""
         dataset = self._config(model).dataset
         kept = self._store.load_labels(dataset)
         if kept is None:
@@ -133,7 +135,8 @@ class Results:
 
     def logits(self, model: str, row: str) -> np.ndarray:
         """What the models of a row predict for the test images: the row's output, be it of the
-        final weights, of snapshots or of augmented images; (R, N, C) float32.
+        final weights, of snapshots or of augmented images; (R, N, C) float32. Raises ValueError for
+        language models, whose logits are not kept.
         """
         from nondet.report.summary import output_logits
 
@@ -220,19 +223,18 @@ def _known(what: str, name: str, known: Collection[str], owner: str) -> str:
     return name
 
 
-def _numbers(statistics: "Statistics | None") -> dict[str, float]:
+def _numbers(statistics: "Statistics | LanguageStatistics | None") -> dict[str, float]:
     """Its spreads and intervals under flat names, and the means of what has a value per run."""
     from nondet.stats import Interval, Spread
 
     if statistics is None:
         return {}
-    numbers = {
-        "accuracy_mean": statistics.accuracy_mean,
-        "cross_entropy_mean": statistics.cross_entropy_mean,
-    }
-    for field in fields(statistics):
-        value = getattr(statistics, field.name)
+    means = ("accuracy_mean", "perplexity_mean", "cross_entropy_mean")
+    numbers = {name: getattr(statistics, name) for name in means if hasattr(statistics, name)}
+    values = {field.name: getattr(statistics, field.name) for field in fields(statistics)}
+    values |= {f"cka_{layer}": value for layer, value in values.pop("cka", {}).items()}
+    for name, value in values.items():
         if isinstance(value, Spread | Interval):  # arrays are no numbers of a table
             for part, number in value._asdict().items():
-                numbers[field.name if part == "value" else f"{field.name}_{part}"] = number
+                numbers[name if part == "value" else f"{name}_{part}"] = number
     return numbers

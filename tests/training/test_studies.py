@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from nondet.config import LanguageSpec
 from nondet.names import DATASETS, check_model
 from nondet.prefixes import prefix_of
 from nondet.row import TTA
@@ -17,7 +18,9 @@ from nondet.study import Plan
 NAMES = {
     "quick",
     "table1",
+    "table2",
     "table3",
+    "table4",
     "table5",
     "table6",
     "table7",
@@ -31,6 +34,7 @@ NAMES = {
     "crossed",
     "growth",
 }
+LANGUAGE = {"table2", "table4"}
 SCALES = ("laptop", "paper")
 
 
@@ -83,6 +87,9 @@ def test_the_paper_s_scale_is_the_paper_s_setting():
     for name, study in STUDIES.items():
         plan = study.plan("paper")
         for config in plan.configs:
+            if name in LANGUAGE:
+                assert config.dataset == "penn-treebank"
+                continue
             if config.dataset != "cifar10":
                 assert (config.dataset, config.model) == ("mnist", "mnist")
                 continue
@@ -99,9 +106,42 @@ def test_the_paper_s_scale_is_the_paper_s_setting():
     assert {"resnet6", "resnet10", "resnet18", "vgg11", "shufflenet-x0.5", "mnist"} == of_table6
 
 
-def test_laptops_train_on_digits(planned):
+def test_language_models_are_those_of_the_paper():
+    """Sec. 3.3, and the defaults of the public code that it used."""
+    for name in LANGUAGE:
+        [config] = find_study(name).plan("paper").configs
+        assert (config.model, config.language) == ("qrnn", LanguageSpec())
+        assert (config.language.embedding, config.language.hidden, config.language.layers) == (
+            256,
+            512,
+            3,
+        )
+        training = (config.optimizer, config.momentum, config.lr, config.schedule, config.averaging)
+        assert training == ("sgd", 0, 30, "constant", "triggered")
+        assert (config.epochs, config.batch_size, config.weight_decay) == (500, 20, 1.2e-6)
+        assert (config.bias_lr_scale, config.warmup_epochs) == (1, 0)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_language_models_have_the_paper_s_rows(scale):
+    varied = {"initialization": ("init",), "stochastic operations": ("stochastic",)}
+    varied |= {"both": ("init", "stochastic")}
+    assert {n: row.varies for n, row in rows("table2", scale).items()} == {"control": ()} | varied
+    assert {n: row.varies for n, row in rows("table4", scale).items()} == {
+        "control": (),
+        **varied,
+        "one bit": ("bit",),
+    }
+    assert rows("table2", scale)["control"].count(10) == 2
+    tasks = {name: find_study(name).plan(scale).tasks() for name in LANGUAGE}
+    assert tasks["table2"].items() < tasks["table4"].items()
+    assert set(tasks["table4"].values()) == {frozenset({"weights"})}
+
+
+def test_laptops_train_on_digits_and_on_the_topics_of_pydoc(planned):
     if planned == find_study(planned.study).plan("laptop"):
-        assert {config.dataset for config in planned.configs} == {"digits"}
+        data = "pydoc" if planned.study in LANGUAGE else "digits"
+        assert {config.dataset for config in planned.configs} == {data}
         mirrored = {config.flip for config in planned.configs}
         assert mirrored == {planned.study == "tta"}
 

@@ -9,8 +9,8 @@ from made_runs import CLEAR, LABELS, made_run, noisy
 from scipy.stats import spearmanr
 
 from nondet import metrics
+from nondet.report.resampling import bootstrap
 from nondet.report.summary import (
-    bootstrap,
     compute_statistics,
     output_logits,
     statistics_of_logits,

@@ -119,6 +119,13 @@ def test_sources_further_apart_than_layers():
     )
 
 
+def test_two_runs_have_no_intervals_to_overlap():
+    findings = view(summary(NOISE, runs=2)).findings
+    assert len(findings) == 3
+    assert "between sources CKA differs by at most" in findings[2]
+    assert "intervals" not in "".join(findings)
+
+
 def test_constant_representations_have_no_number():
     def make(row, job, number):
         if row.name != "one bit" or number != 2:

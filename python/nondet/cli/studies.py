@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Costs = dict[tuple[str, str], "Cost"]
 
+_WHENCE = {"digits": "", "pydoc": "", "penn-treebank": " (a folder of one's own)"}
+"""How to come by data sets that are not downloaded."""
+
 
 @app.command("studies")
 def list_studies(
@@ -57,8 +60,7 @@ def _calibrate(plans: list[Plan], console: "Console") -> None:
     """Times every configuration, and says how far it is where somebody looks."""
     from rich.progress import track
 
-    from nondet.calibrate import calibrate
-    from nondet.cost import configurations
+    from nondet.cost import configurations, speed
 
     for config, shape in track(
         configurations(plans),
@@ -67,7 +69,7 @@ def _calibrate(plans: list[Plan], console: "Console") -> None:
         transient=True,
         disable=not console.is_terminal,
     ):
-        calibrate(config, shape.image, shape.classes)
+        speed(config, shape)
 
 
 def _table(costs: Costs, workers: int) -> "Table":
@@ -102,13 +104,13 @@ def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -
             if config.dataset not in names:
                 names.append(config.dataset)
     notes = [
-        f"{preset}: {', '.join(names)}" + ("" if names == ["digits"] else " (--download)")
+        f"{preset}: {', '.join(name + _WHENCE.get(name, ' (--download)') for name in names)}"
         for preset, names in datasets.items()
     ]
     many = "1 worker" if workers == 1 else f"{workers} workers"
     time = f"Times are estimates for {many} on this machine's processors. " if calibrated else ""
     return [
-        f"Data: {'; '.join(notes)}. Nothing is downloaded for digits.",
+        f"Data: {'; '.join(notes)}.",
         f"{time}The paper's scale wants GPUs: --preset paper --device cuda.",
         "nondet run STUDY --dry-run says what would be run; equal runs of studies side by side in",
         "one folder are trained once.",

@@ -41,7 +41,7 @@ def build(summary: Summary) -> Document:
 
 
 def notes(summary: Summary) -> tuple[str, ...]:
-    """What a reader must know before trusting the numbers: what was done to the images, failed,
+    """What a reader must know before trusting the numbers: what was done to the data, failed,
     damaged and missing runs.
     """
     lines = [f"{text}." for text in summary.remarks]
@@ -146,7 +146,7 @@ def _split(configs: tuple[RunConfig, ...]) -> tuple[dict[str, Any], dict[str, di
     common = {
         name: value
         for name, value in first.items()
-        if all(values[name] == value for values in flat.values())
+        if all(name in values and values[name] == value for values in flat.values())
     }
     return common, {
         model: {name: value for name, value in values.items() if name not in common}
@@ -186,9 +186,14 @@ def _of_row(row: Row) -> str:
 
 
 def _environments(summary: Summary) -> list[tuple[dict[str, str], int]]:
-    """The distinct environments of the runs, flattened, with the number of runs of each."""
+    """The distinct environments of the runs, flattened, with the number of runs of each. The facts
+    recorded of a text, which may depend on the environment, are among them.
+    """
     records = {
-        run.job: run.record.get("environment", {})
+        run.job: {
+            **run.record.get("environment", {}),
+            **({"dataset": run.record["dataset"]} if "dataset" in run.record else {}),
+        }
         for model in summary.models
         for row in model.rows
         for run in (*row.runs, *row.failed)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from nondet.report.document import Cell, Column
+from nondet.report.language_statistics import LanguageStatistics
 from nondet.report.summary import RowSummary, Statistics
 from nondet.report.text import (
     NOTHING,
@@ -17,6 +18,18 @@ from nondet.report.text import (
 )
 from nondet.stats import Interval
 
+CKA_DECIMALS = 3
+_SD_NOTE = (
+    "SD: standard deviation over the trainings of a row (divisor n); after ± its error bar, the "
+    "standard deviation of 10,000 bootstrap SDs."
+)
+INTERVALS_NOTE = (
+    "SD: standard deviation without the bias of small samples (divisor n - 1, over c4), with its "
+    "BCa bootstrap interval; the other intervals come from a bootstrap over trainings, since pairs "
+    "share them. They are meant to cover 95%; of few trainings those of SDs cover less "
+    "(docs/statistics.md: 84% for 10)."
+)
+
 SPREAD = (
     Column("accuracy_sd_points", "accuracy SD", "points"),
     Column("cross_entropy_sd_nats", "cross-entropy SD", "nats", bar=True),
@@ -26,11 +39,9 @@ SPREAD = (
     Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
 )
 SPREAD_NOTE = (
-    "SD: standard deviation over the trainings of a row (divisor n); after ± its error bar, the "
-    "standard deviation of 10,000 bootstrap SDs. Averaged over all pairs of trainings: disagree, "
-    "the test images on which two predict different classes; Spearman's correlation between their "
-    "logits on the test set; ensemble, the metric of the averaged logits of two minus the mean of "
-    "their two metrics."
+    f"{_SD_NOTE} Averaged over all pairs of trainings: disagree, the test images on which two "
+    "predict different classes; Spearman's correlation between their logits on the test set; "
+    "ensemble, the metric of the averaged logits of two minus the mean of their two metrics."
 )
 MEANS = (
     Column("accuracy_mean_percent", "accuracy", "%"),
@@ -42,6 +53,33 @@ INTERVALS = (
     Column("disagreement_percent", "disagree", "%"),
     Column("spearman_correlation", "Spearman corr."),
     Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
+)
+
+PERPLEXITY = (
+    Column("perplexity_sd", "perplexity SD"),
+    Column("cross_entropy_sd_nats", "cross-entropy SD", "nats", bar=True),
+    Column("disagreement_percent", "disagree", "%"),
+    Column("spearman_correlation", "Spearman corr."),
+    Column("ensemble_perplexity_change", "ensemble", "perplexity"),
+    Column("cka_last_layer", "CKA, last layer"),
+)
+PERPLEXITY_NOTE = (
+    f"{_SD_NOTE} Averaged over all pairs of trainings: disagree, the test tokens in whose place "
+    "two predict different types; Spearman's correlation between their logits on the test text; "
+    "ensemble, the perplexity of the averaged probabilities of two minus the mean of their two "
+    "perplexities; linear CKA between their hidden states in the last layer."
+)
+PERPLEXITY_MEANS = (
+    Column("perplexity_mean", "perplexity"),
+    Column("cross_entropy_mean_nats", "cross-entropy", "nats"),
+)
+PERPLEXITY_INTERVALS = (
+    Column("perplexity_sd_unbiased", "perplexity SD"),
+    Column("cross_entropy_sd_unbiased_nats", "cross-entropy SD", "nats"),
+    Column("disagreement_percent", "disagree", "%"),
+    Column("spearman_correlation", "Spearman corr."),
+    Column("ensemble_perplexity_change", "ensemble", "perplexity"),
     Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
 )
 
@@ -80,6 +118,45 @@ def interval_cells(found: Statistics | None) -> tuple[Cell, ...]:
         interval_cell(found.disagreement, percent),
         interval_cell(found.correlation, correlation),
         interval_cell(found.ensemble_accuracy, lambda value: change(value, 2)),
+        interval_cell(found.ensemble_cross_entropy, lambda value: change(value, 4)),
+    )
+
+
+def perplexity_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """The cells under `PERPLEXITY`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(PERPLEXITY)
+    ensemble, cka = found.ensemble_perplexity.value, found.last_cka.value
+    return (
+        Cell(spread(found.perplexity, 3), *found.perplexity),
+        Cell(spread(found.cross_entropy, 4), *found.cross_entropy),
+        Cell(percent(found.disagreement.value), found.disagreement.value),
+        Cell(correlation(found.correlation.value), found.correlation.value),
+        Cell(change(ensemble, 2), ensemble),
+        Cell(NOTHING) if math.isnan(cka) else Cell(fixed(cka, CKA_DECIMALS), cka),
+    )
+
+
+def perplexity_mean_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """The cells under `PERPLEXITY_MEANS`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(PERPLEXITY_MEANS)
+    return (
+        Cell(fixed(found.perplexity_mean, 2), found.perplexity_mean),
+        Cell(fixed(found.cross_entropy_mean, 4), found.cross_entropy_mean),
+    )
+
+
+def perplexity_interval_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """The cells under `PERPLEXITY_INTERVALS`; dashes without statistics."""
+    if found is None:
+        return (Cell(NOTHING),) * len(PERPLEXITY_INTERVALS)
+    return (
+        interval_cell(found.perplexity_unbiased, lambda value: plain(value, 3)),
+        interval_cell(found.cross_entropy_unbiased, lambda value: plain(value, 4)),
+        interval_cell(found.disagreement, percent),
+        interval_cell(found.correlation, correlation),
+        interval_cell(found.ensemble_perplexity, lambda value: change(value, 2)),
         interval_cell(found.ensemble_cross_entropy, lambda value: change(value, 4)),
     )
 

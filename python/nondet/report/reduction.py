@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from nondet.report.document import Cell, Column
-from nondet.report.summary import ModelSummary, RowSummary, Statistics, bootstrap
+from nondet.report.resampling import bootstrap
+from nondet.report.summary import ModelSummary, RowSummary, Statistics
 from nondet.report.text import NOTHING
 from nondet.stats import Interval, reduction
 from nondet.stats.intervals import percentile_interval

@@ -1,7 +1,6 @@
 """From stored runs to the numbers of a report."""
 
 import warnings
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -10,19 +9,18 @@ import numpy as np
 import nondet_ext
 from nondet import metrics
 from nondet.config import Job, RunConfig
+from nondet.report.language_statistics import LanguageStatistics, language_statistics
+from nondet.report.resampling import RESAMPLES, bootstrap
 from nondet.row import Keep, Row
 from nondet.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
 from nondet.study import Plan
 
-BOOTSTRAP_SEED = 1
-RESAMPLES = 10_000
-
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The spread of one row. Accuracies and disagreement in percent (points), cross-entropy in
-    nats; what compares two runs is averaged over all pairs.
+    """The spread of one row on images. Accuracies and disagreement in percent (points),
+    cross-entropy in nats; what compares two runs is averaged over all pairs.
 
     accuracies, cross_entropies: (runs,) float64, of the row's output. accuracy, cross_entropy: the
     standard deviation with divisor n and its bootstrap error bar; the unbiased ones beside them
@@ -58,7 +56,7 @@ class Statistics:
 @dataclass(frozen=True, eq=False)
 class RowSummary:
     """One row of one model: its runs in the order of the plan and, from two runs on, their
-    statistics; runs that failed are kept apart.
+    statistics, of language models under `language`; runs that failed are kept apart.
     """
 
     row: Row
@@ -66,6 +64,7 @@ class RowSummary:
     planned: int
     statistics: Statistics | None
     failed: list[StoredRun] = field(default_factory=list)
+    language: LanguageStatistics | None = None
 
     @property
     def distinct_weights(self) -> int:
@@ -75,9 +74,9 @@ class RowSummary:
     @property
     def logits(self) -> np.ndarray | None:
         """The row's output, (runs, examples, classes) float32, a new array at every use; None below
-        two runs.
+        two runs, and of language models, whose logits are not kept.
         """
-        if len(self.runs) < 2:
+        if len(self.runs) < 2 or self.runs[0].tokens is not None:
             return None
         return np.stack([output_logits(run, self.row.output) for run in self.runs])
 
@@ -103,9 +102,9 @@ class ModelSummary:
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """A study in numbers. labels: of the test images, (examples,) int64, by data set. `damaged`
-    says in words which runs were left out because they are damaged, `remarks` what else a reader
-    should know of the data.
+    """A study in numbers. labels: of the test images, or the tokens of a test text, (examples,)
+    int64, by data set. `damaged` says in words which runs were left out because they are damaged,
+    `remarks` what else a reader should know of the data.
     """
 
     plan: Plan
@@ -134,7 +133,7 @@ def summarize(plan: Plan, store: Store) -> Summary:
     """Reads and checks every run of the plan, once where rows share it. Missing runs are left out,
     among them those without what their row looks at; damaged ones too, and named.
 
-    Raises StoreError where the labels of the test images are missing or damaged.
+    Raises StoreError where the labels of a data set are missing or damaged.
     """
     reader = _Reader(plan, store)
     kept = {name: store.load_labels(name) for name in {c.dataset: None for c in plan.configs}}
@@ -146,15 +145,18 @@ def summarize(plan: Plan, store: Store) -> Summary:
             found = reader.read(plan.jobs(config, row))
             runs = [run for run in found if run.failure is None]
             failed = [run for run in found if run.failure is not None]
-            statistics = None
+            statistics = language = None
             if len(runs) >= 2:
                 if config.dataset not in labels:
                     raise StoreError(
                         f"{store.root} holds no test labels of {config.dataset!r}. "
                         "The command that began the study writes them."
                     )
-                statistics = compute_statistics(runs, labels[config.dataset], row.output)
-            rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed))
+                if config.language is None:
+                    statistics = compute_statistics(runs, labels[config.dataset], row.output)
+                else:
+                    language = _language(store, runs, labels[config.dataset])
+            rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed, language))
         models.append(ModelSummary(config, rows))
     remarks = tuple(note for found in kept.values() if found is not None for note in found.notes)
     return Summary(plan, models, reader.damaged, remarks, labels)
@@ -203,19 +205,15 @@ def statistics_of_logits(
     )
 
 
-def bootstrap(quantity: str) -> np.random.Generator:
-    """The generator for the resamples of one quantity, always in the same state: no interval
-    depends on which others are computed.
-    """
-    return np.random.default_rng([BOOTSTRAP_SEED, zlib.crc32(quantity.encode())])
-
-
 def output_logits(run: StoredRun, output: str) -> np.ndarray:
     """What a run predicts, (examples, classes) float32: its final logits ("final"), the mean of its
     snapshots' ("snapshots"), or its mean logits under a test-time augmentation ("final/flip").
 
-    Raises ValueError for a run that failed, KeyError where the run has no such record.
+    Raises ValueError for a run that failed and for a language model, KeyError where the run has no
+    such record.
     """
+    if run.tokens is not None:
+        raise ValueError(f"run {run.job.address} is a language model, whose logits are not kept")
     if run.failure is not None or run.logits is None:
         raise ValueError(f"run {run.job.address} failed and predicts nothing")
     if output == "final":
@@ -226,6 +224,26 @@ def output_logits(run: StoredRun, output: str) -> np.ndarray:
         raise KeyError(f"run {run.job.address} has no snapshots")
     mean: np.ndarray = run.snapshots.mean(axis=0, dtype=np.float64).astype(np.float32)
     return mean
+
+
+def predicted(run: StoredRun) -> np.ndarray:
+    """The class, of a text the type of the token, that the final model finds likeliest, (examples,)
+    of integers. Raises ValueError for a run that failed.
+    """
+    if run.tokens is not None:
+        return run.tokens.predicted
+    classes: np.ndarray = output_logits(run, "final").argmax(axis=1)
+    return classes
+
+
+def _language(store: Store, runs: Sequence[StoredRun], tokens: np.ndarray) -> LanguageStatistics:
+    from nondet.streaming.stored import stored_measures  # models, which images do without
+
+    with warnings.catch_warnings():
+        # As of images.
+        warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
+        measures = stored_measures(store, runs, tokens)
+    return language_statistics(measures)
 
 
 class _Reader:

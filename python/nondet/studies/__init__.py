@@ -13,7 +13,9 @@ from nondet.studies.growth import GROWTH
 from nondet.studies.own import SUFFIXES, read_study
 from nondet.studies.quick import QUICK
 from nondet.studies.table1 import TABLE1
+from nondet.studies.table2 import TABLE2
 from nondet.studies.table3 import TABLE3
+from nondet.studies.table4 import TABLE4
 from nondet.studies.table5 import TABLE5
 from nondet.studies.table6 import TABLE6
 from nondet.studies.table7 import TABLE7
@@ -28,8 +30,10 @@ STUDIES: dict[str, Study] = {
         TABLE1,
         FIG1,
         FIG2,
+        TABLE2,
         TABLE3,
         DIVERGENCE,
+        TABLE4,
         TABLE5,
         TABLE6,
         TABLE7,

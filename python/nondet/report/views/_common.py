@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from nondet.report.document import Cell
-from nondet.report.summary import RowSummary, Summary
-from nondet.report.text import NOTHING
+from nondet.report.document import Cell, Line
+from nondet.report.summary import ModelSummary, RowSummary, Summary
+from nondet.report.text import NOTHING, describe_seeds
 from nondet.row import Keep, Row
 from nondet.seeds import Source
 from nondet.stats import Interval
@@ -22,6 +22,27 @@ SOURCE_NAMES: Mapping[Source, str] = {
     "bit": "one bit",
 }
 """The sources in words."""
+
+
+def independent_rows(summary: Summary, *, language: bool) -> list[tuple[ModelSummary, RowSummary]]:
+    """The rows of language models, or of all others, but for crossed ones, whose runs share seeds
+    with each other.
+    """
+    return [
+        (model, row)
+        for model, row in summary.rows
+        if row.row.design == "tandem" and (model.config.language is not None) == language
+    ]
+
+
+def row_line(model: ModelSummary, row: RowSummary, cells: tuple[Cell, ...]) -> Line:
+    """A row's line in a table of all models, the change of one bit set off."""
+    return Line(
+        cells,
+        group=model.config.model,
+        strong=row.row.varies == ("bit",),
+        seeds=describe_seeds(run.job for run in (*row.runs, *row.failed)),
+    )
 
 
 def source_name(varies: Sequence[Source]) -> str:

@@ -10,7 +10,8 @@ from nondet import metrics
 from nondet.report.colors import BLUE, CYCLE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import label, legend, panels, whole_ticks
-from nondet.report.summary import ModelSummary, RowSummary, Summary, bootstrap
+from nondet.report.resampling import bootstrap
+from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import (
     change,
     correlation,

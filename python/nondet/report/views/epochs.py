@@ -9,7 +9,8 @@ import numpy as np
 
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.summary import RowSummary, Summary, bootstrap
+from nondet.report.resampling import bootstrap
+from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import between, describe_seeds, fixed, number, spread
 from nondet.report.views._common import evaluated, some
 from nondet.stats import Spread, bootstrap_spread, sd_ratio, standard_deviation

@@ -9,7 +9,8 @@ import numpy as np
 
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.summary import RowSummary, Summary, bootstrap
+from nondet.report.resampling import bootstrap
+from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import describe_seeds, percentage_interval, plural, spread
 from nondet.report.views._common import family, onset_epoch
 from nondet.stats import Spread, bootstrap_spread, sd_ratio

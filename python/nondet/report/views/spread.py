@@ -4,6 +4,7 @@ its test-time augmentation.
 
 from nondet.report.columns import (
     INTERVALS,
+    INTERVALS_NOTE,
     MEANS,
     SPREAD,
     SPREAD_NOTE,
@@ -13,17 +14,19 @@ from nondet.report.columns import (
     row_column,
     spread_cells,
 )
-from nondet.report.document import Cell, Line, Section, Table
+from nondet.report.document import Section, Table
 from nondet.report.reduction import COLUMN, reduction_cell, reduction_percent
 from nondet.report.summary import ModelSummary, RowSummary, Summary
-from nondet.report.text import describe_seeds
+from nondet.report.views._common import independent_rows, row_line
 from nondet.report.views._spread_figures import figures
 from nondet.report.views._spread_findings import findings
 
 
 def view(summary: Summary) -> Section | None:
-    """Both tables, the figures, and what they say; None without a row of independent runs."""
-    shown = rows_of_independent_runs(summary)
+    """Both tables, the figures, and what they say; None without a row of independent runs on
+    images.
+    """
+    shown = independent_rows(summary, language=False)
     if not shown:
         return None
     return Section(
@@ -32,11 +35,6 @@ def view(summary: Summary) -> Section | None:
         tables=(_spread(summary, shown), _intervals(shown)),
         figures=figures(shown, [row.name for row in summary.plan.rows]),
     )
-
-
-def rows_of_independent_runs(summary: Summary) -> list[tuple[ModelSummary, RowSummary]]:
-    """All but the crossed rows, whose runs share seeds with each other."""
-    return [(model, row) for model, row in summary.rows if row.row.design == "tandem"]
 
 
 def _spread(summary: Summary, shown: list[tuple[ModelSummary, RowSummary]]) -> Table:
@@ -54,35 +52,25 @@ def _spread(summary: Summary, shown: list[tuple[ModelSummary, RowSummary]]) -> T
         cells = (row_cell(row), *spread_cells(row.statistics))
         if baseline is not None:
             cells += (reduction_cell(reduction_percent(model, row, baseline)),)
-        lines.append(_line(model, row, cells))
+        lines.append(row_line(model, row, cells))
     return Table("spread", "Spread of test results", tuple(columns), tuple(lines), note)
 
 
 def _intervals(shown: list[tuple[ModelSummary, RowSummary]]) -> Table:
     columns = (row_column([row for _, row in shown]), *MEANS, *INTERVALS)
     lines = tuple(
-        _line(
+        row_line(
             model,
             row,
             (row_cell(row), *mean_cells(row.statistics), *interval_cells(row.statistics)),
         )
         for model, row in shown
     )
-    note = (
-        "SD: standard deviation without the bias of small samples (divisor n - 1, over c4), with "
-        "its BCa bootstrap interval; the other intervals come from a bootstrap over trainings, "
-        "since pairs share them. They are meant to cover 95%; of few trainings those of SDs cover "
-        "less (docs/statistics.md: 84% for 10)."
-    )
     return Table(
-        "spread-intervals", "Means, and spreads with intervals", columns, lines, note, detail=True
-    )
-
-
-def _line(model: ModelSummary, row: RowSummary, cells: tuple[Cell, ...]) -> Line:
-    return Line(
-        cells,
-        group=model.config.model,
-        strong=row.row.varies == ("bit",),
-        seeds=describe_seeds(run.job for run in (*row.runs, *row.failed)),
+        "spread-intervals",
+        "Means, and spreads with intervals",
+        columns,
+        lines,
+        INTERVALS_NOTE,
+        detail=True,
     )

@@ -9,7 +9,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
-from nondet.config import PerturbationSpec, RunConfig
+from nondet.config import LanguageSpec, PerturbationSpec, RunConfig
 from nondet.names import VIEWS, check_dataset, check_model, check_view
 from nondet.row import KEEPS, MODELS_OF, TTA, Design, Row
 from nondet.seeds import SOURCES, Onset
@@ -24,6 +24,7 @@ _OUTPUTS = (*MODELS_OF, *(f"{of}/{scheme}" for of in MODELS_OF for scheme in TTA
 # The models of a preset are a list of their own.
 _SETTINGS = tuple(one.name for one in fields(RunConfig) if one.name != "model")
 _CHANGE = tuple(one.name for one in fields(PerturbationSpec))
+_LANGUAGE = tuple(one.name for one in fields(LanguageSpec))
 _ONSETS = tuple(one.name for one in fields(Onset))
 
 
@@ -152,6 +153,8 @@ class _Reader(Checks):
         for name, value in table.items():
             if name == "perturbation":
                 settings[name] = self._change((*path, name), value)
+            elif name == "language":
+                settings |= self._language((*path, name), value)
             else:
                 settings[name] = self.converted((*path, name), name, value)
             if name == "dataset":
@@ -169,6 +172,14 @@ class _Reader(Checks):
             return PerturbationSpec(**values)
         except ValueError as error:
             self.fail(path, str(error))
+
+    def _language(self, path: KeyPath, table: Any) -> dict[str, Any]:
+        self.is_table(path, table)
+        self.known(path, table, _LANGUAGE)
+        return {
+            f"language.{name}": self.converted((*path, name), f"language.{name}", value)
+            for name, value in table.items()
+        }
 
     # -- the whole -----------------------------------------------------------------------------
 

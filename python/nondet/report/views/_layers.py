@@ -1,0 +1,172 @@
+"""How alike two runs are, layer by layer: a table, a figure and sentences on the mean CKA of
+pairs. What the representations are of is up to the view.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet.report import plots
+from nondet.report.columns import CKA_DECIMALS
+from nondet.report.document import Cell, Column, Figure, Line, Table
+from nondet.report.summary import ModelSummary, RowSummary
+from nondet.report.text import describe_seeds, fixed, interval, listing
+from nondet.report.views._common import measured
+from nondet.stats import Interval
+from nondet.store import StoredRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure as Canvas
+
+ACCURACY = 1e-6
+"""That of `nondet_ext.linear_cka`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A row and, by layer in order of depth, the mean CKA of its pairs; NaN where a representation
+    is the same for all examples.
+    """
+
+    row: RowSummary
+    runs: Sequence[StoredRun]
+    layers: Mapping[str, Interval]
+
+
+def findings(model: ModelSummary, rows: Sequence[Compared]) -> list[str]:
+    """On the control; on the layers between which CKA lies; on the sources beside each other."""
+    name = model.config.model
+    sentences = []
+    exact = [one for one in rows if not one.row.row.varies]
+    if exact and all(value.value > 1 - ACCURACY for one in exact for value in one.layers.values()):
+        sentences.append(f"{name}: CKA of two runs of the control is 1 at every layer.")
+    varied = [one for one in rows if one.row.row.varies]
+    layers = [
+        layer
+        for layer in (varied[0].layers if varied else ())
+        if all(np.isfinite(one.layers[layer].value) for one in varied)
+    ]
+    if not layers:
+        return sentences
+    values = np.array([[one.layers[layer].value for layer in layers] for one in varied])
+    means = values.mean(axis=0)
+    lowest, highest = int(means.argmin()), int(means.argmax())
+    if len(layers) > 1:
+        sentences.append(
+            f"{name}: averaged over sources, CKA of two runs lies between "
+            f"{fixed(means[lowest], CKA_DECIMALS)} ({layers[lowest]}) and "
+            f"{fixed(means[highest], CKA_DECIMALS)} ({layers[highest]})."
+        )
+    if len(varied) > 1:
+        sentences += _between_sources(name, varied, layers, values)
+    return sentences
+
+
+def _between_sources(
+    name: str, varied: Sequence[Compared], layers: Sequence[str], values: np.ndarray
+) -> list[str]:
+    """How far sources are apart at the layer where they are furthest, beside how far layers are,
+    and at which layers their intervals tell them apart. values: (sources, layers).
+    """
+    gaps = np.ptp(values, axis=0)
+    at = int(gaps.argmax())
+    ends = [
+        f"{one.row.row.name} {interval(one.layers[layers[at]], _write)}"
+        for one in (varied[int(values[:, at].argmin())], varied[int(values[:, at].argmax())])
+    ]
+    told = ""
+    if len(layers) > 1:
+        between_layers = float(np.ptp(values.mean(axis=0)))
+        than = "less" if gaps[at] < between_layers else "not less"
+        told = f", {than} than between layers ({fixed(between_layers, CKA_DECIMALS)})"
+    sentences = [
+        f"{name}: between sources CKA differs by at most {fixed(gaps[at], CKA_DECIMALS)}{told}; "
+        f"that is at {layers[at]}: {listing(ends)}."
+    ]
+    if all(math.isfinite(end) for one in varied for layer in layers for end in one.layers[layer]):
+        apart = [layer for layer in layers if not _overlap([one.layers[layer] for one in varied])]
+        sentences.append(
+            f"{name}: the intervals of some sources do not overlap at {listing(apart)}."
+            if apart
+            else f"{name}: at every layer the intervals of all sources overlap."
+        )
+    return sentences
+
+
+def _write(value: float) -> str:
+    return fixed(value, CKA_DECIMALS)
+
+
+def _overlap(intervals: Sequence[Interval]) -> bool:
+    """Whether every two of the intervals have a point in common."""
+    return max(one.low for one in intervals) <= min(one.high for one in intervals)
+
+
+def table(name: str, model: ModelSummary, rows: Sequence[Compared], note: str) -> Table:
+    """A line per row, a column per layer. name: of the table."""
+    layers = list(rows[0].layers)
+    columns = [
+        Column("source", "source varied", align="left"),
+        Column("runs", "runs"),
+        *(Column(f"cka_{layer}", layer) for layer in layers),
+    ]
+    lines = []
+    for one in rows:
+        cells = [Cell(one.row.row.name), Cell(str(len(one.runs)), len(one.runs))]
+        for layer in layers:
+            value = one.layers[layer]
+            cells.append(measured(_write(value.value), value.value, ends=value))
+        seeds = describe_seeds(run.job for run in one.runs)
+        lines.append(Line(tuple(cells), group=model.config.model, seeds=seeds))
+    return Table(
+        name, f"CKA of two runs, {model.config.model}", tuple(columns), tuple(lines), note=note
+    )
+
+
+def figure(name: str, model: ModelSummary, rows: Sequence[Compared]) -> Figure:
+    """The table's numbers with their intervals. name: of the figure."""
+    return Figure(
+        name,
+        f"CKA by layer, {model.config.model}",
+        "Average linear CKA between the representations of two runs, layer by layer from input to "
+        "output, for each source of nondeterminism. Bars are 95% intervals from a bootstrap over "
+        "runs. The axis ends at 1, equal representations, and does not begin at 0.",
+        partial(_draw, rows),
+        size=(7.0, 4.2),
+    )
+
+
+def _draw(rows: Sequence[Compared], canvas: "Canvas") -> None:
+    axes = plots.panels(canvas, 1, 1)[0][0]
+    layers = list(rows[0].layers)
+    places = np.arange(len(layers))
+    lows = []
+    for number, one in enumerate(rows):
+        shift = 0.0 if len(rows) == 1 else 0.6 * (number / (len(rows) - 1) - 0.5)
+        values = np.array([one.layers[layer] for layer in layers], np.float64)
+        errors = np.abs(values[:, 1:] - values[:, :1]).T
+        axes.errorbar(
+            places + shift,
+            values[:, 0],
+            errors,
+            label=one.row.row.name,
+            linestyle="none",
+            capsize=2,
+            elinewidth=1.2,
+            **plots.series(number),
+        )
+        lows.append(values[:, 1])
+    finite = [value for value in np.concatenate(lows) if np.isfinite(value)]
+    bottom = min(finite, default=0.0)
+    axes.set_ylim(max(0.0, bottom - 0.05 * (1 - bottom) - 1e-3), 1 + 0.03 * (1 - bottom) + 5e-4)
+    plots.label(axes, "layer", "linear CKA (mean of pairs)")
+    for edge in places[:-1] + 0.5:
+        axes.axvline(edge, color="#DDDDDD", linewidth=0.8)
+    axes.grid(False, axis="x")
+    axes.set_xticks(places, layers)
+    axes.set_xlim(-0.5, len(layers) - 0.5)
+    plots.legend(canvas, [axes])

@@ -1,0 +1,261 @@
+"""Figures that show row beside row: every training's results, standard deviations, and what
+compares pairs. What is shown of a row's statistics is up to the view.
+"""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from nondet.report.colors import GREY
+from nondet.report.document import Figure
+from nondet.report.plots import SMALL, label, legend, panels, series
+from nondet.report.summary import ModelSummary, RowSummary
+from nondet.stats import Interval, Spread
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure as Canvas
+
+VIOLIN_FROM = 30
+"""Runs from which on a density is more than a guess."""
+LOG_FROM = 30
+"""Spreads further apart than this factor are shown on a logarithmic axis."""
+NAME_WIDTH = 22
+BAND = "#F3F3F3"
+"""Behind every second row."""
+_WIDTH = 7.5
+
+Found = TypeVar("Found")
+
+
+class Shown(NamedTuple, Generic[Found]):
+    """A row with its statistics."""
+
+    model: ModelSummary
+    row: RowSummary
+    found: Found
+
+
+Panel = tuple[str, Callable[[Found], np.ndarray]]
+"""The name of an axis, and every training's result."""
+SpreadPanel = tuple[str, Callable[[Found], Spread]]
+PairPanel = tuple[str, Callable[[Found], Interval]]
+
+
+class RowFigures(Generic[Found]):
+    """The figures of some rows. order: of the rows, by name. prefix: of the figures' names."""
+
+    def __init__(
+        self, shown: Sequence[Shown[Found]], order: Sequence[str], prefix: str = ""
+    ) -> None:
+        self._shown = shown
+        self._prefix = prefix
+        self._models = list({id(one.model): one.model for one in shown}.values())
+        present = {one.row.row.name for one in shown}
+        self._names = [name for name in order if name in present]
+        self._height = 1.3 + len(self._names) * max(0.38, 0.16 * len(self._models))
+
+    def results(self, *shown: Panel[Found]) -> tuple[Figure, ...]:
+        """Two results of every training, a figure for every model."""
+        made = []
+        for model in self._models:
+            rows = [one for one in self._shown if one.model is model]
+            name = model.config.model
+            made.append(
+                Figure(
+                    f"{self._prefix}results" + (f"-{name}" if len(self._models) > 1 else ""),
+                    f"Test results of every training of {name}",
+                    "Each point is one training; the line across a row is its mean, the shape "
+                    f"behind it (from {VIOLIN_FROM} trainings on) an estimate of the density.",
+                    lambda canvas, rows=rows: _draw_results(canvas, rows, shown),  # type: ignore[misc]
+                    (_WIDTH, 1.1 + 0.42 * len(rows)),
+                )
+            )
+        return tuple(made)
+
+    def deviations(self, *shown: SpreadPanel[Found]) -> Figure:
+        """Two standard deviations of every row, all models side by side."""
+        return Figure(
+            f"{self._prefix}standard-deviations",
+            "How far results spread, row by row",
+            "Standard deviation over the trainings of a row (divisor n) with its bootstrap error "
+            "bar. Rows without any spread stand at the left edge with a 0.",
+            lambda canvas: self._draw_deviations(canvas, shown),
+            (_WIDTH, self._height),
+        )
+
+    def pairs(self, told: str, *shown: PairPanel[Found]) -> Figure:
+        """Four means over pairs of every row, all models side by side. told: what they are."""
+        return Figure(
+            f"{self._prefix}pairs",
+            "How different two trainings of a row are",
+            f"Means over all pairs of trainings with their 95% intervals: {told}.",
+            lambda canvas: self._draw_pairs(canvas, shown),
+            (_WIDTH, 2 * self._height),
+        )
+
+    def _draw_deviations(self, canvas: "Canvas", shown: Sequence[SpreadPanel[Found]]) -> None:
+        line = panels(canvas, 1, len(shown))[0]
+        for axes, (heading, of) in zip(line, shown, strict=True):
+            self._deviations(axes, of)
+            label(axes, heading, "")
+            _name_rows(axes, self._names if axes is line[0] else [""] * len(self._names))
+        if len(self._models) > 1:
+            legend(canvas, line)
+
+    def _deviations(self, axes: "Axes", of: Callable[[Found], Spread]) -> None:
+        spreads = [of(one.found) for one in self._shown]
+        positive = [spread.sd for spread in spreads if spread.sd > 0]
+        logarithmic = bool(positive) and max(positive) > LOG_FROM * min(positive)
+        zero = 10 ** (np.log10(min(positive)) - 0.7) if logarithmic else 0.0
+        if logarithmic:
+            axes.set_xscale("log")
+            axes.set_xlim(zero / 1.5, 2.5 * max(positive))
+        for number, model in enumerate(self._models):
+            look = series(number)
+            places, sds, errors, zeros = [], [], [], []
+            for one, spread in zip(self._shown, spreads, strict=True):
+                if one.model is not model:
+                    continue
+                place = self._names.index(one.row.row.name) + _dodge(number, len(self._models))
+                if spread.sd == 0:
+                    zeros.append(place)
+                    continue
+                places.append(place)
+                sds.append(spread.sd)
+                # Below zero there is no spread, and a logarithmic axis has no end.
+                errors.append((min(spread.error, 0.95 * spread.sd), spread.error))
+            drawn = axes.errorbar(
+                sds,
+                places,
+                xerr=np.array(errors).T if errors else None,
+                linestyle="none",
+                capsize=2,
+                label=model.config.model,
+                **look,
+            )
+            drawn.lines[0].set_gid("deviations")
+            for place in zeros:
+                axes.annotate(
+                    "0",
+                    (zero, place),
+                    color=look["color"],
+                    fontsize=SMALL,
+                    ha="center",
+                    va="center",
+                )
+        if not logarithmic:
+            axes.set_xlim(left=-0.04 * max(positive, default=1.0))
+            _few_ticks(axes)
+
+    def _draw_pairs(self, canvas: "Canvas", shown: Sequence[PairPanel[Found]]) -> None:
+        grid = panels(canvas, 2, 2)
+        left = [line[0] for line in grid]
+        for axes, (heading, of) in zip((one for line in grid for one in line), shown, strict=True):
+            self._bars(axes, of)
+            label(axes, heading, "")
+            _name_rows(axes, self._names if axes in left else [""] * len(self._names))
+            axes.axvline(0, color=GREY, linewidth=0.8)
+            _few_ticks(axes)
+        if len(self._models) > 1:
+            legend(canvas, [grid[0][0]])
+
+    def _bars(self, axes: "Axes", of: Callable[[Found], Interval]) -> None:
+        height = 0.72 / len(self._models)
+        for number, model in enumerate(self._models):
+            found = [
+                (
+                    self._names.index(one.row.row.name)
+                    + height * (number - (len(self._models) - 1) / 2),
+                    of(one.found),
+                )
+                for one in self._shown
+                if one.model is model
+            ]
+            values = np.array([interval.value for _, interval in found])
+            ends = np.array([[interval.low, interval.high] for _, interval in found]).T
+            axes.barh(
+                [place for place, _ in found],
+                values,
+                height=0.92 * height,
+                color=series(number)["color"],
+                alpha=0.85,
+                label=model.config.model,
+                xerr=np.maximum(np.nan_to_num(np.abs(ends - values)), 0),
+                error_kw={"elinewidth": 0.9, "capsize": 1.5},
+            )
+
+
+def below(start: float, value: Interval) -> Interval:
+    """The distance below `start`."""
+    return Interval(start - value.value, start - value.high, start - value.low)
+
+
+def _draw_results(
+    canvas: "Canvas", rows: Sequence[Shown[Found]], shown: Sequence[Panel[Found]]
+) -> None:
+    line = panels(canvas, 1, len(shown))[0]
+    for number, (axes, (heading, of)) in enumerate(zip(line, shown, strict=True)):
+        _strips(axes, [of(one.found) for one in rows], number)
+        label(axes, heading, "")
+        _name_rows(axes, [one.row.row.name if number == 0 else "" for one in rows])
+
+
+def _strips(axes: "Axes", samples: Sequence[np.ndarray], color: int) -> None:
+    """One strip of points a row, spread in height by their rank so that equal ones stay apart."""
+    look = series(color)
+    for place, values in enumerate(samples):
+        if len(values) >= VIOLIN_FROM and np.ptp(values) > 1e-6 * np.abs(values).max():
+            parts = axes.violinplot(
+                values, [place], orientation="horizontal", widths=0.85, showextrema=False
+            )
+            for body in parts["bodies"]:  # type: ignore[attr-defined]
+                body.set_facecolor(look["color"])
+                body.set_alpha(0.2)
+        axes.plot(
+            values,
+            place + _heights(values),
+            linestyle="none",
+            marker="o",
+            markersize=4 if len(values) < VIOLIN_FROM else 2.5,
+            color=look["color"],
+            alpha=0.6,
+            markeredgewidth=0,
+        )
+        axes.vlines(values.mean(), place - 0.38, place + 0.38, colors="black", linewidth=1.4)
+
+
+def _heights(values: np.ndarray) -> np.ndarray:
+    """Where points stand above or below the middle of their row: a fixed pattern by rank, no two
+    neighbours alike.
+    """
+    golden = (np.sqrt(5) - 1) / 2
+    ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
+    heights: np.ndarray = 0.5 * ((ranks * golden) % 1 - 0.5)
+    return heights
+
+
+def _dodge(number: int, models: int) -> float:
+    """Models stand beside each other in a row, the first at the top."""
+    reach = min(0.7, 0.2 * (models - 1))
+    return 0.0 if models == 1 else reach * (number / (models - 1) - 0.5)
+
+
+def _few_ticks(axes: "Axes") -> None:
+    """On the x axis, so that long numbers stand apart."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
+
+
+def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
+    """The rows' names, long ones on several lines, the first row at the top."""
+    wrapped = [textwrap.fill(name, NAME_WIDTH, break_long_words=False) for name in names]
+    axes.set_yticks(range(len(names)), wrapped, fontsize=SMALL)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(False, axis="y")
+    for place in range(1, len(names), 2):
+        axes.axhspan(place - 0.5, place + 0.5, color=BAND, linewidth=0, zorder=0)
