@@ -11,6 +11,7 @@ from commands import SMALL, nondet
 from nondet import train as training
 from nondet.config import RunConfig
 from nondet.store import Store
+from nondet.train import images
 
 
 def runs_of(folder, row):
@@ -166,7 +167,7 @@ def test_damaged_run_is_set_aside_and_trained_again(study, reports):
 
 
 def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
-    order = training.epoch_order
+    order = images.epoch_order
     calls = 0
 
     def racy(examples, key, epoch, device):
@@ -174,7 +175,7 @@ def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
         calls += 1
         return order(examples, key, epoch + (calls == 4), device)
 
-    monkeypatch.setattr(training, "epoch_order", racy)
+    monkeypatch.setattr(images, "epoch_order", racy)
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert (

@@ -45,6 +45,11 @@ def test_every_name_is_a_model_of_ten_logits(name):
     assert logits.isfinite().all()
 
 
+def test_language_models_are_built_elsewhere():
+    with pytest.raises(ValueError, match="model is 'qrnn', a language model; build_language_model"):
+        build("qrnn")
+
+
 def test_unknown_names_are_refused_with_those_that_come_close():
     with pytest.raises(ValueError, match=r"model is 'vgg'; did you mean vgg1. or .*: linear, hid"):
         build("vgg")

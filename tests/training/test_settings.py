@@ -2,8 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.config import PerturbationSpec, RunConfig
+from nondet.cli.ready import check_kind, check_names
+from nondet.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.row import Row
 from nondet.settings import grouped, parse_settings
+from nondet.studies import find_study
 
 
 def test_values_get_the_types_of_their_fields():
@@ -93,3 +96,64 @@ def test_integers_are_integers():
 def test_bad_perturbation_is_refused(fields, message):
     with pytest.raises(ValueError, match=message):
         PerturbationSpec(**fields)
+
+
+def test_settings_of_a_language_model_change_one_by_one():
+    settings = parse_settings(["language.bptt=30", "language.variable_bptt=false"])
+    assert settings == {"language.bptt": 30, "language.variable_bptt": False}
+    base = LanguageSpec(hidden=7, bptt=99)
+    assert grouped(settings, {"language": base})["language"] == replace(
+        base, bptt=30, variable_bptt=False
+    )
+    plain = find_study("table2").plan()
+    [usual], [changed] = plain.configs, find_study("table2").plan(settings=settings).configs
+    assert changed.language == replace(usual.language, bptt=30, variable_bptt=False)
+    row = Row("long", ("init",), {"language.bptt": 50, "epochs": 2})
+    assert row.config(usual) == replace(usual, epochs=2, language=replace(usual.language, bptt=50))
+    assert Row.from_json(row.to_json()) == row
+    assert RunConfig.from_json(usual.to_json()) == usual
+    assert "language" not in find_study("quick").plan().configs[0].to_json()
+
+
+@pytest.mark.parametrize(
+    ("study", "changed", "message"),
+    [
+        ("table1", {"dataset": "pydoc"}, "dataset is 'pydoc', a text; the model 'resnet14-w8' is"),
+        ("table2", {"dataset": "digits"}, "dataset is 'digits', images; the model 'qrnn' is one"),
+        (
+            "table2",
+            {"settings": {"language": None, "averaging": "none"}},
+            "lacks language settings",
+        ),
+    ],
+)
+def test_texts_language_models_and_their_settings_go_together(study, changed, message):
+    with pytest.raises(ValueError, match=message):
+        check_names(find_study(study).plan(**changed))
+    check_names(find_study(study).plan())
+    images = RunConfig("digits", "linear", 1, 1, 0.1, lowlevel="off", language=LanguageSpec())
+    with pytest.raises(ValueError, match="'linear' has no language settings, but some are given"):
+        check_kind(images)
+
+
+def test_language_models_have_no_order_to_shuffle_and_nothing_to_augment():
+    [config] = find_study("table2").plan().configs
+    for source in ("shuffle", "augment", "lowlevel"):
+        assert not Row(source, (source,)).applies_to(config)
+    for source in ("init", "stochastic", "bit"):
+        assert Row(source, (source,)).applies_to(config)
+    quiet = {f"language.dropout_{of}": 0.0 for of in ("embedding", "input", "hidden", "output")}
+    [config] = (
+        find_study("table2").plan(settings={"language.variable_bptt": False, **quiet}).configs
+    )
+    assert not Row("stochastic", ("stochastic",)).applies_to(config)
+
+
+def test_language_models_keep_their_weights_and_nothing_else():
+    plan = find_study("table2").plan()
+    assert set(plan.tasks().values()) == {frozenset({"weights"})}
+    with pytest.raises(ValueError, match="keep is 'taps', which no language model has"):
+        replace(plan, keep=("taps",))
+    rows = (Row("control", keep=("twin",)),)
+    with pytest.raises(ValueError, match="keep is 'twin', which no language model has"):
+        replace(plan, rows=rows)

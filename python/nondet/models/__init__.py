@@ -15,7 +15,7 @@ from nondet.models.resnet import ResNet
 from nondet.models.shufflenet import ShuffleNetV2
 from nondet.models.taps import representations
 from nondet.models.vgg import VGG
-from nondet.names import check_model, resnet_width
+from nondet.names import check_model, is_language_model, resnet_width
 from nondet.seeds import Key
 
 # Functions of (image shape, classes, dropout=).
@@ -85,6 +85,8 @@ def _outline(
 ) -> ImageModel:
     """The model without memory for its tensors."""
     check_model(name)
+    if is_language_model(name):
+        raise ValueError(f"model is {name!r}, a language model; build_language_model builds it")
     if len(image_shape) != 3 or min(image_shape) < 1:
         raise ValueError(
             f"image_shape is {image_shape}; it must be (channels, height, width), each at least 1"
