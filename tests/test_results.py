@@ -141,3 +141,23 @@ def test_sources_act_together():
     share, low = shares["initialization x shuffling x augmentation"]
     assert share > 50
     assert low > 10
+
+
+def test_language_models_differ_by_either_source():
+    lines = {line["row"]: line for line in table("table2", "perplexity")}
+    assert float(lines["control"]["perplexity_sd"]) == 0
+    assert float(lines["control"]["spearman_correlation"]) == 1
+    both = float(lines["both"]["perplexity_sd"])
+    assert 0.5 < float(lines["initialization"]["perplexity_sd"]) / both < 1.78
+    assert 0.1 < float(lines["stochastic operations"]["perplexity_sd"]) / both < 0.82
+    for row in ("initialization", "stochastic operations", "both"):
+        assert 5 < float(lines[row]["disagreement_percent"]) < 10
+        assert 0.98 < float(lines[row]["spearman_correlation"]) < 0.995
+        assert float(lines[row]["ensemble_perplexity_change"]) < 0
+        assert float(lines[row]["cka_last_layer"]) < 0.99
+
+
+def test_one_bit_does_not_grow_in_the_small_language_model():
+    lines = {line["row"]: line for line in table("table4", "perplexity")}
+    assert 0 < float(lines["one bit"]["perplexity_sd"]) < 1e-6
+    assert float(lines["one bit"]["disagreement_percent"]) == 0
