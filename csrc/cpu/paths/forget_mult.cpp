@@ -41,7 +41,8 @@ void forward_loop(const ForgetColumns& x, void* scratch, void* h, void* last) {
   for (int64_t i = 0; i < x.count; ++i) static_cast<Bits*>(last)[i] = rounded<F>(cell[i]);
 }
 
-template <class F, bool kGated>
+// No array that is written overlaps another; without being told so, g++ does not vectorise.
+template <class F, bool kGated, bool kGraded>
 void backward_steps(const ForgetColumns& x, const void* grad_h, Accumulator<F>* cells,
                     Accumulator<F>* reaching, void* grad_z, void* grad_f, void* grad_o) {
   using Bits = typename F::Bits;
@@ -51,17 +52,18 @@ void backward_steps(const ForgetColumns& x, const void* grad_h, Accumulator<F>* 
     const Bits* z = static_cast<const Bits*>(x.z) + row;
     const Bits* f = static_cast<const Bits*>(x.f) + row;
     const Bits* o = kGated ? static_cast<const Bits*>(x.o) + row : nullptr;
-    const Bits* grad = grad_h ? static_cast<const Bits*>(grad_h) + row : nullptr;
+    const Bits* grad = kGraded ? static_cast<const Bits*>(grad_h) + row : nullptr;
     const T* before = cells + t * x.count;
     const T* cell = before + x.count;
     Bits* to_z = static_cast<Bits*>(grad_z) + row;
     Bits* to_f = static_cast<Bits*>(grad_f) + row;
     Bits* to_o = kGated ? static_cast<Bits*>(grad_o) + row : nullptr;
+#pragma GCC ivdep
     for (int64_t i = 0; i < x.count; ++i) {
       T reached = reaching[i];
       const auto g = forget_step_back<kGated>(
           accumulator_of<F>(z[i]), accumulator_of<F>(f[i]), kGated ? accumulator_of<F>(o[i]) : T{1},
-          cell[i], before[i], grad ? accumulator_of<F>(grad[i]) : T{0}, reached);
+          cell[i], before[i], kGraded ? accumulator_of<F>(grad[i]) : T{0}, reached);
       reaching[i] = reached;
       to_z[i] = rounded<F>(g.z);
       to_f[i] = rounded<F>(g.f);
@@ -83,14 +85,15 @@ void backward_loop(const ForgetColumns& x, const void* grad_h, const void* grad_
     const Bits* f = static_cast<const Bits*>(x.f) + t * x.stride;
     const T* before = cells + t * x.count;
     T* cell = cells + (t + 1) * x.count;
+#pragma GCC ivdep
     for (int64_t i = 0; i < x.count; ++i)
       cell[i] = forget_step(accumulator_of<F>(z[i]), accumulator_of<F>(f[i]), before[i]);
   }
   load<F>(static_cast<const Bits*>(grad_last), x.count, reaching);
-  if (x.o)
-    backward_steps<F, true>(x, grad_h, cells, reaching, grad_z, grad_f, grad_o);
-  else
-    backward_steps<F, false>(x, grad_h, cells, reaching, grad_z, grad_f, grad_o);
+  const auto steps =
+      x.o ? (grad_h ? backward_steps<F, true, true> : backward_steps<F, true, false>)
+          : (grad_h ? backward_steps<F, false, true> : backward_steps<F, false, false>);
+  steps(x, grad_h, cells, reaching, grad_z, grad_f, grad_o);
   for (int64_t i = 0; i < x.count; ++i)
     static_cast<Bits*>(grad_initial)[i] = rounded<F>(reaching[i]);
 }
