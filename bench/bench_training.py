@@ -214,13 +214,13 @@ def digits_jobs(threads: int, smoke: bool) -> list[Job]:
 @pytest.mark.parametrize("who", ["ours", "one process"])
 def test_digits_study(bench: Bench, tmp_path: Path, who: str) -> None:
     threads = 1 if who == "ours" else 2
-    jobs = digits_jobs(threads, bench.smoke)
+    tasks = [(job, frozenset()) for job in digits_jobs(threads, bench.smoke)]
     store = Store(tmp_path)
     store.runs.mkdir()
 
     def run() -> None:
         with LocalPool(2) if who == "ours" else InProcess() as executor:
-            assert len(list(executor.map(partial(perform, store), jobs))) == len(jobs)
+            assert len(list(executor.map(partial(perform, store), tasks))) == len(tasks)
 
     name = "2 workers, a thread each" if who == "ours" else "one process, 2 threads"
     role = "ours" if who == "ours" else "peer"
