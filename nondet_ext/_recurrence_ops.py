@@ -22,7 +22,7 @@ def _sizes(z: torch.Tensor) -> dict[str, Any]:
     return {
         "dtype": NATIVE_DTYPE[z.dtype],
         "steps": z.shape[0],
-        "columns": z[0].numel() if z.shape[0] else 0,
+        "columns": z.shape[1:].numel(),
     }
 
 

@@ -102,10 +102,11 @@ class LanguageSpec:
         if self.window not in (1, 2):
             raise ValueError(f"language.window is {self.window!r}; known: 1, 2")
         for name, value in vars(self).items():
-            if name.startswith("dropout_") or name == "zoneout":
-                if not 0 <= value < 1:
-                    raise ValueError(f"language.{name} is {value}; it must lie in [0, 1)")
-            elif isinstance(value, float) and not (math.isfinite(value) and value >= 0):
+            if (name.startswith("dropout_") or name == "zoneout") and not 0 <= value < 1:
+                raise ValueError(f"language.{name} is {value}; it must lie in [0, 1)")
+        for name in ("activation_reg", "temporal_reg", "clip"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
                 raise ValueError(
                     f"language.{name} is {value}; it must be a finite number, not negative"
                 )
@@ -301,7 +302,7 @@ def address_of(identity: Mapping[str, Any]) -> str:
 def _check_language(config: RunConfig) -> None:
     """Raises ValueError for settings that a language model's training does not have."""
     absent = {
-        "lowlevel": config.lowlevel not in ("off",),
+        "lowlevel": config.lowlevel != "off",
         "crop_padding": config.crop_padding > 0,
         "flip": config.flip,
         "weight_offset": config.weight_offset > 0,
@@ -316,6 +317,11 @@ def _check_language(config: RunConfig) -> None:
                 f"{name} is {getattr(config, name)!r}, which the training of a language model "
                 "does not have"
             )
+    if config.perturbation.target in ("pixel", "statistics"):
+        raise ValueError(
+            f"perturbation.target is {config.perturbation.target!r}, of which a language model has "
+            "nothing"
+        )
 
 
 def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_texts import CONFIG, QUIET, SPEC, random_text, text_of
 
-from nondet.config import LanguageSpec
+from nondet.config import LanguageSpec, PerturbationSpec
 from nondet.models import build_language_model
 from nondet.resume import difference_of
 from nondet.seeds import HELD, Onset, Seeds
@@ -278,6 +278,14 @@ def test_lengths_are_the_draws_of_their_epoch():
         ({"schedule": "snapshots", "cycles": 1, "warmup_epochs": 0}, "schedule is 'snapshots'"),
         ({"averaging": "swa"}, "averaging is 'swa'"),
         ({"dropout": 0.1}, r"dropout is 0\.1"),
+        (
+            {"perturbation": PerturbationSpec(target="pixel")},
+            r"perturbation\.target is 'pixel', of which a language model has nothing",
+        ),
+        (
+            {"perturbation": PerturbationSpec(target="statistics")},
+            r"perturbation\.target is 'statistics', of which a language model has nothing",
+        ),
         ({"language": None, "averaging": "triggered"}, "averaging is 'triggered', which only"),
     ],
 )
@@ -293,6 +301,7 @@ def test_settings_of_images_are_refused(changed, message):
         ({"bptt": 2.5}, r"language\.bptt is 2\.5; it must be an integer"),
         ({"window": 3}, r"language\.window is 3; known: 1, 2"),
         ({"zoneout": 1.0}, r"language\.zoneout is 1\.0; it must lie in \[0, 1\)"),
+        ({"clip": -1}, r"language\.clip is -1; it must be a finite number, not negative"),
         ({"clip": -1.0}, r"language\.clip is -1\.0; it must be a finite number, not negative"),
         ({"activation_reg": math.nan}, r"language\.activation_reg is nan"),
     ],

@@ -11,12 +11,14 @@ import torch
 
 from nondet.checkpoint import Checkpoints
 from nondet.config import PerturbationSpec, RunConfig
+from nondet.evaluate import predict, weights_sha256
+from nondet.models import build_model
 from nondet.record import make_recorders, tta
 from nondet.record import taps as taps_module
 from nondet.seeds import Onset, Seeds
 from nondet.train import ImageTraining, deterministic, train
 
-ALL = ("taps", "tta", "twin")
+ALL = ("taps", "tta", "twin", "weights")
 LATE = Onset(shuffle=3, augment=3, stochastic=3, lowlevel=3, bit=2)
 OWN = Seeds(shuffle=5, augment=5, stochastic=5, lowlevel=5, bit=5)
 
@@ -291,3 +293,19 @@ def test_without_snapshots_only_the_final_model_is_augmented(config, few_digits,
         averaged.eval()
         other = averaged(few_digits.normalized(few_digits.test_images.flip(3))).numpy()
     np.testing.assert_allclose(mirrored, (found.logits + other) / 2, rtol=0, atol=1e-5)
+
+
+def test_weights_are_those_that_predict(config, digits):
+    """The averaged ones, where there are any: the logits come back bit for bit."""
+    config = replace(config, averaging="ema", ema_decay=0.9, model="resnet6-w2", batch_size=256)
+    recorders = make_recorders({"weights"}, config, Seeds(), Onset(), digits)
+    result = train(config, Seeds(), digits, recorders=recorders)
+    kept = result.records["weights"]
+    with deterministic(1):
+        model = build_model(config.model, digits.image_shape, 10, Seeds().key("init"))
+        model.load_state_dict({name: torch.from_numpy(x) for name, x in kept.items()})
+        assert predict(model, digits).tobytes() == result.logits.tobytes()
+        training = ImageTraining(config, Seeds(), digits)
+        while training.step < training.total_steps:
+            training.advance()
+    assert weights_sha256(model) != training.history[-1].weights_sha256

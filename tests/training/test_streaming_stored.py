@@ -14,6 +14,7 @@ from nondet.perform import facts_of
 from nondet.record import make_recorders
 from nondet.seeds import Onset, Seeds
 from nondet.store import Store
+from nondet.store.verification import verify
 from nondet.streaming import stored
 from nondet.streaming.stored import StoredModel, stored_measures
 from nondet.train import deterministic, make_training, train
@@ -126,6 +127,22 @@ def test_measures_are_computed_once(trained, tmp_path, monkeypatch):
     assert calls == [1, 1]
     stored_measures(store, runs, labels)
     assert calls == [1, 1]
+
+
+def test_damaged_measures_are_found(trained, tmp_path):
+    _, runs, _ = trained
+    store = Store(tmp_path / "study")
+    stored_measures(store, runs[:2], TEXT.test.numpy())
+    [place] = store.measures.iterdir()
+    (store.measures / f"{place.name}.scratch").mkdir()
+    assert not [one for one in verify(store.root).problems if "measures in" in one]
+    (place / "measures.json").write_text("{}")
+    [problem] = [one for one in verify(store.root).problems if "measures in" in one]
+    assert "measures.json does not match its SHA-256" in problem
+    (place / "measures.json").unlink()
+    (place / "other").write_text("")
+    [problem] = [one for one in verify(store.root).problems if "measures in" in one]
+    assert "SHA256SUMS does not list other" in problem
 
 
 def test_an_interrupted_computation_goes_on(trained, tmp_path, monkeypatch):

@@ -17,9 +17,6 @@ from nondet_ext import qrnn
 
 State = tuple[torch.Tensor, ...]
 
-_EMBEDDING_RANGE = 0.1
-"""Initial embeddings are uniform within this of 0 (Merity et al. 2017, Sec. 5)."""
-
 
 class LanguageOutput(NamedTuple):
     """What a language model makes of T tokens of B texts.
@@ -68,6 +65,14 @@ class QRNNLayer(nn.Module):
         return output, last
 
 
+class Encoder(nn.Embedding):
+    """An embedding whose initial weights are uniform within `uniform_range` of 0 (Merity et al.
+    2017, Sec. 5).
+    """
+
+    uniform_range = 0.1
+
+
 class TiedDecoder(nn.Module):
     """A linear layer to logits whose weight is the embedding's (Press and Wolf 2017; Inan et al.
     2017), with an offset of its own for each type, 0 at first.
@@ -102,8 +107,7 @@ class QRNNLanguageModel(nn.Module):
         if types < 1:
             raise ValueError(f"types is {types}; it must be at least 1")
         self.spec, self.types = spec, types
-        self.encoder = nn.Embedding(types, spec.embedding)
-        self.encoder.uniform_range = _EMBEDDING_RANGE  # type: ignore[assignment]
+        self.encoder = Encoder(types, spec.embedding)
         self.embedding_dropout = EmbeddingDropout(spec.dropout_embedding)
         self.input_dropout = LockedDropout(spec.dropout_input)
         widths = [spec.embedding, *[spec.hidden] * (spec.layers - 1), spec.embedding]

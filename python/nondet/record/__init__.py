@@ -37,17 +37,19 @@ def make_recorders(
     for name in keeps:
         if name not in KEEPS:
             raise ValueError(f"keeps has {name!r}; known: {', '.join(KEEPS)}")
-    recorders: list[Recorder] = [Weights()] if "weights" in keeps else []
+    recorders: list[Recorder] = []
     if isinstance(dataset, TextDataset):
         if rest := sorted(set(keeps) - {"weights"}):
             raise ValueError(f"keeps has {rest[0]!r}, which no language model has; known: weights")
-        return recorders
-    if "taps" in keeps:
-        recorders.append(Taps())
-    if "tta" in keeps:
-        recorders.append(AugmentedPredictions(config, dataset))
-    if "twin" in keeps:
-        recorders.append(Twin(config, seeds, onset, dataset))
+    else:
+        if "taps" in keeps:
+            recorders.append(Taps())
+        if "tta" in keeps:
+            recorders.append(AugmentedPredictions(config, dataset))
+        if "twin" in keeps:
+            recorders.append(Twin(config, seeds, onset, dataset))
+    if "weights" in keeps:
+        recorders.append(Weights())
     return recorders
 
 

@@ -46,3 +46,24 @@ class Recorder(Protocol):
     def arrays(self, training: "Training") -> dict[str, np.ndarray]:
         """The record of a finished training."""
         ...
+
+
+class EndRecorder:
+    """A recorder that looks at the finished training alone: nothing is needed of any step before
+    the last.
+    """
+
+    begins_by = None
+
+    def begin(self, training: "Training") -> None:
+        """See `Recorder`."""
+
+    def observe(self, training: "Training") -> None:
+        """See `Recorder`."""
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """Empty."""
+        return {}
+
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """There is nothing to load."""

@@ -1,6 +1,5 @@
 """Representations of test images at the end of a training (paper, Fig. 1)."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 
 from nondet.evaluate import EVALUATION_BATCH, laid_out_for
 from nondet.models import representations
+from nondet.record.recorder import EndRecorder
 
 if TYPE_CHECKING:
     from nondet.train import Training
@@ -18,7 +18,7 @@ no more, and those of all images would fill disks.
 """
 
 
-class Taps:
+class Taps(EndRecorder):
     """Keeps what every tap of the final model (of the averaged weights, if there are any) makes of
     the test images, of `MOST_IMAGES` of them where there are more.
 
@@ -27,20 +27,6 @@ class Taps:
     """
 
     name = "taps"
-    begins_by = None
-
-    def begin(self, training: "Training") -> None:
-        """Nothing is needed of any step before the last."""
-
-    def observe(self, training: "Training") -> None:
-        """Nothing is needed of any step before the last."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Empty."""
-        return {}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """There is nothing to load."""
 
     def arrays(self, training: "Training") -> dict[str, np.ndarray]:
         """See the class."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from nondet.config import address_of
 from nondet.files import is_unfinished
 from nondet.store.errors import StoreError
+from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
 from nondet.store.labels import read_labels
 from nondet.store.runs import check_run
 from nondet.store.store import Store
@@ -61,8 +62,8 @@ def find_studies(folder: Path) -> list[Path]:
 
 
 def verify(folder: Path) -> Verification:
-    """Checks a study folder: SHA-256 of every file, and whether runs, labels and states lie where
-    they belong.
+    """Checks a study folder: SHA-256 of every file, and whether runs, labels, states and measures
+    lie where they belong.
     """
     store, found = Store(folder), Verification(folder)
     plan = None
@@ -73,6 +74,7 @@ def verify(folder: Path) -> Verification:
     _check_runs(store, found)
     _check_labels(store, plan, found)
     _check_states(store, plan, found)
+    _check_measures(store, found)
     if (store.root / "damaged").is_dir():
         found.aside = len(list((store.root / "damaged").iterdir()))
     return found
@@ -124,6 +126,27 @@ def _check_states(store: Store, plan: Plan | None, found: Verification) -> None:
             found.states += 1
         else:
             found.problems.append(problem)
+
+
+def _check_measures(store: Store, found: Verification) -> None:
+    """What was computed of pairs of language models; unfinished work of it is passed over."""
+
+    def check(folder: OpenFolder) -> None:
+        files = folder.checksums()
+        if unlisted := folder.unlisted(files):
+            raise ValueError(f"{CHECKSUMS} does not list {', '.join(unlisted)}")
+        for name, digest in files.items():
+            folder.check(name, digest)
+
+    for place in _entries(store.measures):
+        if not _ADDRESS.fullmatch(place.name):
+            continue
+        try:
+            read_folder(place, check)
+        except (OSError, ValueError) as error:
+            found.problems.append(
+                f"the measures in {place} are damaged: {error}. The next report computes them again"
+            )
 
 
 def _state_problem(path: Path, owner: str | None) -> str | None:
