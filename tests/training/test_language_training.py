@@ -9,7 +9,7 @@ import torch
 from made_texts import CONFIG, QUIET, SPEC, random_text, text_of
 
 from nondet.config import LanguageSpec, PerturbationSpec
-from nondet.models import build_language_model
+from nondet.models import begin_step, build_language_model, stochastic_layers
 from nondet.resume import difference_of
 from nondet.seeds import HELD, Onset, Seeds
 from nondet.train import DivergedError, LanguageTraining, deterministic, make_training, train
@@ -43,7 +43,7 @@ def test_a_tiny_text_is_learned_by_heart():
 
 def test_a_step_is_plain_sgd_on_one_segment(text):
     """Two steps against autograd through the model: columns, carried state, rates, clipping."""
-    spec = replace(QUIET, activation_reg=2.0, temporal_reg=1.0, clip=0.05)
+    spec = replace(QUIET, activation_reg=2.0, temporal_reg=1.0, clip=0.05, dropout_output=0.4)
     config = replace(
         CONFIG, optimizer="sgd", momentum=0.0, lr=0.7, weight_decay=0.01, language=spec
     )
@@ -54,7 +54,8 @@ def test_a_step_is_plain_sgd_on_one_segment(text):
         model = build_language_model(spec, 9, Seeds().key("init"), "cpu").train()
         columns = torch.stack([text.train[k * 100 : (k + 1) * 100] for k in range(4)], 1)
         state = model.initial_state(4)
-        for begin in (0, 10):
+        for step, begin in enumerate((0, 10)):
+            begin_step(stochastic_layers(model), Seeds().key("stochastic"), step)
             inputs, targets = columns[begin : begin + 10], columns[begin + 1 : begin + 11]
             output = model(inputs, tuple(x.detach() for x in state))
             state = output.state
@@ -84,6 +85,30 @@ def test_rates_follow_the_lengths_of_the_segments(text):
     lengths = segment_lengths(config.language, 99, Seeds().key("stochastic"), 0)
     assert len(set(lengths)) > 1
     assert seen == [0.02 * length / 20 for length in lengths]
+
+
+def test_every_epoch_begins_with_a_state_of_zeros_and_carries_it_on(text):
+    training = LanguageTraining(replace(CONFIG, epochs=2, language=QUIET), Seeds(), text)
+    begun, ended, forward = [], [], training.model.forward
+
+    def watched(tokens, state=None):
+        output = forward(tokens, state)
+        if training.model.training:
+            begun.append([x.clone() for x in state])
+            ended.append([x.detach().clone() for x in output.state])
+        return output
+
+    training.model.forward = watched
+    with deterministic(1):
+        while training.step < training.total_steps:
+            training.advance()
+    assert len(begun) == 20
+    for step, states in enumerate(begun):
+        if step in (0, 10):
+            assert not any(x.any() for x in states)
+        else:
+            assert all(map(torch.equal, states, ended[step - 1]))
+            assert all(x.any() for x in states)
 
 
 def test_perplexity_of_a_case_by_hand():
