@@ -209,11 +209,17 @@ def test_late_sources_share_their_beginning(text):
 
 
 @pytest.mark.parametrize("averaging", ["none", "ema", "triggered"])
-def test_stopping_anywhere_changes_no_bit(text, averaging):
-    """Amid epochs too, where the network's state has to go on."""
+def test_stopping_anywhere_changes_no_bit(text, averaging, monkeypatch):
+    """Amid epochs too, where the network's state has to go on, and after averaging has begun."""
+    if averaging == "triggered":  # a validation loss that rises, as weights grow
+        monkeypatch.setattr(
+            "nondet.train.language.mean_loss",
+            lambda model, *_: sum(float(p.detach().abs().sum()) for p in model.parameters()),
+        )
     config = replace(CONFIG, averaging=averaging, language=replace(SPEC, trigger=1), epochs=4)
     seeds, onset = Seeds(init=2, stochastic=2, bit=2), Onset(stochastic=1, bit=1)
     whole = finished(config, seeds, text, onset)
+    assert averaging != "triggered" or 0 < whole.averaging.count < whole.total_steps
     begin, end = whole.epoch_ends[1:3]
     for stop in (1, begin - 1, begin, begin + 1, (begin + end) // 2, whole.total_steps - 1):
         with deterministic(1):
@@ -264,6 +270,18 @@ def test_history_has_the_validation_loss(text):
     accuracy = (result.tokens.predicted == text.test.numpy()).mean()
     assert result.history[-1].test_accuracy == accuracy
     assert result.history[-1].test_cross_entropy == -result.tokens.log_probabilities.mean()
+
+
+def test_training_loss_is_the_mean_over_tokens(text):
+    """Of a model that does not learn, in segments of many lengths: that of the whole text."""
+    spec = replace(QUIET, variable_bptt=True, activation_reg=2.0)
+    config = replace(CONFIG, epochs=1, optimizer="sgd", lr=0.0, language=spec)
+    training = finished(config, Seeds(), text)
+    columns = torch.stack([text.train[k * 100 : (k + 1) * 100] for k in range(4)], 1)
+    with torch.no_grad():
+        chances = training.model.eval()(columns[:-1]).logits.double().log_softmax(2)
+    expected = -float(chances.gather(2, columns[1:, :, None]).mean())
+    assert training.history[0].train_loss == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_training_that_diverges_says_when(text):

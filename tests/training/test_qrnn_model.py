@@ -176,6 +176,15 @@ def test_masks_differ_by_step_layer_and_seed(kind):
         kind(0.5).train()(x)
 
 
+def test_the_window_sees_the_dropped_input_of_the_segment_before():
+    model = build(window=2, dropout_input=0.5).train()
+    begin_step(stochastic_layers(model), DRAWS, 0)
+    output = model(TOKENS)
+    dropped = model.input_dropout(model.encoder(TOKENS))
+    assert not torch.equal(dropped, model.encoder(TOKENS))
+    assert torch.equal(output.state[-1], dropped[-1])
+
+
 def test_states_are_zoned_out_by_the_draws_of_their_layer():
     """A layer whose forget gates are all but closed: only a zoned-out state survives."""
     layer = build(layers=1, window=1, zoneout=0.4).layers[0].train()
