@@ -23,6 +23,7 @@ from scipy.special import logsumexp
 import nondet_ext
 from harness import Bench, Contender
 from nondet.streaming import measure
+from nondet.streaming.spearman import plan_disk
 
 MODELS, TOKENS, TYPES, MEMORY = 6, 82_430, 10_000, "2GB"
 LARGEST_PEAK = 4 * 10**9
@@ -146,7 +147,7 @@ def test_streaming(bench: Bench, folder: Path) -> None:
         command = [sys.executable, __file__, *map(str, arguments)]
         found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
         check(found, tokens, types, bench.smoke)
-        notes.update(describe(found))
+        notes.update(describe(found, tokens, types))
 
     size = 4 * tokens * (types + sum(WIDTHS.values()))
     case = f"Measures of language models, R={MODELS}, {tokens} tokens, {types} types, {MEMORY}"
@@ -170,7 +171,7 @@ def check(found: dict, tokens: int, types: int, smoke: bool) -> None:
         assert rho.tolist() == nondet_ext.spearman(torch.from_numpy(logits)).tolist()
 
 
-def describe(found: dict) -> dict[str, float]:
+def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
     """Models, ranks and what is written grow as R; ensembles and CKA as R at least (reading,
     exponentials, Gram matrices) and as R^2 at most (pairs of them), and so do products (reading,
     cutting into limbs; multiplying). All of that while every model fits the disk at once; drawing
@@ -193,8 +194,15 @@ def describe(found: dict) -> dict[str, float]:
             f"R={models}, extrapolated, h, at least": scale * (linear + pairs) / 3600,
             f"R={models}, extrapolated, h, at most": scale * (linear + scale * pairs) / 3600,
             f"R={models}, extrapolated, written GB": scale * found["written"] / 1e9,
+            f"R={models}, planned, at once on the disk GB": disk(models, tokens, types) / 1e9,
         }
     return notes
+
+
+def disk(models: int, tokens: int, types: int) -> int:
+    """What the plan of a disk without end needs of it."""
+    hidden = 4 * tokens * sum(WIDTHS.values())
+    return plan_disk(models, tokens * types, hidden, 2**62, torch.get_num_threads()).needs
 
 
 if __name__ == "__main__":
