@@ -316,7 +316,7 @@ def test_report_of_texts_speaks_of_no_images(summary):
     assert [one.title for one in document.sections] == ["How far perplexity spreads"]
     page = markdown(document)
     assert "image" not in page.lower()
-    assert "qrnn on pydoc, 6 epochs, 2 to 8 trainings per row." in page
+    assert "qrnn on pydoc, 8 epochs, 2 to 8 trainings per row." in page
     assert "language.embedding 64" in page
     assert dict(document.environment)["dataset.sha256"] == "ef01"
     assert document.published == ()
