@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from nondet_ext._native import _C
+
 from . import nvcc, sass
-from .build import JOBS
+from .build import JOBS, product
 from .ptx_parser import Instruction, Module, parse
 
 # (pattern of the demangled kernel name, what it holds): "fma", written as such in the source;
@@ -70,14 +72,19 @@ def count_ptx(module: Module) -> dict[str, Counter[str]]:
 
 @cache
 def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
-    """The kernels of a file, compiled for every architecture."""
-    with ThreadPoolExecutor(JOBS) as pool:
-        cubins = pool.map(lambda arch: nvcc.cubin_of(source, arch, *flags), nvcc.ARCHS)
-        in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
-        in_sass = {
-            arch: sass.opcodes(sass.disassemble(cubin))
-            for arch, cubin in zip(nvcc.ARCHS, cubins, strict=True)
-        }
+    """The kernels of a file. Their machine code is that of the installed module for the package's
+    own, for every architecture that it was built for; others are compiled for each of nvcc.ARCHS.
+    """
+    if source in product().kernels:
+        in_sass = sass.installed(Path(_C.__file__), JOBS)
+    else:
+        with ThreadPoolExecutor(JOBS) as pool:
+            cubins = pool.map(lambda arch: nvcc.cubin_of(source, arch, *flags), nvcc.ARCHS)
+            in_sass = {
+                arch: sass.opcodes(sass.disassemble(cubin))
+                for arch, cubin in zip(nvcc.ARCHS, cubins, strict=True)
+            }
+    in_ptx = count_ptx(parse(nvcc.ptx_of(source, *flags).read_text()))
     return tuple(
         Kernel(
             sass.demangle(name), opcodes, {arch: counts[name] for arch, counts in in_sass.items()}

@@ -1,5 +1,5 @@
-"""What nvcc makes of the kernel files: PTX and cubins for every target architecture, warnings as
-errors.
+"""What nvcc makes of kernel files: PTX for the oldest target architecture, and cubins for all of
+them; warnings are errors.
 """
 
 import shutil
@@ -18,46 +18,25 @@ def missing() -> str | None:
     return None if shutil.which("nvcc") else "nvcc is not installed"
 
 
-def compile_kernels(source: Path, *extra: str) -> Path:
-    """A folder with kernels.compute_80.ptx and, for each architecture, kernels.sm_*.cubin.
-
-    `extra` flags come last and so override: ``-fmad=true`` lets the compiler contract.
+def compile_to(kind: str, arch: str, source: Path, extra: tuple[str, ...]) -> Path:
+    """The "ptx" or the "cubin" that nvcc makes of a kernel file. `extra` flags come last and so
+    override.
     """
-    targets = [f"-gencode=arch=compute_{arch},code=[sm_{arch},compute_{arch}]" for arch in ARCHS]
+    # Two definitions of -fmad are an error to nvcc.
+    flags = [
+        flag for flag in FLAGS if not any(flag.split("=")[0] == e.split("=")[0] for e in extra)
+    ]
     includes = [f"-I{ROOT / 'csrc'}", f"-I{HERE}"]
-    command = ["nvcc", "-fatbin", *FLAGS, *targets, *includes, *extra]
+    command = ["nvcc", f"-{kind}", f"-arch={arch}", *flags, *includes, *extra]
+    file = f"kernels.{kind}"
 
     def step(folder: Path) -> Iterable[Path]:
-        kept = folder / "kept"
-        kept.mkdir()
         depfile = folder / "depends"
-        # Two definitions of -fmad are an error to nvcc, hence the filter.
-        words = [w for w in command if not (w.startswith("-fmad") and extra and w not in extra)]
-        run(
-            [
-                *words,
-                "--keep",
-                "--keep-dir",
-                kept,
-                "-MMD",
-                "-MF",
-                depfile,
-                source,
-                "-o",
-                folder / "kernels.fatbin",
-            ]
-        )
-        for arch in ARCHS:
-            (cubin,) = kept.glob(f"*sm_{arch}.cubin")
-            cubin.rename(folder / f"kernels.sm_{arch}.cubin")
-        (ptx,) = kept.glob(f"*compute_{ARCHS[0]}.ptx")
-        ptx.rename(folder / f"kernels.compute_{ARCHS[0]}.ptx")
-        shutil.rmtree(kept)
-        (folder / "kernels.fatbin").unlink()
+        run([*command, "-MMD", "-MF", depfile, source, "-o", folder / file])
         return read_depfile(depfile)
 
     inputs = [version_of("nvcc"), *command, str(source), source.read_bytes()]
-    return produce(f"cuda-{source.stem}", inputs, step)
+    return produce(f"{kind}-{source.stem}", inputs, step) / file
 
 
 def snippet(text: str) -> Path:
@@ -71,10 +50,10 @@ def snippet(text: str) -> Path:
 
 
 def ptx_of(source: Path, *extra: str) -> Path:
-    """The PTX of a kernel file, for the oldest architecture."""
-    return compile_kernels(source, *extra) / f"kernels.compute_{ARCHS[0]}.ptx"
+    """The PTX of a kernel file; ``-fmad=true`` among the flags lets the compiler contract."""
+    return compile_to("ptx", f"compute_{ARCHS[0]}", source, extra)
 
 
 def cubin_of(source: Path, arch: str, *extra: str) -> Path:
     """The cubin of a kernel file for one of ARCHS."""
-    return compile_kernels(source, *extra) / f"kernels.sm_{arch}.cubin"
+    return compile_to("cubin", f"sm_{arch}", source, extra)

@@ -1,4 +1,6 @@
-"""Reads the machine code (SASS) in cubins with nvdisasm: which instructions each kernel holds."""
+"""Reads the machine code (SASS) in cubins and in the installed module, by nvdisasm and cuobjdump:
+which instructions each kernel holds.
+"""
 
 import importlib.util
 import re
@@ -6,44 +8,82 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 
 from .cache import produce, run, version_of
 
+# Where NVIDIA's wheels and Triton's keep their tools.
+PACKAGES = {
+    "nvidia": ("cu*/bin", "cuda_*/bin"),
+    "triton": ("backends/nvidia/bin",),
+}
+
 
 @cache
-def nvdisasm() -> str | None:
-    """The disassembler: on PATH, in NVIDIA's wheels or in Triton's; None where there is none."""
-    if found := shutil.which("nvdisasm"):
+def tool(name: str) -> str | None:
+    """A tool of the CUDA toolkit: on PATH, in NVIDIA's wheels or in Triton's; None where there is
+    none.
+    """
+    if found := shutil.which(name):
         return found
-    for package, places in {
-        "nvidia": ("cu*/bin/nvdisasm", "cuda_nvdisasm/bin/nvdisasm"),
-        "triton": ("backends/nvidia/bin/nvdisasm",),
-    }.items():
+    for package, places in PACKAGES.items():
         spec = importlib.util.find_spec(package)
         for root in spec.submodule_search_locations or [] if spec else []:
             for pattern in places:
-                for path in Path(root).glob(pattern):
+                for path in Path(root).glob(f"{pattern}/{name}"):
                     if path.stat().st_mode & 0o111:
                         return str(path)
     return None
 
 
+def missing() -> str | None:
+    """Why machine code cannot be read here, or None."""
+    absent = [name for name in ("nvdisasm", "cuobjdump") if tool(name) is None]
+    return f"{' and '.join(absent)} not installed" if absent else None
+
+
+def _tool(name: str) -> str:
+    found = tool(name)
+    if found is None:
+        raise FileNotFoundError(f"{name} is not installed")
+    return found
+
+
 def disassemble(cubin: Path) -> str:
     """What nvdisasm says of the code in a cubin."""
-    tool = nvdisasm()
-    if tool is None:
-        raise FileNotFoundError("nvdisasm is not installed")
-
-    command = [tool, "--print-code", "--no-dataflow"]
+    command = [_tool("nvdisasm"), "--print-code", "--no-dataflow"]
 
     def step(folder: Path) -> Iterable[Path]:
         (folder / "sass").write_text(run([*command, cubin]))
         return []
 
-    inputs = [version_of(tool), *command, cubin.read_bytes()]
+    inputs = [version_of(command[0]), *command, cubin.read_bytes()]
     return (produce("sass", inputs, step) / "sass").read_text()
+
+
+@cache
+def installed(module: Path, jobs: int) -> dict[str, dict[str, Counter[str]]]:
+    """The opcodes of every kernel in a module that was built with CUDA, by architecture ("80") and
+    mangled name.
+    """
+    command = [_tool("cuobjdump"), "--extract-elf", "all"]
+
+    def step(folder: Path) -> Iterable[Path]:
+        run([*command, module], cwd=folder)
+        return []
+
+    inputs = [version_of(command[0]), *command, module.read_bytes()]
+    cubins = sorted(produce("installed", inputs, step).glob("*.cubin"))
+    with ThreadPoolExecutor(jobs) as pool:
+        texts = list(pool.map(disassemble, cubins))
+    found: dict[str, dict[str, Counter[str]]] = {}
+    for cubin, text in zip(cubins, texts, strict=True):
+        arch = re.search(r"sm_(\d+)", cubin.name)
+        assert arch is not None, cubin
+        found.setdefault(arch[1], {}).update(opcodes(text))
+    return found
 
 
 _SECTION = re.compile(r"\s*\.section\s+\.text\.([\w$.]+)")

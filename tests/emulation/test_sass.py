@@ -1,22 +1,42 @@
-"""Every kernel compiles for every architecture without a warning, and holds only what it may."""
+"""Every kernel that is installed holds, for every architecture, only what it may."""
 
+import re
 from pathlib import Path
 
 import pytest
+
+import nondet_ext
+from nondet_ext._native import _C
 
 from . import build, inspection, nvcc, sass
 from .cache import BuildError
 
 CONTRACTION = build.samples("contraction")
-KERNEL_FILES = [*build.product().kernels, *build.samples().kernels, *CONTRACTION.kernels]
+SAMPLES = [*build.samples().kernels, *CONTRACTION.kernels]
+PRODUCT = build.product().kernels
+BUILD = nondet_ext.build_info()
 
 pytestmark = [
     pytest.mark.skipif(nvcc.missing() is not None, reason=str(nvcc.missing())),
-    pytest.mark.skipif(sass.nvdisasm() is None, reason="nvdisasm is not installed"),
+    pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing())),
 ]
+with_cuda = pytest.mark.skipif(
+    not BUILD["cuda"], reason="the installed nondet_ext was built without CUDA"
+)
 
 
-@pytest.mark.parametrize("source", KERNEL_FILES, ids=lambda path: path.stem)
+@with_cuda
+def test_machine_code_of_every_architecture_is_installed() -> None:
+    found = sass.installed(Path(_C.__file__), build.JOBS)
+    assert sorted(found) == sorted(re.findall(r"\d+", str(BUILD["cuda_archs"])))
+    assert len({frozenset(kernels) for kernels in found.values()}) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [*(pytest.param(path, marks=with_cuda) for path in PRODUCT), *SAMPLES],
+    ids=lambda path: path.stem,
+)
 def test_kernels_hold_only_what_they_may(source: Path) -> None:
     kernels = inspection.kernels_of(source)
     assert kernels
@@ -24,11 +44,10 @@ def test_kernels_hold_only_what_they_may(source: Path) -> None:
     assert [c for k in kernels for c in inspection.complaints(k)] == []
 
 
+@with_cuda
 def test_every_exemption_is_needed() -> None:
-    assert (
-        inspection.unused_allowances([k for s in KERNEL_FILES for k in inspection.kernels_of(s)])
-        == []
-    )
+    kernels = [k for source in (*PRODUCT, *SAMPLES) for k in inspection.kernels_of(source)]
+    assert inspection.unused_allowances(kernels) == []
 
 
 def test_contraction_is_seen() -> None:
