@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from nondet_ext import summation
+from nondet_ext._eager import call
 from nondet_ext._integer_products import EXACT_BITS, IntegerProducts
 from nondet_ext._quotients import correlations
-from nondet_ext._rank_ops import ranks
+from nondet_ext._rank_ops import ranks, run_ranks
 from nondet_ext._warnings import DegenerateInputWarning
 
 Prepared = tuple[torch.Tensor, torch.Tensor]
@@ -34,7 +35,7 @@ class _Kind:
 
 
 def _centred_ranks(x: torch.Tensor) -> Prepared:
-    ranked = ranks(x, True)
+    ranked = call(ranks, run_ranks, x, True)
     missing = ranked[:, 0].isnan()  # a row with NaN has no rank at all
     if bool(missing.any()):
         ranked[missing] = 0
@@ -163,14 +164,16 @@ def _warn_of_constants(side: str, rows: list[int]) -> None:
     )
 
 
-@torch.library.custom_op("nondet_ext::spearman", mutates_args=())
-def spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
+def run_spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("spearman", x, y, nan_policy)
 
 
-@torch.library.custom_op("nondet_ext::pearson", mutates_args=())
-def pearson(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
+def run_pearson(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("pearson", x, y, nan_policy)
+
+
+spearman = torch.library.custom_op("nondet_ext::spearman", run_spearman, mutates_args=())
+pearson = torch.library.custom_op("nondet_ext::pearson", run_pearson, mutates_args=())
 
 
 @spearman.register_fake

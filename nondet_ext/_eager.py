@@ -1,4 +1,9 @@
-"""Whether a call may go straight to the kernels: registered ops cost several microseconds."""
+"""Whether a call may go straight to the kernels: registered ops cost several microseconds, and the
+first call of one in a process imports torch's compiler, which takes seconds.
+"""
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.autograd import forward_ad
@@ -33,3 +38,11 @@ def is_eager(*tensors: torch.Tensor) -> bool:
         and not (records and tensor.requires_grad)
         for tensor in tensors
     )
+
+
+def call(op: Callable[..., Any], run: Callable[..., Any], *arguments: Any) -> Any:
+    """What the registered `op` returns, from `run`, the function it was registered with, where
+    nothing could tell.
+    """
+    tensors = [each for each in arguments if isinstance(each, torch.Tensor)]
+    return run(*arguments) if is_eager(*tensors) else op(*arguments)

@@ -39,8 +39,7 @@ def narrowed(predictions: torch.Tensor) -> torch.Tensor:
     return predictions.contiguous()
 
 
-@torch.library.custom_op("nondet_ext::pair_agreements", mutates_args=())
-def pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+def run_pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """(S, R, R) int64: at how many of the examples [offsets[s], offsets[s + 1]) two rows of
     `predictions` (R, N) are equal.
     """
@@ -64,6 +63,11 @@ def pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.T
         out=out.data_ptr(),
     )
     return symmetric(out)
+
+
+pair_agreements = torch.library.custom_op(
+    "nondet_ext::pair_agreements", run_pair_agreements, mutates_args=()
+)
 
 
 @pair_agreements.register_fake
@@ -139,22 +143,28 @@ def _add(
     backend.run(kernel, **arguments, workspace=workspace.data_ptr())
 
 
-@torch.library.custom_op("nondet_ext::pair_correct_", mutates_args=("counts",))
-def pair_correct_(
+def run_pair_correct_(
     counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
     """Adds to `counts` (R, R) int64 at how many examples the mean of two models is right."""
     _add("pair_correct", {"counts": counts}, logits, labels, probabilities)
 
 
-@torch.library.custom_op("nondet_ext::pair_logs_", mutates_args=("logs",))
-def pair_logs_(
+def run_pair_logs_(
     logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
     """Adds to `logs` (R, R) float64, tile of examples by tile, the logarithms of sum_c exp((a_c -
     max a + b_c - max b) / 2), or of the sum of the label's two probabilities.
     """
     _add("pair_logs", {"logs": logs}, logits, labels, probabilities)
+
+
+pair_correct_ = torch.library.custom_op(
+    "nondet_ext::pair_correct_", run_pair_correct_, mutates_args=("counts",)
+)
+pair_logs_ = torch.library.custom_op(
+    "nondet_ext::pair_logs_", run_pair_logs_, mutates_args=("logs",)
+)
 
 
 @pair_correct_.register_fake

@@ -58,8 +58,7 @@ def _refuse_nan(out: torch.Tensor) -> None:
         )
 
 
-@torch.library.custom_op("nondet_ext::ranks", mutates_args=())
-def ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
+def run_ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
     """float64 ranks along the last dimension, or centred doubled ranks 2 * rank - (n + 1). A row
     that holds a NaN becomes NaN, or a ValueError.
     """
@@ -91,6 +90,9 @@ def ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Ten
     if refuse_nan:
         _refuse_nan(out)
     return out
+
+
+ranks = torch.library.custom_op("nondet_ext::ranks", run_ranks, mutates_args=())
 
 
 @ranks.register_fake

@@ -26,8 +26,7 @@ def _sizes(z: torch.Tensor) -> dict[str, Any]:
     }
 
 
-@torch.library.custom_op("nondet_ext::forget_mult", mutates_args=())
-def forget_mult(
+def run_forget_mult(
     z: torch.Tensor, f: torch.Tensor, o: torch.Tensor | None, initial: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     h = z.new_empty(z.shape)
@@ -43,6 +42,9 @@ def forget_mult(
         **_sizes(z),
     )
     return h, last
+
+
+forget_mult = torch.library.custom_op("nondet_ext::forget_mult", run_forget_mult, mutates_args=())
 
 
 @torch.library.custom_op("nondet_ext::forget_mult_backward", mutates_args=())

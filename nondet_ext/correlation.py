@@ -4,6 +4,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _correlation_ops as ops
+from nondet_ext._eager import call
 from nondet_ext._rank_ops import INTEGERS
 from nondet_ext.ranks import NAN_POLICIES
 
@@ -72,7 +73,8 @@ def _correlate(name: str, x: object, y: object, nan_policy: object) -> torch.Ten
             raise ValueError(
                 f"x and y must be on one device, got {rows.device} and {others.device}"
             )
-    result: torch.Tensor = getattr(ops, name)(rows, others, nan_policy)
+    op, run = getattr(ops, name), getattr(ops, f"run_{name}")
+    result: torch.Tensor = call(op, run, rows, others, nan_policy)
     return result
 
 

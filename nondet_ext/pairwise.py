@@ -10,6 +10,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _pairwise_ops as ops
+from nondet_ext._eager import call
 from nondet_ext._ensemble_sums import EnsembleSums
 from nondet_ext._warnings import DegenerateInputWarning
 
@@ -74,7 +75,7 @@ def churn(
     absent = (sizes == 0).nonzero().reshape(-1).tolist()
     if absent:
         _warn(f"no example has the label {_some(absent)}; the churn of such a class is NaN")
-    agreeing: torch.Tensor = ops.pair_agreements(classes[:, order], offsets)
+    agreeing = _agreements(classes[:, order], offsets)
     totals = sizes[:, None, None]
     return (totals - agreeing).to(torch.float64) / totals
 
@@ -192,11 +193,14 @@ def _delta_of(
     return of_pairs - (own[:, None] + own[None, :]) / 2
 
 
-def _agreements(rows: torch.Tensor) -> torch.Tensor:
-    """(R, R) int64: in how many columns two rows are equal."""
-    offsets = torch.tensor([0, rows.shape[1]], device=rows.device)
-    counts: torch.Tensor = ops.pair_agreements(rows, offsets)
-    return counts[0]
+def _agreements(rows: torch.Tensor, offsets: torch.Tensor | None = None) -> torch.Tensor:
+    """(R, R) int64: in how many columns two rows are equal; (S, R, R) of S segments, given S + 1
+    offsets.
+    """
+    if offsets is None:
+        return _agreements(rows, torch.tensor([0, rows.shape[1]], device=rows.device))[0]
+    counts: torch.Tensor = call(ops.pair_agreements, ops.run_pair_agreements, rows, offsets)
+    return counts
 
 
 def _predictions(value: object) -> torch.Tensor:

@@ -4,6 +4,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _rank_ops as ops
+from nondet_ext._eager import call
 
 NAN_POLICIES = ("raise", "propagate", "omit")
 
@@ -47,10 +48,11 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
     _check.no_tangent(x=x)
     values = x.detach()
     if nan_policy != "omit" or not x.dtype.is_floating_point:
-        plain: torch.Tensor = ops.ranks(values, False, nan_policy == "raise")
+        plain: torch.Tensor = call(ops.ranks, ops.run_ranks, values, False, nan_policy == "raise")
         return plain
     # NaNs ranked last leave the others' ranks as they are without them.
     missing = values.isnan()
     keys = ops.ordered_integers(values)
-    ranked: torch.Tensor = ops.ranks(keys.masked_fill(missing, torch.iinfo(keys.dtype).max), False)
+    last = keys.masked_fill(missing, torch.iinfo(keys.dtype).max)
+    ranked: torch.Tensor = call(ops.ranks, ops.run_ranks, last, False)
     return ranked.masked_fill(missing, torch.nan)

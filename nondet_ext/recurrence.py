@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch.nn import functional as F
 
-from nondet_ext import _check, _recurrence_ops
+from nondet_ext import _check
+from nondet_ext import _recurrence_ops as ops
+from nondet_ext._eager import call
 from nondet_ext.philox import philox_uniform
 
 
@@ -68,7 +70,7 @@ def forget_mult(
     if initial is not None:
         given["initial"] = _fits("initial", initial, "z", z, z.shape[1:])
     _check.no_tangent(z=z, **given)
-    h, last = _recurrence_ops.forget_mult(z, f, o, initial)
+    h, last = call(ops.forget_mult, ops.run_forget_mult, z, f, o, initial)
     return h, last
 
 

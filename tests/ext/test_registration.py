@@ -4,6 +4,8 @@ time.
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 from contextlib import contextmanager
 
 import numpy as np
@@ -286,3 +288,25 @@ def test_comparisons_on_cuda_equal_the_cpu_bit_for_bit():
         lambda x, y: nondet_ext.ensemble_delta(x, y, "cross_entropy", "probabilities"),
     ):
         assert torch.equal(compare(*on_device).cpu(), compare(logits, labels))
+
+
+PLAIN_CALLS = """
+import sys, torch, nondet_ext as ext
+x, labels = torch.randn(3, 8, 5), torch.arange(8) % 5
+ext.spearman(x), ext.pearson(x), ext.rankdata(x), ext.rankdata(x, nan_policy="omit")
+ext.disagreement(x.argmax(-1)), ext.churn(x.argmax(-1), labels, num_classes=5)
+ext.ensemble_delta(x, labels), ext.ensemble_delta(x, labels, metric="cross_entropy")
+ext.linear_cka(x), ext.fingerprint(x), ext.sum(x), ext.philox_normal((3,), seed=1)
+ext.index_add(x, 0, torch.tensor([1]), torch.ones(1, 8, 5)), ext.forget_mult(x, torch.rand_like(x))
+print("torch._dynamo" in sys.modules)
+"""
+
+
+def test_plain_calls_do_not_wait_for_the_compiler_to_be_imported():
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PLAIN_CALLS],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "False\n"
