@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nondet.models import begin_step, build_model, stochastic_layers
-from nondet.models.dropout import Dropout
+from nondet.models.dropout import Dropout, Zoneout
 from nondet.seeds import Key, Seeds
 from nondet_ext import philox_normal, philox_uniform
 
@@ -60,14 +60,18 @@ def test_nothing_happens_in_evaluation_or_without_probability():
 
 
 def test_training_without_a_step_is_refused():
-    with pytest.raises(RuntimeError, match="begin_step"):
+    with pytest.raises(RuntimeError, match="dropout in training mode: begin_step"):
         Dropout(0.5)(ONES)
+    with pytest.raises(RuntimeError, match="zoneout in training mode: begin_step"):
+        _ = Zoneout(0.5).draw
 
 
 @pytest.mark.parametrize("p", [-0.1, 1.0, math.nan])
 def test_probability_out_of_range_is_refused(p):
     with pytest.raises(ValueError, match="dropout is"):
         Dropout(p)
+    with pytest.raises(ValueError, match="zoneout is"):
+        Zoneout(p)
 
 
 @pytest.mark.parametrize(

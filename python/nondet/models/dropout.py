@@ -19,10 +19,13 @@ class KeyedLayer(nn.Module):
     not 0.
     """
 
+    what = "dropout"
+    """What its errors call it."""
+
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"dropout is {p}; it must lie in [0, 1)")
+            raise ValueError(f"{self.what} is {p}; it must lie in [0, 1)")
         self.p = p
         self._draw: tuple[Key, tuple[int, int]] | None = None
 
@@ -34,7 +37,7 @@ class KeyedLayer(nn.Module):
     def draw(self) -> tuple[Key, tuple[int, int]]:
         """The key and the counter of this step."""
         if self._draw is None:
-            raise RuntimeError("dropout in training mode: begin_step must say what step it is")
+            raise RuntimeError(f"{self.what} in training mode: begin_step must say what step it is")
         return self._draw
 
     @property
@@ -95,6 +98,8 @@ class Zoneout(KeyedLayer):
     """The probability with which single states of a recurrence stay what they were, and the draws
     for it (Krueger et al. 2017, "Zoneout"). The recurrence itself draws.
     """
+
+    what = "zoneout"
 
 
 def stochastic_layers(model: nn.Module) -> list[KeyedLayer]:
