@@ -38,6 +38,7 @@ PARTS = {  # by how their progress is called, the first that fits
     "cka": "CKA",
 }
 MORE = (20, 100)  # models to extrapolate to
+SMALL_DISK = 64 * 10**9
 
 
 class RandomSource:
@@ -194,15 +195,24 @@ def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
             f"R={models}, extrapolated, h, at least": scale * (linear + pairs) / 3600,
             f"R={models}, extrapolated, h, at most": scale * (linear + scale * pairs) / 3600,
             f"R={models}, extrapolated, written GB": scale * found["written"] / 1e9,
-            f"R={models}, planned, at once on the disk GB": disk(models, tokens, types) / 1e9,
+            **planned(models, tokens, types),
         }
     return notes
 
 
-def disk(models: int, tokens: int, types: int) -> int:
-    """What the plan of a disk without end needs of it."""
-    hidden = 4 * tokens * sum(WIDTHS.values())
-    return plan_disk(models, tokens * types, hidden, 2**62, torch.get_num_threads()).needs
+def planned(models: int, tokens: int, types: int) -> dict[str, float]:
+    """What the plan needs of a disk without end, and how often a small one makes it compute a
+    model.
+    """
+    hidden, threads = 4 * tokens * sum(WIDTHS.values()), torch.get_num_threads()
+    all_at_once = plan_disk(models, tokens * types, hidden, 2**62, threads)
+    tiled = plan_disk(models, tokens * types, hidden, SMALL_DISK, threads)
+    return {
+        f"R={models}, planned, at once on the disk GB": all_at_once.needs / 1e9,
+        f"R={models}, planned, with 64 GB free, times a model is computed": (
+            sum(map(len, tiled.tiles)) / models
+        ),
+    }
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import nondet_ext
 from nondet_ext import _backend
@@ -288,6 +289,39 @@ def test_comparisons_on_cuda_equal_the_cpu_bit_for_bit():
         lambda x, y: nondet_ext.ensemble_delta(x, y, "cross_entropy", "probabilities"),
     ):
         assert torch.equal(compare(*on_device).cpu(), compare(logits, labels))
+
+
+class Watching(TorchDispatchMode):
+    """Sees the ops that are called."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        self.seen.add(func._schema.name.removeprefix("nondet_ext::"))
+        return func(*args, **(kwargs or {}))
+
+
+X, LABELS = torch.randn(3, 8, 5), torch.arange(8) % 5
+CALLS = {
+    "spearman": lambda: nondet_ext.spearman(X),
+    "pearson": lambda: nondet_ext.pearson(X),
+    "ranks": lambda: nondet_ext.rankdata(X),
+    "pair_agreements": lambda: nondet_ext.disagreement(X.argmax(-1)),
+    "pair_correct_": lambda: nondet_ext.ensemble_delta(X, LABELS),
+    "pair_logs_": lambda: nondet_ext.ensemble_delta(X, LABELS, metric="cross_entropy"),
+    "forget_mult": lambda: nondet_ext.forget_mult(X, X.sigmoid())[0],
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_who_watches_sees_the_op_and_the_same_bits(name):
+    plain = CALLS[name]()
+    with Watching() as watching:
+        watched = CALLS[name]()
+    assert name in watching.seen
+    assert watched.numpy().tobytes() == plain.numpy().tobytes()
 
 
 PLAIN_CALLS = """
