@@ -17,11 +17,11 @@ from torch.nn.functional import cross_entropy
 
 from harness import Bench, Contender
 from nondet import lowlevel
-from nondet.evaluate import laid_out_for
-from nondet.execute import keep_memory
+from nondet.execute.executors import keep_memory
 from nondet.models import build_model
-from nondet.seeds import Seeds
-from nondet.train import deterministic
+from nondet.studies.seeds import Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.evaluation import laid_out_for
 from nondet_ext import accumulate, philox_normal, philox_randint
 from nondet_ext._backend import racing_threads
 

@@ -22,8 +22,8 @@ from scipy.special import logsumexp
 
 import nondet_ext
 from harness import Bench, Contender
-from nondet.streaming import measure
-from nondet.streaming.spearman import plan_disk
+from nondet.analysis.streaming import measure
+from nondet.analysis.streaming.spearman import plan_disk
 
 MODELS, TOKENS, TYPES, MEMORY = 6, 82_430, 10_000, "2GB"
 LARGEST_PEAK = 4 * 10**9

@@ -18,15 +18,17 @@ from torchvision import transforms
 
 import nondet_ext
 from harness import Bench, Contender
-from nondet.config import Job, RunConfig
 from nondet.data import Dataset
-from nondet.execute import InProcess, LocalPool, keep_memory
+from nondet.execute.executors import LocalPool, Serial, keep_memory
+from nondet.execute.runner import perform
 from nondet.models import build_model
-from nondet.runner import perform
-from nondet.seeds import Seeds
 from nondet.store import Store
-from nondet.studies import find_study
-from nondet.train import ImageTraining, Training, deterministic
+from nondet.studies.catalog import find_study
+from nondet.studies.config import Job, RunConfig
+from nondet.studies.seeds import Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.images import ImageTraining
+from nondet.training.training import Training
 
 BATCH = 512
 THREADS = 2
@@ -219,7 +221,7 @@ def test_digits_study(bench: Bench, tmp_path: Path, who: str) -> None:
     store.runs.mkdir()
 
     def run() -> None:
-        with LocalPool(2) if who == "ours" else InProcess() as executor:
+        with LocalPool(2) if who == "ours" else Serial() as executor:
             assert len(list(executor.map(partial(perform, store), tasks))) == len(tasks)
 
     name = "2 workers, a thread each" if who == "ours" else "one process, 2 threads"

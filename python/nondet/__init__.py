@@ -1,22 +1,94 @@
-"""nondet: how far does each source of nondeterminism spread the results of training?
+"""Measure how far each source of nondeterminism spreads the results of training.
 
-The command line is `nondet` (see `nondet --help`); the modules below it can be used alone, and
-`nondet.load(DIR)` reads the results of a study.
-Importing the package is cheap: torch is imported by the modules that compute with it.
+The command is `nondet` (see `nondet --help`). Every public name below is an attribute of this
+package, imported at its first use: importing the package itself does not load torch.
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nondet.loading import Results as Results
-    from nondet.loading import load as load
+    from nondet.analysis import stats as stats
+    from nondet.analysis.results import Results as Results
+    from nondet.analysis.results import load as load
+    from nondet.data import load_dataset as load_dataset
+    from nondet.execute.executors import LocalPool as LocalPool
+    from nondet.execute.executors import RayTasks as RayTasks
+    from nondet.execute.executors import Serial as Serial
+    from nondet.execute.runner import run_study as run_study
+    from nondet.store import Store as Store
+    from nondet.studies.catalog import find_study as find_study
+    from nondet.studies.config import Job as Job
+    from nondet.studies.config import LanguageSpec as LanguageSpec
+    from nondet.studies.config import PerturbationSpec as PerturbationSpec
+    from nondet.studies.config import RunConfig as RunConfig
+    from nondet.studies.row import Row as Row
+    from nondet.studies.seeds import Onset as Onset
+    from nondet.studies.seeds import Seeds as Seeds
+    from nondet.studies.study import Plan as Plan
+    from nondet.studies.study import Preset as Preset
+    from nondet.studies.study import Study as Study
+    from nondet.training.checkpoint import Checkpoints as Checkpoints
+    from nondet.training.loop import train as train
+    from nondet.training.result import DivergedError as DivergedError
+    from nondet.training.result import EpochRecord as EpochRecord
+    from nondet.training.result import Result as Result
 
-__version__ = "0.1.0"
+__version__: str
+
+_MODULES = {"stats": "nondet.analysis.stats"}
+_MODULE_OF = {
+    "Checkpoints": "nondet.training.checkpoint",
+    "DivergedError": "nondet.training.result",
+    "EpochRecord": "nondet.training.result",
+    "Job": "nondet.studies.config",
+    "LanguageSpec": "nondet.studies.config",
+    "LocalPool": "nondet.execute.executors",
+    "Onset": "nondet.studies.seeds",
+    "PerturbationSpec": "nondet.studies.config",
+    "Plan": "nondet.studies.study",
+    "Preset": "nondet.studies.study",
+    "RayTasks": "nondet.execute.executors",
+    "Result": "nondet.training.result",
+    "Results": "nondet.analysis.results",
+    "Row": "nondet.studies.row",
+    "RunConfig": "nondet.studies.config",
+    "Seeds": "nondet.studies.seeds",
+    "Serial": "nondet.execute.executors",
+    "Store": "nondet.store",
+    "Study": "nondet.studies.study",
+    "find_study": "nondet.studies.catalog",
+    "load": "nondet.analysis.results",
+    "load_dataset": "nondet.data",
+    "run_study": "nondet.execute.runner",
+    "train": "nondet.training.loop",
+}
+
+__all__ = ["__version__", *_MODULES, *_MODULE_OF]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Results", "load"):
-        from nondet import loading
+    if name == "__version__":
+        value: Any = _version()
+    elif name in _MODULES:
+        value = importlib.import_module(_MODULES[name])
+    elif name in _MODULE_OF:
+        value = getattr(importlib.import_module(_MODULE_OF[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
 
-        return getattr(loading, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _version() -> str:
+    """Return the version of the installed package: the number stands in pyproject.toml alone."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("nondet")
+    except PackageNotFoundError:
+        return "0+unknown"

@@ -14,7 +14,7 @@ SMALL = [
     "--runs",
     "2",
     "--executor",
-    "inprocess",
+    "serial",
 ]
 
 

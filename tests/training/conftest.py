@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.config import RunConfig
 from nondet.data import Dataset, load_dataset
-from nondet.studies import find_study
-from nondet.study import Plan
+from nondet.studies.catalog import find_study
+from nondet.studies.config import RunConfig
+from nondet.studies.study import Plan
 
 
 @pytest.fixture(scope="session")

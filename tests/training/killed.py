@@ -14,11 +14,12 @@ import time
 import warnings
 from pathlib import Path
 
-from nondet.checkpoint import Checkpoints, latest
-from nondet.config import Job, RunConfig
 from nondet.data import load_dataset
-from nondet.seeds import Onset, Seeds
-from nondet.train import Training, train
+from nondet.studies.config import Job, RunConfig
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.checkpoint import Checkpoints, latest
+from nondet.training.loop import train
+from nondet.training.training import Training
 from nondet_ext import philox_uniform
 
 CONFIG = RunConfig(

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from nondet.config import Job, RunConfig
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.document import Figure, Table
-from nondet.report.drawing import render
-from nondet.report.summary import ModelSummary, RowSummary, Summary
-from nondet.row import Row
+from nondet.report.render.drawing import render
 from nondet.store import Failure, StoredRun
-from nondet.study import Plan
+from nondet.studies.config import Job, RunConfig
+from nondet.studies.row import Row
+from nondet.studies.study import Plan
 
 Records = Mapping[str, Mapping[str, np.ndarray]]
 

@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from nondet.config import Job
-from nondet.report.language_statistics import language_statistics
-from nondet.report.summary import ModelSummary, RowSummary, Summary
-from nondet.result import TokenPredictions
-from nondet.row import Row
+from nondet.analysis.language_statistics import language_statistics
+from nondet.analysis.streaming import Measures
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.store import StoredRun
-from nondet.streaming import Measures
-from nondet.studies import find_study
-from nondet.study import Plan
+from nondet.studies.catalog import find_study
+from nondet.studies.config import Job
+from nondet.studies.row import Row
+from nondet.studies.study import Plan
+from nondet.training.result import TokenPredictions
 
 TAPS = ("embedding", "layer1", "layer2")
 NOISE = {"initialization": 1.0, "stochastic operations": 0.9, "both": 1.1, "one bit": 0.8}

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from nondet import metrics
-from nondet.result import EpochRecord, Result
 from nondet.store import Store
-from nondet.study import Plan
+from nondet.studies.study import Plan
+from nondet.training.result import EpochRecord, Result
 
 LABELS = np.arange(12) % 3
 ENVIRONMENT = {"python": "3", "packages": {"torch": "2"}, "git": {"commit": "a", "dirty": False}}

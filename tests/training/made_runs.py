@@ -8,17 +8,17 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
 
 from nondet import metrics
-from nondet.config import Job
-from nondet.report.document import Figure
-from nondet.report.summary import (
+from nondet.analysis.summary import (
     ModelSummary,
     RowSummary,
     Statistics,
     Summary,
     compute_statistics,
 )
+from nondet.report.document import Figure
 from nondet.store import Failure, StoredRun
-from nondet.study import Plan
+from nondet.studies.config import Job
+from nondet.studies.study import Plan
 
 LABELS = np.arange(40) % 4
 CLEAR = 3.0 * np.eye(4)[LABELS]

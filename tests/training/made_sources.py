@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import log_softmax
 
-from nondet.streaming import Measures, measure
+from nondet.analysis.streaming import Measures, measure
 
 MARGIN = 192 << 20  # of the disk, that a plan leaves free
 

@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from nondet.config import LanguageSpec, RunConfig
 from nondet.data import TextDataset
+from nondet.studies.config import LanguageSpec, RunConfig
 
 SPEC = LanguageSpec(
     embedding=12,

@@ -4,10 +4,10 @@ import torch
 from torch import nn
 from torch.optim import swa_utils
 
-from nondet.config import RunConfig
 from nondet.models import build_model
-from nondet.optimize.averaging import Averaging, make_averaging, recompute_statistics
-from nondet.seeds import Seeds
+from nondet.studies.config import RunConfig
+from nondet.studies.seeds import Seeds
+from nondet.training.averaging import Averaging, make_averaging, recompute_statistics
 from nondet_ext import philox_normal
 
 STEPS_PER_EPOCH = 3

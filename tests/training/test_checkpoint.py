@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from nondet import checkpoint as module
 from nondet import files
-from nondet.checkpoint import Checkpoint, CheckpointError, Checkpoints, latest, save
-from nondet.seeds import Seeds
-from nondet.train import ImageTraining, deterministic
+from nondet.studies.seeds import Seeds
+from nondet.training import checkpoint as module
+from nondet.training.checkpoint import Checkpoint, CheckpointError, Checkpoints, latest, save
+from nondet.training.determinism import deterministic
+from nondet.training.images import ImageTraining
 
 IDENTITY = {"job": [1, 0.1, None]}
 NANS = torch.tensor([0x7FC00001, 0xFFC12345, 0x80000000, 0x00000001]).to(torch.int32)

@@ -9,9 +9,9 @@ import pytest
 from commands import SMALL, nondet
 
 from nondet import train as training
-from nondet.config import RunConfig
 from nondet.store import Store
-from nondet.train import images
+from nondet.studies.config import RunConfig
+from nondet.training import images
 
 
 def runs_of(folder, row):
@@ -78,8 +78,8 @@ def test_help_needs_no_torch():
         (["run", "quick", "--device", "tpu"], "--device is 'tpu'; known: cpu, cuda"),
         (["run", "quick", "--workers", "0"], "--workers is 0; it must be at least 1"),
         (["run", "quick", "--workers", "all"], "--workers is 'all'; it must be 'auto' or a number"),
-        ([*SMALL, "--workers", "2"], "--executor inprocess has no workers"),
-        ([*SMALL, "--ray-address", "auto"], "--ray-address is given, but --executor is inprocess"),
+        ([*SMALL, "--workers", "2"], "--executor serial has no workers"),
+        ([*SMALL, "--ray-address", "auto"], "--ray-address is given, but --executor is serial"),
         (["run", "quick", "--gpus-per-run", "1"], "--gpus-per-run is given, but --executor is loc"),
         (["report", "/nowhere"], "/nowhere holds no study"),
     ],

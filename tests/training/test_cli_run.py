@@ -6,7 +6,7 @@ import pytest
 from commands import SMALL, nondet
 
 from nondet import train as training
-from nondet.execute import ExecutorError, InProcess
+from nondet.execute.executors import ExecutorError, Serial
 from nondet.store import Store, StoreError
 
 
@@ -35,14 +35,14 @@ def test_ray_gets_what_was_asked_for(options, asked, tmp_path, monkeypatch, repo
     """The device need not be in the machine that asks."""
     given = []
 
-    class Tasks(InProcess):
+    class Tasks(Serial):
         def __init__(self, *arguments):
             given.append(arguments)
 
         def __enter__(self):
             raise ExecutorError("not today")
 
-    monkeypatch.setattr("nondet.execute.RayTasks", Tasks)
+    monkeypatch.setattr("nondet.execute.executors.RayTasks", Tasks)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     done = nondet("run", "quick", "--executor", "ray", *options, "--out", tmp_path / "study")
     assert (done.exit_code, done.stderr) == (2, "error: not today\n")
@@ -51,13 +51,13 @@ def test_ray_gets_what_was_asked_for(options, asked, tmp_path, monkeypatch, repo
 
 def test_automatic_workers_are_the_processors(tmp_path, monkeypatch, reports):
     given = []
-    monkeypatch.setattr("nondet.execute.available_processors", lambda: 5)
+    monkeypatch.setattr("nondet.execute.executors.available_processors", lambda: 5)
 
     def pool(workers):
         given.append(workers)
-        return InProcess()
+        return Serial()
 
-    monkeypatch.setattr("nondet.execute.LocalPool", pool)
+    monkeypatch.setattr("nondet.execute.executors.LocalPool", pool)
     command = ["run", "quick", "--model", "linear", "--epochs", "1", "--runs", "2", "--quiet"]
     for number, workers in enumerate(("auto", "3")):
         out = tmp_path / f"place{number}" / "study"
@@ -68,7 +68,9 @@ def test_automatic_workers_are_the_processors(tmp_path, monkeypatch, reports):
 
 def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nondet.cost.describe", lambda plan, workers: [plan.study, f"{workers=}"])
+    monkeypatch.setattr(
+        "nondet.execute.cost.describe", lambda plan, workers: [plan.study, f"{workers=}"]
+    )
     options = ("--dataset", "cifar10", "--data", tmp_path / "nowhere", "--workers", "3")
     done = nondet("run", "quick", *options, "--dry-run")
     assert done.exit_code == 0, done.output
@@ -82,8 +84,8 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch)
 
 def test_a_study_of_ones_own_is_run_from_its_file(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "from nondet.row import Row\n"
-        "from nondet.study import Preset, Study\n"
+        "from nondet.studies.row import Row\n"
+        "from nondet.studies.study import Preset, Study\n"
         "STUDY = Study('mine', 'My own', (Row('control'), Row('order', ('shuffle',))), {'laptop':\n"
         "    Preset(2, ('linear',), {'dataset': 'digits', 'epochs': 1, 'batch_size': 64,\n"
         "    'lr': 0.1, 'warmup_epochs': 0})})\n"
@@ -91,7 +93,7 @@ def test_a_study_of_ones_own_is_run_from_its_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = []
     monkeypatch.setattr("nondet.cli.run.show_report", lambda plan, *rest: shown.append(plan.title))
-    done = nondet("run", "mine.py", "--executor", "inprocess", "--quiet")
+    done = nondet("run", "mine.py", "--executor", "serial", "--quiet")
     assert done.exit_code == 0, done.output
     assert shown == ["My own"]
     assert len(list((tmp_path / "nondet-results" / "mine" / "runs").iterdir())) == 4
@@ -140,7 +142,7 @@ def test_a_bug_is_shown_with_its_traceback(tmp_path, monkeypatch):
     def buggy(*arguments, **named):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("nondet.perform._dataset", buggy)
+    monkeypatch.setattr("nondet.execute.perform._dataset", buggy)
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert "in buggy" in done.stderr

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from nondet import control
 from nondet import train as training
-from nondet.config import Job
-from nondet.control import (
+from nondet.execute import control
+from nondet.execute.control import (
     ControlError,
     check_against,
     first_difference,
     prove_control,
     record_trajectory,
 )
-from nondet.execute import InProcess
-from nondet.seeds import Seeds
+from nondet.execute.executors import Serial
+from nondet.studies.config import Job
+from nondet.studies.seeds import Seeds
 
 STEPS = 21  # in an epoch: 1,347 training images, 64 in a batch
 
@@ -47,13 +47,13 @@ def meddle(monkeypatch):
 
 def failure_of(config):
     with pytest.raises(ControlError) as caught:
-        prove_control((config,), InProcess())
+        prove_control((config,), Serial())
     return str(caught.value)
 
 
 def test_equal_seeds_pass(config, digits):
     hidden = replace(config, model="hidden")
-    proved = prove_control((config, hidden), InProcess())
+    proved = prove_control((config, hidden), Serial())
     assert set(proved) == {config, hidden}
     result = training.train(config, Seeds(), digits)
     assert proved[config].weight_hashes[-1] == result.history[-1].weights_sha256
@@ -170,7 +170,7 @@ def test_change_that_lasts_for_one_step_is_found(config, monkeypatch, name):
 
 def test_diverging_control_is_a_control(config):
     config = replace(config, lr=1e30, warmup_epochs=0)
-    found = prove_control((config,), InProcess())[config]
+    found = prove_control((config,), Serial())[config]
     assert found.failure is not None
     assert found.predictions_sha256 is None
 
@@ -185,7 +185,7 @@ def test_control_of_which_one_diverges_fails(config, meddle):
 
 
 def test_control_run_of_the_table_is_held_against_the_proof(config, tmp_path):
-    proved = prove_control((config,), InProcess())[config]
+    proved = prove_control((config,), Serial())[config]
     hashes, predictions = list(proved.weight_hashes), proved.predictions_sha256
     job = Job(config, Seeds(), repeat=3)
     check_against(proved, job, hashes, predictions, tmp_path)
@@ -199,5 +199,5 @@ def test_control_run_of_the_table_is_held_against_the_proof(config, tmp_path):
 
 def test_torch_is_left_as_it_was(config):
     threads = torch.get_num_threads()
-    prove_control((config,), InProcess())
+    prove_control((config,), Serial())
     assert torch.get_num_threads() == threads

@@ -6,20 +6,20 @@ from dataclasses import replace
 import pytest
 from typer.testing import CliRunner
 
-from nondet import calibrate, cost
-from nondet.calibrate import Size, Speed
 from nondet.cli import app
-from nondet.config import RunConfig
-from nondet.cost import SHAPES, TEXT_SHAPES, Cost, describe, estimate
 from nondet.data import load_dataset
+from nondet.execute import calibrate, cost
+from nondet.execute.calibrate import Size, Speed
+from nondet.execute.cost import SHAPES, TEXT_SHAPES, Cost, describe, estimate
+from nondet.execute.perform import perform
 from nondet.names import DATASETS
-from nondet.perform import perform
-from nondet.row import Row
-from nondet.seeds import Onset, Seeds
 from nondet.store import Store
-from nondet.studies import find_study
-from nondet.study import Plan
-from nondet.train import train
+from nondet.studies.catalog import find_study
+from nondet.studies.config import RunConfig
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset, Seeds
+from nondet.studies.study import Plan
+from nondet.training.loop import train
 
 CONFIG = RunConfig("digits", "linear", epochs=4, batch_size=64, lr=0.1, warmup_epochs=1)
 STEPS, TEST, TRAIN = 21, 450, 1347  # of an epoch of digits in batches of 64; images
@@ -101,7 +101,7 @@ def test_what_is_recorded_costs(monkeypatch, no_proof):
 
 
 def test_a_folder_takes_the_disk_that_was_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("nondet.record.tta.REACH", 1)  # fewer moves, as many bytes
+    monkeypatch.setattr("nondet.training.recorders.tta.REACH", 1)  # fewer moves, as many bytes
     config = replace(CONFIG, epochs=2, warmup_epochs=0)
     settings = {"schedule": "snapshots", "cycles": 2}
     row = Row("all", ("bit",), settings, output="snapshots/flip", keep=("taps", "twin"))

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from nondet.data import batch, epoch_order, load_dataset, make_dataset
 from nondet.names import DATASETS, check_dataset, image_folder
-from nondet.seeds import Seeds
+from nondet.studies.seeds import Seeds
 
 KEY = Seeds().key("augment")
 

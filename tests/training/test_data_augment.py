@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms import functional
 
 from nondet.data import Augmentation, apply_augmentation, draw_augmentation
-from nondet.seeds import Seeds
+from nondet.studies.seeds import Seeds
 from nondet_ext import philox_bits, philox_randint
 
 KEY = Seeds(augment=12).key("augment")

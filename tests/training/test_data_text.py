@@ -136,7 +136,7 @@ def test_the_penn_treebank_lies_where_the_environment_says(tmp_path, monkeypatch
 
 def test_published_files_are_told_from_others(tmp_path, monkeypatch):
     def published():
-        monkeypatch.setattr("nondet.data.load._loaded", {})
+        monkeypatch.setattr("nondet.data.loading._loaded", {})
         return load_dataset("penn-treebank", tmp_path).facts["published"]
 
     folder = write(tmp_path / "penn-treebank")

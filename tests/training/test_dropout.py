@@ -3,9 +3,10 @@ import math
 import pytest
 import torch
 
+from nondet.keys import Key
 from nondet.models import begin_step, build_model, stochastic_layers
 from nondet.models.dropout import Dropout, Zoneout
-from nondet.seeds import Key, Seeds
+from nondet.studies.seeds import Seeds
 from nondet_ext import philox_normal, philox_uniform
 
 KEY = Seeds(stochastic=7).key("stochastic")

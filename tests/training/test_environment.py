@@ -6,8 +6,8 @@ import subprocess
 
 import pytest
 
-from nondet.determinism import deterministic
 from nondet.environment import describe_environment, describe_git
+from nondet.training.determinism import deterministic
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from nondet.execute import InProcess, JobFailedError, LocalPool
+from nondet.execute.executors import JobFailedError, LocalPool, Serial
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -26,8 +26,8 @@ def test_every_item_comes_back_once_with_its_value(workers):
         assert sorted(pool.map(operator.neg, [1, 2, 3])) == [(1, -1), (2, -2), (3, -3)]
 
 
-def test_in_process_does_the_same():
-    with InProcess() as executor:
+def test_serial_does_the_same():
+    with Serial() as executor:
         assert list(executor.map(operator.neg, [1, 2])) == [(1, -1), (2, -2)]
 
 
@@ -49,7 +49,7 @@ def test_workers_keep_the_memory_that_they_free():
     """A block that would be mapped and given back is taken from the heap, which grows and stays."""
     script = (
         "import ctypes\n"
-        "from nondet.execute import keep_memory\n"
+        "from nondet.execute.executors import keep_memory\n"
         "class Info(ctypes.Structure):\n"
         "    _fields_ = [(n, ctypes.c_size_t) for n in ('arena', 'ordblks', 'smblks', 'hblks',"
         " 'hblkhd', 'usmblks', 'fsmblks', 'uordblks', 'fordblks', 'keepcost')]\n"
@@ -69,7 +69,7 @@ def test_workers_keep_the_memory_that_they_free():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-@pytest.mark.parametrize("executor", [InProcess(), LocalPool(1)])
+@pytest.mark.parametrize("executor", [Serial(), LocalPool(1)])
 def test_error_of_a_job_is_reported(executor):
     with executor, pytest.raises(JobFailedError, match="ValueError: math domain error"):
         list(executor.map(eval, ["__import__('math').sqrt(-1)"]))
@@ -103,7 +103,7 @@ def processes(log):
     return [int(line) for line in log.read_text().split()]
 
 
-@pytest.mark.parametrize("executor", [InProcess(), LocalPool(1), LocalPool(2)])
+@pytest.mark.parametrize("executor", [Serial(), LocalPool(1), LocalPool(2)])
 def test_an_item_that_raises_is_tried_again_and_stops_no_other(executor, tmp_path):
     with executor:
         found = dict(
@@ -170,7 +170,7 @@ def test_no_workers_is_refused():
 def test_busy_workers_die_with_a_killed_parent():
     script = (
         "import time\n"
-        "from nondet.execute import LocalPool\n"
+        "from nondet.execute.executors import LocalPool\n"
         "if __name__ == '__main__':\n"
         "    with LocalPool(1) as pool:\n"
         "        [(_, pid)] = pool.map(eval, ['__import__(\"os\").getpid()'])\n"

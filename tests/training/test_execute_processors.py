@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from nondet.execute.processors import available_processors, cpu_quota
+from nondet.execute.executors.processors import available_processors, cpu_quota
 
 
 @pytest.fixture

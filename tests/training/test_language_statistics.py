@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from made_language import made_measures, noisy_measures
 
-from nondet.report.language_statistics import language_statistics
-from nondet.report.resampling import bootstrap
-from nondet.stats import bootstrap_spread, pair_mean, unbiased_sd
+from nondet.analysis.language_statistics import language_statistics
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import bootstrap_spread, pair_mean, unbiased_sd
 
 CKA = {"layer1": (0.95, 0.96, 0.97), "layer2": (0.5, 0.6, 0.85)}
 

@@ -8,12 +8,15 @@ import pytest
 import torch
 from made_texts import CONFIG, QUIET, SPEC, random_text, text_of
 
-from nondet.config import LanguageSpec, PerturbationSpec
+from nondet.execute.resume import difference_of
 from nondet.models import begin_step, build_language_model, stochastic_layers
-from nondet.resume import difference_of
-from nondet.seeds import HELD, Onset, Seeds
-from nondet.train import DivergedError, LanguageTraining, deterministic, make_training, train
-from nondet.train.segments import segment_lengths
+from nondet.studies.config import LanguageSpec, PerturbationSpec
+from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.language import LanguageTraining
+from nondet.training.loop import make_training, train
+from nondet.training.result import DivergedError
+from nondet.training.segments import segment_lengths
 from nondet_ext import philox_normal, philox_uniform
 
 
@@ -133,7 +136,7 @@ def test_every_token_is_predicted_from_all_before_it(text, monkeypatch):
     """Blocks carry the state on: their length changes nothing but rounding."""
     training = LanguageTraining(CONFIG, Seeds(), text)
     whole = training._predict()
-    monkeypatch.setattr("nondet.evaluate_text.EVALUATION_TOKENS", 7)
+    monkeypatch.setattr("nondet.training.text_evaluation.EVALUATION_TOKENS", 7)
     pieces = training._predict()
     np.testing.assert_allclose(pieces.log_probabilities, whole.log_probabilities, atol=1e-5)
     other = replace(text, test=torch.cat([text.test[:20], text.test[20:].flip(0)]))
@@ -213,7 +216,7 @@ def test_stopping_anywhere_changes_no_bit(text, averaging, monkeypatch):
     """Amid epochs too, where the network's state has to go on, and after averaging has begun."""
     if averaging == "triggered":  # a validation loss that rises, as weights grow
         monkeypatch.setattr(
-            "nondet.train.language.mean_loss",
+            "nondet.training.language.mean_loss",
             lambda model, *_: sum(float(p.detach().abs().sum()) for p in model.parameters()),
         )
     config = replace(CONFIG, averaging=averaging, language=replace(SPEC, trigger=1), epochs=4)
@@ -244,7 +247,7 @@ def test_a_state_of_another_network_is_refused(text):
 def test_averaging_begins_when_validation_stops_improving(text, monkeypatch):
     config = replace(CONFIG, averaging="triggered", epochs=6, language=replace(SPEC, trigger=2))
     losses = iter([5.0, 4.0, 4.5, 4.4, 4.6, 4.0])
-    monkeypatch.setattr("nondet.train.language.mean_loss", lambda *_: next(losses))
+    monkeypatch.setattr("nondet.training.language.mean_loss", lambda *_: next(losses))
     training = LanguageTraining(config, Seeds(), text)
     weights = []
     with deterministic(1):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from nondet.config import RunConfig
-from nondet.optimize.schedules import rate, snapshot_epochs
+from nondet.studies.config import RunConfig
+from nondet.training.schedules import rate, snapshot_epochs
 
 COSINE = RunConfig("digits", "linear", epochs=6, batch_size=64, lr=0.4, warmup_epochs=2)
 

@@ -11,11 +11,11 @@ import pytest
 from made_results import ENVIRONMENT, LABELS, fill, made_result
 
 import nondet
-from nondet.report import summary
-from nondet.row import Row
-from nondet.seeds import Onset
+from nondet.analysis import summary
 from nondet.store import Failure, Store, StoreError
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 TAPS = {"taps": {"00.fc": np.arange(6, dtype=np.float32), "01.out": np.zeros((2, 2))}}
 
@@ -228,7 +228,7 @@ def test_import_stays_cheap():
         "assert not {'torch', 'numpy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
         "assert nondet.load.__name__ == 'load'\n"
         "assert nondet.Results.__name__ == 'Results'\n"
-        "import nondet.loading\n"
+        "import nondet.analysis.results\n"
         "assert callable(nondet.load)\n"
         "try: nondet.lod\n"
         "except AttributeError as error: print(error)\n"

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from nondet import lowlevel
+from nondet.keys import Key
 from nondet.models import build_model
-from nondet.seeds import Key
 from nondet_ext import philox_normal
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 import nondet_ext
 from nondet import lowlevel
-from nondet.train import deterministic
+from nondet.training.determinism import deterministic
 from nondet_ext import philox_normal, philox_randint
 from nondet_ext._backend import racing_threads
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from nondet.keys import Key
 from nondet.models import build_model, describe_upscaling
 from nondet.models.fully_connected import HiddenConvolution
 from nondet.models.initialize import initialize
@@ -13,7 +14,7 @@ from nondet.models.resnet import Block, ResNet
 from nondet.models.shufflenet import ShuffleNetV2
 from nondet.models.vgg import VGG
 from nondet.names import MODELS, check_model, is_language_model
-from nondet.seeds import Key, Seeds
+from nondet.studies.seeds import Seeds
 from nondet_ext import philox_normal, philox_uniform
 
 KEY = Seeds().key("init")

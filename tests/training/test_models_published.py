@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn.functional import avg_pool2d
 
+from nondet.keys import Key
 from nondet.models import build_model
 from nondet.models.resnet import Block
-from nondet.seeds import Key
 from nondet_ext import philox_normal, philox_uniform
 
 SHORTCUT_NORMS = 2 * 16 + 2 * 32

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.nn.functional import conv2d, linear
 
+from nondet.keys import Key
 from nondet.models import build_model, representations
-from nondet.seeds import Key
 from nondet_ext import philox_normal, philox_uniform
 
 SHAPE = (2, 8, 8)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from nondet.models import build_model
-from nondet.optimize.offsets import weight_offsets
-from nondet.seeds import Seeds
+from nondet.studies.seeds import Seeds
+from nondet.training.offsets import weight_offsets
 from nondet_ext import philox_normal
 
 KEY = Seeds(stochastic=7).key("stochastic")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from nondet import train as training
-from nondet.config import Job, PerturbationSpec
-from nondet.perform import perform, perform_prefix
-from nondet.prefixes import prefix_of, shared_prefixes
-from nondet.seeds import Onset, Seeds, effective
+from nondet.execute.perform import perform, perform_prefix
+from nondet.execute.prefixes import prefix_of, shared_prefixes
 from nondet.store import Store
+from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.seeds import Onset, Seeds, effective
 
 ALL = Seeds(shuffle=7, augment=7, stochastic=7, lowlevel=7, bit=7)
 

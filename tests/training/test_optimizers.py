@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from nondet.config import RunConfig
-from nondet.optimize.optimizers import load_named_state, make_optimizer, named_state, set_rate
+from nondet.studies.config import RunConfig
+from nondet.training.optimizers import load_named_state, make_optimizer, named_state, set_rate
 
 CONFIG = RunConfig("digits", "linear", 2, 8, lr=0.1, momentum=0.8, weight_decay=0.03)
 KINDS = ["sgd", "plain", "nesterov", "adam", "adamw"]

@@ -10,8 +10,8 @@ import pytest
 from made_document import FIGURES, INTERVALS, ODD, SPREAD, document
 
 from nondet.report.document import Section
-from nondet.report.drawing import render
-from nondet.report.page import page
+from nondet.report.render.drawing import render
+from nondet.report.render.page import page
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

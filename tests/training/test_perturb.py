@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.config import PerturbationSpec
 from nondet.models import build_model
-from nondet.perturb import Perturbation, apply, check, draw, perturbable
-from nondet.seeds import Seeds
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.seeds import Seeds
+from nondet.training.perturb import Perturbation, apply, check, draw, perturbable
 from nondet_ext import random_flip
 
 KEYS = [Seeds(bit=seed).key("bit") for seed in range(2, 40)]

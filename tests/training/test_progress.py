@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from nondet.perform import Finish
-from nondet.report.progress import Counts, LiveProgress, PlainProgress, QuietProgress, rows_table
-from nondet.report.time_left import seconds_left
+from nondet.cli.progress import Counts, LiveProgress, PlainProgress, QuietProgress, rows_table
+from nondet.cli.time_left import seconds_left
+from nondet.execute.perform import Finish
 
 
 def console(height=24, terminal=True):

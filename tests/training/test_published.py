@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from made_runs import made_summary
 
-from nondet.config import RunConfig
+from nondet.analysis.stats import reduction
 from nondet.report.published import PUBLISHED, find, published
-from nondet.row import Row
-from nondet.seeds import Onset
-from nondet.stats import reduction
+from nondet.studies.config import RunConfig
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 

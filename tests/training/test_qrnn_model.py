@@ -7,7 +7,6 @@ import pytest
 import torch
 from made_texts import QUIET, SPEC
 
-from nondet.config import LanguageSpec
 from nondet.models import (
     QRNNLanguageModel,
     begin_step,
@@ -16,7 +15,8 @@ from nondet.models import (
 )
 from nondet.models.dropout import EmbeddingDropout, LockedDropout, WeightDropout, Zoneout
 from nondet.models.initialize import initialize
-from nondet.seeds import Seeds
+from nondet.studies.config import LanguageSpec
+from nondet.studies.seeds import Seeds
 from nondet_ext import philox_normal, philox_uniform
 
 KEY = Seeds(init=3).key("init")

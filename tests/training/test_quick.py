@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from nondet.execute import InProcess
-from nondet.runner import run_study
+from nondet.execute.executors import Serial
+from nondet.execute.runner import run_study
 from nondet.store import Store
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
 
 COMMAND = [sys.executable, "-m", "nondet.cli", "run", "quick"]
 SMALL = ["--model", "hidden", "--epochs", "2", "--runs", "2", "--quiet"]
@@ -137,7 +137,7 @@ def hashes(plan, folder):
     store, progress = Store(folder), Silent()
     there = finished(folder)
     with store.opened_for(plan):
-        assert run_study(plan, store, InProcess, progress) == 0
+        assert run_study(plan, store, Serial, progress) == 0
     assert progress.trained == len(plan.tasks()) - len(there)
     fixed = [row for row in plan.rows if row.name != "low-level race"]
     jobs = {job for row in fixed for job in plan.jobs(plan.configs[0], row)}
@@ -185,7 +185,7 @@ def test_kill_while_a_run_is_being_written(tmp_path, plan, uninterrupted):
     study = tmp_path / "study"
     options = [*COMMAND[3:], *SMALL, "--out", study]
     with subprocess.Popen(
-        [sys.executable, "-c", script, *options, "--executor", "inprocess"],
+        [sys.executable, "-c", script, *options, "--executor", "serial"],
         stdout=subprocess.PIPE,
         text=True,
     ) as killed:

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from nondet import runner
-from nondet.execute import ExecutorError, JobFailedError, LocalPool, RayTasks
+from nondet.execute import runner
+from nondet.execute.executors import ExecutorError, JobFailedError, LocalPool, RayTasks
+from nondet.execute.perform import perform
+from nondet.execute.runner import run_study
 from nondet.files import is_unfinished
-from nondet.perform import perform
-from nondet.runner import run_study
 from nondet.store import Store
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="ray is not installed"

@@ -9,14 +9,16 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.checkpoint import Checkpoints
-from nondet.config import PerturbationSpec, RunConfig
-from nondet.evaluate import predict, weights_sha256
 from nondet.models import build_model
-from nondet.record import make_recorders, tta
-from nondet.record import taps as taps_module
-from nondet.seeds import Onset, Seeds
-from nondet.train import ImageTraining, deterministic, train
+from nondet.studies.config import PerturbationSpec, RunConfig
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.checkpoint import Checkpoints
+from nondet.training.determinism import deterministic
+from nondet.training.evaluation import predict, weights_sha256
+from nondet.training.images import ImageTraining
+from nondet.training.loop import train
+from nondet.training.recorders import make_recorders, tta
+from nondet.training.recorders import taps as taps_module
 
 ALL = ("taps", "tta", "twin", "weights")
 LATE = Onset(shuffle=3, augment=3, stochastic=3, lowlevel=3, bit=2)

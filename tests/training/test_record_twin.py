@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.config import PerturbationSpec, RunConfig
-from nondet.record import Twin
-from nondet.seeds import HELD, Onset, Seeds
-from nondet.train import DivergedError, ImageTraining, deterministic, train
+from nondet.studies.config import PerturbationSpec, RunConfig
+from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.images import ImageTraining
+from nondet.training.loop import train
+from nondet.training.recorders import Twin
+from nondet.training.result import DivergedError
 
 CONFIG = RunConfig(
     dataset="digits",

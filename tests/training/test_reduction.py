@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from made_runs import made_summary
 
-from nondet.report.reduction import reduction_percent
+from nondet.analysis.reduction import reduction_percent
 from nondet.report.views import make_section
-from nondet.row import Row
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.row import Row
 
 ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 

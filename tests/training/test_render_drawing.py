@@ -10,7 +10,7 @@ import pytest
 from made_document import FIGURES, ODD
 
 from nondet.report.document import Figure
-from nondet.report.drawing import inline_svg, render
+from nondet.report.render.drawing import inline_svg, render
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,10 +12,10 @@ from nondet.report.build import build
 from nondet.report.control import control_finding
 from nondet.report.document import Section
 from nondet.report.files import write_report
-from nondet.row import Row
-from nondet.seeds import Onset
 from nondet.store import Failure
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 
 @pytest.fixture

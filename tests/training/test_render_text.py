@@ -11,10 +11,10 @@ from made_document import COLUMNS, INTERVALS, ODD, SPREAD, document
 from rich.console import Console
 
 from nondet.report.document import Cell, Column, Line, Section, Table
-from nondet.report.latex import latex_table
-from nondet.report.markdown import markdown, markdown_table
-from nondet.report.table_csv import table_csv
-from nondet.report.terminal import bar, print_document
+from nondet.report.render.latex import latex_table
+from nondet.report.render.markdown import markdown, markdown_table
+from nondet.report.render.table_csv import table_csv
+from nondet.report.render.terminal import bar, print_document
 
 
 def printed(report, width=100, encoding="utf-8"):

@@ -13,12 +13,14 @@ import torch
 from typer.testing import CliRunner
 
 from nondet import train as training
-from nondet.checkpoint import Checkpoint, Checkpoints
 from nondet.cli import app
-from nondet.execute import InProcess
-from nondet.resume import ResumeReport, Stop, demanding_job, difference_of, verify_resume
-from nondet.seeds import HELD, Seeds
-from nondet.train import Training, deterministic, train
+from nondet.execute.executors import Serial
+from nondet.execute.resume import ResumeReport, Stop, demanding_job, difference_of, verify_resume
+from nondet.studies.seeds import HELD, Seeds
+from nondet.training.checkpoint import Checkpoint, Checkpoints
+from nondet.training.determinism import deterministic
+from nondet.training.loop import train
+from nondet.training.training import Training
 
 KILLS = 20
 
@@ -69,7 +71,7 @@ def test_stopping_changes_no_bit(config, settings):
     config = replace(config, **settings)
     epoch = 1347 // config.batch_size
     stops = (1, epoch, epoch + epoch // 2)
-    report = verify_resume(demanding_job(config), InProcess, stops)
+    report = verify_resume(demanding_job(config), Serial, stops)
     assert report.lines() == [
         f"stopped at step {step} of {2 * epoch}, as asked: equal in every bit" for step in stops
     ]
@@ -79,7 +81,7 @@ def test_stopping_changes_no_bit(config, settings):
 def test_stops_are_telling_by_default(config):
     job = demanding_job(config)
     assert Seeds() != job.seeds
-    report = verify_resume(job, InProcess)
+    report = verify_resume(job, Serial)
     assert [(stop.step, stop.reason) for stop in report.stops] == [
         (1, "after the first step"),
         (21, "at an epoch's end"),
@@ -91,10 +93,10 @@ def test_stops_are_telling_by_default(config):
 
 
 def test_stop_before_the_beginning_and_after_the_end(config):
-    assert verify_resume(demanding_job(config), InProcess, (0, 42)).holds
+    assert verify_resume(demanding_job(config), Serial, (0, 42)).holds
     for step in (-1, 43):
         with pytest.raises(ValueError, match=f"a stop is at step {step}; the training has 42"):
-            verify_resume(demanding_job(config), InProcess, (3, step))
+            verify_resume(demanding_job(config), Serial, (3, step))
 
 
 def test_races_are_held(config):
@@ -137,7 +139,7 @@ def test_whatever_is_lost_is_found(config, digits, monkeypatch):
 
     for lost in [*names, "history", "perturbations"]:
         monkeypatch.setattr(Training, "state", lossy(lost))
-        [stop] = verify_resume(job, InProcess, (6,)).stops
+        [stop] = verify_resume(job, Serial, (6,)).stops
         assert stop.difference is not None, lost
 
 
@@ -151,7 +153,7 @@ def test_saving_that_changes_the_training_is_found(config, monkeypatch):
         return found
 
     monkeypatch.setattr(Training, "state", careless)
-    report = verify_resume(demanding_job(config), InProcess, (30,))
+    report = verify_resume(demanding_job(config), Serial, (30,))
     assert report.saving is not None
     assert not report.holds
     assert report.lines()[0].startswith("saving states changed history, entry 2, ")
@@ -172,7 +174,7 @@ def test_differences_are_named():
 
 def test_diverging_training_resumes_to_its_failure(config):
     job = demanding_job(replace(config, lr=1e30, warmup_epochs=0))
-    assert verify_resume(job, InProcess, (5,)).holds
+    assert verify_resume(job, Serial, (5,)).holds
 
 
 def test_checkpoints_change_no_bit_and_a_damaged_one_none_either(config, digits, tmp_path):
@@ -212,7 +214,7 @@ def command(*arguments):
 
 
 def test_command_proves_it():
-    done = command("--epochs", "2", "--at", "1", "--at", "30", "--executor", "inprocess")
+    done = command("--epochs", "2", "--at", "1", "--at", "30", "--executor", "serial")
     assert done.exit_code == 0, done.stderr
     assert done.stdout.splitlines() == [
         f"linear: stopped at step {step} of 42, as asked: equal in every bit" for step in (1, 30)
@@ -223,13 +225,13 @@ def test_command_fails_where_a_bit_differs(monkeypatch):
     def failing(job, make_executor, stops):
         return ResumeReport(job, 42, None, (Stop(1, "as asked", "w at index [0]"),))
 
-    monkeypatch.setattr("nondet.resume.verify_resume", failing)
+    monkeypatch.setattr("nondet.execute.resume.verify_resume", failing)
     done = command("--at", "1")
     assert done.exit_code == 1
     assert "linear: stopped at step 1 of 42, as asked: differs: w at index [0]" in done.stdout
 
 
 def test_command_refuses_a_stop_that_is_not_there():
-    done = command("--epochs", "1", "--at", "99", "--executor", "inprocess")
+    done = command("--epochs", "1", "--at", "99", "--executor", "serial")
     assert done.exit_code == 2
     assert "a stop is at step 99; the training has 21 steps" in done.stderr

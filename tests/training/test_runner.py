@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from nondet import runner
 from nondet import train as training
-from nondet.control import ControlError
-from nondet.execute import InProcess, JobFailedError
+from nondet.execute import runner
+from nondet.execute.control import ControlError
+from nondet.execute.executors import JobFailedError, Serial
+from nondet.execute.runner import run_study
 from nondet.files import is_unfinished
-from nondet.runner import run_study
 from nondet.store import Store, StoreError
 
 
@@ -50,7 +50,7 @@ def run(plan):
     def run(folder, plan=plan):
         progress, store = Progress(), Store(folder)
         with store.opened_for(plan):
-            progress.crashed = run_study(plan, store, InProcess, progress)
+            progress.crashed = run_study(plan, store, Serial, progress)
         assert not any(is_unfinished(path) for path in folder.rglob("*"))
         return progress
 

@@ -1,6 +1,7 @@
 import pytest
 
-from nondet.seeds import HELD, SOURCES, STREAMS, Key, Seeds, philox_key, varied
+from nondet.keys import Key
+from nondet.studies.seeds import HELD, SOURCES, STREAMS, Seeds, philox_key, varied
 
 
 def test_every_seed_is_held_by_default_and_has_a_key_of_its_own():

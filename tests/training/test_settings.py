@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 
 from nondet.cli.ready import check_kind, check_names
-from nondet.config import LanguageSpec, PerturbationSpec, RunConfig
-from nondet.row import Row
-from nondet.settings import grouped, parse_settings
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.row import Row
+from nondet.studies.settings import grouped, parse_settings
 
 
 def test_values_get_the_types_of_their_fields():

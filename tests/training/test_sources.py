@@ -11,8 +11,8 @@ import nondet_ext
 from nondet import lowlevel
 from nondet import train as training
 from nondet.models import stochastic_layers
-from nondet.seeds import HELD, SOURCES, Seeds
-from nondet.train import images
+from nondet.studies.seeds import HELD, SOURCES, Seeds
+from nondet.training import images
 
 PARTIALS = nondet_ext.philox_normal((8, 1000), seed=1)
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nondet.stats import (
+from nondet.analysis.stats import (
     bootstrap_spread,
     group_means,
     mean_over_pairs,
     pair_mean,
     partitions,
     reduction,
+    sampling_share,
     sd_ratio,
     standard_deviation,
-    test_set_term,
     unbiased_sd,
 )
 
@@ -187,7 +187,7 @@ def test_pair_mean_at_its_limits():
 
 
 @pytest.mark.parametrize("offset", [0, 1e6])
-def test_test_set_term_against_loops(offset):
+def test_sampling_share_against_loops(offset):
     losses = np.random.default_rng(5).gamma(1, size=(6, 9)).round(3)
 
     def split(table):
@@ -201,7 +201,7 @@ def test_test_set_term_against_loops(offset):
         return total, sampling
 
     total, sampling = split(losses)
-    found = test_set_term(losses + offset, confidence=0.9)
+    found = sampling_share(losses + offset, confidence=0.9)
     assert found.total == pytest.approx(math.sqrt(total), rel=1e-6)
     assert found.sampling == pytest.approx(math.sqrt(sampling), rel=1e-6)
     assert found.remaining_variance == pytest.approx(9 / 8 * (total - sampling), rel=1e-5)
@@ -215,19 +215,19 @@ def test_test_set_term_against_loops(offset):
     assert found.share == pytest.approx((share, share / width, share * width), rel=1e-5)
 
 
-def test_test_set_term_at_its_limits():
+def test_sampling_share_at_its_limits():
     # Every run errs on one other example: the mean losses are equal.
-    found = test_set_term(np.eye(4))
+    found = sampling_share(np.eye(4))
     assert found.total == found.remaining == 0
     assert found.remaining_variance < 0 < found.sampling
     assert np.isnan(found.share).all()
     # A loss that a run adds to every example alike is no matter of the test set.
-    common = test_set_term(np.repeat(np.array([[0.0], [1.0], [3.0]]), 1000, axis=1))
+    common = sampling_share(np.repeat(np.array([[0.0], [1.0], [3.0]]), 1000, axis=1))
     assert common.remaining == pytest.approx(common.total, rel=1e-3)
     with pytest.raises(ValueError, match=r"at least 2 of each, got shape \(1, 3\)"):
-        test_set_term(np.zeros((1, 3)))
+        sampling_share(np.zeros((1, 3)))
     with pytest.raises(ValueError, match="losses holds NaN"):
-        test_set_term(np.full((2, 3), np.nan))
+        sampling_share(np.full((2, 3), np.nan))
 
 
 def test_partitions_are_disjoint_and_repeat():

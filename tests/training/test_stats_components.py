@@ -4,7 +4,7 @@ from itertools import combinations, product
 import numpy as np
 import pytest
 
-from nondet.stats import components
+from nondet.analysis.stats import components
 
 
 def anova(values):

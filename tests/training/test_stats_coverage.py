@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from nondet import stats
+from nondet.analysis import stats
 
 SD = [(5, 0.69), (10, 0.84), (50, 0.92)]
 
@@ -75,7 +75,7 @@ def test_share_of_the_test_set(shift):
         p = rng.beta(0.3, 2, examples)
         weight = p * (1 - p)
         u = rng.uniform(-shift, shift, (runs, 1))
-        found = stats.test_set_term((rng.random((runs, examples)) < p + u * weight).astype(float))
+        found = stats.sampling_share((rng.random((runs, examples)) < p + u * weight).astype(float))
         sampling = weight.sum() / examples**2
         common = shift**2 / 3 * (weight.sum() ** 2 - (weight**2).sum()) / examples**2
         hits.append(holds(found.share, sampling / (sampling + common)))

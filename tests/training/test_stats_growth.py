@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from nondet.stats import barrier, growth_rates
+from nondet.analysis.stats import barrier, growth_rates
 
 STEPS = np.arange(10, 1010)
 

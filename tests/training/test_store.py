@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from made_results import ENVIRONMENT, made_result
 
-from nondet.config import Job
-from nondet.formats import format_arrays, parse_arrays
-from nondet.perturb import Perturbation
-from nondet.result import EpochRecord
-from nondet.seeds import Onset, Seeds
 from nondet.store import DamagedRunError, Failure, Store, StoreError
+from nondet.store.formats import format_arrays, parse_arrays
+from nondet.studies.config import Job
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.perturb import Perturbation
+from nondet.training.result import EpochRecord
 
 PERTURBATION = Perturbation(
     target="weights",

@@ -11,9 +11,9 @@ import pytest
 from made_results import ENVIRONMENT, made_result
 
 from nondet import files
-from nondet.config import Job
-from nondet.seeds import Seeds
 from nondet.store import Failure, Store, StoreError, folder
+from nondet.studies.config import Job
+from nondet.studies.seeds import Seeds
 
 CRASHED = Failure("killed by signal 9", 0, 0, crashed=True)
 DIVERGED = Failure("the training loss is nan", 1, 21)

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from made_results import ENVIRONMENT, made_result
 
-from nondet.config import Job
-from nondet.seeds import Seeds
 from nondet.store import Failure, Store, StoreError, folder, verify
+from nondet.studies.config import Job
+from nondet.studies.seeds import Seeds
 
 RECORDS = {"taps": {"00.fc": np.zeros(100, np.float32)}}
 WRITES = 5  # files of such a run

@@ -116,7 +116,7 @@ def test_one_process_at_a_time(tmp_path, plan):
     store = Store(tmp_path)
     script = (
         "import json, sys; from pathlib import Path\n"
-        "from nondet.store import Store, StoreError; from nondet.study import Plan\n"
+        "from nondet.store import Store, StoreError; from nondet.studies.study import Plan\n"
         "try:\n"
         "    plan = Plan.from_json(json.loads(sys.argv[2]))\n"
         "    with Store(Path(sys.argv[1])).opened_for(plan): print('opened')\n"

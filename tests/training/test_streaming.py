@@ -14,8 +14,8 @@ from made_sources import MadeSource, Models, same
 from scipy.stats import spearmanr
 
 import nondet_ext
-from nondet.streaming import ensembles, measure, similarity
-from nondet.streaming.arrays import StagedArray, Writer
+from nondet.analysis.streaming import ensembles, measure, similarity
+from nondet.analysis.streaming.arrays import StagedArray, Writer
 
 
 @pytest.fixture(scope="module")

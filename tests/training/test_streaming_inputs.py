@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from made_sources import MadeSource, Models, same
 
 import nondet_ext
-from nondet.streaming import measure
+from nondet.analysis.streaming import measure
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from made_sources import MadeSource, Models, same
 
 import nondet_ext
+from nondet.analysis.streaming import Measures, measure
 from nondet.files import unfinished
-from nondet.streaming import Measures, measure
 
 
 class PlannedError(Exception):

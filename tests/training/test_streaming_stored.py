@@ -9,15 +9,16 @@ from made_texts import CONFIG, random_text
 
 import nondet_ext
 from nondet import metrics
-from nondet.config import Job
-from nondet.perform import facts_of
-from nondet.record import make_recorders
-from nondet.seeds import Onset, Seeds
+from nondet.analysis.streaming import stored
+from nondet.analysis.streaming.stored import StoredModel, stored_measures
+from nondet.execute.perform import facts_of
 from nondet.store import Store
 from nondet.store.verification import verify
-from nondet.streaming import stored
-from nondet.streaming.stored import StoredModel, stored_measures
-from nondet.train import deterministic, make_training, train
+from nondet.studies.config import Job
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.loop import make_training, train
+from nondet.training.recorders import make_recorders
 
 CONFIGURATION = replace(CONFIG, epochs=1)
 TEXT = random_text(test=1100)

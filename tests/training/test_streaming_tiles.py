@@ -5,8 +5,8 @@ import itertools
 import pytest
 from made_sources import MARGIN
 
-from nondet.streaming.spearman import describe, plan_disk
-from nondet.streaming.tiles import loads, plan_tiles
+from nondet.analysis.streaming.spearman import describe, plan_disk
+from nondet.analysis.streaming.tiles import loads, plan_tiles
 
 
 def bound(models: int, k: int) -> int:

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from nondet.config import LanguageSpec
+from nondet.execute.prefixes import prefix_of
 from nondet.names import DATASETS, check_model
-from nondet.prefixes import prefix_of
-from nondet.row import TTA
-from nondet.seeds import HELD, SOURCES, Onset
-from nondet.studies import STUDIES, find_study
-from nondet.study import Plan
+from nondet.studies.catalog import STUDIES, find_study
+from nondet.studies.config import LanguageSpec
+from nondet.studies.row import TTA
+from nondet.studies.seeds import HELD, SOURCES, Onset
+from nondet.studies.study import Plan
 
 NAMES = {
     "quick",
@@ -276,5 +276,7 @@ def test_unknown_studies_are_refused_with_what_comes_close():
 
 
 def test_studies_are_known_without_torch():
-    code = "import sys, nondet.studies, nondet.cost; sys.exit('torch' in sys.modules)"
+    code = (
+        "import sys, nondet.studies.catalog, nondet.execute.cost; sys.exit('torch' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -3,11 +3,11 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.config import Job, PerturbationSpec
-from nondet.row import Row
-from nondet.seeds import SOURCES, Onset, Seeds
-from nondet.studies import STUDIES, find_study
-from nondet.study import Plan, Preset, Study
+from nondet.studies.catalog import STUDIES, find_study
+from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.row import Row
+from nondet.studies.seeds import SOURCES, Onset, Seeds
+from nondet.studies.study import Plan, Preset, Study
 
 
 def test_quick_has_the_control_and_every_source():

@@ -9,14 +9,14 @@ import pytest
 from typer.testing import CliRunner
 
 from nondet.cli import app
-from nondet.config import PerturbationSpec
 from nondet.names import VIEWS
-from nondet.row import KEEPS, Row
-from nondet.seeds import SOURCES, Onset
-from nondet.studies import find_study
-from nondet.studies.own import toml
-from nondet.studies.own.lines import key_lines, line_of
-from nondet.study import Preset, Study
+from nondet.studies.catalog import find_study
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.row import KEEPS, Row
+from nondet.studies.seeds import SOURCES, Onset
+from nondet.studies.study import Preset, Study
+from nondet.studies.toml import reader as toml
+from nondet.studies.toml.lines import key_lines, line_of
 
 WHOLE = """\
 # A study with everything.

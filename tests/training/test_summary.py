@@ -9,17 +9,17 @@ from made_runs import CLEAR, LABELS, made_run, noisy
 from scipy.stats import spearmanr
 
 from nondet import metrics
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import (
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.summary import (
     compute_statistics,
     output_logits,
     statistics_of_logits,
     summarize,
 )
-from nondet.row import Row
-from nondet.seeds import Onset, Seeds
 from nondet.store import DamagedRunError, Failure, Labels, StoreError
-from nondet.train import train
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.loop import train
 
 
 class Shelf:

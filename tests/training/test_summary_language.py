@@ -10,13 +10,13 @@ import pytest
 from made_language import noisy_measures
 
 import nondet
+from nondet.analysis.language_statistics import language_statistics
+from nondet.analysis.summary import output_logits, predicted, summarize
 from nondet.report.build import build
-from nondet.report.language_statistics import language_statistics
-from nondet.report.summary import output_logits, predicted, summarize
-from nondet.report.table_csv import runs_csv
-from nondet.result import EpochRecord, Result, TokenPredictions
+from nondet.report.render.table_csv import runs_csv
 from nondet.store import Store
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.training.result import EpochRecord, Result, TokenPredictions
 from nondet_ext import DegenerateInputWarning
 
 TOKENS = np.arange(30) % 7
@@ -62,7 +62,7 @@ def measured(monkeypatch):
         return noisy_measures(len(runs), 1.0 if runs[0].job.repeat == 0 else 0.0, len(asked))
 
     module = SimpleNamespace(stored_measures=stored_measures)
-    monkeypatch.setitem(sys.modules, "nondet.streaming.stored", module)
+    monkeypatch.setitem(sys.modules, "nondet.analysis.streaming.stored", module)
     return asked
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.config import Job
+from nondet.analysis.stats import Interval, Spread
 from nondet.report.text import (
     change,
     correlation,
@@ -21,9 +21,9 @@ from nondet.report.text import (
     plural,
     spread,
 )
-from nondet.row import Row
-from nondet.seeds import Seeds
-from nondet.stats import Interval, Spread
+from nondet.studies.config import Job
+from nondet.studies.row import Row
+from nondet.studies.seeds import Seeds
 
 
 @pytest.mark.parametrize(

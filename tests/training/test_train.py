@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.config import PerturbationSpec
 from nondet.data import batch, epoch_order
-from nondet.evaluate import weights_sha256
 from nondet.models import build_model
-from nondet.optimize.schedules import rate
-from nondet.seeds import Onset, Seeds
-from nondet.train import DivergedError, ImageTraining, deterministic, train
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training.determinism import deterministic
+from nondet.training.evaluation import weights_sha256
+from nondet.training.images import ImageTraining
+from nondet.training.loop import train
+from nondet.training.result import DivergedError
+from nondet.training.schedules import rate
 
 
 def test_training_is_momentum_sgd(config, digits):
@@ -240,7 +243,7 @@ def test_predictions_that_are_not_finite_are_an_error(config, digits, monkeypatc
     def infinite(model, dataset):
         return np.full((450, 10), np.inf, np.float32)
 
-    monkeypatch.setattr("nondet.train.images.predict", infinite)
+    monkeypatch.setattr("nondet.training.images.predict", infinite)
     with pytest.raises(DivergedError, match="predictions are not finite in epoch 1"):
         train(config, Seeds(), digits)
 

@@ -7,14 +7,14 @@ import torch
 from made_results import ENVIRONMENT, fill, made_result
 from typer.testing import CliRunner
 
-from nondet import checkpoint
-from nondet.checkpoint import Checkpoint
 from nondet.cli import app
-from nondet.config import Job
-from nondet.prefixes import shared_prefixes
-from nondet.seeds import Onset, Seeds
+from nondet.execute.prefixes import shared_prefixes
 from nondet.store import Failure, Store, list_runs, verify
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.config import Job
+from nondet.studies.seeds import Onset, Seeds
+from nondet.training import checkpoint
+from nondet.training.checkpoint import Checkpoint
 
 
 def nondet(*arguments):

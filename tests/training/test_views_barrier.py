@@ -3,8 +3,8 @@ import pytest
 from made_courses import cells_of, config_of, draw, lines_of, run_of, summary_of
 
 from nondet.report.views.barrier import view
-from nondet.row import Row
-from nondet.seeds import Onset
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 EPOCHS = 20
 ONSETS = (0, 5, 10, 20)

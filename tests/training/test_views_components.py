@@ -6,7 +6,7 @@ import pytest
 from made_courses import cells_of, check_fonts, config_of, draw, failed_run_of, run_of, summary_of
 
 from nondet.report.views.components import view
-from nondet.row import Row
+from nondet.studies.row import Row
 
 LEVELS = 3
 ROW = Row("crossed", ("init", "shuffle", "bit"), design="crossed", levels=LEVELS)

@@ -7,10 +7,10 @@ import pytest
 from made_runs import LABELS, drawn, made_summary, noisy
 
 from nondet import metrics
+from nondet.analysis.stats import mean_over_pairs
 from nondet.report.views import ensembles, make_section
 from nondet.report.views.ensembles import ordinary_ensembles
-from nondet.row import Row
-from nondet.stats import mean_over_pairs
+from nondet.studies.row import Row
 
 ALL = ("init", "shuffle", "augment", "lowlevel")
 

@@ -3,8 +3,8 @@ import pytest
 from made_courses import cells_of, config_of, draw, failed_run_of, lines_of, run_of, summary_of
 
 from nondet.report.views.epochs import view
-from nondet.row import Row
-from nondet.seeds import Onset
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 ROWS = (
     Row("control"),

@@ -5,8 +5,8 @@ import pytest
 from made_courses import cells_of, check_fonts, config_of, draw, lines_of, run_of, summary_of
 
 from nondet.report.views.growth import view
-from nondet.row import Row
-from nondet.seeds import Onset
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 
 EPOCHS, STEPS_PER_EPOCH = 20, 30
 STEPS = np.arange(1, EPOCHS * STEPS_PER_EPOCH + 1)

@@ -17,15 +17,15 @@ from made_language import (
 )
 from made_runs import QUICK, drawn, failed_run, made_summary
 
-from nondet.config import PerturbationSpec
+from nondet.analysis.language_statistics import language_statistics
+from nondet.analysis.stats import sd_ratio
+from nondet.analysis.summary import Summary
 from nondet.report.build import build
-from nondet.report.language_statistics import language_statistics
-from nondet.report.markdown import markdown
-from nondet.report.summary import Summary
+from nondet.report.render.markdown import markdown
 from nondet.report.views import make_section
-from nondet.row import Row
-from nondet.stats import sd_ratio
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.row import Row
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 from made_runs import CLEAR, LABELS, QUICK, drawn, failed_run, made_run, made_summary, noisy
 
-from nondet.config import PerturbationSpec
-from nondet.report.summary import compute_statistics
+from nondet.analysis.stats import sd_ratio
+from nondet.analysis.summary import compute_statistics
 from nondet.report.views import make_section
-from nondet.row import Row
-from nondet.stats import sd_ratio
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.row import Row
 
 ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 

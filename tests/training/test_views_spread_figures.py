@@ -7,8 +7,8 @@ import pytest
 from made_runs import QUICK, drawn, made_summary
 
 from nondet.report.views import make_section
-from nondet.row import Row
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
+from nondet.studies.row import Row
 
 
 @pytest.fixture(scope="module")

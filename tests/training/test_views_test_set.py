@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from made_runs import LABELS, drawn, made_run, made_summary
 
-from nondet.report.summary import RowSummary, compute_statistics
+from nondet.analysis.summary import RowSummary, compute_statistics
 from nondet.report.views import make_section
-from nondet.row import Row
+from nondet.studies.row import Row
 
 
 def right_on(correct):

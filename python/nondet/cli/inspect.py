@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nondet.store import Store
-    from nondet.study import Plan
+    from nondet.studies.study import Plan
 
 
 @app.command()
@@ -19,7 +19,7 @@ def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study, as `nondet run` wrote it.")],
 ) -> None:
     """Print the table of a study that was run, finished or not, and write its files again."""
-    from nondet.report.terminal import make_console
+    from nondet.report.render.terminal import make_console
     from nondet.store import Store, StoreError
 
     store = Store(folder)
@@ -31,10 +31,10 @@ def report(
 
 
 def show_report(plan: "Plan", store: "Store", console: "Console") -> None:
+    from nondet.analysis.summary import summarize
     from nondet.report.build import build
     from nondet.report.files import write_report
-    from nondet.report.summary import summarize
-    from nondet.report.terminal import print_document
+    from nondet.report.render.terminal import print_document
     from nondet.store import StoreError
 
     try:
@@ -91,7 +91,7 @@ def list_command(
 
     from nondet import store
     from nondet.cli.tables import rows_table, studies_table
-    from nondet.report.terminal import make_console
+    from nondet.report.render.terminal import make_console
 
     try:
         studies = store.find_studies(folder)

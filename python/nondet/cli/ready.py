@@ -7,20 +7,38 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import typer
+
 from nondet.names import check_dataset, check_model, is_language_model, is_text
 
 if TYPE_CHECKING:
-    from nondet.config import RunConfig
-    from nondet.execute import Executor
-    from nondet.study import Plan
+    from nondet.execute.executors import Executor
+    from nondet.studies.config import RunConfig
+    from nondet.studies.study import Plan
 
 
 class ExecutorName(StrEnum):
-    """Where runs run."""
+    """The executors of the command line."""
 
     local = "local"
     ray = "ray"
-    inprocess = "inprocess"
+    serial = "serial"
+
+
+EXECUTOR_NAMES = "|".join(ExecutorName)
+
+
+def parse_executor(name: str) -> ExecutorName:
+    """Return the executor of that name; "inprocess", the former name of "serial", warns.
+
+    Raises typer.BadParameter for an unknown name.
+    """
+    if name == "inprocess":
+        typer.echo("warning: --executor inprocess is deprecated: use serial", err=True)
+        return ExecutorName.serial
+    if name not in [each.value for each in ExecutorName]:
+        raise typer.BadParameter(f"{name!r} is no executor; known: {', '.join(ExecutorName)}")
+    return ExecutorName(name)
 
 
 def check_names(plan: "Plan") -> None:
@@ -122,18 +140,18 @@ def executor_factory(
         for option, value in (("--ray-address", ray_address), ("--gpus-per-run", gpus_per_run)):
             if value is not None:
                 raise ValueError(f"{option} is given, but --executor is {name}; it goes with ray")
-    if name is ExecutorName.inprocess:
+    if name is ExecutorName.serial:
         if workers is not None:
-            raise ValueError("--workers is given, but --executor inprocess has no workers")
-        from nondet.execute import InProcess
+            raise ValueError("--workers is given, but --executor serial has no workers")
+        from nondet.execute.executors import Serial
 
-        return InProcess
+        return Serial
     if name is ExecutorName.local:
-        from nondet.execute import LocalPool, available_processors
+        from nondet.execute.executors import LocalPool, available_processors
 
         count = workers if workers is not None else available_processors()
         return lambda: LocalPool(count)
-    from nondet.execute import RayTasks
+    from nondet.execute.executors import RayTasks
 
     if gpus_per_run is None:
         gpus_per_run = 1.0 if device == "cuda" else 0.0

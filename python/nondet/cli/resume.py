@@ -6,8 +6,14 @@ from typing import Annotated
 import typer
 
 from nondet.cli.app import app, fail
-from nondet.cli.ready import ExecutorName, executor_factory, make_ready
-from nondet.settings import parse_settings
+from nondet.cli.ready import (
+    EXECUTOR_NAMES,
+    ExecutorName,
+    executor_factory,
+    make_ready,
+    parse_executor,
+)
+from nondet.studies.settings import parse_settings
 
 
 @app.command("verify-resume")
@@ -34,16 +40,21 @@ def verify_resume_command(
         typer.Option(help="Step to stop after; may be repeated. By default some telling ones."),
     ] = None,
     executor: Annotated[
-        ExecutorName, typer.Option(help="Where the stopped trainings are resumed.")
+        ExecutorName,
+        typer.Option(
+            parser=parse_executor,
+            metavar=EXECUTOR_NAMES,
+            help="Where the stopped trainings are resumed.",
+        ),
     ] = ExecutorName.local,
 ) -> None:
     """Prove that a training that is stopped and resumed from disk ends with the same bits.
 
     Every model is trained once without a stop, with all sources varying from the middle epoch on.
     """
-    from nondet.execute import ExecutorError, JobFailedError
-    from nondet.resume import demanding_job, verify_resume
-    from nondet.studies import find_study
+    from nondet.execute.executors import ExecutorError, JobFailedError
+    from nondet.execute.resume import demanding_job, verify_resume
+    from nondet.studies.catalog import find_study
 
     holds = True
     try:

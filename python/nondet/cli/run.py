@@ -12,23 +12,25 @@ import typer
 from nondet.cli.app import app, fail
 from nondet.cli.inspect import show_report
 from nondet.cli.ready import (
+    EXECUTOR_NAMES,
     ExecutorName,
     check_names,
     executor_factory,
     make_ready,
+    parse_executor,
     parse_workers,
     use_data,
 )
 from nondet.names import DATASETS, MODELS
-from nondet.settings import parse_settings
+from nondet.studies.settings import parse_settings
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nondet.execute import Executor
-    from nondet.report.progress import QuietProgress
+    from nondet.cli.progress import QuietProgress
+    from nondet.execute.executors import Executor
     from nondet.store import Store
-    from nondet.study import Plan
+    from nondet.studies.study import Plan
 
 
 @app.command()
@@ -81,8 +83,10 @@ def run(
     executor: Annotated[
         ExecutorName,
         typer.Option(
+            parser=parse_executor,
+            metavar=EXECUTOR_NAMES,
             help="local: a pool of processes; ray: tasks of Ray, here or on a cluster; "
-            "inprocess: one run after another."
+            "serial: one run after another.",
         ),
     ] = ExecutorName.local,
     ray_address: Annotated[
@@ -115,9 +119,9 @@ def run(
     runs are not trained again, nor those of other studies in the same place. Exit status 1: runs
     crashed, each twice; 2: the study could not be run.
     """
-    from nondet.report.terminal import make_console
+    from nondet.report.render.terminal import make_console
     from nondet.store import Store
-    from nondet.studies import find_study
+    from nondet.studies.catalog import find_study
 
     try:
         found = find_study(study)
@@ -144,7 +148,7 @@ def run(
         check_names(plan)
         if dry_run:
             use_data(data)
-            _describe(plan, 1 if executor is ExecutorName.inprocess else count, folder)
+            _describe(plan, 1 if executor is ExecutorName.serial else count, folder)
             return
         make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -159,7 +163,7 @@ def run(
 
 
 def _describe(plan: "Plan", workers: int | None, folder: Path) -> None:
-    from nondet.cost import describe
+    from nondet.execute.cost import describe
 
     print("\n".join([*describe(plan, workers), f"Folder: {folder}"]))
 
@@ -201,9 +205,9 @@ def _run(
     quiet: bool,
 ) -> int:
     """Completes the study; returns how many runs crashed."""
-    from nondet.control import ControlError
-    from nondet.execute import ExecutorError, JobFailedError
-    from nondet.runner import run_study
+    from nondet.execute.control import ControlError
+    from nondet.execute.executors import ExecutorError, JobFailedError
+    from nondet.execute.runner import run_study
     from nondet.store import StoreError
 
     progress = _progress(console, quiet)
@@ -230,7 +234,7 @@ def _run(
 
 
 def _progress(console: "Console", quiet: bool) -> "QuietProgress":
-    from nondet.report.progress import LiveProgress, PlainProgress, QuietProgress
+    from nondet.cli.progress import LiveProgress, PlainProgress, QuietProgress
 
     if quiet:
         return QuietProgress(console)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nondet.cli.app import app
-from nondet.studies import STUDIES
-from nondet.study import Plan
+from nondet.studies.catalog import STUDIES
+from nondet.studies.study import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from nondet.cost import Cost
+    from nondet.execute.cost import Cost
 
 Costs = dict[tuple[str, str], "Cost"]
 
@@ -35,9 +35,9 @@ def list_studies(
     Estimated times are those of one study alone on the processors of this machine; studies run in
     one folder share equal runs.
     """
-    from nondet.cost import Cost, estimate
-    from nondet.execute import available_processors
-    from nondet.report.terminal import make_console
+    from nondet.execute.cost import Cost, estimate
+    from nondet.execute.executors import available_processors
+    from nondet.report.render.terminal import make_console
 
     plans = {
         (study.name, preset): study.plan(preset)
@@ -60,7 +60,7 @@ def _calibrate(plans: list[Plan], console: "Console") -> None:
     """Times every configuration, and says how far it is where somebody looks."""
     from rich.progress import track
 
-    from nondet.cost import configurations, speed
+    from nondet.execute.cost import configurations, speed
 
     for config, shape in track(
         configurations(plans),

@@ -2,7 +2,7 @@
 
 from nondet.data.augment import Augmentation, apply_augmentation, batch, draw_augmentation
 from nondet.data.dataset import Dataset, make_dataset
-from nondet.data.load import load_dataset
+from nondet.data.loading import load_dataset
 from nondet.data.order import epoch_order
 from nondet.data.text import TextDataset, make_text
 

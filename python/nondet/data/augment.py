@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from nondet.data.dataset import Dataset
-from nondet.seeds import Key
+from nondet.keys import Key
 from nondet_ext import philox_bits, philox_randint
 
 

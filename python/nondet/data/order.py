@@ -2,7 +2,7 @@
 
 import torch
 
-from nondet.seeds import Key
+from nondet.keys import Key
 from nondet_ext import philox_permutation
 
 

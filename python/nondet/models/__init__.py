@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from nondet.keys import Key
 from nondet.models.base import ImageModel
 from nondet.models.dropout import begin_step, stochastic_layers
 from nondet.models.fully_connected import HiddenConvolution, HiddenLayer, Linear
@@ -16,7 +17,6 @@ from nondet.models.shufflenet import ShuffleNetV2
 from nondet.models.taps import representations
 from nondet.models.vgg import VGG
 from nondet.names import check_model, is_language_model, resnet_width
-from nondet.seeds import Key
 
 # Functions of (image shape, classes, dropout=).
 _MODELS: dict[str, Callable[..., ImageModel]] = {

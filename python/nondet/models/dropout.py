@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from nondet.seeds import Key
+from nondet.keys import Key
 from nondet_ext import philox_uniform
 
 

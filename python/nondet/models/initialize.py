@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from nondet.seeds import Key
+from nondet.keys import Key
 from nondet_ext import philox_normal, philox_uniform
 
 

@@ -3,19 +3,43 @@ regularised after Merity et al. 2017, "Regularizing and Optimizing LSTM Language
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from nondet.config import LanguageSpec
+from nondet.keys import Key
 from nondet.models.dropout import EmbeddingDropout, LockedDropout, WeightDropout, Zoneout
 from nondet.models.initialize import initialize
-from nondet.seeds import Key
 from nondet_ext import qrnn
 
 State = tuple[torch.Tensor, ...]
+
+
+class Architecture(Protocol):
+    """The settings that this model reads; `nondet.LanguageSpec` has them and explains each."""
+
+    @property
+    def embedding(self) -> int: ...
+    @property
+    def hidden(self) -> int: ...
+    @property
+    def layers(self) -> int: ...
+    @property
+    def window(self) -> int: ...
+    @property
+    def dropout_embedding(self) -> float: ...
+    @property
+    def dropout_input(self) -> float: ...
+    @property
+    def dropout_hidden(self) -> float: ...
+    @property
+    def dropout_output(self) -> float: ...
+    @property
+    def dropout_weight(self) -> float: ...
+    @property
+    def zoneout(self) -> float: ...
 
 
 class LanguageOutput(NamedTuple):
@@ -36,7 +60,7 @@ class QRNNLayer(nn.Module):
     recurrence `nondet_ext.forget_mult` (fo-pooling; Bradbury et al. 2017, Sec. 2.1).
     """
 
-    def __init__(self, inputs: int, outputs: int, window: int, spec: LanguageSpec) -> None:
+    def __init__(self, inputs: int, outputs: int, window: int, spec: Architecture) -> None:
         super().__init__()
         self.inputs, self.outputs, self.window = inputs, outputs, window
         self.gates = nn.Linear(window * inputs, 3 * outputs)
@@ -102,7 +126,7 @@ class QRNNLanguageModel(nn.Module):
         taps: names of representations, from the first to the last; see `hidden_states`.
     """
 
-    def __init__(self, spec: LanguageSpec, types: int) -> None:
+    def __init__(self, spec: Architecture, types: int) -> None:
         super().__init__()
         if types < 1:
             raise ValueError(f"types is {types}; it must be at least 1")
@@ -168,7 +192,7 @@ class QRNNLanguageModel(nn.Module):
 
 
 def build_language_model(
-    spec: LanguageSpec, types: int, key: Key, device: str | torch.device = "cpu"
+    spec: Architecture, types: int, key: Key, device: str | torch.device = "cpu"
 ) -> QRNNLanguageModel:
     """A language model for so many word types with its initial weights, which depend on its shape
     and on `key` alone. Before each step in training mode `begin_step` must say what is drawn.

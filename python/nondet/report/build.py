@@ -5,16 +5,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from nondet.config import RunConfig
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report.control import control_finding
 from nondet.report.document import Document, Section
 from nondet.report.layout import failure_reason
 from nondet.report.published import published
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import listing, plural
 from nondet.report.views import make_section
-from nondet.row import Row
-from nondet.study import Plan
+from nondet.studies.config import RunConfig
+from nondet.studies.row import Row
+from nondet.studies.study import Plan
 
 PAPER = '"On Nondeterminism and Instability in Neural Network Optimization"'
 _PARTS = ("Table", "Fig.", "Sec.", "Appendix")

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Callable, Sequence
 
+from nondet.analysis.language_statistics import LanguageStatistics
+from nondet.analysis.stats import Interval
+from nondet.analysis.summary import RowSummary, Statistics
 from nondet.report.document import Cell, Column
-from nondet.report.language_statistics import LanguageStatistics
-from nondet.report.summary import RowSummary, Statistics
 from nondet.report.text import (
     NOTHING,
     change,
@@ -16,8 +17,8 @@ from nondet.report.text import (
     plain,
     spread,
 )
-from nondet.stats import Interval
 
+REDUCTION = Column("variability_reduction_percent", "reduction", "%")
 CKA_DECIMALS = 3
 _SD_NOTE = (
     "SD: standard deviation over the trainings of a row (divisor n); after ± its error bar, the "
@@ -184,3 +185,11 @@ def row_column(rows: Sequence[RowSummary]) -> Column:
         for row in rows
     )
     return Column("row", "source varied" if plain_rows else "row", align="left")
+
+
+def reduction_cell(value: Interval | None) -> Cell:
+    """In whole percent; files have its interval too."""
+    if value is None:
+        return Cell(NOTHING)
+    ends = None if math.isnan(value.low) else (value.low, value.high)
+    return Cell(f"{value.value:z.0f}", value.value, interval=ends)

@@ -1,6 +1,6 @@
 """What repeating equal work gave."""
 
-from nondet.report.summary import RowSummary, Summary
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.store import StoredRun
 
 

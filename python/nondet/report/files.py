@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from nondet.analysis.summary import Summary
 from nondet.files import write_atomically
 from nondet.report.document import Document
-from nondet.report.drawing import render
-from nondet.report.latex import latex_table
-from nondet.report.markdown import markdown
-from nondet.report.page import page
-from nondet.report.summary import Summary
-from nondet.report.table_csv import runs_csv, table_csv
+from nondet.report.render.drawing import render
+from nondet.report.render.latex import latex_table
+from nondet.report.render.markdown import markdown
+from nondet.report.render.page import page
+from nondet.report.render.table_csv import runs_csv, table_csv
 
 MANIFEST = ".report"
 """Lists the files of the last report, so that the next one removes what it no longer has."""

@@ -1,5 +1,5 @@
 """What the figures of reports have in common: series, panels, axes and legends. Fonts, grids and
-the like are set where they are rendered (`nondet.report.drawing`).
+the like are set where they are rendered (`nondet.report.render.drawing`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -9,15 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from nondet.config import RunConfig
-from nondet.report.columns import SPREAD, spread_cells
+from nondet.analysis.reduction import reduction_percent
+from nondet.analysis.stats import Spread
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
+from nondet.report.columns import REDUCTION, SPREAD, reduction_cell, spread_cells
 from nondet.report.document import Cell, Column, Line, Table
-from nondet.report.reduction import COLUMN, reduction_cell, reduction_percent
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import NOTHING, change, fixed, percent, spread
-from nondet.row import Row
-from nondet.seeds import Source
-from nondet.stats import Spread
+from nondet.studies.config import RunConfig
+from nondet.studies.row import Row
+from nondet.studies.seeds import Source
 
 PAPER = "the paper"
 REPLICATION = "replication (MLRC 2021)"
@@ -127,7 +127,7 @@ def published(summary: Summary) -> tuple[Table, ...]:
     columns = (
         Column("whose", "whose", align="left"),
         *SPREAD[:-1],
-        COLUMN,
+        REDUCTION,
     )
     note = (
         "Published values: 100 models a row. Their low-level source is cuDNN's choice of kernels; "

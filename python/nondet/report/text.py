@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
-from nondet.config import Job
-from nondet.seeds import HELD, SOURCES
-from nondet.stats import Interval, Spread
+from nondet.analysis.stats import Interval, Spread
+from nondet.studies.config import Job
+from nondet.studies.seeds import HELD, SOURCES
 
 NOTHING = "-"
 """Stands where there is no number."""

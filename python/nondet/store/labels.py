@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.formats import format_arrays, format_json, parse_arrays
 from nondet.store.errors import StoreError
 from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
+from nondet.store.formats import format_arrays, format_json, parse_arrays
 
 _LABELS = "labels.safetensors"
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from nondet.config import Job
-from nondet.row import Keep
 from nondet.store.errors import DamagedRunError
 from nondet.store.runs import Outline
 from nondet.store.store import Store
-from nondet.study import Plan
+from nondet.studies.config import Job
+from nondet.studies.row import Keep
+from nondet.studies.study import Plan
 
 
 @dataclass(frozen=True)

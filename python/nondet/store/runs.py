@@ -19,21 +19,21 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from nondet.config import Job, address_of
-from nondet.formats import (
+from nondet.store.errors import DamagedRunError, StoreError
+from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
+from nondet.store.formats import (
     format_arrays,
     format_history,
     format_json,
     parse_arrays,
     parse_history,
 )
-from nondet.result import EpochRecord, Result, TokenPredictions
-from nondet.row import KEEPS
-from nondet.store.errors import DamagedRunError, StoreError
-from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
+from nondet.studies.config import Job, address_of
+from nondet.studies.row import KEEPS
+from nondet.training.result import EpochRecord, Result, TokenPredictions
 
 if TYPE_CHECKING:
-    from nondet.perturb import Perturbation
+    from nondet.training.perturb import Perturbation
 
 FORMAT = 2
 """Of the files in a study's folder. Raised whenever this version cannot read older ones."""

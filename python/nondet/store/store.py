@@ -4,9 +4,9 @@
     DIR/runs/<address>/       a run (see nondet.store.runs)
     DIR/labels/<data set>/    the labels of its test images (see nondet.store.labels)
     DIR/checkpoints/          states of runs under way; gone when the run is there
-    DIR/prefixes/             states that several runs begin with (see nondet.prefixes)
+    DIR/prefixes/             states that several runs begin with (see nondet.execute.prefixes)
     DIR/measures/             what pairs of language models were found to differ by (see
-                              nondet.streaming.stored)
+                              nondet.analysis.streaming.stored)
     DIR/damaged/              runs set aside because they did not match their checksums
 
 A run is written beside its place, flushed to the disk, and renamed into place; it is checked
@@ -26,18 +26,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.config import Job
 from nondet.files import is_unfinished, remove_leftovers, write_atomically
-from nondet.result import EpochRecord, Result
 from nondet.store import borrow, runs
 from nondet.store.errors import DamagedRunError, StoreError, writing
 from nondet.store.folder import recover, write_folder
 from nondet.store.labels import Labels, folder_name, format_labels, read_labels
 from nondet.store.runs import FORMAT, Failure, Outline, StoredRun
-from nondet.study import Plan
+from nondet.studies.config import Job
+from nondet.studies.study import Plan
+from nondet.training.result import EpochRecord, Result
 
 if TYPE_CHECKING:
-    from nondet.perturb import Perturbation
+    from nondet.training.perturb import Perturbation
 
 _OTHER_VERSION = (
     "{path} was written by another version of nondet (its format is {found}, this version reads "

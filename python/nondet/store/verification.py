@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nondet.config import address_of
 from nondet.files import is_unfinished
 from nondet.store.errors import StoreError
 from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
 from nondet.store.labels import read_labels
 from nondet.store.runs import check_run
 from nondet.store.store import Store
-from nondet.study import Plan
+from nondet.studies.config import address_of
+from nondet.studies.study import Plan
 
 _ADDRESS = re.compile("[0-9a-f]{32}")
 _AGAIN_AFTER = 0.2
@@ -151,7 +151,7 @@ def _check_measures(store: Store, found: Verification) -> None:
 
 def _state_problem(path: Path, owner: str | None) -> str | None:
     """What is wrong with a state, which is of the training `owner` if that is known."""
-    from nondet import checkpoint
+    from nondet.training import checkpoint
 
     try:
         identity = checkpoint.load(path).record.get("identity", {})

@@ -1,20 +1,44 @@
-"""The views: each makes one section of a report from a summary, in a module of its name."""
+"""Views: each makes one section of a report from a summary."""
 
-import importlib
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
+from nondet.analysis.summary import Summary
 from nondet.names import check_view
 from nondet.report.document import Section
+from nondet.report.views import (
+    barrier,
+    cka,
+    components,
+    divergence,
+    ensembles,
+    epochs,
+    growth,
+    onset,
+    perplexity,
+    spread,
+    test_set,
+)
 
-if TYPE_CHECKING:
-    from nondet.report.summary import Summary
+VIEWS: dict[str, Callable[[Summary], Section | None]] = {
+    "spread": spread.view,
+    "perplexity": perplexity.view,
+    "test-set": test_set.view,
+    "cka": cka.view,
+    "onset": onset.view,
+    "epochs": epochs.view,
+    "divergence": divergence.view,
+    "growth": growth.view,
+    "barrier": barrier.view,
+    "ensembles": ensembles.view,
+    "components": components.view,
+}
+"""By the names of `nondet.names.VIEWS`."""
 
 
-def make_section(name: str, summary: "Summary") -> Section | None:
-    """The section of one view (a name of `nondet.names.VIEWS`); None where there is nothing to
-    show. Raises ValueError for an unknown name.
+def make_section(name: str, summary: Summary) -> Section | None:
+    """Return the section of one view; None where there is nothing to show.
+
+    Raises ValueError for an unknown name.
     """
     check_view(name)
-    module = importlib.import_module(f"nondet.report.views.{name.replace('-', '_')}")
-    section: Section | None = module.view(summary)
-    return section
+    return VIEWS[name](summary)

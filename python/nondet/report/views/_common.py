@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from nondet.analysis.stats import Interval
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.document import Cell, Line
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import NOTHING, describe_seeds
-from nondet.row import Keep, Row
-from nondet.seeds import Source
-from nondet.stats import Interval
 from nondet.store import DamagedRunError, StoredRun
+from nondet.studies.row import Keep, Row
+from nondet.studies.seeds import Source
 
 SOURCE_NAMES: Mapping[Source, str] = {
     "init": "initialization",

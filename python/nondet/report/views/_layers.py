@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.stats import Interval
+from nondet.analysis.summary import ModelSummary, RowSummary
 from nondet.report import plots
 from nondet.report.columns import CKA_DECIMALS
 from nondet.report.document import Cell, Column, Figure, Line, Table
-from nondet.report.summary import ModelSummary, RowSummary
 from nondet.report.text import describe_seeds, fixed, interval, listing
 from nondet.report.views._common import measured
-from nondet.stats import Interval
 from nondet.store import StoredRun
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ compares pairs.
 
 from collections.abc import Sequence
 
+from nondet.analysis.language_statistics import LanguageStatistics
+from nondet.analysis.summary import ModelSummary, RowSummary
 from nondet.report.document import Figure
-from nondet.report.language_statistics import LanguageStatistics
-from nondet.report.summary import ModelSummary, RowSummary
 from nondet.report.views._row_figures import RowFigures, Shown, below
 
 

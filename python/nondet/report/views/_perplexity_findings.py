@@ -3,9 +3,9 @@
 import math
 from collections.abc import Callable, Sequence
 
+from nondet.analysis.language_statistics import LanguageStatistics
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.control import control_finding
-from nondet.report.language_statistics import LanguageStatistics
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import change, correlation, percent
 from nondet.report.views._row_findings import Quantity, RowFindings
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from nondet.analysis.stats import Interval, Spread
+from nondet.analysis.summary import ModelSummary, RowSummary
 from nondet.report.colors import GREY
 from nondet.report.document import Figure
 from nondet.report.plots import SMALL, label, legend, panels, series
-from nondet.report.summary import ModelSummary, RowSummary
-from nondet.stats import Interval, Spread
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,11 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nondet.report.summary import ModelSummary, RowSummary, predicted
+from nondet.analysis.stats import Interval, sd_ratio
+from nondet.analysis.summary import ModelSummary, RowSummary, predicted
 from nondet.report.text import factor, number, percent, percentage_interval
-from nondet.row import Row
-from nondet.seeds import Onset, Source
-from nondet.stats import Interval, sd_ratio
+from nondet.studies.row import Row
+from nondet.studies.seeds import Onset, Source
 
 RATIO_OF_INTEREST = 2
 """The paper: no source, and no combination of them, is "a factor of even two more important"."""

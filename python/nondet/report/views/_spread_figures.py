@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from nondet.analysis.summary import ModelSummary, RowSummary, Statistics
 from nondet.report.document import Figure
-from nondet.report.summary import ModelSummary, RowSummary, Statistics
 from nondet.report.views._row_figures import RowFigures, Shown, below
 
 

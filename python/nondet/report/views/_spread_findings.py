@@ -3,9 +3,9 @@
 import math
 from collections.abc import Iterator
 
+from nondet.analysis.reduction import reduction_percent
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report.control import control_finding
-from nondet.report.reduction import reduction_percent
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.views._row_findings import Quantity, RowFindings
 
 

@@ -6,9 +6,9 @@ from functools import cached_property
 
 import numpy as np
 
-from nondet.report.summary import RowSummary, Summary
+from nondet.analysis.stats import Growth, growth_rates
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report.views._common import family, onset_epoch, recorded
-from nondet.stats import Growth, growth_rates
 from nondet.store import StoredRun
 
 WEIGHTS, LOGITS = "weights", "logits"

@@ -4,7 +4,7 @@ they differ.
 The instability analysis of Frankle et al. (2020, "Linear Mode Connectivity and the Lottery Ticket
 Hypothesis"): two copies of a network trained alike for k epochs and then apart are linearly
 connected if the error on the line between them never rises by 2% or more above the mean of its
-ends, taken here above the straight line between them (`nondet.stats.barrier`).
+ends, taken here above the straight line between them (`nondet.analysis.stats.barrier`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.stats import barrier
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.colors import GREY
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import describe_seeds, number, percent, plural
 from nondet.report.views._common import family, onset_epoch, recorded
-from nondet.stats import barrier
 from nondet.store import StoredRun
 
 if TYPE_CHECKING:

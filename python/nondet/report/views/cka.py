@@ -10,12 +10,12 @@ import numpy as np
 import torch
 
 import nondet_ext
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import Interval, pair_mean
+from nondet.analysis.summary import Summary
 from nondet.report.document import Section
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import Summary
 from nondet.report.views._common import recorded
 from nondet.report.views._layers import Compared, figure, findings, table
-from nondet.stats import Interval, pair_mean
 from nondet.store import StoredRun
 
 NOTE = (

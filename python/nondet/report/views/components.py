@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import Components, Interval, components
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import (
     describe_seeds,
     fixed,
@@ -23,8 +24,7 @@ from nondet.report.text import (
     plural,
 )
 from nondet.report.views._common import SOURCE_NAMES, measured
-from nondet.seeds import HELD
-from nondet.stats import Components, Interval, components
+from nondet.studies.seeds import HELD
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

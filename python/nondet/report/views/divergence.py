@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from nondet.analysis.summary import Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.summary import Summary
 from nondet.report.text import change, describe_seeds, fixed, number, percent, plural
 from nondet.report.views._common import recorded, some
 from nondet.store import StoredRun

@@ -7,11 +7,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet import metrics
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import (
+    Spread,
+    bootstrap_spread,
+    group_means,
+    mean_over_pairs,
+    partitions,
+    unbiased_sd,
+)
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.colors import BLUE, CYCLE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import label, legend, panels, whole_ticks
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import (
     change,
     correlation,
@@ -21,14 +29,6 @@ from nondet.report.text import (
     percent,
     plural,
     spread,
-)
-from nondet.stats import (
-    Spread,
-    bootstrap_spread,
-    group_means,
-    mean_over_pairs,
-    partitions,
-    unbiased_sd,
 )
 
 if TYPE_CHECKING:

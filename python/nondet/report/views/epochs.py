@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import Spread, bootstrap_spread, sd_ratio, standard_deviation
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import between, describe_seeds, fixed, number, spread
 from nondet.report.views._common import evaluated, some
-from nondet.stats import Spread, bootstrap_spread, sd_ratio, standard_deviation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

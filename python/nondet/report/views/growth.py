@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.summary import Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.summary import Summary
 from nondet.report.text import NOTHING, between, describe_seeds, factor, number, plural
 from nondet.report.views._twins import LOGITS, WEIGHTS, Twins, twins_of
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nondet.analysis.resampling import bootstrap
+from nondet.analysis.stats import Spread, bootstrap_spread, sd_ratio
+from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.resampling import bootstrap
-from nondet.report.summary import RowSummary, Summary
 from nondet.report.text import describe_seeds, percentage_interval, plural, spread
 from nondet.report.views._common import family, onset_epoch
-from nondet.stats import Spread, bootstrap_spread, sd_ratio
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas

@@ -4,6 +4,8 @@ and the alignment of representations that it had to leave out (Sec. 3.3).
 
 import math
 
+from nondet.analysis.stats import Interval
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.columns import (
     INTERVALS_NOTE,
     PERPLEXITY,
@@ -17,13 +19,11 @@ from nondet.report.columns import (
     row_column,
 )
 from nondet.report.document import Section, Table
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.views import _layers
 from nondet.report.views._common import independent_rows, row_line
 from nondet.report.views._layers import Compared
 from nondet.report.views._perplexity_figures import figures
 from nondet.report.views._perplexity_findings import findings
-from nondet.stats import Interval
 
 CKA_NOTE = (
     "Linear CKA between the hidden states that two trainings have of the test tokens, without bias "

@@ -2,21 +2,23 @@
 its test-time augmentation.
 """
 
+from nondet.analysis.reduction import reduction_percent
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.columns import (
     INTERVALS,
     INTERVALS_NOTE,
     MEANS,
+    REDUCTION,
     SPREAD,
     SPREAD_NOTE,
     interval_cells,
     mean_cells,
+    reduction_cell,
     row_cell,
     row_column,
     spread_cells,
 )
 from nondet.report.document import Section, Table
-from nondet.report.reduction import COLUMN, reduction_cell, reduction_percent
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.views._common import independent_rows, row_line
 from nondet.report.views._spread_figures import figures
 from nondet.report.views._spread_findings import findings
@@ -42,7 +44,7 @@ def _spread(summary: Summary, shown: list[tuple[ModelSummary, RowSummary]]) -> T
     columns = [row_column([row for _, row in shown]), *SPREAD]
     note = SPREAD_NOTE
     if baseline is not None:
-        columns.append(COLUMN)
+        columns.append(REDUCTION)
         note += (
             f" Reduction: by how much less than {baseline!r} a row varies, averaged over accuracy "
             "SD, cross-entropy SD, disagreement, 1 - correlation and the ensemble's points."

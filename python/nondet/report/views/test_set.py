@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from nondet import metrics
+from nondet.analysis.stats import SamplingShare, sampling_share
+from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.colors import BLUE, ORANGE
 from nondet.report.columns import row_cell, row_column
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import SMALL, label, legend, panels
-from nondet.report.summary import ModelSummary, RowSummary, Summary
 from nondet.report.text import NOTHING, describe_seeds, interval, number, percentage_interval, plain
-from nondet.stats import TestSetTerm, test_set_term
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,8 +29,8 @@ class _Split(NamedTuple):
 
     model: ModelSummary
     row: RowSummary
-    accuracy: TestSetTerm
-    cross_entropy: TestSetTerm
+    accuracy: SamplingShare
+    cross_entropy: SamplingShare
 
 
 def view(summary: Summary) -> Section | None:
@@ -62,8 +62,8 @@ def _split(summary: Summary, model: ModelSummary, row: RowSummary) -> _Split:
     return _Split(
         model,
         row,
-        test_set_term(errors),
-        test_set_term(losses),
+        sampling_share(errors),
+        sampling_share(losses),
     )
 
 
@@ -117,7 +117,7 @@ def _table(found: list[_Split]) -> Table:
     return Table("test-set", "Spread and the finite test set", tuple(columns), tuple(lines), note)
 
 
-def _cells(term: TestSetTerm, decimals: int) -> tuple[Cell, ...]:
+def _cells(term: SamplingShare, decimals: int) -> tuple[Cell, ...]:
     sds = (term.total, term.sampling, term.remaining)
     share = Cell(NOTHING)
     if not math.isnan(term.share.value):
@@ -158,7 +158,7 @@ def _draw(canvas: "Canvas", shown: list[_Split]) -> None:
     legend(canvas, [left])
 
 
-def _stack(axes: "Axes", terms: list[TestSetTerm]) -> None:
+def _stack(axes: "Axes", terms: list[SamplingShare]) -> None:
     places = [place for place, term in enumerate(terms) if term.total > 0]
     shares = np.array([100 * term.share.value for term in terms if term.total > 0])
     ends = np.array([[term.share.low, term.share.high] for term in terms if term.total > 0])

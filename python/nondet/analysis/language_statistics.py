@@ -1,0 +1,80 @@
+"""The spread of a row of language models."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nondet.analysis.resampling import RESAMPLES, bootstrap
+from nondet.analysis.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
+
+if TYPE_CHECKING:
+    from nondet.analysis.streaming import Measures
+
+
+@dataclass(frozen=True, eq=False)
+class LanguageStatistics:
+    """The spread of one row of language models on the tokens of the test text. Cross-entropy in
+    nats per token, perplexity its exponential, disagreement in percent; what compares two runs is
+    averaged over all pairs.
+
+    perplexities, cross_entropies: (runs,) float64. perplexity, cross_entropy: the standard
+    deviation with divisor n and its bootstrap error bar; the unbiased ones beside them have a BCa
+    interval. correlation: Spearman's, between the flattened test logits of two runs.
+    ensemble_perplexity, ensemble_cross_entropy: what averaging two runs changes. cka: of the hidden
+    states of two runs, by name from the first to the last. Intervals of pairs come from a bootstrap
+    over runs. All of them are nominal 95%. measures: what all this is computed from.
+    """
+
+    perplexities: np.ndarray
+    cross_entropies: np.ndarray
+    perplexity: Spread
+    perplexity_unbiased: Interval
+    cross_entropy: Spread
+    cross_entropy_unbiased: Interval
+    disagreement: Interval
+    correlation: Interval
+    ensemble_perplexity: Interval
+    ensemble_cross_entropy: Interval
+    cka: dict[str, Interval]
+    measures: "Measures"
+
+    @property
+    def perplexity_mean(self) -> float:
+        """The mean of the runs' perplexities."""
+        return float(self.perplexities.mean())
+
+    @property
+    def cross_entropy_mean(self) -> float:
+        """In nats per token."""
+        return float(self.cross_entropies.mean())
+
+    @property
+    def last_cka(self) -> Interval:
+        """Of the hidden states in the last layer; NaN where there are none."""
+        return next(reversed(self.cka.values()), Interval(np.nan, np.nan, np.nan))
+
+
+def language_statistics(measures: "Measures", resamples: int = RESAMPLES) -> LanguageStatistics:
+    """The statistics of at least two runs. What is drawn comes from generators with fixed seeds."""
+    perplexities, cross_entropies = measures.perplexities, measures.cross_entropies
+
+    def mean(quantity: str, matrix: np.ndarray) -> Interval:
+        return pair_mean(matrix, bootstrap(quantity), resamples)
+
+    return LanguageStatistics(
+        perplexities=perplexities,
+        cross_entropies=cross_entropies,
+        perplexity=bootstrap_spread(perplexities, bootstrap("perplexity"), resamples),
+        perplexity_unbiased=unbiased_sd(perplexities, bootstrap("perplexity, unbiased"), resamples),
+        cross_entropy=bootstrap_spread(cross_entropies, bootstrap("cross-entropy"), resamples),
+        cross_entropy_unbiased=unbiased_sd(
+            cross_entropies, bootstrap("cross-entropy, unbiased"), resamples
+        ),
+        disagreement=mean("disagreement", 100 * measures.disagreement),
+        correlation=mean("correlation", measures.correlation),
+        ensemble_perplexity=mean("ensemble_perplexity", measures.ensemble_perplexity),
+        ensemble_cross_entropy=mean("ensemble_cross_entropy", measures.ensemble_cross_entropy),
+        cka={name: mean(f"cka {name}", matrix) for name, matrix in measures.cka.items()},
+        measures=measures,
+    )

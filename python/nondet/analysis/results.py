@@ -1,0 +1,240 @@
+"""A study that was run, as pandas data frames and arrays: `nondet.load`."""
+
+import os
+import warnings
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from nondet.store import DamagedRunError, Outline, Store, StoredRun, StoreError
+from nondet.store.listing import asked_for
+from nondet.studies.config import Job, RunConfig
+from nondet.studies.row import Keep, Row
+from nondet.studies.seeds import Onset, Seeds
+from nondet.studies.study import Plan
+from nondet.training.result import EpochRecord
+
+if TYPE_CHECKING:
+    from nondet.analysis.language_statistics import LanguageStatistics
+    from nondet.analysis.summary import Statistics
+
+Found = TypeVar("Found")
+_NAMES = ("model", "row", "run")
+
+
+def load(folder: str | os.PathLike[str]) -> "Results":
+    """The study in a folder, as `nondet run` wrote it, finished or not. What is asked of it is read
+    when it is asked for, and checked against its SHA-256.
+
+    Raises StoreError where the folder holds no study, or one of another version.
+    """
+    store = Store(Path(folder))
+    return Results(store, store.plan())
+
+
+class Results:
+    """The results of a study. plan: what was asked for. Runs that are missing or failed are in no
+    array; R is the number of the others of a row, in the order of `runs`.
+
+    Models and rows are given by name; unknown names raise ValueError, which lists the known ones.
+    Damaged runs are left out, with a warning; what cannot be read for another reason raises
+    StoreError.
+    """
+
+    def __init__(self, store: Store, plan: Plan) -> None:
+        self._store = store
+        self.plan = plan
+        self._keeps = asked_for(plan)
+
+    def __repr__(self) -> str:
+        models = ", ".join(config.model for config in self.plan.configs)
+        return f"<Results of {self.plan.study!r} in {self._store.root}: {models}>"
+
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """A line per stored run and row that it belongs to.
+
+        Columns: model, row, run (its number in the row, from 0), repeat; <source>_seed and
+        <source>_onset (the epoch, from 0, from which on the source follows its seed) int64;
+        accuracy (a fraction) and cross_entropy (nats) of the final weights on the test set,
+        float64, NaN where the run failed; seconds of wall time; failure: the reason, None where
+        there is none; address: the name of its folder in runs/.
+        """
+        lines = []
+        for names, job, outline in self._outlines():
+            failure = outline.failure
+            end = {} if failure is not None else outline.history[-1]
+            lines.append(
+                names
+                | {"repeat": job.repeat}
+                | {f"{source}_seed": seed for source, seed in asdict(job.seeds).items()}
+                | {f"{source}_onset": epoch for source, epoch in asdict(job.onset).items()}
+                | {
+                    "accuracy": end.get("test_accuracy", np.nan),
+                    "cross_entropy": end.get("test_cross_entropy", np.nan),
+                    "seconds": outline.record["seconds"],
+                    "failure": None if failure is None else failure.reason,
+                    "address": job.address,
+                }
+            )
+        seeds = [f"{field.name}_seed" for field in fields(Seeds)]
+        onsets = [f"{field.name}_onset" for field in fields(Onset)]
+        results = ["accuracy", "cross_entropy", "seconds", "failure", "address"]
+        return pd.DataFrame(lines, columns=[*_NAMES, "repeat", *seeds, *onsets, *results])
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """A line per run and epoch, failed runs among them: model, row, run as in `runs`; epoch
+        (from 1), learning_rate, train_loss (nats), test_accuracy (a fraction) and
+        test_cross_entropy (nats), both NaN where the epoch was not evaluated, weights_sha256.
+        """
+        lines = [
+            names | epoch for names, _, outline in self._outlines() for epoch in outline.history
+        ]
+        return pd.DataFrame(
+            lines, columns=[*_NAMES, *(field.name for field in fields(EpochRecord))]
+        )
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The report's numbers, a line per model and row: model, row, varies (sources, joined by
+        +), planned, runs, failed, and the fields of `analysis.summary.Statistics`, of language
+        models of `LanguageStatistics`: the mean of what has a value per run (..._mean), _sd and
+        _error of a spread, _low and _high beside an interval's value, CKA as cka_<layer>;
+        accuracies and disagreement in percent, cross-entropies in nats. NaN below two runs. Every
+        run is read for it.
+        """
+        from nondet.analysis.summary import summarize
+
+        lines = []
+        for model in summarize(self.plan, self._store).models:
+            for row in model.rows:
+                line = {
+                    "model": model.config.model,
+                    "row": row.row.name,
+                    "varies": "+".join(row.row.varies),
+                    "planned": row.planned,
+                    "runs": len(row.runs),
+                    "failed": len(row.failed),
+                }
+                lines.append(line | _numbers(row.statistics or row.language))
+        return pd.DataFrame(lines)
+
+    def labels(self, model: str) -> np.ndarray:
+        """The labels of a model's test images, or the tokens of its test text, (N,) int64."""
+        dataset = self._config(model).dataset
+        kept = self._store.load_labels(dataset)
+        if kept is None:
+            raise StoreError(f"{self._store.root} holds no test labels of {dataset!r}")
+        return kept.labels
+
+    def logits(self, model: str, row: str) -> np.ndarray:
+        """What the models of a row predict for the test images: the row's output, be it of the
+        final weights, of snapshots or of augmented images; (R, N, C) float32. Raises ValueError for
+        language models, whose logits are not kept.
+        """
+        from nondet.analysis.summary import output_logits
+
+        output = self._row(model, row).output
+        return self._stacked(model, row, lambda run: output_logits(run, output))
+
+    def snapshots(self, model: str, row: str) -> np.ndarray:
+        """Predictions at the end of every cycle of the schedule "snapshots", (R, cycles, N, C)
+        float32.
+        """
+
+        def of(run: StoredRun) -> np.ndarray:
+            if run.snapshots is None:
+                schedule = run.job.config.schedule
+                raise ValueError(
+                    f"the runs of row {row!r} of {model!r} took no snapshots; their schedule is "
+                    f"{schedule!r}"
+                )
+            return run.snapshots
+
+        return self._stacked(model, row, of)
+
+    def records(self, name: str, key: str, model: str, row: str) -> np.ndarray:
+        """What was recorded beside the predictions, (R, ...) of the record's own shape and dtype:
+        of "taps", "tta" or "twin" the array `key` (nondet.training.recorders has their names).
+        """
+
+        def of(run: StoredRun) -> np.ndarray:
+            owner = f"row {row!r} of {model!r}"
+            arrays = run.records[_known("record", name, run.records, owner)]
+            return arrays[_known(f"key of {name!r}", key, arrays, owner)]
+
+        return self._stacked(model, row, of)
+
+    def record_keys(self, name: str, model: str, row: str) -> list[str]:
+        """The keys that `records` knows."""
+        run = next(self._whole_runs(model, row))
+        return list(run.records[_known("record", name, run.records, f"row {row!r} of {model!r}")])
+
+    def _stacked(self, model: str, row: str, of: Callable[[StoredRun], np.ndarray]) -> np.ndarray:
+        return np.stack([of(run) for run in self._whole_runs(model, row)])
+
+    def _whole_runs(self, model: str, row: str) -> Iterator[StoredRun]:
+        """Those of a row that did not fail, one after another; at least one. Raises ValueError."""
+        found = False
+        for job in self.plan.jobs(self._config(model), self._row(model, row)):
+            run = self._read(self._store.load, job)
+            if run is not None and run.failure is None:
+                found = True
+                yield run
+        if not found:
+            raise ValueError(f"row {row!r} of {model!r} has no finished run in {self._store.root}")
+
+    def _outlines(self) -> Iterator[tuple[dict[str, Any], Job, Outline]]:
+        """Every stored run of every row, after what names it."""
+        for config in self.plan.configs:
+            for row in self.plan.rows_of(config):
+                for number, job in enumerate(self.plan.jobs(config, row)):
+                    outline = self._read(self._store.outline, job)
+                    if outline is not None:
+                        names = dict(zip(_NAMES, (config.model, row.name, number), strict=True))
+                        yield names, job, outline
+
+    def _read(self, read: Callable[[Job, frozenset[Keep]], Found], job: Job) -> Found | None:
+        """A run as `read` gives it; a damaged one is left out, with a warning."""
+        try:
+            return read(job, self._keeps[job.address][1])
+        except DamagedRunError as error:
+            warnings.warn(f"{error}; it is left out", stacklevel=2)
+            return None
+
+    def _config(self, model: str) -> RunConfig:
+        configs = {config.model: config for config in self.plan.configs}
+        return configs[_known("model", model, configs, f"the study {self.plan.study!r}")]
+
+    def _row(self, model: str, row: str) -> Row:
+        rows = {one.name: one for one in self.plan.rows_of(self._config(model))}
+        return rows[_known("row", row, rows, f"the model {model!r}")]
+
+
+def _known(what: str, name: str, known: Collection[str], owner: str) -> str:
+    if name not in known:
+        raise ValueError(f"{owner} has no {what} {name!r}; known: {', '.join(known) or 'none'}")
+    return name
+
+
+def _numbers(statistics: "Statistics | LanguageStatistics | None") -> dict[str, float]:
+    """Its spreads and intervals under flat names, and the means of what has a value per run."""
+    from nondet.analysis.stats import Interval, Spread
+
+    if statistics is None:
+        return {}
+    means = ("accuracy_mean", "perplexity_mean", "cross_entropy_mean")
+    numbers = {name: getattr(statistics, name) for name in means if hasattr(statistics, name)}
+    values = {field.name: getattr(statistics, field.name) for field in fields(statistics)}
+    values |= {f"cka_{layer}": value for layer, value in values.pop("cka", {}).items()}
+    for name, value in values.items():
+        if isinstance(value, Spread | Interval):  # arrays are no numbers of a table
+            for part, number in value._asdict().items():
+                numbers[name if part == "value" else f"{name}_{part}"] = number
+    return numbers

@@ -1,0 +1,182 @@
+"""The measures of all pairs of models whose outputs do not fit in memory."""
+
+import os
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+import nondet_ext
+from nondet.analysis.streaming import ensembles, similarity, spearman
+from nondet.analysis.streaming.computation import CKA, CORRELATION, ENSEMBLE, Computation
+from nondet.analysis.streaming.inputs import Inputs, read_inputs
+from nondet.analysis.streaming.progress import Progress
+from nondet.analysis.streaming.source import Source, widths_of
+from nondet.analysis.streaming.staging import Staging
+from nondet_ext import _memory
+
+
+@dataclass(frozen=True, eq=False)
+class Measures:
+    """What R language models do on the N tokens of a text, alone and in pairs.
+
+    cross_entropies: (R,) float64, the mean negative logarithm of the right tokens' probabilities,
+    in nats. perplexities: their exponentials. accuracies: the fraction of tokens that were the
+    likeliest. Of pairs, (R, R) float64, symmetric: disagreement, the fraction of tokens for which
+    the likeliest types differ; correlation, Spearman's, of all N V logits; ensemble_perplexity and
+    ensemble_cross_entropy, the metric of both models' mean output less the mean of their metrics;
+    cka, debiased, by layer. NaN where logits or representations do not vary. plan: how many models
+    were on the disk at once, in words.
+    """
+
+    perplexities: np.ndarray
+    cross_entropies: np.ndarray
+    accuracies: np.ndarray
+    disagreement: np.ndarray
+    correlation: np.ndarray
+    ensemble_perplexity: np.ndarray
+    ensemble_cross_entropy: np.ndarray
+    cka: dict[str, np.ndarray]
+    plan: str
+
+
+def measure(
+    sources: Sequence[Source],
+    labels: np.ndarray,
+    log_probabilities: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    ensemble: Literal["probabilities", "logits"] = "probabilities",
+    memory: int | str = "2GB",
+    disk: int | None = None,
+    scratch: str | os.PathLike[str],
+    keys: Sequence[str] | None = None,
+    progress: Progress | None = None,
+) -> Measures:
+    """Measures R models on a text of N tokens with V word types.
+
+    Each model's logits and hidden states are computed and written to `scratch` once, if `disk`
+    holds those of all models together with their ranks; else in tiles of models that cover every
+    pair (`plan_tiles`), where models that the next tile has no use for make room. Correlation,
+    disagreement and ensembles are those of the same functions in memory, bit for bit, whatever the
+    memory, disk, threads and blocks: nondet_ext.spearman, disagreement, and for mean logits
+    ensemble_delta. CKA is the minibatch estimate of nondet_ext.CKA over batches of 1,024 tokens.
+
+    Args:
+        sources: R >= 2 models with the same N >= 4 and V.
+        labels: (N,) integers in [0, V), the tokens that came.
+        log_probabilities: (R, N) float64, finite, of these tokens. They are compared with the
+            logits of `sources`; 0.01 nats in the mean are allowed, for another processor.
+        predicted: (R, N) integers in [0, V), the types with the largest logits; likewise.
+        ensemble: which outputs an ensemble averages. Probabilities need `log_probabilities` alone.
+        memory: the most that this function allocates, beside what sources do; bytes, or a string
+            such as "500MB".
+        disk: bytes of `scratch` that may be used, at most what is free, which is meant by None.
+        scratch: a folder, made if it is missing. When this call is interrupted, by an exception or
+            by the death of the process, what is finished stays there, and the same call goes on
+            from it. What was written is removed in the end, folders that were made too.
+        keys: R strings that tell the models of one call from those of another. The other arguments
+            do so too.
+        progress: called as progress(done, total, what), the first two in bytes read or written.
+
+    Warns:
+        DegenerateInputWarning: logits or hidden states that do not vary, whose correlation or CKA
+            is NaN; it names the models.
+
+    Raises:
+        TypeError: an argument, or what a source yields, has another type or dtype.
+        ValueError: an argument or what a source yields has another shape or is out of range or not
+            finite, log_probabilities or predicted are not those of a source, a source changes;
+            `disk` or `memory` does not hold two models; `scratch` holds other unfinished work.
+        OSError: `scratch` is in use by another process, full, or cannot be written.
+    """
+    given = read_inputs(sources, labels, log_probabilities, predicted, ensemble, keys)
+    limit = _memory.parse_bytes("memory", memory)
+    widths = widths_of(sources[0])
+    staging = Staging(Path(scratch).resolve() / "streaming", given.identity(), given.shape, widths)
+    with staging:
+        plan = _plan(staging, given, widths, disk)
+        _refuse_little_memory(given, widths, plan, limit)
+        staging.begin(vars(plan))
+        matrices = Computation(staging, given, sources, widths, plan, limit, progress).run()
+    _warn(matrices)
+    return _put_together(given, matrices, list(widths), spearman.describe(plan))
+
+
+def _refuse_little_memory(
+    given: Inputs, widths: Mapping[str, int], plan: spearman.DiskPlan, memory: int
+) -> None:
+    """Before hours of computing."""
+    tokens, types = given.shape
+    at_once = max(map(len, plan.tiles))
+    spearman.refuse_little_memory(at_once, tokens * types, plan.threads, memory)
+    if given.ensemble == "logits":
+        ensembles.refuse_little_memory(types, memory)
+    for width in widths.values():
+        similarity.refuse_little_memory(tokens, width, memory)
+
+
+def _plan(
+    staging: Staging, given: Inputs, widths: Mapping[str, int], disk: int | None
+) -> spearman.DiskPlan:
+    kept = staging.unfinished_plan()
+    if kept is not None:
+        return spearman.DiskPlan(**kept | {"tiles": [tuple(tile) for tile in kept["tiles"]]})
+    tokens, types = given.shape
+    free = shutil.disk_usage(staging.folder).free
+    return spearman.plan_disk(
+        given.models,
+        tokens * types,
+        4 * tokens * sum(widths.values()),
+        free if disk is None else min(free, _memory.parse_bytes("disk", disk)),
+        torch.get_num_threads(),
+    )
+
+
+def _warn(matrices: Mapping[str, np.ndarray]) -> None:
+    """Of models without a correlation or CKA."""
+    for name, matrix in matrices.items():
+        models = [f"sources[{i}]" for i in np.nonzero(np.isnan(matrix.diagonal()))[0]]
+        if models:
+            what = "correlation" if name == CORRELATION else f"CKA of {name.removeprefix(CKA)!r}"
+            warnings.warn(
+                f"the {what} of {', '.join(models)} is NaN: the values do not vary enough",
+                nondet_ext.DegenerateInputWarning,
+                stacklevel=3,
+            )
+
+
+def _put_together(
+    given: Inputs, matrices: Mapping[str, np.ndarray], taps: list[str], plan: str
+) -> Measures:
+    own = -given.log_probabilities.mean(axis=1)
+    perplexities = np.exp(own)
+    if given.ensemble == "logits":
+        change = matrices[ENSEMBLE]
+        of_mean = _means(own) + change
+    else:
+        of_mean = ensembles.of_probabilities(given.log_probabilities)
+        change = of_mean - _means(own)
+    change_of_perplexity = np.exp(of_mean) - _means(perplexities)
+    return Measures(
+        perplexities=perplexities,
+        cross_entropies=own,
+        accuracies=(given.predicted == given.labels).mean(axis=1),
+        disagreement=nondet_ext.disagreement(torch.from_numpy(given.predicted)).numpy(),
+        correlation=matrices[CORRELATION],
+        ensemble_perplexity=change_of_perplexity,
+        ensemble_cross_entropy=change,
+        cka={tap: matrices[CKA + tap] for tap in taps},
+        plan=plan,
+    )
+
+
+def _means(values: np.ndarray) -> np.ndarray:
+    """Of every two of them."""
+    means: np.ndarray = (values[:, None] + values) / 2
+    return means

@@ -1,0 +1,121 @@
+"""Rank correlations of staged logits, and how many models the disk holds at once."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import nondet_ext
+from nondet.analysis.streaming.arrays import StagedArray
+from nondet.analysis.streaming.progress import Report
+from nondet.analysis.streaming.tiles import loads, plan_tiles
+from nondet_ext import _memory
+
+MARGIN = 192 << 20
+"""Bytes of the disk beside logits, ranks and hidden states: what spearman_files leaves free, its
+state, results.
+"""
+
+
+@dataclass(frozen=True)
+class DiskPlan:
+    """Which models are on the disk at once.
+
+    tiles: sets of models. threads: of torch while they are ranked, each of which may have as much
+    in a scratch file as a model's logits take. needs: bytes of the disk.
+    """
+
+    tiles: list[tuple[int, ...]]
+    threads: int
+    needs: int
+
+
+def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) -> DiskPlan:
+    """The plan of least recomputation; of several, that with the most threads.
+
+    values: logits of a model, each with a rank. hidden: bytes of its representations. free: bytes
+    of the disk. threads: the most.
+
+    Raises ValueError where not even two models fit, with one thread.
+    """
+    rank = _memory.rank_bytes(values)
+    model, work = values * (4 + rank) + hidden, values * max(4, rank)
+    plans = []
+    for count in sorted({1, min(threads, models)}, reverse=True):
+        beside = count * work + MARGIN
+        if free < 2 * model + beside:
+            continue
+        tiles = plan_tiles(models, model, free - beside)
+        plans.append(DiskPlan(tiles, count, max(map(len, tiles)) * model + beside))
+    if not plans:
+        raise ValueError(
+            f"disk must be at least {_gigabytes(2 * model + work + MARGIN)} for the logits and "
+            f"ranks of two models at once, {values} values each, got {_gigabytes(free)}"
+        )
+    return min(plans, key=lambda plan: sum(map(len, plan.tiles)))
+
+
+def refuse_little_memory(models: int, values: int, threads: int, memory: int) -> None:
+    """Raises ValueError where `correlate` would for want of memory."""
+    held = _memory.resident_bytes()
+    try:
+        _memory.share_out(held + memory, models, values, 4, threads)
+    except ValueError as error:
+        raise ValueError(
+            f"memory of {memory} bytes beside the {held} that this process holds does not suffice "
+            f"for ranks: {error}"
+        ) from None
+
+
+def describe(plan: DiskPlan) -> str:
+    """What a reader of the results is told of the plan."""
+    at_once, models = max(map(len, plan.tiles)), len(set().union(*plan.tiles))
+    disk = f"{_gigabytes(plan.needs)} of disk"
+    if len(plan.tiles) == 1:
+        return f"all {models} models at once, {disk}"
+    return (
+        f"{at_once} of {models} models at once in {len(plan.tiles)} tiles, {disk}, models computed "
+        f"{loads(plan.tiles)} times"
+    )
+
+
+def correlate(
+    logits: Sequence[StagedArray],
+    memory: int,
+    scratch: Path,
+    threads: int,
+    report: Report,
+) -> np.ndarray:
+    """Spearman's rank correlation of all pairs of matrices, flattened: (models, models) float64,
+    NaN for constant ones.
+
+    memory: bytes beside what the process holds. scratch: a folder of its own, whose unfinished
+    work is continued. report(fraction done) is called now and then.
+    """
+    with _threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)  # `measure` tells
+        found: np.ndarray = nondet_ext.spearman_files(
+            [each.path for each in logits],
+            memory=_memory.resident_bytes() + memory,
+            scratch=scratch,
+            progress=lambda done, total, what: report(done / total, what),
+        ).numpy()
+    return found
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(min(count, before))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.2f} GB"

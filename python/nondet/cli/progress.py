@@ -1,0 +1,218 @@
+"""What a running study shows: a live view on a terminal, plain lines elsewhere, or nothing."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.spinner import Spinner
+from rich.table import Table
+from rich.text import Text
+
+from nondet.cli.time_left import seconds_left
+from nondet.execute.perform import Finish
+from nondet.studies.config import Job
+from nondet.studies.study import Plan
+from nondet.units import duration
+
+
+@dataclass
+class RowCount:
+    """How far a row of a model is: its runs by their end, None before it."""
+
+    name: str
+    ends: dict[Job, Finish | None] = field(default_factory=dict)
+
+    @property
+    def planned(self) -> int:
+        return len(self.ends)
+
+    @property
+    def done(self) -> int:
+        """Runs that came to their end, failed ones among them."""
+        return sum(end is not None for end in self.ends.values())
+
+    @property
+    def failed(self) -> int:
+        return sum(end is not None and end.failed for end in self.ends.values())
+
+
+class Counts:
+    """The rows of a plan and all its runs. A run that several rows share counts in each of them,
+    and once in the whole.
+    """
+
+    def __init__(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        self.workers = workers
+        self.ends: dict[Job, Finish | None] = {job: done.get(job) for job in plan.tasks()}
+        self._kinds = {
+            job: ((config.model, row.name), config.model, None)
+            for config in plan.configs
+            for row in reversed(plan.rows_of(config))  # the first row that has it counts
+            for job in plan.jobs(config, row)
+        }
+        self.rows = [
+            RowCount(
+                row.name if len(plan.configs) == 1 else f"{config.model}, {row.name}",
+                {job: done.get(job) for job in plan.jobs(config, row)},
+            )
+            for config in plan.configs
+            for row in plan.rows_of(config)
+        ]
+
+    def finished(self, job: Job, finish: Finish) -> list[RowCount]:
+        """Counts a run; returns its rows."""
+        self.ends[job] = finish
+        found = [row for row in self.rows if job in row.ends]
+        for row in found:
+            row.ends[job] = finish
+        return found
+
+    @property
+    def done(self) -> int:
+        return sum(end is not None for end in self.ends.values())
+
+    def left(self) -> float | None:
+        """Estimated seconds until all runs are done; None where nothing is known."""
+        return seconds_left(self.ends, self._kinds, self.workers)
+
+
+class QuietProgress:
+    """Says nothing but what the reader must know."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+
+    def message(self, text: str) -> None:
+        self.console.print(
+            f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
+
+    def proving(self) -> None:
+        pass
+
+    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        pass
+
+    def finished(self, job: Job, finish: Finish) -> None:
+        pass
+
+    def close(self) -> None:
+        """Ends the display; safe to call twice."""
+
+
+class _Counting(QuietProgress):
+    """Knows how far every row is once the runs begin."""
+
+    counts: Counts | None = None
+
+    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        self.counts = Counts(plan, done, workers)
+        if done:
+            self.message(f"{len(done)} of {len(self.counts.ends)} runs were already there")
+
+
+class PlainProgress(_Counting):
+    """One line per finished row, with the time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._began = time.monotonic()
+
+    def proving(self) -> None:
+        self._line("proving the control: every model twice with equal seeds")
+
+    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        self._line("control proved: every bit of every weight and prediction agrees")
+        super().start(plan, done, workers)
+
+    def finished(self, job: Job, finish: Finish) -> None:
+        assert self.counts is not None
+        for row in self.counts.finished(job, finish):
+            if row.done == row.planned:
+                failed = f", {row.failed} failed" if row.failed else ""
+                left = self.counts.left()
+                more = f"; {duration(left)} left" if left else ""
+                self._line(f"{row.name}: {row.planned} runs{failed}{more}")
+
+    def _line(self, text: str) -> None:
+        seconds = time.monotonic() - self._began
+        self.console.print(f"{seconds:6.1f} s  {text}", markup=False, soft_wrap=True)
+
+
+class LiveProgress(_Counting):
+    """A line per row with a bar, runs done and failed; below them the whole, with the time left. As
+    many rows as the terminal is high, those that are not done first.
+    """
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console)
+        self._began = time.monotonic()
+        self._end: float | None = None
+        self._stage = "starting"
+        self._spinner = Spinner("dots")
+        self._live = Live(
+            get_renderable=self._view, console=console, refresh_per_second=4, transient=True
+        )
+        self._live.start()
+
+    def proving(self) -> None:
+        self._stage = "proving the control: every model twice with equal seeds"
+
+    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+        self.console.print(
+            "[green]control proved[/]: every bit of every weight and prediction agrees"
+        )
+        super().start(plan, done, workers)
+        self._expect_end()
+
+    def finished(self, job: Job, finish: Finish) -> None:
+        assert self.counts is not None
+        self.counts.finished(job, finish)
+        self._expect_end()
+
+    def close(self) -> None:
+        self._live.stop()
+
+    def _expect_end(self) -> None:
+        assert self.counts is not None
+        left = self.counts.left()
+        self._end = None if left is None else time.monotonic() + left
+
+    def _view(self) -> Group:
+        now = time.monotonic()
+        elapsed = duration(now - self._began)
+        if self.counts is None:
+            self._spinner.update(text=Text(f"{self._stage}  {elapsed}"))
+            return Group(self._spinner)
+        counts = self.counts
+        whole = Text(f"{counts.done}/{len(counts.ends)} runs  {elapsed}")
+        if self._end is not None:
+            whole.append(f"  about {duration(max(self._end - now, 0))} left")
+        # The line of the whole, and the cursor's.
+        return Group(rows_table(counts.rows, self.console.height - 2, self.console.width), whole)
+
+
+def rows_table(rows: list[RowCount], lines: int, width: int) -> Table:
+    """The rows with their bars, at most so many lines: rows under way, then those to come, then
+    those that are done, each in the order of the study; in one line how many more there are.
+    """
+    shown = sorted(rows, key=lambda row: (row.done == row.planned, row.done == 0))
+    room = max(lines, 1)
+    if len(shown) > room:
+        shown = shown[: room - 1]
+    kept = {id(row) for row in shown}
+    hidden = [row for row in rows if id(row) not in kept]
+    table = Table.grid(padding=(0, 1))
+    for _ in range(4):
+        table.add_column(no_wrap=True, overflow="ellipsis")
+    for row in (row for row in rows if id(row) in kept):
+        bar = ProgressBar(total=row.planned, completed=row.done, width=24 if width >= 70 else 10)
+        failed = Text(f"{row.failed} failed", style="red") if row.failed else Text()
+        table.add_row(Text(row.name), bar, f"{row.done}/{row.planned}", failed)
+    if hidden:
+        done = sum(row.done == row.planned for row in hidden)
+        table.add_row(Text(f"and {len(hidden)} more rows, {done} of them done", style="dim"))
+    return table

@@ -1,0 +1,30 @@
+"""How long a study still takes, from the runs that are done."""
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+
+from nondet.execute.perform import Finish
+from nondet.studies.config import Job
+
+
+def seconds_left(
+    ends: Mapping[Job, Finish | None], kinds: Mapping[Job, Sequence[Hashable]], workers: int
+) -> float | None:
+    """Estimated wall seconds until all runs have ended, with so many workers. A run takes as long
+    as those done of its kind do on average: the first of its `kinds`, from narrow to wide, of which
+    there are any. None where there is none for some run.
+    """
+    seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
+    for job, end in ends.items():
+        if end is not None and not end.failed:
+            for kind in kinds[job]:
+                seconds[kind].append(end.seconds)
+    means = {kind: sum(found) / len(found) for kind, found in seconds.items()}
+    waiting = [job for job, end in ends.items() if end is None]
+    total = 0.0
+    for job in waiting:
+        mean = next((means[kind] for kind in kinds[job] if kind in means), None)
+        if mean is None:
+            return None
+        total += mean
+    return total / min(workers, len(waiting)) if waiting else 0.0

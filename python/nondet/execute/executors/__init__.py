@@ -1,0 +1,34 @@
+"""Where runs run: in this process, in a pool of processes on this machine, or as tasks of Ray.
+
+Every process computes with one thread, so that neither the number of threads nor the number of
+workers can reach a result.
+"""
+
+import warnings
+from typing import Any
+
+from nondet.execute.executors.executor import Executor, ExecutorError, JobFailedError, Serial
+from nondet.execute.executors.local import LocalPool
+from nondet.execute.executors.processors import available_processors
+from nondet.execute.executors.ray_tasks import RayTasks
+from nondet.execute.executors.worker import keep_memory
+
+__all__ = [
+    "Executor",
+    "ExecutorError",
+    "JobFailedError",
+    "LocalPool",
+    "RayTasks",
+    "Serial",
+    "available_processors",
+    "keep_memory",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "InProcess":
+        warnings.warn(
+            "InProcess is deprecated: use nondet.Serial", DeprecationWarning, stacklevel=2
+        )
+        return Serial
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

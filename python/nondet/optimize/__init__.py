@@ -1,1 +1,0 @@
-"""What turns gradients into weights: rates, optimizers, averages of weights, offsets of weights."""

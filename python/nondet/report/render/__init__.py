@@ -1,0 +1,1 @@
+"""Render a document: terminal, HTML, Markdown, CSV, LaTeX and figures."""

@@ -1,0 +1,78 @@
+"""Tables and runs as CSV, for programs: every number in full precision."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nondet.analysis.summary import Summary
+from nondet.report.document import Table
+from nondet.report.layout import failure_reason, file_value, one_line
+from nondet.store import StoredRun
+
+
+def table_csv(table: Table) -> str:
+    """One line per line of the table: its group (under the name of the table's grouping), a value
+    for every column, beside it <name>_error where it has error bars, <name>_low and <name>_high
+    where it has intervals, seeds. Missing numbers are empty cells.
+    """
+    records = []
+    for line in table.lines:
+        record: dict[str, Any] = {table.grouping: line.group} if table.grouped else {}
+        for number, (column, cell) in enumerate(zip(table.columns, line.cells, strict=True)):
+            value = file_value(cell)
+            record[column.name] = one_line(value) if isinstance(value, str) else value
+            column_cells = [other.cells[number] for other in table.lines]
+            if any(other.error is not None for other in column_cells):
+                record[f"{column.name}_error"] = cell.error
+            if any(other.interval is not None for other in column_cells):
+                low, high = cell.interval or (None, None)
+                record |= {f"{column.name}_low": low, f"{column.name}_high": high}
+        if table.seeds:
+            record["seeds"] = line.seeds
+        records.append(record)
+    return _csv(records)
+
+
+def runs_csv(summary: Summary) -> str:
+    """One line per run of a row: its seeds, its results, its hashes and the folder that holds it; a
+    failed run has a reason in place of results.
+    """
+    records = []
+    for model in summary.models:
+        for row in model.rows:
+            for run in [*row.runs, *row.failed]:
+                record = {
+                    "model": model.config.model,
+                    "row": row.row.name,
+                    "repeat": run.job.repeat,
+                }
+                record |= {f"{source}_seed": seed for source, seed in asdict(run.job.seeds).items()}
+                record |= _results(run)
+                record |= {"seconds": run.seconds, "folder": f"runs/{run.job.address}"}
+                records.append(record)
+    return _csv(records)
+
+
+def _results(run: StoredRun) -> dict[str, float | str | None]:
+    if run.failure is not None:
+        empty = ("accuracy", "cross_entropy", "weights_sha256", "predictions_sha256")
+        return {**dict.fromkeys(empty), "failure": failure_reason(run.failure)}
+    return {
+        "accuracy": run.accuracy,
+        "cross_entropy": run.cross_entropy,
+        "weights_sha256": run.weight_hashes[-1],
+        "predictions_sha256": run.record["hashes"]["predictions"],
+        "failure": None,
+    }
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A header and the lines; nothing for no lines. None is an empty cell."""
+    text = io.StringIO()
+    if records:
+        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(records)
+    return text.getvalue()

@@ -1,0 +1,28 @@
+"""`nondet run crossed`: the full cross product of seeds that Appendix D calls out of reach, at a
+size within reach, and how much of the variance each source and each interaction explains.
+"""
+
+from nondet.studies.catalog.scales import CONTROL, LAPTOP_MODELS, LAPTOP_RESNET, PAPER, PAPER_MODELS
+from nondet.studies.row import Row
+from nondet.studies.study import Preset, Study
+
+CROSSED = Study(
+    name="crossed",
+    title="Which source explains how much of the variance?",
+    shows="the variance that each source and each interaction explains, first-order and total",
+    source="beyond the paper (its Appendix D)",
+    rows=(
+        CONTROL,
+        Row(
+            "every combination",
+            ("init", "shuffle", "augment", "lowlevel"),
+            design="crossed",
+            levels=4,
+        ),
+    ),
+    views=("components",),
+    presets={
+        "laptop": Preset(10, ("hidden",), LAPTOP_RESNET, LAPTOP_MODELS),
+        "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
+    },
+)

@@ -1,0 +1,26 @@
+"""`nondet run divergence`: a model with one moved bit beside its twin (paper, Sec. 4.1)."""
+
+from dataclasses import replace
+
+from nondet.studies.catalog.scales import (
+    CONTROL,
+    LAPTOP_MODELS,
+    LAPTOP_RESNET,
+    ONE_BIT,
+    PAPER,
+    PAPER_MODELS,
+)
+from nondet.studies.study import Preset, Study
+
+DIVERGENCE = Study(
+    name="divergence",
+    title="How do two trainings part that differ in one bit?",
+    shows="a model with one moved bit against its twin, epoch by epoch, and the condition number",
+    source="Sec. 4.1",
+    rows=(CONTROL, replace(ONE_BIT, keep=("twin",))),
+    views=("divergence",),
+    presets={
+        "laptop": Preset(5, ("linear", "hidden", "resnet14-w8"), LAPTOP_RESNET, LAPTOP_MODELS),
+        "paper": Preset(5, ("resnet14",), PAPER, PAPER_MODELS),
+    },
+)

@@ -1,0 +1,24 @@
+"""`nondet run fig3`: one moved bit, epoch by epoch (paper, Appendix C)."""
+
+from nondet.studies.catalog.scales import (
+    CONTROL,
+    LAPTOP_MODELS,
+    LAPTOP_RESNET,
+    ONE_BIT,
+    PAPER,
+    PAPER_MODELS,
+)
+from nondet.studies.study import Preset, Study
+
+FIG3 = Study(
+    name="fig3",
+    title="When does one bit spread results?",
+    shows="after a moved bit a two-layer network spreads in the first epochs, a linear model never",
+    source="Fig. 3",
+    rows=(CONTROL, ONE_BIT),
+    views=("epochs",),
+    presets={
+        "laptop": Preset(20, ("linear", "hidden"), LAPTOP_RESNET, LAPTOP_MODELS),
+        "paper": Preset(100, ("linear", "hidden"), PAPER, PAPER_MODELS),
+    },
+)

@@ -1,0 +1,28 @@
+"""`nondet run table3`: one weight moved by one bit, beside what else varies (paper, Sec. 4.1)."""
+
+from nondet.studies.catalog.scales import (
+    ALL_SOURCES,
+    CONTROL,
+    INITIALIZATION,
+    LAPTOP_MODELS,
+    LAPTOP_RESNET,
+    ONE_BIT,
+    PAPER,
+    PAPER_MODELS,
+)
+from nondet.studies.study import Preset, Study
+
+TABLE3 = Study(
+    name="table3",
+    title="How far does one bit spread the results of training?",
+    shows="moving one weight by one bit spreads results about as far as all sources together",
+    source="Table 3",
+    rows=(CONTROL, INITIALIZATION, ALL_SOURCES, ONE_BIT),
+    views=("spread", "test-set"),
+    baseline="all sources",
+    presets={
+        # The representations are kept for Fig. 1, whose runs these are.
+        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, keep=("taps",)),
+        "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
+    },
+)

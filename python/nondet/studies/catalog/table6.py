@@ -1,0 +1,45 @@
+"""`nondet run table6`: other architectures, and a data set with few errors (paper, Sec. 6)."""
+
+from nondet.studies.catalog.scales import (
+    ALL_SOURCES,
+    CONTROL,
+    INITIALIZATION,
+    LAPTOP_MODELS,
+    LAPTOP_RESNET,
+    ONE_BIT,
+    PAPER,
+    PAPER_MODELS,
+    snapshot_ensemble,
+)
+from nondet.studies.row import Row
+from nondet.studies.study import Preset, Study
+
+
+def _rows(laptop: bool) -> tuple[Row, ...]:
+    return (CONTROL, INITIALIZATION, ALL_SOURCES, ONE_BIT, snapshot_ensemble(laptop))
+
+
+# A step of ShuffleNet takes five times one of ResNet-14 on a CPU, one of VGG-11 fifty times: they
+# belong to the paper's scale alone.
+TABLE6 = Study(
+    name="table6",
+    title="Does it hold for other architectures?",
+    shows="one bit matters in other networks too; laptop: three ResNets and the MNIST network",
+    source="Table 6",
+    rows=_rows(laptop=False),
+    presets={
+        "laptop": Preset(
+            10,
+            ("resnet6-w8", "resnet10-w8", "resnet14-w8", "mnist"),
+            LAPTOP_RESNET,
+            LAPTOP_MODELS,
+            rows=_rows(laptop=True),
+        ),
+        "paper": Preset(
+            100,
+            ("resnet6", "resnet10", "resnet18", "shufflenet-x0.5", "vgg11", "mnist"),
+            PAPER,
+            PAPER_MODELS,
+        ),
+    },
+)

@@ -1,0 +1,60 @@
+"""`nondet run tta`: test-time augmentation, alone and with snapshots (the published version of the
+paper).
+"""
+
+from dataclasses import replace
+
+from nondet.studies.catalog.scales import (
+    ALL,
+    CONTROL,
+    LAPTOP_MODELS,
+    LAPTOP_RESNET,
+    PAPER,
+    PAPER_MODELS,
+    snapshot_ensemble,
+)
+from nondet.studies.row import Row
+from nondet.studies.study import Preset, Study
+
+SINGLE = "single model, all sources"
+
+
+def _rows(laptop: bool) -> tuple[Row, ...]:
+    """All rows but the control look at the same two sets of runs."""
+    single = Row(SINGLE, ALL)
+    snapshots = snapshot_ensemble(laptop)
+    return (
+        CONTROL,
+        single,
+        snapshots,
+        replace(single, name="flip TTA", output="final/flip"),
+        replace(single, name="25-crop TTA", output="final/crops25"),
+        replace(single, name="81-crop TTA", output="final/crops81"),
+        replace(single, name="flip + 25-crop", output="final/flip+crops25"),
+        replace(single, name="flip + 81-crop", output="final/flip+crops81"),
+        replace(snapshots, name="snapshot + flip", output="snapshots/flip"),
+        replace(snapshots, name="snapshot + flip + 81-crop", output="snapshots/flip+crops81"),
+        replace(single, name="25-crop without the original", output="final/crops24"),
+        replace(single, name="81-crop without the original", output="final/crops80"),
+    )
+
+
+TTA = Study(
+    name="tta",
+    title="How much less do averaged predictions spread?",
+    shows="test-time augmentation and snapshots reduce every measure of spread, together the most",
+    source="published version",
+    rows=_rows(laptop=False),
+    baseline=SINGLE,
+    presets={
+        # Trained with the augmentation that is used at test time, as far as digits bear it.
+        "laptop": Preset(
+            10,
+            ("resnet14-w8",),
+            {**LAPTOP_RESNET, "crop_padding": 2, "flip": True},
+            LAPTOP_MODELS,
+            rows=_rows(laptop=True),
+        ),
+        "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
+    },
+)

@@ -1,0 +1,104 @@
+"""Seeds: one integer per source of nondeterminism, and the one function that turns a seed into a
+key.
+
+Every random draw of a training is a Philox draw (see `nondet_ext.philox_bits`) whose key names the
+source and its seed and whose counter names what is being drawn (epoch, example, parameter). Nothing
+is drawn from a global generator, so no source can shift the draws of another.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from nondet.keys import Key
+
+Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
+SOURCES: tuple[Source, ...] = get_args(Source)
+
+HELD = 1
+"""The value of a seed that is held constant (paper, Sec. 3.1).
+
+For a source whose absence is a choice of its own, the held value means that absence, as the paper's
+cuDNN seed of 1 means "deterministic": `bit == HELD` changes no bit.
+"""
+
+# The second half of every Philox key: draws of different sources never share a key, whatever their
+# seeds.
+STREAMS: dict[Source, int] = {
+    "init": 1,
+    "shuffle": 2,
+    "augment": 3,
+    "stochastic": 4,
+    "lowlevel": 5,
+    "bit": 6,
+}
+
+
+def philox_key(source: Source, seed: int) -> Key:
+    """The Philox key of a source under a seed in [0, 2**32).
+
+    Raises ValueError for an unknown source or a seed out of range, TypeError for a seed that is no
+    integer.
+    """
+    if source not in STREAMS:
+        raise ValueError(f"source is {source!r}; known sources: {', '.join(SOURCES)}")
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise TypeError(f"the {source} seed is {seed!r}; it must be an integer")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"the {source} seed is {seed}; it must lie in [0, 2**32)")
+    return Key(seed, STREAMS[source])
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of one run. A field left out is held at `HELD`."""
+
+    init: int = HELD
+    shuffle: int = HELD
+    augment: int = HELD
+    stochastic: int = HELD
+    lowlevel: int = HELD
+    bit: int = HELD
+
+    def __post_init__(self) -> None:
+        for source in SOURCES:
+            self.key(source)
+
+    def key(self, source: Source) -> Key:
+        """The Philox key of one source of this run."""
+        return philox_key(source, getattr(self, source))
+
+
+@dataclass(frozen=True)
+class Onset:
+    """From which epoch on (counted from 0) each source follows its run's own seed; before that it
+    is held (paper, Fig. 2). Initial weights are drawn at the very beginning and have no onset.
+    """
+
+    shuffle: int = 0
+    augment: int = 0
+    stochastic: int = 0
+    lowlevel: int = 0
+    bit: int = 0
+
+    def __post_init__(self) -> None:
+        for source, epoch in vars(self).items():
+            if not isinstance(epoch, int) or isinstance(epoch, bool):
+                raise TypeError(f"the onset of {source} is {epoch!r}; it must be an integer")
+            if epoch < 0:
+                raise ValueError(f"the onset of {source} is {epoch}; epochs are counted from 0")
+
+
+def effective(seeds: Seeds, onset: Onset, epoch: int) -> Seeds:
+    """The seeds in force during an epoch: a source whose onset is still to come is held."""
+    return replace(seeds, **{name: HELD for name, begins in vars(onset).items() if epoch < begins})
+
+
+def varied(sources: tuple[Source, ...], run: int) -> Seeds:
+    """The seeds of run number `run` (from 0) of a row in which `sources` vary in tandem.
+
+    The varying seeds are HELD + 1, HELD + 2, ...: they never meet the held value, at which no bit
+    is changed.
+    """
+    if run < 0:
+        raise ValueError(f"run is {run}; runs are counted from 0")
+    return Seeds(**dict.fromkeys(sources, HELD + 1 + run))

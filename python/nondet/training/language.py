@@ -1,0 +1,194 @@
+"""The training of a language model, after Merity et al. 2017, "Regularizing and Optimizing LSTM
+Language Models".
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+from torch.nn.utils import clip_grad_norm_
+
+from nondet.data import TextDataset
+from nondet.keys import Key
+from nondet.models import QRNNLanguageModel, begin_step, build_language_model, stochastic_layers
+from nondet.studies.config import RunConfig
+from nondet.studies.seeds import Onset, Seeds, effective
+from nondet.training.evaluation import weights_sha256
+from nondet.training.optimizers import set_rate
+from nondet.training.result import EpochRecord, Result, TokenPredictions
+from nondet.training.schedules import rate
+from nondet.training.segments import segment_lengths
+from nondet.training.text_evaluation import mean_loss, predict_tokens
+from nondet.training.training import Recorder, Training, part_of
+
+
+class LanguageTraining(Training):
+    """The training of a language model; see `Training`.
+
+    The training text is cut into `batch_size` equal pieces, read side by side; what is left over at
+    its end is left out. A step sees the next segment of all of them, and the network's state goes
+    on from segment to segment, its gradient does not; every epoch begins with a state of zeros. The
+    rate of a step is proportional to the length of its segment (Sec. 5 there).
+
+    Attributes:
+        valid_losses: cross-entropy on the validation text after each epoch, in nats per token.
+    """
+
+    model: QRNNLanguageModel
+
+    def __init__(
+        self,
+        config: RunConfig,
+        seeds: Seeds,
+        dataset: TextDataset,
+        onset: Onset | None = None,
+        recorders: Sequence[Recorder] = (),
+    ) -> None:
+        if config.language is None:
+            raise ValueError(
+                f"language is not given, but the data set {config.dataset!r} is a text"
+            )
+        onset = onset if onset is not None else Onset()
+        self.spec, self.dataset = config.language, dataset
+        self._columns = _columns(dataset.train, config.batch_size)
+        steps = len(self._columns) - 1  # of the last token nothing is predicted
+        self._lengths = [
+            segment_lengths(self.spec, steps, _key(seeds, onset, epoch), epoch)
+            for epoch in range(config.epochs)
+        ]
+        model = build_language_model(self.spec, dataset.classes, seeds.key("init"), config.device)
+        ends = np.cumsum([len(lengths) for lengths in self._lengths]).tolist()
+        super().__init__(config, seeds, onset, model, ends, (self.spec.bptt, config.batch_size))
+        self.valid_losses: list[float] = []
+        self._stochastic = stochastic_layers(model)
+        self._state = model.initial_state(config.batch_size)
+        self._begin(recorders)
+
+    def result(self) -> Result:
+        """What the finished training leaves. Raises RuntimeError before the last step."""
+        self._check_finished()
+        predictions = self._predict()
+        records = {recorder.name: recorder.arrays(self) for recorder in self.recorders}
+        return Result(self.history, None, self.perturbations, None, records, predictions)
+
+    # -- a step's parts ------------------------------------------------------------------------
+
+    def _take_gradient(self, epoch: int, number: int, seeds: Seeds) -> None:
+        lengths = self._lengths[epoch]
+        begin, length = sum(lengths[:number]), lengths[number]
+        inputs = self._columns[begin : begin + length]
+        targets = self._columns[begin + 1 : begin + 1 + length]
+        if number == 0:
+            self._state = self.model.initial_state(self.config.batch_size)
+        set_rate(self.optimizer, self._rate(epoch, number))
+        begin_step(self._stochastic, seeds.key("stochastic"), self.step)
+        output = self.model(inputs, self._state)
+        loss = cross_entropy(output.logits.flatten(0, 1), targets.flatten())
+        self._loss_sum += loss.detach() * length
+        spec = self.spec
+        if spec.activation_reg > 0:
+            loss = loss + spec.activation_reg * output.dropped.square().mean()
+        if spec.temporal_reg > 0 and length > 1:
+            steps = output.raw[1:] - output.raw[:-1]
+            loss = loss + spec.temporal_reg * steps.square().mean()
+        loss.backward()
+        self._state = tuple(tensor.detach() for tensor in output.state)
+        self._perturb("gradient")
+        if spec.clip > 0:
+            clip_grad_norm_(self.model.parameters(), spec.clip)
+
+    def _rate(self, epoch: int, number: int) -> float:
+        """The learning rate of a step: as schedules have it, times the segment's length in mean
+        lengths.
+        """
+        lengths = self._lengths[epoch]
+        highest = rate(self.config, epoch * len(lengths) + number, len(lengths))
+        return highest * lengths[number] / self.spec.bptt
+
+    def _after_step(self, epoch: int) -> None:
+        if self.averaging is None:
+            return
+        if self.config.averaging == "triggered" and not self.triggered:
+            return
+        self.averaging.update(self.model, epoch + 1, 1)
+
+    @property
+    def triggered(self) -> bool:
+        """Whether the averaging of that name has begun: after some epoch the validation loss was
+        above the best of all but the last `trigger` epochs before it (Merity et al. 2017, Alg. 1).
+        """
+        wait, losses = self.spec.trigger, self.valid_losses
+        return any(
+            losses[epoch] > min(losses[: epoch - wait]) for epoch in range(wait + 1, len(losses))
+        )
+
+    # -- an epoch's end ------------------------------------------------------------------------
+
+    def _end_epoch(self, epoch: int) -> None:
+        config = self.config
+        lengths = self._lengths[epoch - 1]
+        train_loss = self._train_loss(epoch, sum(lengths))
+        accuracy = entropy = None
+        with self.evaluated() as model:
+            valid = mean_loss(model, self.dataset.valid, self.dataset.end_of_sentence)
+        if not math.isfinite(valid):
+            raise self.diverged(f"the validation loss is {valid}", epoch)
+        self.valid_losses.append(valid)
+        if epoch % config.evaluate_every == 0 or epoch == config.epochs:
+            found = self._predict()
+            if not np.isfinite(found.log_probabilities).all():
+                raise self.diverged("predictions are not finite", epoch)
+            accuracy = float((found.predicted == self.dataset.test.cpu().numpy()).mean())
+            entropy = float(-found.log_probabilities.mean())
+        self.history.append(
+            EpochRecord(
+                epoch,
+                self._rate(epoch - 1, len(lengths) - 1),
+                train_loss,
+                accuracy,
+                entropy,
+                weights_sha256(self.model),
+                valid,
+            )
+        )
+
+    def _predict(self) -> TokenPredictions:
+        """What the model makes of the test text."""
+        with self.evaluated() as model:
+            return predict_tokens(model, self.dataset.test, self.dataset.end_of_sentence)
+
+    # -- states --------------------------------------------------------------------------------
+
+    def _carried(self) -> dict[str, dict[str, torch.Tensor]]:
+        return {"state": {str(number): tensor for number, tensor in enumerate(self._state)}}
+
+    def _kept_record(self) -> dict[str, Any]:
+        return {"valid_losses": self.valid_losses}
+
+    def _load_own(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+        state = part_of(tensors, "state")
+        own = self.model.initial_state(self.config.batch_size)
+        found = [state.get(str(number)) for number in range(len(state))]
+        if [x is not None and x.shape for x in found] != [x.shape for x in own]:
+            raise ValueError("the checkpoint does not fit: it holds another state of the network")
+        self._state = tuple(x.clone() for x in found if x is not None)
+        self.valid_losses = list(record["valid_losses"])
+
+
+def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
+    """A text as (length, batch_size), each column a piece of it."""
+    length = len(tokens) // batch_size
+    if length < 2:
+        raise ValueError(
+            f"batch_size is {batch_size}; the {len(tokens)} tokens of the training text are fewer "
+            "than two for each"
+        )
+    return tokens[: length * batch_size].view(batch_size, length).t().contiguous()
+
+
+def _key(seeds: Seeds, onset: Onset, epoch: int) -> Key:
+    """The key of what is stochastic in an epoch."""
+    return effective(seeds, onset, epoch).key("stochastic")

@@ -1,0 +1,229 @@
+"""The rooms of `python/nondet`: which may import which, no circles, no hidden public names."""
+
+import ast
+import graphlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+import nondet
+
+ROOT = Path(__file__).resolve().parents[2] / "python"
+
+FLOORS = (
+    ("environment", "files", "keys", "metrics", "names", "units"),
+    ("data", "models", "lowlevel"),
+    ("studies",),
+    ("training",),
+    ("store",),
+    ("execute",),
+    ("analysis",),
+    ("report",),
+    ("cli",),
+)
+"""From the ground up: a room imports from floors below its own, and from itself."""
+
+WITHOUT_TORCH = {
+    "nondet",
+    "nondet.analysis.results",
+    "nondet.cli.inspect",
+    "nondet.cli.ready",
+    "nondet.cli.resume",
+    "nondet.cli.run",
+    "nondet.cli.studies",
+    "nondet.environment",
+    "nondet.execute.cost",
+    "nondet.store.verification",
+}
+"""Modules that commands load before they know whether they need torch; they alone import inside
+functions.
+"""
+
+
+class Import(NamedTuple):
+    """A name that a module takes from another. local: inside a function."""
+
+    module: str
+    name: str
+    local: bool
+
+
+def find_modules() -> dict[str, Path]:
+    modules = {}
+    for path in sorted((ROOT / "nondet").rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+MODULES = find_modules()
+
+
+def find_imports(source: str) -> list[Import]:
+    """Every import of a module, those for type checkers and those inside functions included."""
+    found = []
+
+    def visit(node: ast.AST, local: bool) -> None:
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.Import):
+                found.extend(Import(alias.name, "", local) for alias in child.names)
+            elif isinstance(child, ast.ImportFrom):
+                assert child.level == 0, "imports name the whole module"
+                for alias in child.names:
+                    whole = f"{child.module}.{alias.name}"
+                    if whole in MODULES:
+                        found.append(Import(whole, "", local))
+                    else:
+                        found.append(Import(child.module or "", alias.name, local))
+            visit(child, local or isinstance(child, ast.FunctionDef))
+
+    visit(ast.parse(source), False)
+    return found
+
+
+IMPORTS = {name: find_imports(path.read_text()) for name, path in MODULES.items()}
+
+
+def room_of(module: str) -> str:
+    return module.split(".")[1]
+
+
+def floor_of(module: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if room_of(module) in rooms)
+
+
+def arrows(imports: dict[str, list[Import]]) -> dict[str, set[str]]:
+    """The modules of the package that each module imports; the package itself offers names of all
+    and is left out.
+    """
+    return {
+        name: {each.module for each in taken if each.module in imports} - {"nondet"}
+        for name, taken in imports.items()
+        if name != "nondet"
+    }
+
+
+def test_every_module_has_a_floor():
+    assert {room_of(name) for name in MODULES if name != "nondet"} == set().union(*FLOORS)
+
+
+def test_no_module_imports_from_a_floor_above():
+    upward = [
+        f"{name} -> {other}"
+        for name, others in arrows(IMPORTS).items()
+        for other in others
+        if room_of(other) != room_of(name) and floor_of(other) >= floor_of(name)
+    ]
+    assert upward == []
+
+
+def test_no_two_modules_import_each_other_in_a_circle():
+    graphlib.TopologicalSorter(arrows(IMPORTS)).prepare()
+
+
+def test_a_circle_for_type_checkers_alone_is_found():
+    sources = {
+        "nondet.data.text": "from nondet.data import tokens",
+        "nondet.data.tokens": "if TYPE_CHECKING:\n    from nondet.data.text import Text",
+    }
+    imports = {name: find_imports(source) for name, source in sources.items()}
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter(arrows(imports)).prepare()
+
+
+def test_imports_inside_functions_stand_where_torch_must_wait():
+    local = defaultdict(set)
+    for name, taken in IMPORTS.items():
+        for each in taken:
+            if each.local and each.module.split(".")[0] in ("nondet", "nondet_ext", "torch"):
+                local[name].add(each.module)
+    assert set(local) - WITHOUT_TORCH == set(), dict(local)
+
+
+def test_nothing_private_of_nondet_ext_is_imported():
+    private = [
+        f"{name}: {each.module} {each.name}"
+        for name, taken in IMPORTS.items()
+        for each in taken
+        if each.module.split(".")[0] == "nondet_ext"
+        and any(part.startswith("_") for part in (*each.module.split("."), each.name))
+    ]
+    assert private == []
+
+
+PUBLIC_AFTER_ALL_MODULES = """
+import importlib, pkgutil, nondet
+before = {name: getattr(nondet, name) for name in nondet.__all__}
+for module in pkgutil.walk_packages(nondet.__path__, "nondet."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+hidden = [name for name in nondet.__all__ if getattr(nondet, name) is not before[name]]
+assert not hidden, hidden
+"""
+
+PUBLIC_FIRST_USED_AFTER_ALL_MODULES = """
+import importlib, pkgutil, types, nondet
+for module in pkgutil.walk_packages(nondet.__path__, "nondet."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+for name in nondet.__all__:
+    value = getattr(nondet, name)
+    if name == "stats":
+        assert isinstance(value, types.ModuleType) and callable(value.unbiased_sd)
+    elif name == "__version__":
+        assert isinstance(value, str)
+    else:
+        assert callable(value), name
+config = nondet.find_study("quick").plan(models=("linear",), epochs=1).configs[0]
+assert isinstance(config, nondet.RunConfig)
+result = nondet.train(config, nondet.Seeds(), nondet.load_dataset("digits"), onset=nondet.Onset())
+assert isinstance(result, nondet.Result)
+"""
+
+
+@pytest.mark.parametrize("code", [PUBLIC_AFTER_ALL_MODULES, PUBLIC_FIRST_USED_AFTER_ALL_MODULES])
+def test_public_names_survive_the_import_of_every_module(code):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_module_has_the_name_of_a_public_function():
+    functions = {name for name in nondet.__all__ if inspect.isfunction(getattr(nondet, name))}
+    assert {"train", "load", "load_dataset", "find_study", "run_study"} <= functions
+    names = {part for name in MODULES for part in name.split(".")[1:]}
+    assert functions & names == set()
+
+
+def test_names_for_type_checkers_are_those_that_are_offered():
+    tree = ast.parse(MODULES["nondet"].read_text())
+    typed = {
+        alias.asname
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("nondet")
+        for alias in node.names
+    }
+    assert typed | {"__version__"} == set(nondet.__all__)
+
+
+def test_import_loads_no_library_of_numbers():
+    code = (
+        "import sys, nondet\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'pandas', 'matplotlib', 'typer', 'rich'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+        "try: nondet.lod\n"
+        "except AttributeError as error: assert 'lod' in str(error)\n"
+        "else: raise AssertionError\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_module_is_found_by_its_package():
+    walked = {module.name for module in pkgutil.walk_packages(nondet.__path__, "nondet.")}
+    assert walked | {"nondet"} == set(MODULES)
