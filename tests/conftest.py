@@ -22,23 +22,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
 
-# A file runs in one process, and the first to need the emulated kernels builds them, with all
-# processors; meanwhile the others run what needs none and waits a lot.
-FIRST = ("test_quick.py", "test_philox.py", "test_ray.py", "test_sass.py", "test_defects.py")
-
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that take long come first, the others by their number of tests, so that no process is
-    left alone with a long one in the end.
+    """Start the files marked `early` first, then those with most tests.
+
+    A file runs in one process; a long one that starts last would leave the other processes idle.
     """
     if "PYTEST_XDIST_WORKER" in os.environ:
         tests = Counter(item.path for item in items)
-        places = {name: place for place, name in enumerate(FIRST)}
-        items.sort(
-            key=lambda item: (
-                places.get(item.path.name, len(FIRST)),
-                -tests[item.path],
-                str(item.path),
-            )
-        )
+        early = {item.path for item in items if item.get_closest_marker("early")}
+        items.sort(key=lambda item: (item.path not in early, -tests[item.path], str(item.path)))

@@ -20,6 +20,8 @@ from .sample_kernels import (
     warp_sample_naive,
 )
 
+pytestmark = pytest.mark.early
+
 SEEDS = 200
 X = mixed_magnitudes(1003, np.float32)
 SIXTY_FOUR = np.linspace(-1, 1, 64).astype(np.float32)[np.random.default_rng(5).permutation(64)]

@@ -17,6 +17,7 @@ PRODUCT = build.product().kernels
 BUILD = nondet_ext.build_info()
 
 pytestmark = [
+    pytest.mark.early,
     pytest.mark.skipif(nvcc.missing() is not None, reason=str(nvcc.missing())),
     pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing())),
 ]

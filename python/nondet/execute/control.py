@@ -15,7 +15,7 @@ from nondet.data import load_dataset
 from nondet.execute.executors import Executor
 from nondet.studies.config import Job, RunConfig
 from nondet.studies.seeds import Seeds
-from nondet.training.loop import train
+from nondet.training import loop
 from nondet.training.result import DivergedError, EpochRecord
 from nondet.training.training import Training
 from nondet_ext import fingerprint
@@ -128,7 +128,7 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
     with path.open("wb") as file:
         recorder = _Recorder(file)
         try:
-            result = train(config, Seeds(), dataset, observe=recorder)
+            result = loop.train(config, Seeds(), dataset, observe=recorder)
             history, predictions = result.history, result.predictions
             digest = result.predictions_sha256
         except DivergedError as error:

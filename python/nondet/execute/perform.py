@@ -12,10 +12,9 @@ from nondet.execute.prefixes import Prefix, prefix_of
 from nondet.store import Failure, Store
 from nondet.studies.config import Job, RunConfig
 from nondet.studies.row import Keep
-from nondet.training import checkpoint
+from nondet.training import checkpoint, loop
 from nondet.training.checkpoint import Checkpoint, Checkpoints
 from nondet.training.determinism import deterministic
-from nondet.training.loop import make_training, train
 from nondet.training.recorders import make_recorders
 from nondet.training.result import DivergedError
 
@@ -44,7 +43,7 @@ def perform(store: Store, task: tuple[Job, frozenset[Keep]]) -> Finish:
     failed = False
     began = time.monotonic()
     try:
-        result = train(
+        result = loop.train(
             config,
             job.seeds,
             dataset,
@@ -84,7 +83,7 @@ def perform_prefix(store: Store, prefix: Prefix) -> None:
     folders = {epoch: prefix.folder(store.prefixes, epoch) for epoch in prefix.epochs}
     there = {epoch: _prefix_state(store, prefix, epoch) for epoch in prefix.epochs}
     with deterministic(config.threads):
-        training = make_training(config, prefix.job.seeds, _dataset(config))
+        training = loop.make_training(config, prefix.job.seeds, _dataset(config))
         for epoch, folder in folders.items():
             state = there[epoch]
             if state is not None:

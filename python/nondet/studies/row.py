@@ -34,9 +34,9 @@ class Row:
     the mean logits of the "snapshots" of the schedule of that name; "/" and a test-time
     augmentation (`TTA`) may follow. design: "tandem", or "crossed": every combination of `levels`
     seeds of each source. runs: their number, where it is not the study's. keep: what is recorded
-    beside the predictions: representations ("taps"), predictions under test-time augmentation ("tta"), distances to a held
-    twin at every step ("twin"), the final weights ("weights"). models: those that the row is for;
-    all of them if empty.
+    beside the predictions: representations ("taps"), predictions under test-time
+    augmentation ("tta"), distances to a held twin at every step ("twin"), the final weights
+    ("weights"). models: those that the row is for; all of them if empty.
     """
 
     name: str

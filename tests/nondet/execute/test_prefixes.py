@@ -1,0 +1,142 @@
+"""Sources that are held until an epoch, and beginnings that runs share."""
+
+from dataclasses import replace
+
+import pytest
+
+from nondet.execute.perform import perform, perform_prefix
+from nondet.execute.prefixes import prefix_of, shared_prefixes
+from nondet.store import Store
+from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.seeds import Onset, Seeds, effective
+from nondet.training import loop
+from nondet.training.training import Training
+
+ALL = Seeds(shuffle=7, augment=7, stochastic=7, lowlevel=7, bit=7)
+
+
+@pytest.fixture
+def config(config):
+    return replace(config, epochs=4, dropout=0.2)
+
+
+def bits(result):
+    return [epoch.weights_sha256 for epoch in result.history], result.logits.tobytes()
+
+
+def late(epoch):
+    return Onset(**dict.fromkeys(vars(Onset()), epoch))
+
+
+def test_onset_in_the_first_epoch_is_no_onset(config, digits):
+    plain = loop.train(config, ALL, digits)
+    assert bits(loop.train(config, ALL, digits, onset=late(0))) == bits(plain)
+
+
+def test_onset_after_the_last_epoch_is_the_control(config, digits):
+    control = loop.train(config, Seeds(), digits)
+    never = loop.train(config, ALL, digits, onset=late(4))
+    assert bits(never) == bits(control)
+    assert never.perturbations == []
+
+
+@pytest.mark.parametrize("source", vars(Onset()))
+def test_weights_part_in_the_epoch_of_the_onset(config, digits, source):
+    control = loop.train(config, Seeds(), digits)
+    onset, seeds = Onset(**{source: 2}), Seeds(**{source: 7})
+    run = loop.train(config, seeds, digits, onset=onset)
+    agree = [a == b for a, b in zip(bits(control)[0], bits(run)[0], strict=True)]
+    assert agree == [True, True, False, False]
+
+
+def test_sources_may_begin_at_different_epochs():
+    seeds = Seeds(init=2, shuffle=3, bit=4)
+    onset = Onset(shuffle=2, bit=5)
+    assert effective(seeds, onset, 1) == Seeds(init=2)
+    assert effective(seeds, onset, 2) == Seeds(init=2, shuffle=3)
+    assert effective(seeds, onset, 5) == seeds
+
+
+def sweep(config, epochs=(1, 2, 3), runs=3):
+    """Runs of shuffling and of one bit from several epochs on, as the paper's Fig. 2 has them."""
+    jobs = [Job(config, Seeds(shuffle=2), onset=Onset(shuffle=0))]
+    for epoch in epochs:
+        late_shuffles = [Seeds(shuffle=2 + run) for run in range(runs)]
+        jobs += [Job(config, seeds, onset=Onset(shuffle=epoch)) for seeds in late_shuffles]
+        other = replace(config, perturbation=PerturbationSpec(target="momentum"))
+        jobs.append(Job(other, Seeds(bit=2), onset=Onset(bit=epoch)))
+    return jobs
+
+
+def test_a_sweep_shares_one_beginning(config):
+    [prefix] = shared_prefixes(sweep(config))
+    assert prefix.job == Job(config, Seeds())
+    assert prefix.epochs == (1, 2, 3)
+
+
+def test_what_is_not_late_belongs_to_the_beginning(config):
+    job = Job(config, Seeds(init=5, shuffle=5, bit=5), onset=Onset(shuffle=3, bit=2))
+    prefix = prefix_of(job)
+    assert prefix.job == Job(config, Seeds(init=5))
+    assert prefix.epochs == (2,)
+    assert prefix_of(Job(config, Seeds(init=5), onset=Onset(shuffle=3))) is None
+    race = Job(replace(config, lowlevel="atomic"), Seeds(lowlevel=5), onset=Onset(lowlevel=3))
+    assert prefix_of(race).job == Job(config, Seeds())
+
+
+def test_shared_beginnings_are_trained_once_and_change_no_bit(
+    config, digits, tmp_path, monkeypatch
+):
+    jobs = sweep(config)
+    expected = {
+        job: bits(loop.train(job.config, job.seeds, digits, onset=job.onset)) for job in jobs
+    }
+
+    steps = 0
+    advance = Training.advance
+
+    def counted(self):
+        nonlocal steps
+        steps += 1
+        advance(self)
+
+    monkeypatch.setattr(Training, "advance", counted)
+    store = Store(tmp_path)
+    store.runs.mkdir()
+    for prefix in shared_prefixes(jobs):
+        perform_prefix(store, prefix)
+        perform_prefix(store, prefix)  # what is there is not trained again
+    for job in jobs:
+        perform(store, (job, frozenset()))
+    for job in jobs:
+        run = store.load(job)
+        assert (run.weight_hashes, run.logits.tobytes()) == expected[job]
+    # The beginning once (3 epochs), then what is left of each run: 4 epochs without onset, and four
+    # runs each with 3, 2 and 1 left.
+    assert steps == 21 * (3 + 4 + 4 * (3 + 2 + 1))
+
+
+def test_a_beginning_goes_on_from_the_epochs_that_are_there(config, digits, tmp_path):
+    store = Store(tmp_path)
+    [early], [all_of_it] = shared_prefixes(sweep(config, (1, 2))), shared_prefixes(sweep(config))
+    perform_prefix(store, early)
+    (early.folder(store.prefixes, 1)).rename(tmp_path / "gone")
+    perform_prefix(store, all_of_it)
+    assert all(all_of_it.folder(store.prefixes, epoch).is_dir() for epoch in (1, 2, 3))
+
+
+def test_addresses_tell_onsets_apart_where_they_matter(config):
+    seeds = Seeds(shuffle=2)
+    address = Job(config, seeds).address
+    assert Job(config, seeds, onset=Onset(shuffle=1)).address != address
+    assert Job(config, seeds, onset=Onset(augment=1)).address == address
+    assert Job(config, seeds).identity()["onset"] == {}
+
+
+def test_bad_onsets_are_refused(config):
+    with pytest.raises(ValueError, match="the onset of bit is -1; epochs are counted from 0"):
+        Onset(bit=-1)
+    with pytest.raises(TypeError, match=r"the onset of shuffle is 1\.5; it must be an integer"):
+        Onset(shuffle=1.5)
+    with pytest.raises(ValueError, match="the onset of augment is epoch 5; the training has 4"):
+        Job(config, Seeds(), onset=Onset(augment=5))

@@ -1,0 +1,269 @@
+"""The view of spreads: both tables, what they say, and the figures."""
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from factories.runs import CLEAR, LABELS, QUICK, drawn, failed_run, made_run, made_summary, noisy
+from nondet.analysis.stats import sd_ratio
+from nondet.analysis.summary import compute_statistics
+from nondet.report.views import make_section
+from nondet.studies.catalog import find_study
+from nondet.studies.config import PerturbationSpec
+from nondet.studies.row import Row
+
+ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
+
+
+@pytest.fixture(scope="module")
+def quick():
+    plan = find_study("quick").plan(runs=8, epochs=1, models=("linear", "hidden"))
+    return made_summary(plan, QUICK)
+
+
+def with_noise(summary, model, noise):
+    """The summary, with other noise in some rows of one model."""
+    [config] = [config for config in summary.plan.configs if config.model == model]
+    plan = replace(summary.plan, configs=(config,))
+    return made_summary(plan, {model: {**QUICK[model], **noise}})
+
+
+def sentence(section, *words):
+    [found] = [one for one in section.findings if all(word in one for word in words)]
+    return found
+
+
+# -- tables ------------------------------------------------------------------------------------
+
+
+def test_tables_show_the_statistics_of_every_row(quick):
+    section = make_section("spread", quick)
+    table, intervals = section.tables
+    names = [column.name for column in table.columns]
+    assert [column.name for column in table.columns if column.bar] == ["cross_entropy_sd_nats"]
+    assert [line.group for line in table.lines] == ["linear"] * 8 + ["hidden"] * 9
+    assert [line.group for line in table.lines if line.strong] == ["linear", "hidden"]
+    [line] = [line for line in table.lines if line.group == "hidden" and line.strong]
+    found = quick.models[1].named("one bit").statistics
+    cells = dict(zip(names, line.cells, strict=True))
+    assert cells["row"].value == "one bit"
+    sd = cells["accuracy_sd_points"]
+    assert (sd.value, sd.error) == found.accuracy
+    assert sd.text == f"{found.accuracy.sd:.2f} ± {found.accuracy.error:.2f}"
+    assert cells["spearman_correlation"].value == found.correlation.value
+    assert line.seeds == "bit 2-9, all others 1"
+
+    names = [column.name for column in intervals.columns]
+    assert len(set(names)) == len(names)
+    [line] = [line for line in intervals.lines if line.group == "hidden" and line.strong]
+    cells = dict(zip(names, line.cells, strict=True))
+    assert cells["accuracy_mean_percent"].value == found.accuracies.mean()
+    value, low, high = found.disagreement
+    assert (cells["disagreement_percent"].value, cells["disagreement_percent"].interval) == (
+        value,
+        (low, high),
+    )
+    assert cells["disagreement_percent"].text == f"{value:.2f} ({low:.2f}-{high:.2f})"
+    assert cells["cross_entropy_sd_unbiased_nats"].value == found.cross_entropy_unbiased.value
+
+
+def test_control_shows_zeros_without_error_bars(quick):
+    table, intervals = make_section("spread", quick).tables
+    assert [cell.text for cell in table.lines[0].cells] == ["control", "0", "0", "0", "1", "0", "0"]
+    assert [cell.text for cell in intervals.lines[0].cells][3:] == ["0", "0", "0", "1", "0", "0"]
+
+
+def test_incomplete_rows_are_marked(quick):
+    config = quick.plan.configs[0]
+    summary = made_summary(replace(quick.plan, configs=(config,)), QUICK)
+    rows = summary.models[0].rows
+    rows[1] = replace(
+        rows[1], runs=rows[1].runs[:1], failed=[failed_run(rows[1].runs[1].job)], statistics=None
+    )
+    section = make_section("spread", summary)
+    for table in section.tables:
+        cells = table.lines[1].cells
+        assert (cells[0].text, cells[0].value) == ("initialization 1/8, 1 failed", "initialization")
+        assert {(cell.text, cell.value) for cell in cells[1:]} == {("-", None)}
+        assert table.lines[1].seeds == "init 2-3, all others 1"
+    [left, _] = drawn(section.figures[0]).axes
+    assert "initialization" not in [text.get_text() for text in left.get_yticklabels()]
+
+
+def test_crossed_rows_are_no_independent_runs(quick):
+    config = quick.plan.configs[0]
+    crossed = Row("crossed", ("init", "shuffle"), design="crossed", levels=2)
+    plan = replace(quick.plan, configs=(config,), rows=(crossed,))
+    assert make_section("spread", made_summary(plan, {})) is None
+    plan = replace(plan, rows=(*quick.plan.rows[:2], crossed))
+    [table, _] = make_section("spread", made_summary(plan, {})).tables
+    assert [line.cells[0].text for line in table.lines] == ["control", "initialization"]
+
+
+# -- sentences ---------------------------------------------------------------------------------
+
+
+def test_findings_say_what_the_numbers_say(quick):
+    findings = make_section("spread", quick).findings
+    linear, hidden = quick.models
+    assert findings[0] == (
+        "control: all 16 trainings with equal seeds end in equal bits, model by model."
+    )
+    bit, every = (hidden.named(name).statistics for name in ("one bit", "all sources"))
+    ratio = bit.cross_entropies.std() / every.cross_entropies.std()
+    assert findings[1].startswith(
+        "hidden: one weight moved by one unit in the last place spreads results as far as all "
+        f"sources together do: {100 * ratio:.0f}% of their cross-entropy SD, interval "
+    )
+    assert findings[1].endswith(
+        f"; two such runs disagree on {bit.disagreement.value:.2f}% of the test images."
+    )
+    small = linear.named("one bit").statistics.cross_entropy.sd
+    assert findings[2].startswith(
+        "linear: the same change alters no prediction of any run and spreads cross-entropy by "
+        f"{small:.1e} nats. That is "
+    )
+    assert findings[2].endswith(" times less than in 'hidden'.")
+    assert findings[3].startswith("hidden: new initial weights alone spread results as far as all")
+    order = hidden.named("low-level order").statistics
+    assert findings[4] == (
+        "hidden: another order of the sums in its gradients, and nothing else, spreads "
+        f"cross-entropy by {order.cross_entropy.sd:.2g} nats; two such runs disagree on "
+        f"{order.disagreement.value:.2f}% of the test images."
+    )
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        (1.0, "spreads results less than all sources together do: "),
+        (2.0, "spreads results as far as all sources together do: 100% of "),
+        (30.0, "spreads results further than all sources together do: "),
+    ],
+)
+def test_one_bit_beside_all_sources(quick, noise, words):
+    summary = with_noise(quick, "hidden", {"one bit": noise})
+    assert words in make_section("spread", summary).findings[1]
+
+
+def test_few_runs_do_not_make_two_spreads_equal(quick):
+    plan = replace(quick.plan, configs=quick.plan.configs[1:], runs=3)
+    summary = made_summary(plan, {"hidden": {**QUICK["hidden"], "one bit": 1.9}})
+    assert "not measurably" in make_section("spread", summary).findings[1]
+
+
+def test_one_bit_beside_initial_weights_where_nothing_varies_together(quick):
+    rows = tuple(row for row in quick.plan.rows if row.name != "all sources")
+    summary = made_summary(replace(quick.plan, rows=rows), QUICK)
+    assert "new initial weights do: " in make_section("spread", summary).findings[1]
+    rows = tuple(row for row in rows if row.name != "initialization")
+    summary = made_summary(replace(quick.plan, rows=rows), QUICK)
+    sd = summary.models[1].named("one bit").statistics.cross_entropy.sd
+    assert (
+        f" spreads cross-entropy by {sd:.2g} nats; two"
+        in (make_section("spread", summary).findings[1])
+    )
+
+
+def test_combination_that_is_not_of_all_is_called_by_its_name(quick):
+    rows = (*quick.plan.rows[:-1], Row("data", ("shuffle", "augment")))
+    plan = replace(quick.plan, rows=rows, configs=quick.plan.configs[1:])
+    summary = made_summary(plan, {"hidden": {**QUICK["hidden"], "data": 2.0}})
+    assert " 'data' does: " in make_section("spread", summary).findings[1]
+
+
+def test_predictions_that_only_agree_with_each_other_are_altered(quick):
+    """All runs of the row predict the same, but not what the control does."""
+    summary = made_summary(replace(quick.plan, configs=quick.plan.configs[:1]), QUICK)
+    rows = summary.models[0].rows
+    at = next(i for i, row in enumerate(rows) if row.row.name == "one bit")
+    flipped = CLEAR[:, ::-1]
+    runs = [
+        made_run(run.job, flipped + noisy(1e-6, n, 0 * CLEAR))
+        for n, run in enumerate(rows[at].runs)
+    ]
+    rows[at] = replace(rows[at], runs=runs, statistics=compute_statistics(runs, LABELS))
+    found = sentence(make_section("spread", summary), "one weight moved")
+    assert "alters no prediction from run to run and spreads" in found
+
+
+def test_changes_of_other_kinds_are_named(quick):
+    spec = PerturbationSpec(target="momentum", change="bit", tensor="*")
+    rows = (Row("bit of a momentum", ("bit",), {"perturbation": spec}), Row("all", ALL))
+    plan = replace(quick.plan, rows=rows, configs=quick.plan.configs[1:])
+    summary = made_summary(plan, {"hidden": {"bit of a momentum": 2.0, "all": 2.0}})
+    assert (
+        make_section("spread", summary)
+        .findings[0]
+        .startswith(
+            "hidden, bit of a momentum: one inverted bit of one entry of the momentum spreads "
+            "results as far as all sources together do: 100% of their cross-entropy SD, interval "
+        )
+    )
+
+
+def test_one_bit_in_several_settings(quick):
+    remedies = {"slow": {"lr": 0.1}, "short": {"epochs": 2}}
+    rows = [Row("one bit", ("bit",)), Row("all sources", ALL)]
+    for name, settings in remedies.items():
+        rows += [Row(f"bit, {name}", ("bit",), settings), Row(name, ALL, settings)]
+    plan = replace(quick.plan, rows=tuple(rows), configs=quick.plan.configs[1:])
+    noise = dict.fromkeys((row.name for row in rows), 2.0) | {"bit, slow": 1.5}
+    summary = made_summary(plan, {"hidden": noise})
+    less, more = (
+        summary.models[0].named(name).statistics.cross_entropy.sd for name in ("bit, slow", "slow")
+    )
+    findings = make_section("spread", summary).findings
+    assert findings[1] == (
+        f"hidden: in other settings one bit gives {100 * less / more:.0f}% ('bit, slow') to 100% "
+        "('bit, short') of the cross-entropy SD of all sources in the same setting."
+    )
+    assert findings[0].startswith("hidden: one weight moved")
+
+
+def test_sources_are_told_of_where_no_bit_is_moved(quick):
+    rows = tuple(row for row in quick.plan.rows if row.varies != ("bit",))
+    summary = made_summary(replace(quick.plan, rows=rows), QUICK)
+    findings = make_section("spread", summary).findings
+    assert [one.split(":")[0] for one in findings] == ["control", *["linear"] * 2] + [
+        "hidden"
+    ] * 2 + ["linear", "hidden"]
+
+
+@pytest.mark.parametrize(
+    ("noise", "words"),
+    [
+        (
+            {"low-level order": 0.1},
+            "the sources are not alike: augmentation spreads cross-entropy {} times as far as "
+            "low-level order (interval {} to {} for 10 pairs at once).",
+        ),
+        (
+            {"low-level order": 1.4},
+            "these runs do not tell whether a source spreads cross-entropy more than twice as far "
+            "as another; furthest apart are augmentation and low-level order, {} times (interval {}"
+            " to {} for 10 pairs at once).",
+        ),
+    ],
+)
+def test_sources_beside_each_other(quick, noise, words):
+    summary = with_noise(quick, "hidden", noise)
+    model = summary.models[0]
+    far, near = (
+        model.named(name).statistics.cross_entropies for name in ("augmentation", "low-level order")
+    )
+    found = sentence(make_section("spread", summary), "for 10 pairs at once")
+    pattern = re.escape("hidden: " + words).replace(re.escape("{}"), "([0-9.,]+)")
+    value, low, high = map(float, re.fullmatch(pattern, found).groups())
+    assert value == pytest.approx(far.std() / near.std(), rel=0.05)
+    ratio = sd_ratio(far, near, confidence=0.995)
+    assert (low, high) == pytest.approx((ratio.low, ratio.high), rel=0.05)
+
+
+def test_sources_that_are_alike(quick):
+    plan = replace(quick.plan, configs=quick.plan.configs[1:], rows=quick.plan.rows[:3], runs=60)
+    summary = made_summary(plan, {"hidden": {"initialization": 2.0, "shuffling": 1.9}})
+    found = sentence(make_section("spread", summary), "no source spreads cross-entropy more than")
+    assert "at most 1.1 times (initialization and shuffling, interval " in found
+    assert "pairs at once" not in found

@@ -1,0 +1,1 @@
+"""Slow implementations, written apart from the code under test, to compare with."""
