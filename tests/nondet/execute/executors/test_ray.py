@@ -22,7 +22,7 @@ from nondet.store import Store
 from nondet.studies.catalog import find_study
 
 pytestmark = [
-    pytest.mark.early,
+    pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="ray is not installed"),
 ]
 
