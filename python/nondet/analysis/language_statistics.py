@@ -1,29 +1,30 @@
-"""The spread of a row of language models."""
+"""Compute the spread of a row of language models."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nondet.analysis.resampling import RESAMPLES, bootstrap
 from nondet.analysis.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
-
-if TYPE_CHECKING:
-    from nondet.analysis.streaming import Measures
+from nondet.analysis.streaming import Measures
 
 
 @dataclass(frozen=True, eq=False)
 class LanguageStatistics:
-    """The spread of one row of language models on the tokens of the test text. Cross-entropy in
-    nats per token, perplexity its exponential, disagreement in percent; what compares two runs is
-    averaged over all pairs.
+    """The spread of one row of language models on the N tokens of the test text.
 
-    perplexities, cross_entropies: (runs,) float64. perplexity, cross_entropy: the standard
-    deviation with divisor n and its bootstrap error bar; the unbiased ones beside them have a BCa
-    interval. correlation: Spearman's, between the flattened test logits of two runs.
-    ensemble_perplexity, ensemble_cross_entropy: what averaging two runs changes. cka: of the hidden
-    states of two runs, by name from the first to the last. Intervals of pairs come from a bootstrap
-    over runs. All of them are nominal 95%. measures: what all this is computed from.
+    Cross-entropy is in nats per token, perplexity its exponential, disagreement in percent.
+    Measures of two runs are averaged over all pairs. Intervals are nominal 95%; those of pairs come
+    from a bootstrap over runs.
+
+    Attributes:
+        perplexities, cross_entropies: (runs,) float64.
+        perplexity, cross_entropy: SD with divisor n and its bootstrap standard error.
+        perplexity_unbiased, cross_entropy_unbiased: unbiased ones, with a BCa interval.
+        correlation: Spearman's, of the flattened test logits of two runs.
+        ensemble_perplexity, ensemble_cross_entropy: change by averaging two runs.
+        cka: of the hidden states of two runs, by name of the layer, from first to last.
+        measures: the values all this is computed from.
     """
 
     perplexities: np.ndarray
@@ -37,26 +38,26 @@ class LanguageStatistics:
     ensemble_perplexity: Interval
     ensemble_cross_entropy: Interval
     cka: dict[str, Interval]
-    measures: "Measures"
+    measures: Measures
 
     @property
     def perplexity_mean(self) -> float:
-        """The mean of the runs' perplexities."""
+        """Return the mean perplexity of the runs."""
         return float(self.perplexities.mean())
 
     @property
     def cross_entropy_mean(self) -> float:
-        """In nats per token."""
+        """Return the mean cross-entropy of the runs, in nats per token."""
         return float(self.cross_entropies.mean())
 
     @property
     def last_cka(self) -> Interval:
-        """Of the hidden states in the last layer; NaN where there are none."""
+        """Return the CKA of the last layer; NaN if there is none."""
         return next(reversed(self.cka.values()), Interval(np.nan, np.nan, np.nan))
 
 
-def language_statistics(measures: "Measures", resamples: int = RESAMPLES) -> LanguageStatistics:
-    """The statistics of at least two runs. What is drawn comes from generators with fixed seeds."""
+def language_statistics(measures: Measures, resamples: int = RESAMPLES) -> LanguageStatistics:
+    """Compute the statistics of at least two runs, with generators of fixed seeds."""
     perplexities, cross_entropies = measures.perplexities, measures.cross_entropies
 
     def mean(quantity: str, matrix: np.ndarray) -> Interval:

@@ -1,4 +1,4 @@
-"""By how much less one row varies than another."""
+"""Compute by how much less one row varies than another."""
 
 import math
 from collections.abc import Iterator
@@ -16,12 +16,12 @@ _RESAMPLES = 4000
 def reduction_percent(
     model: ModelSummary, row: RowSummary, baseline: str | None, confidence: float = 0.95
 ) -> Interval | None:
-    """By how much a row varies less than the one named `baseline`: the mean over accuracy SD,
-    cross-entropy SD, disagreement, 1 - correlation and the ensemble's gain in accuracy, in percent
-    (the published table of test-time augmentation). None for the baseline itself and where there is
-    nothing to compare.
+    """Return by how many percent a row varies less than the row named `baseline`.
 
-    The interval comes from a bootstrap over runs; rows that look at the same runs share resamples.
+    The value is the mean over accuracy SD, cross-entropy SD, disagreement, 1 - correlation and the
+    ensemble's gain in accuracy, as in the published table of test-time augmentation. Its interval
+    comes from a bootstrap over runs; rows that share runs share resamples. None for the baseline
+    itself and where there is nothing to compare.
     """
     single = None if baseline is None else model.named(baseline)
     if single is None or single is row or single.statistics is None or row.statistics is None:
@@ -66,8 +66,9 @@ def _variability(found: Statistics) -> tuple[float, float, float, float, float]:
 
 
 def _resampled(found: Statistics, counts: np.ndarray) -> Iterator[np.ndarray]:
-    """The five columns of resamples, (resamples,) each, 1 - correlation in its place. counts: how
-    often each resample holds each run, (resamples, runs).
+    """Yield the five columns of the resamples, (resamples,) each, with 1 - correlation.
+
+    counts: (resamples, runs), how often each resample contains each run.
     """
     wide = counts.astype(np.float64)
     runs = wide.shape[1]

@@ -1,4 +1,4 @@
-"""The generators behind the error bars and intervals of reports."""
+"""Generators of the resamples behind standard errors and intervals of reports."""
 
 import zlib
 
@@ -9,7 +9,7 @@ RESAMPLES = 10_000
 
 
 def bootstrap(quantity: str) -> np.random.Generator:
-    """The generator for the resamples of one quantity, always in the same state: no interval
+    """Return the generator for the resamples of one quantity, always in the same state: no interval
     depends on which others are computed.
     """
     return np.random.default_rng([BOOTSTRAP_SEED, zlib.crc32(quantity.encode())])

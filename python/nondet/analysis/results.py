@@ -1,4 +1,4 @@
-"""A study that was run, as pandas data frames and arrays: `nondet.load`."""
+"""Read a study as pandas data frames and NumPy arrays: `nondet.load`."""
 
 import os
 import warnings
@@ -28,22 +28,27 @@ _NAMES = ("model", "row", "run")
 
 
 def load(folder: str | os.PathLike[str]) -> "Results":
-    """The study in a folder, as `nondet run` wrote it, finished or not. What is asked of it is read
-    when it is asked for, and checked against its SHA-256.
+    """Open the folder of a study, finished or not, as `nondet run` wrote it.
 
-    Raises StoreError where the folder holds no study, or one of another version.
+    Values are read when they are first asked for, and checked against their SHA-256.
+
+    Raises StoreError if the folder holds no study, or one of another version.
     """
     store = Store(Path(folder))
     return Results(store, store.plan())
 
 
 class Results:
-    """The results of a study. plan: what was asked for. Runs that are missing or failed are in no
-    array; R is the number of the others of a row, in the order of `runs`.
+    """The results of a study.
 
-    Models and rows are given by name; unknown names raise ValueError, which lists the known ones.
-    Damaged runs are left out, with a warning; what cannot be read for another reason raises
-    StoreError.
+    Models and rows are given by name. Arrays stack the R runs of a row in the order of `runs`;
+    failed and missing runs are excluded. Damaged runs are left out, with a warning.
+
+    Raises ValueError for unknown names, listing the known ones, and StoreError for what cannot be
+    read for another reason.
+
+    Attributes:
+        plan: the plan of the study.
     """
 
     def __init__(self, store: Store, plan: Plan) -> None:
@@ -57,13 +62,13 @@ class Results:
 
     @cached_property
     def runs(self) -> pd.DataFrame:
-        """A line per stored run and row that it belongs to.
+        """Return a data frame with a line per stored run and row that it belongs to.
 
         Columns: model, row, run (its number in the row, from 0), repeat; <source>_seed and
-        <source>_onset (the epoch, from 0, from which on the source follows its seed) int64;
-        accuracy (a fraction) and cross_entropy (nats) of the final weights on the test set,
-        float64, NaN where the run failed; seconds of wall time; failure: the reason, None where
-        there is none; address: the name of its folder in runs/.
+        <source>_onset (the epoch, from 0, from which the source follows its seed), int64; accuracy
+        (a fraction) and cross_entropy (nats) of the final weights on the test set, float64, NaN if
+        the run failed; seconds of wall time; failure (the reason, or None); address (the name of
+        its folder in runs/).
         """
         lines = []
         for names, job, outline in self._outlines():
@@ -89,9 +94,11 @@ class Results:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """A line per run and epoch, failed runs among them: model, row, run as in `runs`; epoch
-        (from 1), learning_rate, train_loss (nats), test_accuracy (a fraction) and
-        test_cross_entropy (nats), both NaN where the epoch was not evaluated, weights_sha256.
+        """Return a data frame with a line per run and epoch, failed runs included.
+
+        Columns: model, row, run as in `runs`; epoch (from 1), learning_rate, train_loss (nats),
+        test_accuracy (a fraction) and test_cross_entropy (nats), both NaN if the epoch was not
+        evaluated, weights_sha256.
         """
         lines = [
             names | epoch for names, _, outline in self._outlines() for epoch in outline.history
@@ -102,12 +109,13 @@ class Results:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The report's numbers, a line per model and row: model, row, varies (sources, joined by
-        +), planned, runs, failed, and the fields of `analysis.summary.Statistics`, of language
-        models of `LanguageStatistics`: the mean of what has a value per run (..._mean), _sd and
-        _error of a spread, _low and _high beside an interval's value, CKA as cka_<layer>;
-        accuracies and disagreement in percent, cross-entropies in nats. NaN below two runs. Every
-        run is read for it.
+        """Return the numbers of the report, a line per model and row.
+
+        Columns: model, row, varies (sources, joined by +), planned, runs, failed, and the fields of
+        `analysis.summary.Statistics`, or of `LanguageStatistics` for language models: the mean
+        (..._mean), _sd and _error of a spread, _low and _high beside a value with an interval, CKA
+        as cka_<layer>. Accuracies and disagreement are in percent, cross-entropies in nats. NaN
+        below two runs. Reads every run.
         """
         from nondet.analysis.summary import summarize
 
@@ -126,7 +134,7 @@ class Results:
         return pd.DataFrame(lines)
 
     def labels(self, model: str) -> np.ndarray:
-        """The labels of a model's test images, or the tokens of its test text, (N,) int64."""
+        """Return the labels of the test images, or the tokens of the test text, (N,) int64."""
         dataset = self._config(model).dataset
         kept = self._store.load_labels(dataset)
         if kept is None:
@@ -134,9 +142,10 @@ class Results:
         return kept.labels
 
     def logits(self, model: str, row: str) -> np.ndarray:
-        """What the models of a row predict for the test images: the row's output, be it of the
-        final weights, of snapshots or of augmented images; (R, N, C) float32. Raises ValueError for
-        language models, whose logits are not kept.
+        """Return the predictions of a row's models for the test images, (R, N, C) float32.
+
+        They are the row's output: of the final weights, of snapshots or of augmented images. Raises
+        ValueError for language models, whose logits are not stored.
         """
         from nondet.analysis.summary import output_logits
 
@@ -144,8 +153,8 @@ class Results:
         return self._stacked(model, row, lambda run: output_logits(run, output))
 
     def snapshots(self, model: str, row: str) -> np.ndarray:
-        """Predictions at the end of every cycle of the schedule "snapshots", (R, cycles, N, C)
-        float32.
+        """Return the predictions at the end of every cycle of the schedule "snapshots", (R, cycles,
+        N, C) float32.
         """
 
         def of(run: StoredRun) -> np.ndarray:
@@ -160,8 +169,10 @@ class Results:
         return self._stacked(model, row, of)
 
     def records(self, name: str, key: str, model: str, row: str) -> np.ndarray:
-        """What was recorded beside the predictions, (R, ...) of the record's own shape and dtype:
-        of "taps", "tta" or "twin" the array `key` (nondet.training.recorders has their names).
+        """Return what a recorder kept, (R, ...) of the record's own shape and dtype.
+
+        name: "taps", "tta", "twin" or "weights"; key: one of its arrays (see
+        nondet.training.recorders).
         """
 
         def of(run: StoredRun) -> np.ndarray:
@@ -172,7 +183,7 @@ class Results:
         return self._stacked(model, row, of)
 
     def record_keys(self, name: str, model: str, row: str) -> list[str]:
-        """The keys that `records` knows."""
+        """Return the keys that `records` takes."""
         run = next(self._whole_runs(model, row))
         return list(run.records[_known("record", name, run.records, f"row {row!r} of {model!r}")])
 
@@ -180,7 +191,7 @@ class Results:
         return np.stack([of(run) for run in self._whole_runs(model, row)])
 
     def _whole_runs(self, model: str, row: str) -> Iterator[StoredRun]:
-        """Those of a row that did not fail, one after another; at least one. Raises ValueError."""
+        """Yield the runs of a row that did not fail. Raises ValueError if there is none."""
         found = False
         for job in self.plan.jobs(self._config(model), self._row(model, row)):
             run = self._read(self._store.load, job)
@@ -191,7 +202,7 @@ class Results:
             raise ValueError(f"row {row!r} of {model!r} has no finished run in {self._store.root}")
 
     def _outlines(self) -> Iterator[tuple[dict[str, Any], Job, Outline]]:
-        """Every stored run of every row, after what names it."""
+        """Yield the model, the row, the number and the header of every stored run."""
         for config in self.plan.configs:
             for row in self.plan.rows_of(config):
                 for number, job in enumerate(self.plan.jobs(config, row)):
@@ -201,7 +212,7 @@ class Results:
                         yield names, job, outline
 
     def _read(self, read: Callable[[Job, frozenset[Keep]], Found], job: Job) -> Found | None:
-        """A run as `read` gives it; a damaged one is left out, with a warning."""
+        """Return a run as `read` gives it; for a damaged one warn and return None."""
         try:
             return read(job, self._keeps[job.address][1])
         except DamagedRunError as error:
@@ -224,7 +235,7 @@ def _known(what: str, name: str, known: Collection[str], owner: str) -> str:
 
 
 def _numbers(statistics: "Statistics | LanguageStatistics | None") -> dict[str, float]:
-    """Its spreads and intervals under flat names, and the means of what has a value per run."""
+    """Return spreads, intervals and means under flat names."""
     from nondet.analysis.stats import Interval, Spread
 
     if statistics is None:

@@ -1,4 +1,4 @@
-"""From stored runs to the numbers of a report."""
+"""Compute the numbers of a report from stored runs."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -20,15 +20,19 @@ from nondet.studies.study import Plan
 
 @dataclass(frozen=True, eq=False)
 class Statistics:
-    """The spread of one row on images. Accuracies and disagreement in percent (points),
-    cross-entropy in nats; what compares two runs is averaged over all pairs.
+    """The spread of one row of image models.
 
-    accuracies, cross_entropies: (runs,) float64, of the row's output. accuracy, cross_entropy: the
-    standard deviation with divisor n and its bootstrap error bar; the unbiased ones beside them
-    have a BCa interval. correlation: Spearman's, between the flattened test logits of two runs.
-    ensemble_accuracy, ensemble_cross_entropy: what averaging the logits of two runs changes.
-    Intervals of pairs come from a bootstrap over runs. All of them are nominal 95%. pairs: the
-    matrices (runs, runs) behind these four, by name.
+    Accuracies and disagreement are in percent (differences in percentage points), cross-entropy in
+    nats. Measures of two runs are averaged over all pairs. Intervals are nominal 95%; those of
+    pairs come from a bootstrap over runs.
+
+    Attributes:
+        accuracies, cross_entropies: (runs,) float64, of the row's output.
+        accuracy, cross_entropy: SD with divisor n and its bootstrap standard error.
+        accuracy_unbiased, cross_entropy_unbiased: unbiased ones, with a BCa interval.
+        disagreement, correlation: of two runs; Spearman's, of the flattened test logits.
+        ensemble_accuracy, ensemble_cross_entropy: change by averaging the logits of two runs.
+        pairs: the matrices (runs, runs) behind these four, by name.
     """
 
     accuracies: np.ndarray
@@ -45,19 +49,19 @@ class Statistics:
 
     @property
     def accuracy_mean(self) -> float:
-        """In percent."""
+        """Return the mean accuracy, in percent."""
         return float(self.accuracies.mean())
 
     @property
     def cross_entropy_mean(self) -> float:
-        """In nats."""
+        """Return the mean cross-entropy, in nats."""
         return float(self.cross_entropies.mean())
 
 
 @dataclass(frozen=True, eq=False)
 class RowSummary:
     """One row of one model: its runs in the order of the plan and, from two runs on, their
-    statistics, of language models under `language`; runs that failed are kept apart.
+    statistics (`language` for language models). Failed runs are listed separately.
     """
 
     row: Row
@@ -68,14 +72,9 @@ class RowSummary:
     language: LanguageStatistics | None = None
 
     @property
-    def distinct_weights(self) -> int:
-        """How many different final weights, bit for bit, the runs ended in."""
-        return len({run.weight_hashes[-1] for run in self.runs})
-
-    @property
     def logits(self) -> np.ndarray | None:
-        """The row's output, (runs, examples, classes) float32, a new array at every use; None below
-        two runs, and of language models, whose logits are not kept.
+        """Return the row's output, (runs, examples, classes) float32, a new array at every use;
+        None below two runs, and for language models, whose logits are not stored.
         """
         if len(self.runs) < 2 or self.runs[0].tokens is not None:
             return None
@@ -90,22 +89,25 @@ class ModelSummary:
     rows: list[RowSummary]
 
     def row(self, *varies: str) -> RowSummary | None:
-        """The first plain row in which exactly these sources vary, in any order: from the first
-        epoch, in tandem, without settings of its own, its final models compared.
+        """Return the first plain row in which exactly these sources vary, in any order: from the
+        first epoch, together, without settings of its own, comparing final models.
         """
         wanted = set(varies)
         return next((row for row in self.rows if _plain(row.row, wanted)), None)
 
     def named(self, name: str) -> RowSummary | None:
-        """The row of this name, if it applies to the model."""
+        """Return the row of this name; None if it does not apply to the model."""
         return next((row for row in self.rows if row.row.name == name), None)
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
-    """A study in numbers. labels: of the test images, or the tokens of a test text, (examples,)
-    int64, by data set. `damaged` says in words which runs were left out because they are damaged,
-    `remarks` what else a reader should know of the data.
+    """The numbers of a study.
+
+    Attributes:
+        labels: by data set, of the test images or the tokens of a test text, (examples,) int64.
+        damaged: messages, one for each run that is left out because it is damaged.
+        remarks: what else a reader should know of the data.
     """
 
     plan: Plan
@@ -116,25 +118,25 @@ class Summary:
 
     @property
     def rows(self) -> list[tuple[ModelSummary, RowSummary]]:
-        """Every row of every model, in order."""
+        """Yield every row of every model, in order."""
         return [(model, row) for model in self.models for row in model.rows]
 
     @property
     def found(self) -> int:
-        """Number of runs the store holds, failed ones among them."""
+        """Return the number of stored runs, failed ones included."""
         return sum(len(row.runs) + len(row.failed) for _, row in self.rows)
 
     @property
     def planned(self) -> int:
-        """Number of runs the plan asks for."""
+        """Return the number of planned runs."""
         return sum(row.planned for _, row in self.rows)
 
 
 def summarize(plan: Plan, store: Store) -> Summary:
-    """Reads and checks every run of the plan, once where rows share it. Missing runs are left out,
-    among them those without what their row looks at; damaged ones too, and named.
+    """Read and check every run of the plan, once where rows share it.
 
-    Raises StoreError where the labels of a data set are missing or damaged.
+    Missing runs are left out, as are those without what their row needs; damaged runs are left out
+    and named. Raises StoreError if the labels of a data set are missing or damaged.
     """
     reader = _Reader(plan, store)
     kept = {name: store.load_labels(name) for name in {c.dataset: None for c in plan.configs}}
@@ -169,8 +171,9 @@ def compute_statistics(
     output: str = "final",
     resamples: int = RESAMPLES,
 ) -> Statistics:
-    """The statistics of an output of at least two runs, none of them failed, on the test examples
-    with these labels. What is drawn comes from generators with fixed seeds.
+    """Compute the statistics of one output of at least two runs, none of them failed.
+
+    labels: (examples,) of the test set. Resampling uses generators with fixed seeds.
     """
     logits = np.stack([output_logits(run, output) for run in runs])
     return statistics_of_logits(logits, labels, resamples)
@@ -179,7 +182,7 @@ def compute_statistics(
 def statistics_of_logits(
     logits: np.ndarray, labels: np.ndarray, resamples: int = RESAMPLES
 ) -> Statistics:
-    """The statistics of predictions (runs, examples, classes); see `compute_statistics`."""
+    """Compute the statistics of predictions (runs, examples, classes); see `compute_statistics`."""
     accuracies = 100 * metrics.accuracy(logits, labels)
     cross_entropies = metrics.cross_entropy(logits, labels)
     with warnings.catch_warnings():
@@ -207,10 +210,12 @@ def statistics_of_logits(
 
 
 def output_logits(run: StoredRun, output: str) -> np.ndarray:
-    """What a run predicts, (examples, classes) float32: its final logits ("final"), the mean of its
-    snapshots' ("snapshots"), or its mean logits under a test-time augmentation ("final/flip").
+    """Return the predictions of a run, (examples, classes) float32.
 
-    Raises ValueError for a run that failed and for a language model, KeyError where the run has no
+    output: "final" for its final logits, "snapshots" for the mean logits of its snapshots, or a
+    test-time augmentation such as "final/flip" for the mean logits under it.
+
+    Raises ValueError for a run that failed and for a language model, KeyError if the run has no
     such record.
     """
     if run.tokens is not None:
@@ -228,8 +233,8 @@ def output_logits(run: StoredRun, output: str) -> np.ndarray:
 
 
 def predicted(run: StoredRun) -> np.ndarray:
-    """The class, of a text the type of the token, that the final model finds likeliest, (examples,)
-    of integers. Raises ValueError for a run that failed.
+    """Return the most likely class (of a text: the most likely word) of the final model,
+    (examples,) integers. Raises ValueError for a run that failed.
     """
     if run.tokens is not None:
         return run.tokens.predicted
@@ -239,14 +244,17 @@ def predicted(run: StoredRun) -> np.ndarray:
 
 def _language(store: Store, runs: Sequence[StoredRun], tokens: np.ndarray) -> LanguageStatistics:
     with warnings.catch_warnings():
-        # As of images.
+        # Constant logits give NaN, which reports write as a dash; the warning would repeat it.
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
         measures = stored_measures(store, runs, tokens)
     return language_statistics(measures)
 
 
 class _Reader:
-    """Reads runs of a plan, each once. damaged: in words, those that are."""
+    """Reads runs of a plan, each once.
+
+    damaged: messages, one for each damaged run.
+    """
 
     def __init__(self, plan: Plan, store: Store) -> None:
         self.store = store
@@ -257,7 +265,7 @@ class _Reader:
             self._keeps[job.address] = self._keeps.get(job.address, frozenset()) | keeps
 
     def read(self, jobs: Sequence[Job]) -> list[StoredRun]:
-        """The stored ones of these runs."""
+        """Return those of these runs that are stored."""
         runs = (self._read(job) for job in jobs)
         return [run for run in runs if run is not None]
 

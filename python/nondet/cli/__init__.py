@@ -1,4 +1,4 @@
-"""The command `nondet`: one module per command or family of them."""
+"""The command `nondet`: one module per command or family of commands."""
 
 from nondet.cli import inspect, resume, run, studies
 from nondet.cli.app import app
@@ -7,5 +7,5 @@ __all__ = ["app", "inspect", "main", "resume", "run", "studies"]
 
 
 def main() -> None:
-    """Entry point of the console script."""
+    """Run the console script."""
     app()

@@ -1,4 +1,4 @@
-"""The command's root, and how it says that something is wrong."""
+"""The root of the command, and its errors."""
 
 import sys
 from typing import NoReturn
@@ -19,6 +19,6 @@ def _root() -> None:
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the command with exit status 2."""
+    """Print an error and end the command with exit status 2."""
     print(f"error: {message}", file=sys.stderr)
     raise typer.Exit(2)

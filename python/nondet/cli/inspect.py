@@ -1,4 +1,4 @@
-"""Commands that look at the folder of a study."""
+"""Commands that read a study's folder: report, verify, ls."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study, as `nondet run` wrote it.")],
 ) -> None:
-    """Print the table of a study that was run, finished or not, and write its files again."""
+    """Print the table of a study, finished or not, and write its files again."""
     from nondet.report.render.terminal import make_console
     from nondet.store import Store, StoreError
 
@@ -56,9 +56,9 @@ def verify(
         Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
     ],
 ) -> None:
-    """Check the SHA-256 of everything that a study has stored, and that it lies where it belongs.
+    """Check the SHA-256 of every stored file of a study, and that it lies where it belongs.
 
-    Prints a line per problem; exit status 1 where there is any. The folder may have been copied or
+    Prints a line per problem; exit status 1 if there is any. The folder may have been copied or
     moved, and a running study may be writing to it. It is only read.
     """
     from nondet import store
@@ -83,9 +83,9 @@ def list_command(
         Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
     ],
 ) -> None:
-    """List what a study has stored, row by row, or every study in a folder, a line each.
+    """List the stored runs of a study, row by row, or every study in a folder, a line each.
 
-    Predictions are not read; `nondet verify` checks everything.
+    Does not read predictions; `nondet verify` checks everything.
     """
     import sys
 

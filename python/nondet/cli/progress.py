@@ -1,4 +1,4 @@
-"""What a running study shows: a live view on a terminal, plain lines elsewhere, or nothing."""
+"""Show the progress of a study: live on a terminal, as lines elsewhere, or not at all."""
 
 import time
 from collections.abc import Mapping
@@ -20,7 +20,9 @@ from nondet.units import duration
 
 @dataclass
 class RowCount:
-    """How far a row of a model is: its runs by their end, None before it."""
+    """The progress of a row of a model. ends: its runs and their outcomes, None while
+    unfinished.
+    """
 
     name: str
     ends: dict[Job, Finish | None] = field(default_factory=dict)
@@ -31,7 +33,7 @@ class RowCount:
 
     @property
     def done(self) -> int:
-        """Runs that came to their end, failed ones among them."""
+        """Return the number of runs that ended, failed ones included."""
         return sum(end is not None for end in self.ends.values())
 
     @property
@@ -41,7 +43,7 @@ class RowCount:
 
 class Counts:
     """The rows of a plan and all its runs. A run that several rows share counts in each of them,
-    and once in the whole.
+    and once in the total.
     """
 
     def __init__(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
@@ -63,7 +65,7 @@ class Counts:
         ]
 
     def finished(self, job: Job, finish: Finish) -> list[RowCount]:
-        """Counts a run; returns its rows."""
+        """Count a run and return its rows."""
         self.ends[job] = finish
         found = [row for row in self.rows if job in row.ends]
         for row in found:
@@ -75,12 +77,12 @@ class Counts:
         return sum(end is not None for end in self.ends.values())
 
     def left(self) -> float | None:
-        """Estimated seconds until all runs are done; None where nothing is known."""
+        """Return the estimated seconds until all runs are done; None if unknown."""
         return seconds_left(self.ends, self._kinds, self.workers)
 
 
 class QuietProgress:
-    """Says nothing but what the reader must know."""
+    """Prints only messages that the reader must know."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -100,11 +102,11 @@ class QuietProgress:
         pass
 
     def close(self) -> None:
-        """Ends the display; safe to call twice."""
+        """End the display; safe to call twice."""
 
 
 class _Counting(QuietProgress):
-    """Knows how far every row is once the runs begin."""
+    """Counts the runs of every row once they begin."""
 
     counts: Counts | None = None
 
@@ -115,7 +117,7 @@ class _Counting(QuietProgress):
 
 
 class PlainProgress(_Counting):
-    """One line per finished row, with the time left."""
+    """Prints a line per finished row, with the time left."""
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
@@ -143,8 +145,8 @@ class PlainProgress(_Counting):
 
 
 class LiveProgress(_Counting):
-    """A line per row with a bar, runs done and failed; below them the whole, with the time left. As
-    many rows as the terminal is high, those that are not done first.
+    """Shows a line per row with a bar, runs done and failed; below them the total, with the time
+    left. Shows as many rows as fit the terminal, unfinished ones first.
     """
 
     def __init__(self, console: Console) -> None:
@@ -196,8 +198,9 @@ class LiveProgress(_Counting):
 
 
 def rows_table(rows: list[RowCount], lines: int, width: int) -> Table:
-    """The rows with their bars, at most so many lines: rows under way, then those to come, then
-    those that are done, each in the order of the study; in one line how many more there are.
+    """Return the rows with their bars, in at most `lines` lines: rows under way first, then those
+    to come, then finished ones, each in the order of the study; the last line counts those left
+    out.
     """
     shown = sorted(rows, key=lambda row: (row.done == row.planned, row.done == 0))
     room = max(lines, 1)

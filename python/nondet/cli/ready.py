@@ -1,4 +1,4 @@
-"""What several commands do before they train: check the plan, find data, choose an executor."""
+"""Prepare a command that trains: check the plan, find data, choose an executor."""
 
 import os
 from collections.abc import Callable
@@ -42,7 +42,7 @@ def parse_executor(name: str) -> ExecutorName:
 
 
 def check_names(plan: "Plan") -> None:
-    """Raises ValueError for a data set, model or device that does not exist."""
+    """Raise ValueError for a data set, model or device that does not exist."""
     for config in plan.configs:
         check_dataset(config.dataset)
         check_model(config.model)
@@ -52,7 +52,7 @@ def check_names(plan: "Plan") -> None:
 
 
 def check_kind(config: "RunConfig") -> None:
-    """Raises ValueError where data set, model and settings are not all of a text, or none."""
+    """Raise ValueError unless data set, model and settings are all of a text, or none."""
     text, model = is_text(config.dataset), is_language_model(config.model)
     if text != model:
         kinds = ("a text", "images") if text else ("images", "a text")
@@ -72,7 +72,7 @@ def check_kind(config: "RunConfig") -> None:
 
 
 def check_available(plan: "Plan") -> None:
-    """Raises ValueError as `check_names`, and for a device that this machine does not have."""
+    """Raise ValueError as `check_names`, and for a device that this machine lacks."""
     check_names(plan)
     if any(config.device == "cuda" for config in plan.configs):
         import torch
@@ -84,12 +84,13 @@ def check_available(plan: "Plan") -> None:
 def make_ready(
     plan: "Plan", data: Path | None, download: bool = False, *, elsewhere: bool = False
 ) -> None:
-    """Checks what the plan needs and reads every data set of it once, from the folder `data` if
-    given, or fetches it where that is allowed. elsewhere: other machines train, so that the device
-    need not be in this one.
+    """Check what the plan needs and read every data set of it once.
 
-    Raises ValueError as `check_available`, OSError for a data set that is not there or cannot be
-    fetched, ImportError where it takes a package that is not installed.
+    data: the folder of the data sets, if given. download: fetch a missing data set. elsewhere:
+    other machines train, so this one need not have the device.
+
+    Raises ValueError as `check_available`, OSError for a data set that is missing or cannot be
+    fetched, ImportError if it needs a package that is not installed.
     """
     if elsewhere:
         check_names(plan)
@@ -103,13 +104,13 @@ def make_ready(
 
 
 def use_data(folder: Path | None) -> None:
-    """Makes a folder, if given, the one of the data sets, here and in workers."""
+    """Set the folder of the data sets, if given, here and in workers."""
     if folder is not None:
         os.environ["NONDET_DATA"] = str(folder.absolute())
 
 
 def parse_workers(text: str) -> int | None:
-    """A number of workers; None for "auto". Raises ValueError for anything else."""
+    """Return the number of workers; None for "auto". Raises ValueError for anything else."""
     if text == "auto":
         return None
     try:
@@ -130,11 +131,12 @@ def executor_factory(
     gpus_per_run: float | None = None,
     device: str = "cpu",
 ) -> "Callable[[], AbstractContextManager[Executor]]":
-    """What makes the executor. workers: None for as many as there are processors. folder: the one
-    that runs are written to. The last three are Ray's: GPUs per run are by default 1 where the
-    device is cuda.
+    """Return a function that makes the executor.
 
-    Raises ValueError for what does not go together, ImportError where Ray is not installed.
+    workers: None for one per processor. folder: of the study. ray_address, gpus_per_run and device
+    are for Ray: GPUs per run are by default 1 if the device is cuda.
+
+    Raises ValueError for options that do not go together, ImportError if Ray is not installed.
     """
     if name is not ExecutorName.ray:
         for option, value in (("--ray-address", ray_address), ("--gpus-per-run", gpus_per_run)):

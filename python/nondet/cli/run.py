@@ -1,4 +1,4 @@
-"""`nondet run`."""
+"""The command `nondet run`."""
 
 import re
 import sys
@@ -115,8 +115,8 @@ def run(
 ) -> None:
     """Run a study and print its report.
 
-    The same command resumes a study that was interrupted, and tries again what crashed; finished
-    runs are not trained again, nor those of other studies in the same place. Exit status 1: runs
+    The same command resumes an interrupted study and tries crashed runs again; finished runs are
+    not trained again, nor equal runs of other studies in the same place. Exit status 1: runs
     crashed, each twice; 2: the study could not be run.
     """
     from nondet.report.render.terminal import make_console
@@ -169,13 +169,13 @@ def _describe(plan: "Plan", workers: int | None, folder: Path) -> None:
 
 
 def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Path:
-    """nondet-results/ and the study's name, followed by the preset where it is not the usual one
-    and by what differs from the study as it is at that scale.
+    """Return nondet-results/NAME, followed by the preset if it is not the default one, and by
+    whatever differs from the study at that scale.
     """
     parts = [plan.study, *([preset] if preset else [])]
     config, base = plan.configs[0], usual.configs[0]
-    models = [one.model for one in plan.configs]
-    if models != [one.model for one in usual.configs]:
+    models = [config.model for config in plan.configs]
+    if models != [config.model for config in usual.configs]:
         parts += models
     parts += [
         str(value)
@@ -187,7 +187,7 @@ def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Pa
     if plan.runs != usual.runs:
         parts.append(f"{plan.runs}runs")
     named = {"dataset", "device", "epochs", "model", "perturbation"}
-    same = next((one for one in usual.configs if one.model == config.model), base)
+    same = next((each for each in usual.configs if each.model == config.model), base)
     for mine, theirs in ((config, same), (config.perturbation, same.perturbation)):
         parts += [
             f"{name}-{value}"
@@ -204,7 +204,7 @@ def _run(
     console: "Console",
     quiet: bool,
 ) -> int:
-    """Completes the study; returns how many runs crashed."""
+    """Complete the study and return how many runs crashed."""
     from nondet.execute.control import ControlError
     from nondet.execute.executors import ExecutorError, JobFailedError
     from nondet.execute.runner import run_study

@@ -1,4 +1,4 @@
-"""`nondet studies`."""
+"""The command `nondet studies`."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 Costs = dict[tuple[str, str], "Cost"]
 
-_WHENCE = {"digits": "", "pydoc": "", "penn-treebank": " (a folder of one's own)"}
-"""How to come by data sets that are not downloaded."""
+_SOURCE = {"digits": "", "pydoc": "", "penn-treebank": " (a folder you provide)"}
+"""Where data sets that are not downloaded come from."""
 
 
 @app.command("studies")
@@ -32,8 +32,8 @@ def list_studies(
 ) -> None:
     """List the studies: what each shows, what it costs and what it needs.
 
-    Estimated times are those of one study alone on the processors of this machine; studies run in
-    one folder share equal runs.
+    Times are estimates for one study alone on the processors of this machine; studies in one folder
+    share equal runs.
     """
     from nondet.execute.cost import Cost, estimate
     from nondet.execute.executors import available_processors
@@ -57,7 +57,7 @@ def list_studies(
 
 
 def _calibrate(plans: list[Plan], console: "Console") -> None:
-    """Times every configuration, and says how far it is where somebody looks."""
+    """Time every configuration, with a progress bar on a terminal."""
     from rich.progress import track
 
     from nondet.execute.cost import configurations, speed
@@ -96,7 +96,9 @@ def _cell(cost: "Cost", workers: int) -> str:
 
 
 def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -> list[str]:
-    """What the numbers mean and what the presets need."""
+    """Return the notes under the table: the meaning of its numbers, the data sets of the
+    presets.
+    """
     datasets: dict[str, list[str]] = {}
     for (_, preset), plan in plans.items():
         for config in plan.configs:
@@ -104,7 +106,7 @@ def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -
             if config.dataset not in names:
                 names.append(config.dataset)
     notes = [
-        f"{preset}: {', '.join(name + _WHENCE.get(name, ' (--download)') for name in names)}"
+        f"{preset}: {', '.join(name + _SOURCE.get(name, ' (--download)') for name in names)}"
         for preset, names in datasets.items()
     ]
     many = "1 worker" if workers == 1 else f"{workers} workers"

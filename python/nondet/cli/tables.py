@@ -12,7 +12,7 @@ _RUNS = ("runs", "failed", "size", "time")
 
 
 def rows_table(listings: Listings) -> Table:
-    """A line per model and row of one study, and one for all runs."""
+    """Return a table with a line per model and row of one study, and a line for all runs."""
     table = _table("model", "row", *_RUNS, "accuracy\n%", "cross-entropy\nnats", left=2)
     shown = ""
     for (model, row), listing in listings.rows.items():
@@ -27,7 +27,7 @@ def rows_table(listings: Listings) -> Table:
 
 
 def studies_table(names: Sequence[str], studies: Sequence[Listings]) -> Table:
-    """A line per study."""
+    """Return a table with a line per study."""
     table = _table("folder", "study", "models", *_RUNS, left=3)
     for name, listings in zip(names, studies, strict=True):
         models = ", ".join(config.model for config in listings.plan.configs)

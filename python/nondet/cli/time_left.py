@@ -1,4 +1,4 @@
-"""How long a study still takes, from the runs that are done."""
+"""Estimate the remaining time of a study from its finished runs."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
@@ -10,9 +10,11 @@ from nondet.studies.config import Job
 def seconds_left(
     ends: Mapping[Job, Finish | None], kinds: Mapping[Job, Sequence[Hashable]], workers: int
 ) -> float | None:
-    """Estimated wall seconds until all runs have ended, with so many workers. A run takes as long
-    as those done of its kind do on average: the first of its `kinds`, from narrow to wide, of which
-    there are any. None where there is none for some run.
+    """Return the estimated wall seconds until all runs have ended; None if some run has no
+    estimate.
+
+    A run is expected to take the mean time of finished runs of its kind: of the first of its
+    `kinds`, from narrow to wide, that has any.
     """
     seconds: defaultdict[Hashable, list[float]] = defaultdict(list)
     for job, end in ends.items():

@@ -12,7 +12,7 @@ Effect = tuple[int, ...]
 
 
 class Components(NamedTuple):
-    """How much of the variance each source and each interaction explains."""
+    """The share of the variance that each source and each interaction explains."""
 
     effects: dict[Effect, Interval]
     """variance of each effect, named by its sources (0,), (1,), (0, 1), ...; clipped at 0"""
@@ -34,20 +34,20 @@ def components(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> Components:
-    """Splits the variance of a result over a full cross product of the seeds of k sources.
+    """Split the variance of a result over a full cross product of the seeds of k sources.
 
     values: (n_1, ..., n_k), the result for every combination of n_i seeds of source i. The model is
     balanced random effects: a value is the mean plus one independent effect for every non-empty set
-    of sources, its variance the sum of their variances. Each expected mean square is the sum of
-    the variances of all effects that hold the set, each times its repetitions, whose solution is
-    unbiased whatever the distribution (Searle, Casella & McCulloch 1992, "Variance Components",
-    ch. 4). With one value per combination the interaction of all sources is confounded with pure
-    error, which is 0 for deterministic trainings.
+    of sources. Each expected mean square is the sum of the variances of all effects that contain
+    the set, each times its repetitions; the solution of these equations is unbiased for any
+    distribution (Searle, Casella & McCulloch 1992, "Variance Components", ch. 4). With one value
+    per combination, the interaction of all sources is confounded with pure error, which is 0 for
+    deterministic trainings.
 
     The shares are Sobol's first-order and total indices for random inputs (Sobol 2001), of clipped
     variances. Intervals are quantiles of generalised pivots: every mean square becomes its sum of
-    squares over a chi-squared draw, and the variances are solved from these (Weerahandi 1993),
-    clipped at 0. They assume normal effects. Shares are NaN where no value differs.
+    squares over a chi-squared draw, and the variances are solved from these (Weerahandi 1993) and
+    clipped at 0. They assume normal effects. Shares are NaN if all values are equal.
 
     Raises ValueError for fewer than two seeds of a source, and for NaN and infinite values.
     """
@@ -102,7 +102,7 @@ def _sums_of_squares(
 def _solve(
     mean_squares: dict[Effect, np.ndarray], shape: tuple[int, ...], effects: list[Effect]
 ) -> dict[Effect, np.ndarray]:
-    """The variances whose expected mean squares are the given ones."""
+    """Return the variances whose expected mean squares are the given ones."""
     solved = {}
     for effect in effects:
         repeats = prod(n for axis, n in enumerate(shape) if axis not in effect)

@@ -1,4 +1,4 @@
-"""Groups of independent runs, and what ensembles gain."""
+"""Groups of independent runs, and the gain of ensembles."""
 
 from collections.abc import Sequence
 
@@ -8,8 +8,9 @@ import numpy as np
 def partitions(
     runs: int, size: int, generator: np.random.Generator, count: int
 ) -> list[np.ndarray]:
-    """`count` random partitions of `runs` runs into disjoint groups of `size`, each
-    (runs // size, size) int64; the runs left over are other ones each time.
+    """Draw `count` random partitions of `runs` runs into disjoint groups of `size`.
+
+    Each partition is (runs // size, size) int64; the runs left over differ between partitions.
     """
     if size < 1 or size > runs:
         raise ValueError(f"size is {size}; it must lie in [1, {runs}], the number of runs")
@@ -22,8 +23,9 @@ def partitions(
 
 
 def group_means(logits: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """The mean logits of groups of runs: (groups, examples, classes) float64, from `logits`
-    (runs, examples, classes) and the indices `groups` (groups, size).
+    """Return the mean logits of groups of runs, (groups, examples, classes) float64.
+
+    logits: (runs, examples, classes). groups: (groups, size) indices of runs.
     """
     mean = np.zeros((len(groups), *logits.shape[1:]))
     for member in groups.T:
@@ -33,8 +35,8 @@ def group_means(logits: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def reduction(row: Sequence[float], baseline: Sequence[float]) -> float:
-    """The variability reduction of the paper's tables: the mean over the five columns of
-    1 - x / x_baseline, with 1 - rho in place of the correlation.
+    """Return the variability reduction of the paper's tables: the mean over the five columns of 1 -
+    x / x_baseline, with 1 - rho in place of the correlation.
     """
     x, single = (np.array([a, b, c, 1 - rho, d]) for a, b, c, rho, d in (row, baseline))
     return float(np.mean(1 - x / single))

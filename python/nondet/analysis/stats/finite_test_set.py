@@ -1,5 +1,6 @@
-"""How much of the spread of a test metric is the finite test set (Jordan 2023, "Calibrated Chaos:
-Variance Between Runs of Neural Network Training is Harmless and Inevitable").
+"""Estimate the share of the spread of a test metric that is due to the finite test set (Jordan
+2023, "Calibrated Chaos: Variance Between Runs of Neural Network Training is Harmless and
+Inevitable").
 """
 
 from typing import NamedTuple
@@ -26,8 +27,8 @@ class SamplingShare(NamedTuple):
 
 
 def sampling_share(losses: np.ndarray, confidence: float = 0.95) -> SamplingShare:
-    """Splits the variance over runs of the mean loss on a test set into the variance of the
-    expected loss and what the sampling of the test set adds.
+    """Split the variance over runs of the mean loss on a test set into the variance of the expected
+    loss and the contribution of sampling the test set.
 
     losses: (R, N), of run i on example j: errors (0 or 1), cross-entropies or any other. Let the
     examples be drawn independently, and write l(i, z) for the loss of run i on a random example z.
@@ -36,12 +37,12 @@ def sampling_share(losses: np.ndarray, confidence: float = 0.95) -> SamplingShar
         1/N E_z Var_i l(i, z) + (1 - 1/N) E_{z, z'} Cov_i(l(i, z), l(i, z')),
 
     and the last expectation, over independent z and z', is the variance of a run's expected loss.
-    So with unbiased variances (divisor R - 1): total = Var_i(mean_j l_ij), sampling =
-    mean_j Var_i(l_ij) / N, remaining = N / (N - 1) (total - sampling). The remaining variance is
-    unbiased, and negative by chance where it is small.
+    With unbiased variances (divisor R - 1): total = Var_i(mean_j l_ij), sampling = mean_j
+    Var_i(l_ij) / N, remaining = N / (N - 1) (total - sampling). The remaining variance is unbiased,
+    and can be negative when it is small.
 
-    The interval of the share is Student's on the scale of logarithms, from the jackknife over runs;
-    it is one for this test set. Its value is NaN where the mean losses do not vary, its ends are
+    The interval of the share is Student's on the logarithmic scale, from the jackknife over runs,
+    and holds for this test set. The share is NaN if the mean losses do not vary; its ends are NaN
     for fewer than three runs.
 
     Raises ValueError for fewer than two runs or examples, and for NaN and infinite losses.
@@ -74,9 +75,11 @@ def sampling_share(losses: np.ndarray, confidence: float = 0.95) -> SamplingShar
 def _variances(
     kept: np.ndarray, means: np.ndarray, gram: np.ndarray, examples: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The variance of the means, and the mean variance of the examples over their number, of the
-    runs that each row of `kept` (samples, runs) marks by 1. From the Gram matrix of the centred
-    losses, as leaving out runs one by one would cost R passes over all losses.
+    """Return the variance of the means, and the mean variance of the examples over their number, of
+    the runs that each row of `kept` (samples, runs) marks by 1.
+
+    Both come from the Gram matrix of the centred losses: leaving out runs one by one would take R
+    passes over all losses.
     """
     n = kept.sum(1)
     total = (kept @ means**2 - (kept @ means) ** 2 / n) / (n - 1)

@@ -1,4 +1,4 @@
-"""How fast two trainings part, and whether a barrier lies between them."""
+"""Measure how fast two trainings diverge, and the loss barrier between them."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ _FIT_POINTS = 400
 
 
 class Growth(NamedTuple):
-    """How the distance of two trainings grows with the steps."""
+    """Growth of the distance between two trainings, by step."""
 
     lyapunov: float
     """finite-time Lyapunov exponent per step, ln(d1 / d0) / (t1 - t0) over the fitted steps; NaN
@@ -33,14 +33,14 @@ class Growth(NamedTuple):
 
 
 def growth_rates(step: np.ndarray, distance: np.ndarray) -> Growth:
-    """Describes a distance (T,) recorded after the increasing steps `step` (T,).
+    """Fit the growth of a distance (T,) recorded after the increasing steps `step` (T,).
 
     The fit begins at the first positive distance. It ends where the distance first reaches a tenth
-    of its plateau, the median of the last quarter of the record; with the record where the distance
-    still doubles in that quarter, or the plateau is not 100 times the first distance. Growth counts
-    as exponential if it is at least tenfold over the fit and ln(distance) lies closer to a line in
-    the step than to one in its logarithm, which is a power law such as a random walk of rounding
-    errors follows.
+    of its plateau, the median of the last quarter of the record; at the end of the record if the
+    distance still doubles in that quarter, or the plateau is not 100 times the first distance.
+    Growth counts as exponential if it is at least tenfold over the fit and ln(distance) lies closer
+    to a line in the step than to one in its logarithm, a power law such as the random walk of
+    rounding errors.
 
     Raises ValueError for vectors of different lengths, steps that do not increase, and distances
     that are negative, NaN or infinite.
@@ -84,7 +84,7 @@ def growth_rates(step: np.ndarray, distance: np.ndarray) -> Growth:
 
 
 def barrier(path: np.ndarray) -> float:
-    """The highest rise of the losses `path` (A,), at A >= 2 evenly spaced points of the line
+    """Return the largest rise of the losses `path` (A,), at A >= 2 evenly spaced points of the line
     between two weights, above the straight line between its ends.
     """
     if path.ndim != 1 or len(path) < 2:
@@ -94,6 +94,8 @@ def barrier(path: np.ndarray) -> float:
 
 
 def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """The slope of a robust line (Theil 1950, Sen 1968), and the mean distance of y from it."""
+    """Return the slope of a robust line (Theil 1950, Sen 1968), and the mean distance of y from
+    it.
+    """
     slope, intercept, _, _ = theilslopes(y, x)
     return float(slope), float(np.mean(np.abs(y - slope * x - intercept)))

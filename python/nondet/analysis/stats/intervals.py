@@ -1,4 +1,4 @@
-"""Intervals from resampling: bootstrap and jackknife."""
+"""Intervals by resampling: bootstrap and jackknife."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 
 
 class Interval(NamedTuple):
-    """An estimate and the ends of its interval; the ends are NaN where the data allow none."""
+    """An estimate and the ends of its interval, which are NaN if the data allow none."""
 
     value: float
     low: float
@@ -16,7 +16,7 @@ class Interval(NamedTuple):
 
 
 def percentile_interval(value: float, draws: np.ndarray, confidence: float) -> Interval:
-    """The central quantiles of the bootstrap distribution `draws` (resamples,)."""
+    """Return the central quantiles of the bootstrap distribution `draws` (resamples,)."""
     tail = (1 - confidence) / 2
     return Interval(value, *_quantiles(draws, np.array([tail, 1 - tail])))
 
@@ -24,12 +24,12 @@ def percentile_interval(value: float, draws: np.ndarray, confidence: float) -> I
 def bca_interval(
     value: float, draws: np.ndarray, jackknife: Sequence[np.ndarray], confidence: float
 ) -> Interval:
-    """The bias-corrected and accelerated bootstrap interval (Efron 1987, "Better Bootstrap
+    """Return the bias-corrected and accelerated bootstrap interval (Efron 1987, "Better Bootstrap
     Confidence Intervals").
 
-    draws: (resamples,), the statistic of resamples; jackknife: for each sample that was resampled,
-    the statistic (n,) without each of its n values. The percentile interval where all draws lie on
-    one side of the value, so that the bias has no finite correction.
+    draws: (resamples,), the statistic of the resamples. jackknife: for each sample that was
+    resampled, the statistic (n,) without each of its n values. Falls back to the percentile
+    interval if all draws lie on one side of the value, where the bias has no finite correction.
     """
     # Resamples that are the sample in another order differ from it by rounding only.
     slack = 1e-9 * float(np.ptp(draws))
@@ -55,12 +55,12 @@ def bca_interval(
 def log_student_interval(
     value: float, jackknife: Sequence[np.ndarray], confidence: float
 ) -> Interval:
-    """Student's interval on the scale of logarithms, for a positive `value`.
+    """Return Student's interval on the logarithmic scale, for a positive `value`.
 
-    jackknife: for each independent sample, a positive statistic (n,) without each of its n values,
-    of which the value is a product or quotient. The variance of its logarithm is the sum of the
-    jackknife's, and the degrees of freedom are those of Satterthwaite (1946). Ends are NaN where a
-    statistic is 0 or not finite.
+    jackknife: for each independent sample, a positive statistic (n,) without each of its n values;
+    the value is their product or quotient. The variance of the logarithm is the sum of the
+    jackknife variances, with Satterthwaite's degrees of freedom (1946). Ends are NaN if a statistic
+    is 0 or not finite.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = [np.log(leave_one_out) for leave_one_out in jackknife]
@@ -78,20 +78,22 @@ def log_student_interval(
 
 
 def check_resampling(resamples: int, confidence: float) -> None:
-    """Raises ValueError for bad arguments of a bootstrap interval."""
+    """Raise ValueError for bad arguments of a bootstrap interval."""
     if resamples < 1:
         raise ValueError(f"resamples is {resamples}; it must be at least 1")
     check_confidence(confidence)
 
 
 def check_confidence(confidence: float) -> None:
-    """Raises ValueError for a confidence that is no probability."""
+    """Raise ValueError for a confidence that is not in (0, 1)."""
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
 
 
 def check_sample(name: str, values: np.ndarray, least: int) -> np.ndarray:
-    """`values` as float64, after checking that it is a finite vector of at least `least` values."""
+    """Return `values` as float64. Raises ValueError unless it is a finite vector of at least
+    `least` values.
+    """
     if values.ndim != 1 or len(values) < least:
         raise ValueError(
             f"{name} must be a vector of at least {least} values, got shape {values.shape}"

@@ -9,7 +9,7 @@ from nondet.analysis.stats.intervals import Interval, bca_interval, check_resamp
 
 
 def mean_over_pairs(matrix: np.ndarray) -> float:
-    """The mean of a symmetric matrix (R, R) over its pairs i < j, for R of at least 2."""
+    """Return the mean of a symmetric matrix (R, R) over its pairs i < j, for R >= 2."""
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ValueError(f"matrix must be square, got shape {matrix.shape}")
     if len(matrix) < 2:
@@ -24,18 +24,18 @@ def pair_mean(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """The mean of a symmetric matrix (R, R) over its pairs i < j, and an interval that respects
-    that pairs share models; the diagonal plays no part.
+    """Return the mean of a symmetric matrix (R, R) over its pairs i < j, with an interval that
+    respects that pairs share models. The diagonal plays no part.
 
-    The interval is BCa from a bootstrap over models: R models are drawn with replacement, and the
-    mean is taken over all pairs of draws of different models. By symmetry these means are centred
-    on the value, but their spread is not that of the value: pairs are noisy beside what their two
-    models explain, and resampled models repeat that noise. So the draws are stretched about the
-    value to the unbiased variance of a mean over pairs (Hoeffding's decomposition; Griffing 1956
-    for its estimate) times the ratio of Student's quantile (R - 1 degrees of freedom) to the normal
-    one. Ends are NaN for two runs, and where the matrix holds NaN.
+    The interval is BCa from a bootstrap over models: draw R models with replacement, and take the
+    mean over all pairs of draws of different models. By symmetry these means are centred on the
+    value, but their variance is biased: pairs are noisy beyond what their two models explain, and
+    repeated models repeat that noise. The draws are therefore rescaled around the value to the
+    unbiased variance of a mean over pairs (Hoeffding's decomposition; Griffing 1956 for its
+    estimate), times the ratio of Student's quantile (R - 1 degrees of freedom) to the normal one.
+    Ends are NaN for two runs, and if the matrix holds NaN.
 
-    Raises ValueError for a matrix that is not square, or holds fewer than two runs.
+    Raises ValueError for a matrix that is not square, or of fewer than two runs.
     """
     value = mean_over_pairs(matrix)
     check_resampling(resamples, confidence)
@@ -59,9 +59,11 @@ def pair_mean(
 
 
 def _variance(centred: np.ndarray) -> float:
-    """The variance of the mean over pairs, from pairs less their mean: with M_ij = a_i + a_j + e_ij
-    it is 4 Var(a) / R + 2 Var(e) / (R (R - 1)). Var(a) is clipped at 0, and Var(e) taken as 0 for
-    three runs, which leave it no degree of freedom; the variance is the jackknife's then.
+    """Return the variance of the mean over pairs, from pairs minus their mean.
+
+    With M_ij = a_i + a_j + e_ij it is 4 Var(a) / R + 2 Var(e) / (R (R - 1)). Var(a) is clipped at
+    0. Var(e) is 0 for three runs, which leave it no degree of freedom; the variance is then the
+    jackknife's.
     """
     runs = len(centred)
     rows = centred.sum(1)

@@ -1,4 +1,4 @@
-"""The spread of a handful of runs: standard deviations, their error bars and their ratios."""
+"""Standard deviations of few runs, their standard errors and their ratios."""
 
 from typing import NamedTuple
 
@@ -19,17 +19,17 @@ _LEAST_BCA = 6
 
 
 class Spread(NamedTuple):
-    """A standard deviation and its error bar."""
+    """A standard deviation and its standard error."""
 
     sd: float
     error: float
 
 
 def standard_deviation(values: np.ndarray) -> float:
-    """The standard deviation with divisor n (ddof=0, as in the paper's code).
+    """Return the standard deviation of `values` (n,) with divisor n (ddof=0, as in the paper's
+    code).
 
-    values: (n,). Exactly 0 for equal values: deviations are taken from the first value before the
-    mean is formed.
+    Exactly 0 for equal values: deviations are taken from the first value before the mean is formed.
     """
     if values.ndim != 1 or len(values) == 0:
         raise ValueError(f"values must be a non-empty vector, got shape {values.shape}")
@@ -39,11 +39,10 @@ def standard_deviation(values: np.ndarray) -> float:
 def bootstrap_spread(
     values: np.ndarray, generator: np.random.Generator, resamples: int = 10_000
 ) -> Spread:
-    """The standard deviation of `values` (n,), with the standard deviation of its bootstrap
-    distribution as error bar.
+    """Return the standard deviation of `values` (n,) and its bootstrap standard error.
 
-    The error bar is that of the paper's code: the standard deviation of the standard deviations of
-    `resamples` samples of n values drawn with replacement.
+    The standard error is that of the paper's code: the standard deviation of the standard
+    deviations of `resamples` samples of n values drawn with replacement.
     """
     sd = standard_deviation(values)
     if resamples < 1:
@@ -59,13 +58,13 @@ def unbiased_sd(
     resamples: int = 10_000,
     confidence: float = 0.95,
 ) -> Interval:
-    """The standard deviation of `values` (n,) without the bias of small samples, and its interval.
+    """Return the standard deviation of `values` (n,) without small-sample bias, and its interval.
 
-    The value is s / c4(n): s with divisor n - 1, c4(n) the expectation of s / sigma for n normal
-    values. The interval is the BCa bootstrap interval of the same statistic (Efron 1987); for up to
-    five values the percentile interval, as the acceleration of BCa, which does not exist for two
-    values, makes coverage worse there. (0, 0, 0) for equal values. Small samples are covered less
-    often than `confidence` says: docs/statistics.md has measurements.
+    The value is s / c4(n): s has divisor n - 1, and c4(n) is the expectation of s / sigma for n
+    normal values. The interval is the BCa bootstrap interval of the same statistic (Efron 1987); up
+    to five values the percentile interval, because the acceleration of BCa, which does not exist
+    for two values, makes coverage worse there. (0, 0, 0) for equal values. Small samples are
+    covered less often than `confidence`: docs/statistics.md has measurements.
 
     Raises ValueError for fewer than two values, and for NaN and infinite ones.
     """
@@ -79,14 +78,13 @@ def unbiased_sd(
 
 
 def sd_ratio(a: np.ndarray, b: np.ndarray, confidence: float = 0.95) -> Interval:
-    """The standard deviation of `a` (n,) over that of the independent sample `b` (m,), as
-    `unbiased_sd` estimates them.
+    """Return the standard deviation of `a` (n,) over that of the independent sample `b` (m,), both
+    as `unbiased_sd` estimates them.
 
-    The interval is Student's on the scale of logarithms, with jackknife variances of both
-    logarithms; it covered better than bootstrap intervals (docs/statistics.md), and draws nothing.
-    Its ends are NaN where leaving one value out leaves a sample without spread, as for two values.
-    (0, 0, 0) where `a` has no spread; the value is infinite where only `b` has none, and NaN where
-    neither has.
+    The interval is Student's on the logarithmic scale, with jackknife variances of both logarithms;
+    it covered better than bootstrap intervals (docs/statistics.md) and is deterministic. Its ends
+    are NaN if leaving one value out leaves a sample without spread, as for two values. (0, 0, 0) if
+    `a` has no spread; the value is infinite if only `b` has none, and NaN if neither has.
 
     Raises ValueError for fewer than two values, and for NaN and infinite ones.
     """
@@ -108,7 +106,7 @@ def _deviations(name: str, values: np.ndarray) -> np.ndarray:
 
 
 def _unbiased(values: np.ndarray) -> np.ndarray:
-    """s / c4 along the last axis."""
+    """Return s / c4 along the last axis."""
     n = values.shape[-1]
     c4 = np.sqrt(2 / (n - 1)) * np.exp(gammaln(n / 2) - gammaln((n - 1) / 2))
     sd: np.ndarray = np.std(values, axis=-1, ddof=1) / c4

@@ -1,5 +1,5 @@
-"""Measures of all pairs of models whose outputs do not fit in memory: language models, whose logits
-are one number for every token of a text and every word type.
+"""Measure all pairs of models whose outputs do not fit in memory: language models have a logit for
+every token of a text and every word of the vocabulary.
 """
 
 from nondet.analysis.streaming.measures import Measures, measure

@@ -15,25 +15,25 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class StagedArray:
-    """A matrix that is, or is to be, in a file."""
+    """A matrix in a file, written or to be written."""
 
     path: Path
     shape: tuple[int, int]
 
     @property
     def nbytes(self) -> int:
-        """Of its values."""
+        """Return the size of the values in bytes."""
         return 4 * self.shape[0] * self.shape[1]
 
     def header(self) -> bytes:
-        """What stands in the file before the values."""
+        """Return the bytes of the file before the values."""
         header = io.BytesIO()
         described = {"descr": "<f4", "fortran_order": False, "shape": self.shape}
         np.lib.format.write_array_header_1_0(header, described)
         return header.getvalue()
 
     def read(self, begin: int, rows: np.ndarray) -> None:
-        """Rows from `begin` on, into a contiguous array."""
+        """Read rows from `begin` on into a contiguous array."""
         with io.FileIO(self.path, "rb") as file:
             file.seek(len(self.header()) + 4 * begin * self.shape[1])
             view = memoryview(rows.data).cast("B")
@@ -44,12 +44,12 @@ class StagedArray:
                 view = view[count:]
 
     def is_whole(self) -> bool:
-        """Whether the file is there and has its size."""
+        """Return True if the file exists and has its full size."""
         size = len(self.header()) + self.nbytes
         return self.path.exists() and self.path.stat().st_size == size
 
     def digest(self) -> str:
-        """The SHA-256 of the values in the file."""
+        """Return the SHA-256 of the values in the file."""
         digest = hashlib.sha256()
         with self.path.open("rb") as file:
             file.seek(len(self.header()))
@@ -59,8 +59,8 @@ class StagedArray:
 
 
 class Writer:
-    """Writes a matrix's rows in their order. The file is there whole, after `finish`, or not at
-    all.
+    """Writes the rows of a matrix in order. After `finish` the whole file exists; before, none
+    does.
     """
 
     def __init__(self, target: StagedArray) -> None:
@@ -71,12 +71,14 @@ class Writer:
         self._write(target.header())
 
     def add(self, rows: np.ndarray) -> None:
-        """More rows, contiguous."""
+        """Append contiguous rows."""
         self._digest.update(rows.data)
         self._write(rows.data)
 
     def finish(self) -> str:
-        """The SHA-256 of the values, by which a file is known that a crash of the system cut."""
+        """Publish the file and return the SHA-256 of its values, which reveals a file cut by a
+        system crash.
+        """
         self._file.close()
         self._begun.replace(self._target.path)
         return self._digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The measures that need logits or hidden states, tile of models by tile."""
+"""Compute the measures that need logits or hidden states, one tile of models at a time."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +23,8 @@ CKA = "cka."
 
 @dataclass(frozen=True)
 class _Part:
-    """A matrix of the models of a tile, kept as `file`; `bytes` are what computing it is said to
-    read, for the progress.
+    """A matrix over the models of a tile, stored as `file`. bytes: what computing it reads, for the
+    progress.
     """
 
     name: str
@@ -58,8 +58,8 @@ class Computation:
         )
 
     def run(self) -> dict[str, np.ndarray]:
-        """The matrices by name, (R, R) float64 each. Removes the models' files in the end, or where
-        they are not needed.
+        """Return the matrices by name, (R, R) float64 each. Removes the files of models once they
+        are not needed.
         """
         models = self._given.models
         found: dict[str, np.ndarray] = {}
@@ -80,7 +80,7 @@ class Computation:
         return found
 
     def _stage(self, tile: Sequence[int], new: set[int]) -> None:
-        """Has the files of a tile's models, and of no others, on the disk."""
+        """Write the files of a tile's models, and remove those of all others."""
         self._staging.remove_others(tile, self._given.models)
         for model in tile:
             if not self._staging.is_staged(model):
@@ -128,7 +128,7 @@ class Computation:
         )
 
     def _new(self) -> list[set[int]]:
-        """The models of each tile that are not in the one before."""
+        """Return, for each tile, the models that are not in the tile before it."""
         before = [(), *self._plan.tiles[:-1]]
         return [set(b).difference(a) for a, b in zip(before, self._plan.tiles, strict=True)]
 

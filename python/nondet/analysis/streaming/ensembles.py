@@ -1,4 +1,4 @@
-"""What averaging the outputs of two models changes in cross-entropy and perplexity."""
+"""Compute how averaging the outputs of two models changes cross-entropy and perplexity."""
 
 from collections.abc import Sequence
 
@@ -17,9 +17,9 @@ _WHAT = f"the logits of {TILE} tokens"
 
 
 def of_probabilities(log_probabilities: np.ndarray) -> np.ndarray:
-    """The cross-entropy of the mean probabilities of two models, (R, R) float64 in nats.
+    """Return the cross-entropy of the mean probabilities of two models, (R, R) float64 in nats.
 
-    log_probabilities: (R, N) float64, of the right tokens.
+    log_probabilities: (R, N) float64, of the correct tokens.
     """
     models = len(log_probabilities)
     entropy = np.zeros((models, models))
@@ -33,7 +33,7 @@ def of_probabilities(log_probabilities: np.ndarray) -> np.ndarray:
 
 
 def refuse_little_memory(types: int, memory: int) -> None:
-    """Raises ValueError where `of_logits` would for want of memory."""
+    """Raise ValueError if `of_logits` would need more memory."""
     groups_in_memory(2, _bytes_per_model(types), memory, _WHAT)
 
 
@@ -43,12 +43,13 @@ def of_logits(
     memory: int,
     report: Report,
 ) -> np.ndarray:
-    """The cross-entropy of the mean logits of two models less the mean of theirs, (models, models)
-    float64: nondet_ext.ensemble_delta of all of them, bit for bit, whatever the memory.
+    """Return the cross-entropy of the mean logits of two models minus the mean of their
+    cross-entropies, (models, models) float64: the bits of nondet_ext.ensemble_delta of all models,
+    for any memory.
 
-    labels: (N,) int64. memory: bytes. report(fraction done) is called now and then.
+    labels: (N,) int64. memory: bytes. report(fraction) is called from time to time.
 
-    Raises ValueError where `memory` does not hold TILE tokens of two models.
+    Raises ValueError if `memory` does not hold TILE tokens of two models.
     """
     (tokens, types), models = logits[0].shape, len(logits)
     truth = torch.from_numpy(labels)

@@ -1,4 +1,4 @@
-"""What `measure` is given, checked."""
+"""Check the arguments of `measure`."""
 
 import hashlib
 from collections.abc import Sequence
@@ -15,8 +15,14 @@ _ENSEMBLES = ("probabilities", "logits")
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """shape: (N, V). labels: (N,) int64. log_probabilities: (R, N) float64. predicted: (R, N) int64
-    or less. keys: of the models, or none.
+    """Checked arguments of `measure`.
+
+    Attributes:
+        shape: (N, V).
+        labels: (N,) int64.
+        log_probabilities: (R, N) float64.
+        predicted: (R, N) int64 or narrower.
+        keys: of the models, or empty.
     """
 
     shape: tuple[int, int]
@@ -28,11 +34,11 @@ class Inputs:
 
     @property
     def models(self) -> int:
-        """R."""
+        """Return R."""
         return len(self.log_probabilities)
 
     def identity(self) -> dict[str, Any]:
-        """What tells these inputs from others, for JSON."""
+        """Return what distinguishes these inputs from others, as JSON types."""
         arrays = ("labels", "log_probabilities", "predicted")
         digests = {name: _digest(getattr(self, name)) for name in arrays}
         return {"keys": self.keys, "ensemble": self.ensemble, **digests}
@@ -46,7 +52,7 @@ def read_inputs(
     ensemble: str,
     keys: Sequence[str] | None,
 ) -> Inputs:
-    """The arguments of `measure` of these names; raises as it does."""
+    """Return the checked arguments of `measure` of these names; raises as it does."""
     shape = shape_of(sources)
     models, (tokens, types) = len(sources), shape
     if tokens < LEAST:

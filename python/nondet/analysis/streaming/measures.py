@@ -1,4 +1,4 @@
-"""The measures of all pairs of models whose outputs do not fit in memory."""
+"""Measures of all pairs of models whose outputs do not fit in memory."""
 
 import os
 import shutil
@@ -23,15 +23,21 @@ from nondet_ext import _memory
 
 @dataclass(frozen=True, eq=False)
 class Measures:
-    """What R language models do on the N tokens of a text, alone and in pairs.
+    """Measures of R language models on the N tokens of a text.
 
-    cross_entropies: (R,) float64, the mean negative logarithm of the right tokens' probabilities,
-    in nats. perplexities: their exponentials. accuracies: the fraction of tokens that were the
-    likeliest. Of pairs, (R, R) float64, symmetric: disagreement, the fraction of tokens for which
-    the likeliest types differ; correlation, Spearman's, of all N V logits; ensemble_perplexity and
-    ensemble_cross_entropy, the metric of both models' mean output less the mean of their metrics;
-    cka, debiased, by layer. NaN where logits or representations do not vary. plan: how many models
-    were on the disk at once, in words.
+    Matrices of pairs are (R, R) float64, symmetric. NaN where logits or representations are
+    constant.
+
+    Attributes:
+        cross_entropies: (R,) float64, mean negative log-probability of the correct tokens, in nats.
+        perplexities: (R,) float64, their exponentials.
+        accuracies: (R,) float64, fraction of tokens that were the most likely ones.
+        disagreement: fraction of tokens for which the most likely words differ.
+        correlation: Spearman's, of all N V logits.
+        ensemble_perplexity, ensemble_cross_entropy: metric of the mean output of two models minus
+            the mean of their metrics.
+        cka: debiased, by layer.
+        plan: how many models were on the disk at once, as a sentence.
     """
 
     perplexities: np.ndarray
@@ -58,40 +64,39 @@ def measure(
     keys: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Measures:
-    """Measures R models on a text of N tokens with V word types.
+    """Measure R models on a text of N tokens with a vocabulary of V words.
 
     Each model's logits and hidden states are computed and written to `scratch` once, if `disk`
-    holds those of all models together with their ranks; else in tiles of models that cover every
-    pair (`plan_tiles`), where models that the next tile has no use for make room. Correlation,
-    disagreement and ensembles are those of the same functions in memory, bit for bit, whatever the
-    memory, disk, threads and blocks: nondet_ext.spearman, disagreement, and for mean logits
-    ensemble_delta. CKA is the minibatch estimate of nondet_ext.CKA over batches of 1,024 tokens.
+    holds those of all models together with their ranks; otherwise in tiles of models that cover
+    every pair (`plan_tiles`), removing models that the next tile does not need. Correlation,
+    disagreement and ensembles have the bits of the same functions in memory (nondet_ext.spearman,
+    disagreement, and ensemble_delta for mean logits) for any memory, disk, threads and blocks. CKA
+    is the minibatch estimate of nondet_ext.CKA over batches of 1,024 tokens.
 
     Args:
         sources: R >= 2 models with the same N >= 4 and V.
-        labels: (N,) integers in [0, V), the tokens that came.
+        labels: (N,) integers in [0, V), the correct tokens.
         log_probabilities: (R, N) float64, finite, of these tokens. They are compared with the
-            logits of `sources`; 0.01 nats in the mean are allowed, for another processor.
-        predicted: (R, N) integers in [0, V), the types with the largest logits; likewise.
-        ensemble: which outputs an ensemble averages. Probabilities need `log_probabilities` alone.
-        memory: the most that this function allocates, beside what sources do; bytes, or a string
-            such as "500MB".
-        disk: bytes of `scratch` that may be used, at most what is free, which is meant by None.
-        scratch: a folder, made if it is missing. When this call is interrupted, by an exception or
-            by the death of the process, what is finished stays there, and the same call goes on
-            from it. What was written is removed in the end, folders that were made too.
-        keys: R strings that tell the models of one call from those of another. The other arguments
-            do so too.
+            logits of `sources`; a mean difference of 0.01 nats is allowed, for other processors.
+        predicted: (R, N) integers in [0, V), the words with the largest logits; likewise.
+        ensemble: which outputs an ensemble averages. Probabilities need only `log_probabilities`.
+        memory: largest allocation of this function, apart from that of the sources; bytes, or a
+            string such as "500MB".
+        disk: bytes of `scratch` to use, at most what is free; None for all that is free.
+        scratch: a folder, created if missing. After an interruption, by an exception or the death
+            of the process, finished work stays there and the same call resumes from it. Removed
+            at the end, with the folders that were created.
+        keys: R strings that distinguish the models of one call from those of another, as the other
+            arguments do.
         progress: called as progress(done, total, what), the first two in bytes read or written.
 
-    Warns:
-        DegenerateInputWarning: logits or hidden states that do not vary, whose correlation or CKA
-            is NaN; it names the models.
+    Warns: DegenerateInputWarning: constant logits or hidden states, whose correlation or CKA is
+    NaN; names the models.
 
     Raises:
-        TypeError: an argument, or what a source yields, has another type or dtype.
-        ValueError: an argument or what a source yields has another shape or is out of range or not
-            finite, log_probabilities or predicted are not those of a source, a source changes;
+        TypeError: an argument, or a source's output, has another type or dtype.
+        ValueError: an argument or a source's output has another shape, is out of range or not
+            finite; log_probabilities or predicted do not match a source; a source changes;
             `disk` or `memory` does not hold two models; `scratch` holds other unfinished work.
         OSError: `scratch` is in use by another process, full, or cannot be written.
     """
@@ -111,7 +116,7 @@ def measure(
 def _refuse_little_memory(
     given: Inputs, widths: Mapping[str, int], plan: spearman.DiskPlan, memory: int
 ) -> None:
-    """Before hours of computing."""
+    """Raise ValueError for too little memory before hours of computing."""
     tokens, types = given.shape
     at_once = max(map(len, plan.tiles))
     spearman.refuse_little_memory(at_once, tokens * types, plan.threads, memory)
@@ -139,7 +144,7 @@ def _plan(
 
 
 def _warn(matrices: Mapping[str, np.ndarray]) -> None:
-    """Of models without a correlation or CKA."""
+    """Warn of models without a correlation or CKA."""
     for name, matrix in matrices.items():
         models = [f"sources[{i}]" for i in np.nonzero(np.isnan(matrix.diagonal()))[0]]
         if models:
@@ -177,6 +182,6 @@ def _put_together(
 
 
 def _means(values: np.ndarray) -> np.ndarray:
-    """Of every two of them."""
+    """Return the means of every two values."""
     means: np.ndarray = (values[:, None] + values) / 2
     return means

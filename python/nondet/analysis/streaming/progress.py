@@ -1,4 +1,4 @@
-"""How far a computation is."""
+"""Report the progress of a computation."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,7 +8,7 @@ Progress = Callable[[int, int, str], object]
 
 
 class Report(Protocol):
-    """Tells how far a part of it is."""
+    """Reports the progress of a part."""
 
     def __call__(self, fraction: float, detail: str = "", /) -> None:
-        """fraction: of the part, that is done."""
+        """Report that this fraction of the part is done."""

@@ -1,4 +1,6 @@
-"""The rows of a model's arrays as they are computed, checked against what is known of the model."""
+"""Read the rows of a model's arrays as they are computed, and check them against what is known of
+the model.
+"""
 
 from collections.abc import Iterator, Mapping
 
@@ -25,8 +27,8 @@ def rows_of(
     widths: Mapping[str, int],
     report: Report,
 ) -> Iterator[tuple[str, np.ndarray]]:
-    """Rows of the arrays of sources[model], by name, each in order: logits, then representations.
-    report(fraction of the bytes that came) is called after each block.
+    """Yield rows of the arrays of sources[model] with their name, in order: logits, then
+    representations. report(fraction of the bytes) is called after each block.
 
     Raises as `measure`.
     """
@@ -72,8 +74,8 @@ def _logits(source: Source, model: int, given: Inputs) -> Iterator[tuple[int, np
 def _differences(
     rows: np.ndarray, labels: np.ndarray, log_probabilities: np.ndarray, predicted: np.ndarray
 ) -> tuple[float, float]:
-    """Summed over tokens: by how much log-probabilities differ, and how far the logits of the
-    predicted types are below the largest.
+    """Return, summed over tokens, the differences of log-probabilities, and the distances of the
+    logits of the predicted words from the largest logits.
     """
     at = np.arange(len(rows))
     largest = rows.max(axis=1)

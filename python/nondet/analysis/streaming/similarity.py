@@ -21,7 +21,7 @@ _WHAT = "the hidden states of a batch"
 
 
 def refuse_little_memory(tokens: int, width: int, memory: int) -> None:
-    """Raises ValueError where `align` would for want of memory."""
+    """Raise ValueError if `align` would need more memory."""
     groups_in_memory(2, _bytes_per_model(tokens, width), memory // 2, _WHAT)
 
 
@@ -30,13 +30,13 @@ def align(
     memory: int,
     report: Report,
 ) -> np.ndarray:
-    """Debiased linear CKA of all pairs of models from minibatches (nondet_ext.CKA) of BATCH tokens,
-    (models, models) float64; NaN as there.
+    """Return the debiased linear CKA of all pairs of models from minibatches of BATCH tokens
+    (nondet_ext.CKA), (models, models) float64, with its NaN.
 
-    representations: of one layer, (N, width) each, N >= 4. memory: bytes. report(fraction done) is
-    called now and then.
+    representations: of one layer, (N, width) each, N >= 4. memory: bytes. report(fraction) is
+    called from time to time.
 
-    Raises ValueError where `memory` does not hold a batch of two models twice over.
+    Raises ValueError if `memory` does not hold a batch of two models twice.
     """
     (tokens, width), models = representations[0].shape, len(representations)
     batches = list(_batches(tokens))
@@ -60,7 +60,9 @@ def align(
 
 
 def _batches(tokens: int) -> Iterator[tuple[int, int]]:
-    """Begins and ends. A rest that is too small for the estimator joins the batch before."""
+    """Yield begin and end of each batch. A remainder too small for the estimator joins the batch
+    before it.
+    """
     begin = 0
     while begin < tokens:
         end = begin + BATCH

@@ -1,4 +1,4 @@
-"""Where the outputs of a model come from, block by block, and what is checked of them."""
+"""Outputs of a model, block by block, and their checks."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -7,27 +7,27 @@ import numpy as np
 
 
 class Source(Protocol):
-    """One model's outputs on a text, as often as they are asked for: always the same bits, in the
-    order of the tokens, in blocks of any sizes.
+    """The outputs of one model on a text. Every iteration gives the same bits, in the order of the
+    tokens, in blocks of any sizes.
     """
 
     @property
     def tokens(self) -> int:
-        """How many tokens the text has, N."""
+        """Return the number of tokens of the text, N."""
 
     @property
     def types(self) -> int:
-        """How many word types the vocabulary has, V."""
+        """Return the size of the vocabulary, V."""
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The logits, (n, V) float32 each; N rows in all."""
+        """Yield the logits, (n, V) float32 each; N rows in all."""
 
     def hidden(self) -> Iterator[dict[str, np.ndarray]]:
-        """Representations by the name of the layer, (n, width) float32 each; N rows in all."""
+        """Yield representations by name of the layer, (n, width) float32 each; N rows in all."""
 
 
 def shape_of(sources: Sequence[Source]) -> tuple[int, int]:
-    """N and V of at least two sources that agree in both, which ValueError says if they do not."""
+    """Return N and V of at least two sources. Raises ValueError if they differ."""
     if len(sources) < 2:
         raise ValueError(f"sources must be at least two, to have a pair, got {len(sources)}")
     shape = sources[0].tokens, sources[0].types
@@ -43,7 +43,7 @@ def shape_of(sources: Sequence[Source]) -> tuple[int, int]:
 
 
 def widths_of(source: Source) -> dict[str, int]:
-    """The widths of a model's representations by layer: of the first block."""
+    """Return the widths of a model's representations by layer, from its first block."""
     found = next(iter(source.hidden()), None)
     if found is None:
         raise ValueError("sources[0].hidden() must yield blocks, got none")
@@ -61,13 +61,14 @@ def widths_of(source: Source) -> dict[str, int]:
 def cut(
     name: str, block: object, begin: int, shape: tuple[int, int], elements: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, rows) of consecutive rows of a block, of at most about so many elements: in C
-    order, and finite.
+    """Yield (position, rows) for consecutive rows of a block, about `elements` elements at most, in
+    C order.
 
-    name: what yielded it; begin: the position of its first row; shape: of all blocks together.
+    name: the source of the block, for errors. begin: the position of its first row. shape: of all
+    blocks together.
 
     Raises:
-        TypeError: no float32 array.
+        TypeError: the block is no float32 array.
         ValueError: another shape, too many rows, or a value that is NaN or infinite.
     """
     if not isinstance(block, np.ndarray) or block.dtype != np.float32:
@@ -92,6 +93,6 @@ def cut(
 
 
 def refuse_few(name: str, rows: int, wanted: int) -> None:
-    """Raises ValueError where the blocks ended early."""
+    """Raise ValueError if the blocks ended early."""
     if rows < wanted:
         raise ValueError(f"{name} must yield {wanted} rows in all, got {rows}")

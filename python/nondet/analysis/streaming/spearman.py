@@ -25,8 +25,10 @@ state, results.
 class DiskPlan:
     """Which models are on the disk at once.
 
-    tiles: sets of models. threads: of torch while they are ranked, each of which may have as much
-    in a scratch file as a model's logits take. needs: bytes of the disk.
+    Attributes:
+        tiles: sets of models.
+        threads: of torch while ranking; each may use as much scratch space as a model's logits.
+        needs: bytes of the disk.
     """
 
     tiles: list[tuple[int, ...]]
@@ -35,12 +37,12 @@ class DiskPlan:
 
 
 def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) -> DiskPlan:
-    """The plan of least recomputation; of several, that with the most threads.
+    """Return the plan with the least recomputation; among several, the one with the most threads.
 
     values: logits of a model, each with a rank. hidden: bytes of its representations. free: bytes
-    of the disk. threads: the most.
+    of the disk. threads: the most to use.
 
-    Raises ValueError where not even two models fit, with one thread.
+    Raises ValueError if not even two models fit with one thread.
     """
     rank = _memory.rank_bytes(values)
     model, work = values * (4 + rank) + hidden, values * max(4, rank)
@@ -60,7 +62,7 @@ def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) ->
 
 
 def refuse_little_memory(models: int, values: int, threads: int, memory: int) -> None:
-    """Raises ValueError where `correlate` would for want of memory."""
+    """Raise ValueError if `correlate` would need more memory."""
     held = _memory.resident_bytes()
     try:
         _memory.share_out(held + memory, models, values, 4, threads)
@@ -72,7 +74,7 @@ def refuse_little_memory(models: int, values: int, threads: int, memory: int) ->
 
 
 def describe(plan: DiskPlan) -> str:
-    """What a reader of the results is told of the plan."""
+    """Describe the plan in a sentence for readers of the results."""
     at_once, models = max(map(len, plan.tiles)), len(set().union(*plan.tiles))
     disk = f"{_gigabytes(plan.needs)} of disk"
     if len(plan.tiles) == 1:
@@ -90,11 +92,11 @@ def correlate(
     threads: int,
     report: Report,
 ) -> np.ndarray:
-    """Spearman's rank correlation of all pairs of matrices, flattened: (models, models) float64,
-    NaN for constant ones.
+    """Return Spearman's rank correlation of all pairs of flattened matrices, (models, models)
+    float64, NaN for constant ones.
 
-    memory: bytes beside what the process holds. scratch: a folder of its own, whose unfinished
-    work is continued. report(fraction done) is called now and then.
+    memory: bytes beside what the process holds. scratch: a folder for this call alone; unfinished
+    work in it is resumed. report(fraction) is called from time to time.
     """
     with _threads(threads), warnings.catch_warnings():
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)  # `measure` tells

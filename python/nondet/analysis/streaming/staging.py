@@ -1,5 +1,5 @@
-"""A scratch folder with the outputs of some models, and what was found from them so far. It
-outlives the process, so that a computation goes on where it stopped.
+"""A scratch folder with the outputs of some models and the results so far. It outlives the process,
+so that a computation can resume.
 
     state.json                   whose work this is, and its plan
     model00003.logits.npy        (N, V) float32
@@ -31,13 +31,13 @@ _VERSION = 1
 
 
 class Staging:
-    """The folder, for one process at a time. As a context manager it keeps what is finished where
-    an exception leaves, and removes everything otherwise.
+    """The folder, for one process at a time. As a context manager it keeps finished work if an
+    exception leaves, and removes everything otherwise.
 
-    identity: what tells this computation from another, for JSON. shape: (N, V). widths: of the
-    representations, by layer.
+    identity: what distinguishes this computation from another, as JSON types. shape: (N, V).
+    widths: of the representations, by layer.
 
-    Raises OSError on entry where the folder is in use or cannot be written.
+    Raises OSError on entry if the folder is in use or cannot be written.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Staging:
                     each.rmdir()
 
     def unfinished_plan(self) -> dict[str, Any] | None:
-        """That of unfinished work, if there is some. Raises ValueError where it is of another
+        """Return the plan of unfinished work, or None. Raises ValueError if it belongs to another
         computation.
         """
         try:
@@ -106,12 +106,12 @@ class Staging:
         return plan
 
     def begin(self, plan: dict[str, Any]) -> None:
-        """Makes the folder this computation's, which goes by this plan, for JSON."""
+        """Claim the folder for this computation and its plan, as JSON types."""
         state = {**self._identity, "plan": plan, "made": [str(each) for each in self._made]}
         write_atomically(self._state, json.dumps(state, indent=1))
 
     def arrays(self, model: int) -> dict[str, StagedArray]:
-        """What is kept of a model."""
+        """Return a model's arrays."""
         stem = f"model{model:05}"
         return {LOGITS: StagedArray(self.folder / f"{stem}.logits.npy", self._shape)} | {
             tap: StagedArray(self.folder / f"{stem}.tap{n:02}.npy", (self._shape[0], width))
@@ -119,7 +119,7 @@ class Staging:
         }
 
     def is_staged(self, model: int) -> bool:
-        """Whether a model's files are all there, whole and unchanged."""
+        """Return True if all files of a model are complete and unchanged."""
         if model in self._trusted:
             return True
         record, arrays = self._record(model), self.arrays(model)
@@ -131,9 +131,9 @@ class Staging:
         return True
 
     def stage(self, model: int, rows: Iterable[tuple[str, np.ndarray]]) -> None:
-        """Writes a model's files: contiguous rows of its arrays, by name, in their order.
+        """Write the files of a model: contiguous rows of its arrays, by name, in order.
 
-        Raises ValueError where the model had other bits before.
+        Raises ValueError if the model had other bits before.
         """
         # Its state is of the files that were there.
         shutil.rmtree(self.spearman, ignore_errors=True)
@@ -153,23 +153,23 @@ class Staging:
         self._trusted.add(model)
 
     def remove_others(self, models: Collection[int], count: int) -> None:
-        """Removes the files of all models, of so many, but these. Records stay."""
+        """Remove the files of all models except these. Their digests stay."""
         for model in set(range(count)).difference(models):
             self._trusted.discard(model)
             for each in self.arrays(model).values():
                 each.path.unlink(missing_ok=True)
 
     def has_part(self, tile: int, name: str) -> bool:
-        """Whether it is finished."""
+        """Return True if the part is finished."""
         return self._part(tile, name).exists()
 
     def part(self, tile: int, name: str) -> np.ndarray:
-        """A finished part of the result."""
+        """Return a finished part of the result."""
         found: np.ndarray = np.load(self._part(tile, name), allow_pickle=False)
         return found
 
     def keep_part(self, tile: int, name: str, matrix: np.ndarray) -> None:
-        """Keeps a part of the result."""
+        """Write a finished part of the result."""
         data = io.BytesIO()
         np.save(data, matrix)
         write_atomically(self._part(tile, name), data.getvalue())

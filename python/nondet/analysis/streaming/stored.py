@@ -1,9 +1,8 @@
-"""The measures of the stored runs of a language model, computed once from their weights.
+"""Measures of the stored runs of a language model, computed once from their weights.
 
     DIR/measures/<key>/    measures.safetensors, measures.json, SHA256SUMS
 
-The key is a hash of the runs' addresses and logits, so that measures are those of these runs or are
-not there.
+The key is a hash of the runs' addresses and logits: measures of other runs have another key.
 """
 
 import hashlib
@@ -39,7 +38,7 @@ Block = TypeVar("Block")
 @dataclass(frozen=True, eq=False)
 class StoredModel:
     """A finished run as a `Source`: its logits and hidden states on the test text, computed again
-    from its weights with the threads of its training.
+    from its weights with the number of threads of its training.
 
     test: (tokens,) int64.
     """
@@ -49,17 +48,17 @@ class StoredModel:
 
     @property
     def tokens(self) -> int:
-        """How many there are."""
+        """Return the number of tokens."""
         return len(self.test)
 
     @property
     def types(self) -> int:
-        """The size of the vocabulary."""
+        """Return the size of the vocabulary."""
         return len(self.run.records["weights"]["decoder.bias"])
 
     def blocks(self) -> Iterator[np.ndarray]:
-        """The logits, (n, types) float32 each. Warns at their end where they are not, bit for bit,
-        those of the training, as on another processor.
+        """Yield the logits, (n, types) float32 each. Warns at the end if they do not have the bits
+        of the training, as on another processor.
         """
         digest = hashlib.sha256()
         for logits, _ in self._computed(logit_blocks):
@@ -75,7 +74,7 @@ class StoredModel:
             )
 
     def hidden(self) -> Iterator[dict[str, np.ndarray]]:
-        """The representations at every tap, (n, width) float32 each, block by block."""
+        """Yield the representations at every tap, (n, width) float32 each, block by block."""
         for found in self._computed(representation_blocks):
             yield {tap: x.cpu().numpy() for tap, x in found.items()}
 
@@ -107,9 +106,11 @@ def stored_measures(
     memory: int | str = "2GB",
     progress: Callable[[int, int, str], object] | None = None,
 ) -> Measures:
-    """The measures of at least two finished runs of a language model on a test text, (tokens,)
-    int64: kept ones, or computed now and kept if the folder can be written. An interrupted
-    computation goes on where it stopped. Raises as `measure`.
+    """Return the measures of at least two finished runs of a language model on a test text,
+    (tokens,) int64.
+
+    Reads stored ones, or computes them and stores them if the folder can be written. Resumes an
+    interrupted computation. Raises as `measure`.
     """
     identity = {
         "format": FORMAT,
@@ -139,7 +140,9 @@ def stored_measures(
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """The folder, which stays where an exception leaves; a temporary one if it cannot be made."""
+    """Create the scratch folder, which stays if an exception leaves; a temporary one if that
+    fails.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -151,7 +154,7 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _format(found: Measures) -> dict[str, bytes]:
-    """The files, by name."""
+    """Return the contents of the files, by name."""
     values = vars(found)
     arrays = {name: x for name, x in values.items() if isinstance(x, np.ndarray)}
     arrays |= {f"{_CKA}{tap}": matrix for tap, matrix in found.cka.items()}
@@ -163,7 +166,7 @@ def _format(found: Measures) -> dict[str, bytes]:
 
 
 def _read(place: Path) -> Measures | None:
-    """The measures in a folder; None where there are none, or damaged ones."""
+    """Return the measures in a folder; None if there are none, or damaged ones."""
 
     def read(folder: OpenFolder) -> Measures:
         files = folder.checksums()

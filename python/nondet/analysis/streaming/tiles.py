@@ -1,4 +1,4 @@
-"""Which models are kept at once, where not all of them can be, so that every two meet."""
+"""Choose which models to hold at once, if not all fit, so that every pair meets."""
 
 import itertools
 from collections import Counter
@@ -10,23 +10,24 @@ Design = list[tuple[int, ...]]
 
 
 def plan_tiles(models: int, bytes_per_model: int, free_bytes: int) -> list[tuple[int, ...]]:
-    """Sets of models, each small enough to be kept at once, so that every pair is in one of them.
+    """Return sets of models, each small enough to hold at once, so that every pair is in one of
+    them.
 
-    What counts is the number of times that a model is computed, the sum of the sets' sizes. With k
-    models at a time, a model meets at most k - 1 others in a set: none can be in fewer than
-    ceil((models - 1) / (k - 1)) sets. What is returned is the best of some constructions, the first
-    of which needs at most twice as much as that bound: models in groups of k // 2, and all pairs of
-    groups; groups of k // q as the points of a projective or affine plane, and its lines, of q
-    points each; sets that are filled one after the other with what brings the most new pairs.
+    The cost is the number of times that a model is computed, the sum of the sets' sizes. With k
+    models at a time, a model meets at most k - 1 others in a set, so it must be in at least
+    ceil((models - 1) / (k - 1)) sets. The result is the best of several constructions, the first of
+    which needs at most twice that bound: models in groups of k // 2, and all pairs of groups;
+    groups of k // q as the points of a projective or affine plane, and its lines of q points each;
+    sets filled greedily with what brings the most new pairs.
 
     Args:
-        models: how many there are, at least 1.
-        bytes_per_model: what each of them takes while it is kept.
-        free_bytes: what there is.
+        models: their number, at least 1.
+        bytes_per_model: what each takes while it is held.
+        free_bytes: what is available.
 
     Returns:
-        Increasing numbers in [0, models) each; one set where all models fit. Neighbours share
-        models where that can be had by order alone.
+        Increasing numbers in [0, models) each; one set if all models fit. Neighbouring sets share
+        models where ordering the sets allows it.
 
     Raises:
         ValueError: not even two models fit.
@@ -42,14 +43,14 @@ def plan_tiles(models: int, bytes_per_model: int, free_bytes: int) -> list[tuple
 
 
 def loads(tiles: Sequence[Sequence[int]]) -> int:
-    """How often a model is computed where what two neighbours share is kept."""
+    """Return how often a model is computed if models shared by neighbouring sets are kept."""
     pairs = zip([(), *tiles], tiles, strict=False)
     return sum(len(set(tile).difference(before)) for before, tile in pairs)
 
 
 def _designs(models: int, k: int) -> Iterator[tuple[int, Design]]:
-    """Numbers of points, and sets of them that hold every pair, for which groups of models are
-    small enough.
+    """Yield numbers of points, and sets of them that contain every pair, for which groups of models
+    are small enough.
     """
     groups = -(-models // (k // 2))
     yield groups, list(itertools.combinations(range(groups), 2))
@@ -63,7 +64,9 @@ def _designs(models: int, k: int) -> Iterator[tuple[int, Design]]:
 
 
 def _affine_plane(q: int) -> Design:
-    """q^2 points, lines of q; every two points are on one line."""
+    """Return the lines of the affine plane: q^2 points, lines of q; every two points are on one
+    line.
+    """
     sloped = [
         tuple(sorted(x * q + (slope * x + at) % q for x in range(q)))
         for slope in range(q)
@@ -73,13 +76,15 @@ def _affine_plane(q: int) -> Design:
 
 
 def _projective_plane(q: int) -> Design:
-    """The affine plane, a point at infinity for each of its directions, and the line of these."""
+    """Return the lines of the affine plane, with a point at infinity for each direction, and the
+    line of these.
+    """
     extended = [(*line, q * q + i // q) for i, line in enumerate(_affine_plane(q))]
     return [*extended, tuple(range(q * q, q * q + q + 1))]
 
 
 def _of_groups(models: int, design: Design, points: int) -> Design:
-    """The design with groups of models, as equal as can be, for points."""
+    """Return the design with groups of models, as equal as possible, for points."""
     starts = [models * i // points for i in range(points + 1)]
     return [
         tuple(sorted(m for i in line for m in range(starts[i], starts[i + 1]))) for line in design
@@ -87,8 +92,8 @@ def _of_groups(models: int, design: Design, points: int) -> Design:
 
 
 def _greedy(models: int, k: int) -> Design:
-    """Sets of at most k, each begun with a pair that has not met and filled with the models that
-    have met the fewest of those in it.
+    """Return sets of at most k models, each begun with a pair that has not met and filled with the
+    models that have met the fewest of those in it.
     """
     strangers = [set(range(models)) - {m} for m in range(models)]
     tiles = []
@@ -107,7 +112,7 @@ def _greedy(models: int, k: int) -> Design:
 
 
 def _without_spare(tiles: Design) -> Design:
-    """The sets without the models that meet all others of their set elsewhere."""
+    """Return the sets without models that meet all others of their set elsewhere."""
     times = Counter(pair for tile in tiles for pair in itertools.combinations(tile, 2))
     kept = []
     for tile in tiles:
@@ -123,7 +128,7 @@ def _without_spare(tiles: Design) -> Design:
 
 
 def _chained(tiles: Design) -> Design:
-    """In an order in which each shares as many models with the one before as any that is left."""
+    """Order the sets so that each shares as many models with the one before as any that is left."""
     left, chain = list(tiles), [tiles[0]]
     left.remove(tiles[0])
     while left:
@@ -137,7 +142,7 @@ def _chained(tiles: Design) -> Design:
 def groups_in_memory(
     models: int, bytes_per_model: int, memory: int, what: str
 ) -> list[tuple[int, ...]]:
-    """`plan_tiles` for what is read again, not computed again; ValueError names `memory`."""
+    """Call `plan_tiles` for what is read again, not computed again; ValueError names `memory`."""
     if memory < 2 * bytes_per_model:
         raise ValueError(
             f"memory must leave at least {2 * bytes_per_model} bytes for {what} of two models, "
