@@ -1,4 +1,4 @@
-"""Linear CKA of all pairs of models against the pair-by-pair way, in torch and by ckatorch."""
+"""Compare linear CKA of all pairs of models with a loop over pairs, in torch and by ckatorch."""
 
 import os
 import subprocess
@@ -15,14 +15,14 @@ from harness import Bench, Contender
 
 
 def representations(models: int, examples: int, features: int) -> torch.Tensor:
-    """Features that share a signal, (models, examples, features)."""
+    """Return features that share a signal, (models, examples, features)."""
     signal = nondet_ext.philox_normal((examples, 16), seed=1)
     mixing = nondet_ext.philox_normal((models, 16, features), seed=2)
     return signal @ mixing + 3 * nondet_ext.philox_normal((models, examples, features), seed=3)
 
 
 def pairs_of(models: int) -> Iterator[tuple[int, int]]:
-    """In the order of numpy.tril_indices."""
+    """Return the pairs in the order of numpy.tril_indices."""
     return ((i, j) for i in range(models) for j in range(i))
 
 
@@ -31,7 +31,7 @@ def squared_norm(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def pair_by_pair(x: torch.Tensor, pairs: int) -> list[float]:
-    """Feature form, everything of a pair computed anew."""
+    """Compute the feature form, everything of a pair anew."""
     found = []
     for i, j in islice(pairs_of(len(x)), pairs):
         a, b = x[i] - x[i].mean(0), x[j] - x[j].mean(0)
@@ -41,7 +41,7 @@ def pair_by_pair(x: torch.Tensor, pairs: int) -> list[float]:
 
 
 def pair_by_pair_cached(x: torch.Tensor) -> list[float]:
-    """Feature form; what belongs to one model is computed once."""
+    """Compute the feature form; what belongs to one model is computed once."""
     centred = [each - each.mean(0) for each in x]
     own = [squared_norm(each, each).sqrt() for each in centred]
     return [
@@ -116,7 +116,9 @@ print(before, peak())
 
 
 def peak_memory(models: int, examples: int, features: int) -> dict[str, float]:
-    """Peak resident memory in MB of a process that makes the features, and with linear_cka."""
+    """Return the peak resident memory in MB of a process that makes the features, without and with
+    linear_cka.
+    """
     sizes = [str(each) for each in (models, examples, features)]
     ran = subprocess.run(
         [sys.executable, "-c", PEAK, *sizes],

@@ -1,6 +1,4 @@
-"""Spearman's and Pearson's correlations of all pairs of models, against SciPy, NumPy and the pair
-by pair way.
-"""
+"""Compare Spearman's and Pearson's correlations of all pairs with SciPy, NumPy and a loop."""
 
 import numpy as np
 import pytest
@@ -15,16 +13,14 @@ TIMED_PAIRS = 20
 
 
 def logits(models: int, n: int) -> torch.Tensor:
-    """Correlated vectors, some of whose values tie."""
+    """Return correlated vectors with some ties."""
     shared = nondet_ext.philox_normal(n, seed=1)
     own = nondet_ext.philox_normal((models, n), seed=2)
     return torch.round((shared + 0.5 * own) * 4096) / 4096
 
 
 def argsort_pairs(x: np.ndarray, pairs: int) -> list[float]:
-    """The ordinary way: both vectors of every pair are ranked anew, by two argsorts each, and ties
-    are not averaged.
-    """
+    """Rank both vectors of every pair anew, by two argsorts each, without averaging ties."""
     n, found = x.shape[1], []
     every = ((i, j) for i in range(len(x)) for j in range(i))
     for _, (i, j) in zip(range(pairs), every, strict=False):

@@ -1,4 +1,4 @@
-"""Digests against torch.hash_tensor and the machine's copy bandwidth."""
+"""Compare digests with torch.hash_tensor and the machine's copy bandwidth."""
 
 import pytest
 import torch

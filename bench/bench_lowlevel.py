@@ -1,8 +1,8 @@
-"""What the low-level source costs: training steps with converted layers against the same model as
-it was, under the settings of a training in a study's worker (one thread, deterministic algorithms,
-freed memory kept).
+"""Measure the cost of the low-level source: training steps with converted layers against the
+unconverted model, as a study's worker trains (one thread, deterministic algorithms, freed memory
+kept).
 
-The machine's speed drifts over the minutes a case takes: all orders of a case are timed in turn, in
+The machine's speed drifts during the minutes of a case: all orders of a case are timed in turn, in
 one test, and each gets the times of its own steps.
 """
 
@@ -61,8 +61,8 @@ class Step:
 
 
 def check(steps: dict[str, Step]) -> None:
-    """Equal losses before the first update; gradients that agree but for the roundings of half a
-    million terms of both signs.
+    """Check that losses before the first update are equal, and gradients agree up to the rounding
+    of half a million terms of both signs.
     """
     losses = {order: step.run() for order, step in steps.items()}
     plain = steps["unconverted"]
@@ -100,7 +100,9 @@ _TURNS: dict[tuple[str, int], dict[str, float]] = {}
 
 
 def steps_in_turn(name: str, batch_size: int, rounds: int) -> dict[str, float]:
-    """The median step of each order, in seconds, of rounds in which every order has its turn."""
+    """Return the median step of each order, in seconds, over rounds in which every order has its
+    turn.
+    """
     if (name, batch_size) not in _TURNS:
         steps = {order: Step(name, batch_size, order) for order in ORDERS}
         check(copy.deepcopy(steps))

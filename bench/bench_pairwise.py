@@ -1,4 +1,4 @@
-"""All pairs of models at once, against the ordinary way: a loop over pairs in Python."""
+"""Compare all pairs of models at once with a loop over pairs in Python."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -17,7 +17,7 @@ TIMED_PAIRS = 20
 
 
 def outputs(models: int, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits of models that are right at most examples and differ at some, and the labels."""
+    """Return labels, and logits of models that are right at most examples and differ at some."""
     labels = nondet_ext.philox_randint(0, CLASSES, (examples,), seed=1)
     shared = nondet_ext.philox_normal((examples, CLASSES), seed=2)
     shared[torch.arange(examples), labels] += 3
@@ -26,14 +26,14 @@ def outputs(models: int, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def pairs_of(models: int) -> Iterator[tuple[int, int]]:
-    """In the order of numpy.tril_indices, as argsort_pairs has them."""
+    """Return the pairs in the order of numpy.tril_indices, as argsort_pairs has them."""
     return ((i, j) for i in range(models) for j in range(i))
 
 
 def loop(
     logits: torch.Tensor, predictions: torch.Tensor, labels: torch.Tensor, pairs: int
 ) -> torch.Tensor:
-    """(pairs, 3): disagreement and the two deltas, everything of a pair computed anew."""
+    """Return disagreement and both deltas, (pairs, 3), computing everything of a pair anew."""
 
     def accuracy(x: torch.Tensor) -> float:
         return (x.argmax(1) == labels).double().mean().item()

@@ -1,4 +1,4 @@
-"""Keyed draws against the generators of torch and NumPy, in GB/s of output."""
+"""Compare keyed draws with the generators of torch and NumPy, in GB/s of output."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ N = 25 * 10**6
 
 
 def fill_ceiling(n: int, width: int) -> Contender:
-    """Writing as many bytes, and nothing else."""
+    """Write as many bytes, and nothing else."""
     target = torch.zeros(n * width, dtype=torch.uint8)
     return Contender("torch fill_", "ceiling", lambda: target.fill_(7), n * width)
 

@@ -1,5 +1,5 @@
-"""Quasi-recurrent layers, forward and backward, against a loop over time with autograd's tape and
-against torch's LSTM of the same width.
+"""Compare quasi-recurrent layers, forward and backward, with a loop over time under autograd and
+with torch's LSTM of the same width.
 """
 
 import os
@@ -19,7 +19,9 @@ SMALL = 5, 3, 16
 
 
 def leaves(*shape: int, seed: int) -> list[torch.Tensor]:
-    """z in (-1, 1), f and o in (0, 1), and zeros to begin with, wanting gradients."""
+    """Return z in (-1, 1), f and o in (0, 1), and zeros as the initial state, all requiring
+    gradients.
+    """
     f, o, z = nondet_ext.philox_uniform((3, *shape), seed=seed)
     return [x.requires_grad_() for x in (2 * z - 1, f, o, torch.zeros(shape[1:]))]
 
@@ -27,7 +29,7 @@ def leaves(*shape: int, seed: int) -> list[torch.Tensor]:
 def loop(
     z: torch.Tensor, f: torch.Tensor, o: torch.Tensor, cell: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """What forget_mult returns, step by step in torch."""
+    """Compute forget_mult step by step in torch."""
     cells = []
     for z_t, f_t in zip(z, f, strict=True):
         cell = f_t * cell + (1 - f_t) * z_t
@@ -38,7 +40,7 @@ def loop(
 def loop_by_index(
     z: torch.Tensor, f: torch.Tensor, o: torch.Tensor, cell: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The same as it is often written: autograd makes a whole gradient for every z[t]."""
+    """Compute it as it is often written: autograd makes a whole gradient for every z[t]."""
     outputs = []
     for t in range(len(z)):
         cell = f[t] * cell + (1 - f[t]) * z[t]
@@ -51,7 +53,7 @@ def step(
     inputs: list[torch.Tensor],
     gradient: torch.Tensor,
 ) -> list[torch.Tensor]:
-    """The result of the recurrence and the gradients of its inputs."""
+    """Return the result of the recurrence and the gradients of its inputs."""
     h, _ = recurrence(*inputs)
     return [h, *torch.autograd.grad(h, inputs, gradient)]
 
@@ -76,7 +78,7 @@ print(before, peak())
 
 
 def peak_memory(who: str, shape: tuple[int, ...]) -> dict[str, float]:
-    """By how many MB a step raises the peak of a process that has its inputs."""
+    """Return by how many MB a step raises the peak of a process that holds its inputs."""
     ran = subprocess.run(
         [sys.executable, "-c", PEAK, who, *map(str, shape)],
         capture_output=True,

@@ -1,5 +1,5 @@
-"""Scatter-like sums in every order against torch.index_add_, with and without torch's deterministic
-algorithms.
+"""Compare scatter-like sums in every order with torch.index_add_, with and without torch's
+deterministic algorithms.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,5 @@
-"""Spearman's correlation of vectors that do not fit in memory: time per model-gigabyte, and the
-peak of a process of its own against its cap.
+"""Measure Spearman's correlation of vectors that do not fit in memory: time per gigabyte of a
+model, and the peak memory of a process against its cap.
 
 The vectors are standard normal logits in float32 with a part that all models share; every tenth is
 rounded to a multiple of 1/64, so that it ties with hundreds of thousands of others.

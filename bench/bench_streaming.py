@@ -1,8 +1,8 @@
-"""The measures of language models whose logits do not fit in memory, at Penn Treebank's size: time
-by part, the peak of a process of its own, what it writes, and what more models would take.
+"""Measure language models whose logits do not fit in memory, at Penn Treebank's size: time by part,
+peak memory of a process, bytes written, and the cost of more models.
 
 The logits are standard normal numbers times 3, in float32, with a part that all models share, made
-in blocks when they are asked for, so that nothing is stored beforehand.
+in blocks on demand, so that nothing is stored beforehand.
 """
 
 import json
@@ -42,7 +42,7 @@ SMALL_DISK = 64 * 10**9
 
 
 class RandomSource:
-    """A model that is drawn."""
+    """A model with random outputs."""
 
     def __init__(self, model: int, tokens: int, types: int) -> None:
         self.model, self.tokens, self.types = model, tokens, types
@@ -69,7 +69,7 @@ class RandomSource:
 
 
 def known(source: RandomSource, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The log-probabilities and predictions that a training would have left."""
+    """Return the log-probabilities and predictions that a training would have recorded."""
     chances, predicted = [], []
     for number, logits in enumerate(source.blocks()):
         at, wanted = np.arange(len(logits)), labels[number * BLOCK : number * BLOCK + len(logits)]
@@ -79,7 +79,7 @@ def known(source: RandomSource, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def child(scratch: str, threads: int, tokens: int, types: int) -> dict[str, object]:
-    """What a process of its own finds, and what that took."""
+    """Run the measures in a process of its own and report time and memory."""
     torch.set_num_threads(threads)
     sources = [RandomSource(model, tokens, types) for model in range(MODELS)]
     labels = np.random.default_rng(3).integers(0, types, tokens)
@@ -126,7 +126,7 @@ def child(scratch: str, threads: int, tokens: int, types: int) -> dict[str, obje
 
 
 def counted(file: str, name: str) -> int:
-    """A number that the system keeps of this process."""
+    """Return a counter that the system keeps of this process."""
     match = re.search(rf"{name}:\s*(\d+)", Path(f"/proc/self/{file}").read_text())
     assert match is not None
     return int(match[1])
@@ -160,7 +160,9 @@ def test_streaming(bench: Bench, folder: Path) -> None:
 
 
 def check(found: dict, tokens: int, types: int, smoke: bool) -> None:
-    """Against what is known of normal numbers; in a smoke run, against the same in memory."""
+    """Check against known properties of normal numbers; in a smoke run, against the same in
+    memory.
+    """
     above = np.triu_indices(MODELS, 1)
     rho = np.array(found["correlation"])
     assert np.abs(rho[above] - 6 / math.pi * math.asin(SHARED**2 / 2)).max() < 0.02
@@ -173,10 +175,10 @@ def check(found: dict, tokens: int, types: int, smoke: bool) -> None:
 
 
 def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
-    """Models, ranks and what is written grow as R; ensembles and CKA as R at least (reading,
-    exponentials, Gram matrices) and as R^2 at most (pairs of them), and so do products (reading,
-    cutting into limbs; multiplying). All of that while every model fits the disk at once; drawing
-    stands for a model's own arithmetic and is not counted.
+    """Describe the extrapolation: models, ranks and bytes written grow as R. Ensembles and CKA grow
+    as R at least (reading, exponentials, Gram matrices) and as R^2 at most (their pairs), and so do
+    products (reading, cutting into limbs; multiplying), as long as every model fits the disk at
+    once. Drawing stands for a model's own computation and is not counted.
     """
     seconds = {part: found["seconds"].get(part, 0.0) for part in PARTS.values()}
     seconds["models"] = max(seconds["models"] - found["drawing"], 0)
@@ -201,7 +203,7 @@ def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
 
 
 def planned(models: int, tokens: int, types: int) -> dict[str, float]:
-    """What the plan needs of a disk without end, and how often a small one makes it compute a
+    """Return what the plan needs of an unlimited disk, and how often a small one makes it compute a
     model.
     """
     hidden, threads = 4 * tokens * sum(WIDTHS.values()), torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""Sums in every order against torch.sum, math.fsum and the machine's read bandwidth."""
+"""Compare sums in every order with torch.sum, math.fsum and the machine's read bandwidth."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -42,7 +42,7 @@ def values(n: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 def read_ceiling(x: torch.Tensor, threads: int) -> Contender:
-    """A pass that reads every byte and keeps nothing: NumPy's integer maximum, a part a thread."""
+    """Read every byte and keep nothing: NumPy's integer maximum, one part per thread."""
     words = x.reshape(-1).numpy().view(f"i{x.itemsize}")
     parts = np.array_split(words, threads)
     pool = ThreadPoolExecutor(threads)
@@ -55,7 +55,7 @@ def read_ceiling(x: torch.Tensor, threads: int) -> Contender:
 
 
 def agrees(result: torch.Tensor, x: torch.Tensor, dims: tuple[int, ...]) -> None:
-    """Within the worst case of recursive summation, which every order keeps."""
+    """Return True within the worst case of recursive summation, which every order keeps."""
     reference = x.double().sum(dims)
     count = x.numel() // max(result.numel(), 1)
     unit = torch.finfo(x.dtype).eps

@@ -1,4 +1,4 @@
-"""The training loop against a plain one: torchvision transforms, a DataLoader with two worker
+"""Compare the training loop with a plain one: torchvision transforms, a DataLoader with two worker
 processes, torch layers and torch.optim.SGD, as the paper's code is built.
 """
 
@@ -37,13 +37,13 @@ IMAGE_BYTES = 3 * 32 * 32
 
 @pytest.fixture(autouse=True, scope="module")
 def _as_a_worker() -> None:
-    """Both loops in a process that keeps freed memory, as the workers of a study do."""
+    """Keep freed memory in this process, as the workers of a study do."""
     keep_memory()
 
 
 @pytest.fixture(scope="module")
 def images() -> Callable[[int], np.ndarray]:
-    """Random images of CIFAR-10's shape: (n, 32, 32, 3) uint8."""
+    """Return random images of CIFAR-10's shape, (n, 32, 32, 3) uint8."""
 
     def draw(n: int) -> np.ndarray:
         words = nondet_ext.philox_bits(n * IMAGE_BYTES // 4, seed=1)
@@ -53,7 +53,7 @@ def images() -> Callable[[int], np.ndarray]:
 
 
 class PlainDataset(torch.utils.data.Dataset):
-    """Images in an array, one PIL image and its transforms at a time: torchvision's way."""
+    """Images in an array, one PIL image and its transforms at a time, as torchvision does."""
 
     def __init__(self, images: np.ndarray, labels: list[int]) -> None:
         self.images, self.labels = images, labels
@@ -78,7 +78,7 @@ def labels_of(n: int) -> torch.Tensor:
 
 
 def plain_steps(images: np.ndarray, model: nn.Module) -> Iterator[None]:
-    """Steps of the plain loop, epoch after epoch."""
+    """Yield steps of the plain loop, epoch after epoch."""
     loader = torch.utils.data.DataLoader(
         PlainDataset(images, labels_of(len(images)).tolist()),
         batch_size=BATCH,
@@ -100,7 +100,7 @@ def plain_steps(images: np.ndarray, model: nn.Module) -> Iterator[None]:
 
 
 def our_training(images: np.ndarray, model: str, **settings: object) -> Training:
-    """A training of the paper's setting on these images."""
+    """Return a training of the paper's setting on these images."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     dataset = Dataset(
         name="random",
@@ -135,7 +135,9 @@ def repeat(step: Callable[[], object], times: int) -> None:
 
 
 def check_same_arithmetic(model: str, shape: tuple[int, int, int]) -> None:
-    """Both loops train the same network: equal logits of equal images under equal weights."""
+    """Check that both loops train the same network: equal logits of equal images under equal
+    weights.
+    """
     ours, plain = (build_model(model, shape, 10, Seeds().key("init")).eval() for _ in range(2))
     x = nondet_ext.philox_normal((4, *shape), seed=2)
     torch.testing.assert_close(ours(x), plain(x), rtol=0, atol=0)
@@ -206,7 +208,7 @@ def test_resnet_step(bench: Bench, images, who: str) -> None:
 
 
 def digits_jobs(threads: int, smoke: bool) -> list[Job]:
-    """R = 12 runs of every row of the digits study for its hidden layer."""
+    """Return R = 12 runs of every row of the digits study for its hidden layer."""
     study = find_study("quick")
     plan = study.plan(models=("hidden",), runs=2 if smoke else 12, epochs=1 if smoke else None)
     config = replace(plan.configs[0], threads=threads)

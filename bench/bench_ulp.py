@@ -1,4 +1,4 @@
-"""The ULP family against torch, NumPy and the machine's copy bandwidth."""
+"""Compare the ULP ops with torch, NumPy and the machine's copy bandwidth."""
 
 import numpy as np
 import pytest

@@ -16,7 +16,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Benchmarks run alone, whatever the tests do."""
+    """Run benchmarks in one process, whatever the tests do."""
     return 0
 
 

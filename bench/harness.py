@@ -1,7 +1,7 @@
-"""How a case is measured: checked first, then timed, and noted with the bytes that it must move.
+"""Measure a case: check it first, then time it, and note the bytes that it must move.
 
-A case is a group of contenders in one run: "ours", peers, and ceilings (what the machine's memory
-gives at best). The note of each timing carries its role and its bytes, from which bench/report.py
+A case is a group of contenders in one run: "ours", peers, and ceilings (the best that the machine's
+memory gives). The note of each timing carries its role and its bytes, from which bench/report.py
 computes rates and ratios.
 """
 
@@ -17,10 +17,10 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 @dataclass(frozen=True)
 class Contender:
-    """`run` does the work once; `moved` is how many bytes it must read and write at least.
+    """A contender: `run` does the work once; `moved` is the least number of bytes read and written.
 
     A contender too slow to finish does a `share` of the work, says so in its name, and is reported
-    with the time of the whole by extrapolation. `notes` are further numbers, by name with unit.
+    with the extrapolated time of the whole. `notes` are further numbers, by name with unit.
     """
 
     name: str
@@ -32,7 +32,9 @@ class Contender:
 
 
 def copy_ceilings(moved: int) -> dict[str, Contender]:
-    """Copies that move as many bytes as the case: torch's, and NumPy's with one part a thread."""
+    """Return copies that move as many bytes as the case: torch's, and NumPy's with one part per
+    thread.
+    """
     source = torch.ones(moved // 8, dtype=torch.float32)
     target = torch.zeros_like(source)
     threads = torch.get_num_threads()
@@ -59,7 +61,7 @@ class Bench:
         self.smoke = smoke
 
     def size(self, full: int) -> int:
-        """The size of a case; a thousandth of it in a smoke run."""
+        """Return the size of a case; a thousandth of it in a smoke run."""
         return max(full // 1000, 1000) if self.smoke else full
 
     def time(self, case: str, contender: Contender, rounds: int = 7) -> None:

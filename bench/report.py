@@ -1,4 +1,4 @@
-"""One table of a benchmark run: rates, the ratio to each peer, the fraction of the machine's
+"""Print one table of a benchmark run: rates, the ratio to each peer, the fraction of the machine's
 ceiling.
 
 ``python bench/report.py results.json``, with the file that ``pytest bench/ --benchmark-only
@@ -25,7 +25,7 @@ class Row:
 
     @property
     def rate(self) -> float:
-        """GB/s."""
+        """Return the rate in GB/s."""
         return self.moved / self.median / 1e9
 
 
@@ -46,7 +46,7 @@ def rows_of(benchmarks: list[dict]) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown. "against ours": how many times as long as ours a contender takes."""
+    """Return the table as Markdown. "against ours": the time of a contender divided by ours."""
     cases: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cases[row.case].append(row)

@@ -1,6 +1,4 @@
-"""What all tests share: hypothesis profiles, and the backends that one parametrization sends a test
-through.
-"""
+"""Settings of all tests: hypothesis profiles, and the order in which files start."""
 
 import os
 from collections import Counter
