@@ -74,9 +74,9 @@ REAL = """
 import os, resource
 from pathlib import Path
 import numpy as np
-from nondet.result import EpochRecord, Result
+from nondet.training.result import EpochRecord, Result
 from nondet.store import Store, StoreError
-from nondet.studies import find_study
+from nondet.studies.catalog import find_study
 
 def result(records):
     history = [EpochRecord(1, 0.1, 2.5, 0.5, 1.0, "ab")]

@@ -310,8 +310,7 @@ t = true
 
 
 PYTHON = """\
-from nondet.row import Row
-from nondet.study import Preset, Study
+from nondet import Preset, Row, Study
 
 SETTINGS = {"dataset": "digits", "epochs": 2, "batch_size": 64, "lr": 0.1}
 STUDY = Study(
@@ -336,8 +335,8 @@ def test_a_study_in_python(tmp_path):
     [
         ("STUDY =", "STUDIES =", r"own\.py defines no STUDY; it must define STUDY, a nondet"),
         ("STUDY = Study(", "STUDY = dict(", r"own\.py defines STUDY of type dict; it must"),
-        ('("init", "bit")', '("luck",)', r"own\.py, line 8: ValueError: row 'luck' varies 'luck'"),
-        ("SETTINGS = {", "SETTINGS = ", r"own\.py, line 4: SyntaxError: "),
+        ('("init", "bit")', '("luck",)', r"own\.py, line 7: ValueError: row 'luck' varies 'luck'"),
+        ("SETTINGS = {", "SETTINGS = ", r"own\.py, line 3: SyntaxError: "),
         ('"lr": 0.1', '"lr": -1.0', r"own\.py, preset 'laptop': lr is -1\.0; it must be a finite"),
     ],
 )
