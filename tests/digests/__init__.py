@@ -1,0 +1,1 @@
+"""Digests of the results of every op and of small studies."""

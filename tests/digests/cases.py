@@ -1,0 +1,83 @@
+"""Digests of results: how they are made, and the list of all ops whose results have one."""
+
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import nondet_ext
+
+Case = tuple[str, Callable[[], Any]]
+"""A name, "op/dtype/order/input", and a function that computes the result."""
+
+ORDERS: dict[str, dict[str, Any]] = {
+    "fixed": {"order": "fixed"},
+    "exact": {"order": "exact"},
+    "seeded": {"order": "seeded", "seed": 7},
+}
+"""The deterministic orders; "atomic" promises no bits."""
+
+
+def any_nan(result: Any) -> Any:
+    """Return a result of arithmetic with one bit pattern for all NaN: docs/numerics.md promises
+    neither their signs nor their payloads.
+    """
+    if isinstance(result, torch.Tensor):
+        return torch.where(result.isnan(), torch.full_like(result, torch.nan), result)
+    return tuple(any_nan(each) for each in result)
+
+
+def gradients(
+    function: Callable[..., torch.Tensor | tuple[torch.Tensor, ...]],
+    inputs: list[torch.Tensor],
+    upstream: Callable[[torch.Tensor], torch.Tensor],
+) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of a function in all its arguments, `upstream` giving those of its
+    results.
+    """
+    leaves = [each.detach().clone().requires_grad_() for each in inputs]
+    results = function(*leaves)
+    outputs = [results] if isinstance(results, torch.Tensor) else list(results)
+    return torch.autograd.grad(outputs, leaves, [upstream(each) for each in outputs])
+
+
+def digest(result: Any) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of a result's dtypes, shapes and bits.
+    A result is a tensor, a number or a sequence of results.
+    """
+    found = hashlib.sha256()
+    _absorb(found, result)
+    return found.hexdigest()[:16]
+
+
+def _absorb(found: Any, result: Any) -> None:
+    if isinstance(result, torch.Tensor):
+        dense = result.detach().contiguous()
+        found.update(f"{dense.dtype} {tuple(dense.shape)} ".encode())
+        if dense.numel():
+            found.update(dense.reshape(-1).view(torch.uint8).numpy().tobytes())
+    elif isinstance(result, list | tuple):
+        found.update(f"{len(result)} results ".encode())
+        for each in result:
+            _absorb(found, each)
+    elif isinstance(result, int):
+        found.update(f"{result} ".encode())
+    else:
+        raise TypeError(f"a result must be tensors or integers, got {type(result).__name__}")
+
+
+def computed(cases: Iterator[Case]) -> dict[str, str]:
+    """Return the digest of each case by its name. Two warnings are expected and ignored: of results
+    that are NaN for lack of variation, and torch's of complex numbers of 16 bits.
+    """
+    digests = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
+        warnings.filterwarnings("ignore", "B?Complex(Half|32) support is experimental")
+        for name, compute in cases:
+            if name in digests:
+                raise ValueError(f"two results are named {name!r}")
+            digests[name] = digest(compute())
+    return digests

@@ -1,0 +1,90 @@
+"""Inputs for the digests, from integer arithmetic alone: the same bits under every version of
+Python, NumPy and torch.
+"""
+
+import numpy as np
+import torch
+
+FLOATS = {
+    "float64": (torch.float64, torch.int64, 53, 11),
+    "float32": (torch.float32, torch.int32, 24, 8),
+    "float16": (torch.float16, torch.int16, 11, 5),
+    "bfloat16": (torch.bfloat16, torch.int16, 8, 8),
+}
+"""By name: the dtype, the integer of its width, the bits of its significand and of its exponent."""
+
+
+def words(n: int, seed: int) -> np.ndarray:
+    """Return n uint64 numbers of SplitMix64 (Steele, Lea and Flood 2014)."""
+    z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    z += np.uint64(seed) << np.uint64(32)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def integers(low: int, high: int, *shape: int, seed: int) -> torch.Tensor:
+    """Return an int64 tensor of numbers in [low, high)."""
+    drawn = words(int(np.prod(shape)), seed) >> np.uint64(32)
+    return torch.from_numpy((drawn % np.uint64(high - low)).astype(np.int64) + low).reshape(shape)
+
+
+def floats(name: str, *shape: int, seed: int, scale: int = 0) -> torch.Tensor:
+    """Return numbers of either sign with all bits of their significands drawn and sizes from
+    2**(scale - 8) to 2**(scale + 3), so that nearly every order of adding them gives other bits.
+    """
+    dtype, _, precision, _ = FLOATS[name]
+    drawn = words(int(np.prod(shape)), seed)
+    top = np.uint64(1 << (precision - 1))
+    significand = (drawn >> np.uint64(11)) % top + top
+    exponent = (drawn % np.uint64(11)).astype(np.int64) - (precision - 1) - 8 + scale
+    sign = 1 - 2 * ((drawn >> np.uint64(5)) & np.uint64(1)).astype(np.int64)
+    # Exact: every factor is a float64, and so is the product; the dtype holds it.
+    values = np.ldexp(sign * significand.astype(np.float64), exponent)
+    return torch.from_numpy(values).reshape(shape).to(dtype)
+
+
+def any_bits(name: str, *shape: int, seed: int) -> torch.Tensor:
+    """Return elements with all bits drawn: subnormals, infinities and NaN among them."""
+    dtype, integer, _, _ = FLOATS[name]
+    width = np.uint64(64 - 8 * dtype.itemsize)
+    drawn = (words(int(np.prod(shape)), seed) >> width).astype(f"u{dtype.itemsize}")
+    return _viewed(drawn, dtype, integer).reshape(shape)
+
+
+def specials(name: str) -> torch.Tensor:
+    """Return zeros, the ends of the subnormal and normal ranges, one and its neighbours,
+    infinities and NaN with several payloads, each with either sign; shape (32,).
+    """
+    dtype, integer, precision, exponent_bits = FLOATS[name]
+    one_exponent = (1 << (exponent_bits - 1)) - 1
+    step = 1 << (precision - 1)
+    infinity = ((1 << exponent_bits) - 1) * step
+    one = one_exponent * step
+    bits = [0, 1, 2, step - 1, step, step + 1, one - 1, one, one + 1, one + step]
+    bits += [infinity - step, infinity - 1, infinity, infinity + 1, infinity + step // 2]
+    bits += [infinity + step - 1]
+    sign = 1 << (8 * dtype.itemsize - 1)
+    patterns = np.array(bits + [each | sign for each in bits], dtype=f"u{dtype.itemsize}")
+    return _viewed(patterns, dtype, integer)
+
+
+def without_nan(x: torch.Tensor) -> torch.Tensor:
+    """Return x with ones in the place of NaN."""
+    return torch.where(x.isnan(), torch.ones_like(x), x)
+
+
+def strided(x: torch.Tensor) -> torch.Tensor:
+    """Return a tensor equal to x (two or more dimensions) with gaps between its elements and its
+    last two dimensions exchanged in memory.
+    """
+    space = x.new_zeros(*x.shape[:-2], 2 * x.shape[-1], 3 * x.shape[-2])
+    view = space[..., ::2, 1::3].transpose(-1, -2)
+    view.copy_(x)
+    return view
+
+
+def _viewed(patterns: np.ndarray, dtype: torch.dtype, integer: torch.dtype) -> torch.Tensor:
+    signed = torch.from_numpy(patterns.view(f"i{dtype.itemsize}").copy())
+    assert signed.dtype == integer
+    return signed.view(dtype)

@@ -1,0 +1,70 @@
+"""Every op gives the bits that op_digests.json holds: on each SIMD path that the processor runs,
+for one thread and for three.
+
+The file holds, by "op/dtype/order/input", a digest of the dtype, the shape and the bits of a result
+or of gradients. Inputs are made by integer arithmetic, so the digests do not depend on the versions
+of Python, NumPy and torch. Left out is what docs/numerics.md does not promise: the order "atomic",
+the bits of NaN that arithmetic makes, and functions of torch's own, such as matrix products of
+numbers that are not exact.
+
+`python tests/digests/update.py ops` writes the file anew and lists what has changed. A change of a
+digest is a change of the bits that users get: CHANGELOG.md names each one that is intended.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import nondet_ext
+from digests.cases import computed
+from digests.ops import COMPUTE_NOTHING, FAMILIES
+from nondet_ext._native import _C
+
+EXPECTED: dict[str, dict[str, str]] = json.loads(
+    Path(__file__).with_name("op_digests.json").read_text()
+)
+
+
+@pytest.fixture(params=_C.cpu.available_paths())
+def cpu_path(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _C.cpu.current_path()
+    _C.cpu.set_path(request.param)
+    yield request.param
+    _C.cpu.set_path(before)
+
+
+@pytest.fixture(params=[1, 3], ids=["one-thread", "three-threads"])
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(request.param)
+    yield request.param
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("cpu_path", "threads")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_bits_are_those_of_the_file(family):
+    # A dtype that this torch does not have, such as bcomplex32 before 2.14, has no results.
+    expected = {
+        name: value
+        for name, value in EXPECTED[family].items()
+        if hasattr(torch, name.split("/")[1])
+    }
+    found = computed(FAMILIES[family]())
+    assert found.keys() == expected.keys()
+    changed = {name for name, value in found.items() if value != expected[name]}
+    assert not changed, f"{len(changed)} of {len(found)} results have other bits"
+
+
+def test_every_public_op_has_digests():
+    public = {
+        name
+        for name, value in vars(nondet_ext).items()
+        if callable(value) and not name.startswith("_")
+    }
+    held = {name.split("/")[0] for family in EXPECTED.values() for name in family}
+    assert held.isdisjoint(COMPUTE_NOTHING)
+    assert held | COMPUTE_NOTHING.keys() == public

@@ -1,0 +1,57 @@
+"""Small studies train to the results that study_digests.json holds: row by row, every column of
+runs.csv but the seconds and the folder.
+
+Trainings go through torch's own kernels, which no specification binds: under another version of
+torch, or on a processor for which its libraries compute other bits, the tests are skipped.
+
+`python tests/digests/update.py studies` writes the file anew and lists what has changed. A change
+of a digest is a change of the results that users get: CHANGELOG.md names each one that is intended.
+"""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from digests.studies import STUDIES, row_digests, rows, torch_arithmetic, torch_version
+
+EXPECTED: dict[str, dict[str, str]] = json.loads(
+    Path(__file__).with_name("study_digests.json").read_text()
+)
+
+
+@pytest.mark.skipif(
+    torch_version() != EXPECTED["torch"]["version"],
+    reason=f"the results were recorded with torch {EXPECTED['torch']['version']}",
+)
+@pytest.mark.parametrize("study", STUDIES)
+def test_results_are_those_of_the_file(study, tmp_path):
+    found = rows(study, tmp_path)
+    expected = EXPECTED[study]
+    assert found.keys() == expected.keys()
+    changed = {name for name, value in found.items() if value != expected[name]}
+    if changed and torch_arithmetic() != EXPECTED["arithmetic"]:
+        pytest.skip("torch's own arithmetic has other bits on this processor than on the file's")
+    assert not changed, f"{len(changed)} of {len(found)} rows have other results"
+
+
+def test_every_column_counts_but_the_seconds_and_the_folder():
+    header = "model,row,init_seed,accuracy,failure,seconds,folder\n"
+    line = "linear,control,1,0.5,,1.5,runs/ab\n"
+    race = "linear,low-level race,1,0.5,,1.5,runs/cd\n"
+    known = row_digests("quick", header + line)
+    assert known.keys() == {"quick/linear/control"}
+    assert row_digests("quick", header + line + race) == known
+    for column, other, same in (
+        ("init_seed", "2", False),
+        ("accuracy", "0.5000001", False),
+        ("failure", "loss", False),
+        ("seconds", "2.5", True),
+        ("folder", "runs/ef", True),
+    ):
+        values = line.strip().split(",")
+        values[header.strip().split(",").index(column)] = other
+        changed = row_digests("quick", header + ",".join(values) + "\n")
+        assert (changed == known) is same
+    assert row_digests("quick", header + line + line) != known
+    assert row_digests("quick", header.replace("accuracy", "precision") + line) != known
