@@ -2,11 +2,14 @@
 errors.
 """
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 
 import nondet_ext
+from races import different, race
 
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7)]
 
@@ -119,20 +122,22 @@ def test_zero_dimensions_and_nothing():
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_atomic_is_a_race_and_fixed_is_none(dtype):
     torch.set_num_threads(2)
-    generator = torch.Generator().manual_seed(4)
-    n = 4_000
-    source = torch.randn(n, generator=generator, dtype=dtype) * torch.exp(
-        8 * torch.randn(n, generator=generator, dtype=dtype)
-    )
-    index = torch.randint(0, 3, (n,), generator=generator)
-    raced, fixed = set(), set()
-    for _ in range(200):
-        raced.add(tuple(nondet_ext.bincount(index, source, order="atomic").tolist()))
-        fixed.add(tuple(nondet_ext.bincount(index, source).tolist()))
-        if len(raced) > 1:
-            break
-    assert len(fixed) == 1
-    assert len(raced) > 1
+
+    @cache
+    def inputs(size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(4)
+        n = 4_000 * size
+        source = torch.randn(n, generator=generator, dtype=dtype) * torch.exp(
+            8 * torch.randn(n, generator=generator, dtype=dtype)
+        )
+        return torch.randint(0, 3, (n,), generator=generator), source
+
+    def counts(size: int, order: str) -> torch.Tensor:
+        index, source = inputs(size)
+        return nondet_ext.bincount(index, source, order=order)
+
+    raced = race(lambda size: counts(size, "atomic"), largest=256)
+    assert len(different(lambda: counts(raced.size, "fixed"), 200)) == 1
 
 
 def test_atomic_of_half_precision_rounds_once():

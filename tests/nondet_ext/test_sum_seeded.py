@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from emulation.fixtures import running_on
 from factories.floats import FORMATS, Format
 from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed, to_numpy, to_torch
 from nondet_ext import reference
+from races import different, race
 
 cpu = pytest.mark.usefixtures("cpu_path")
 everywhere = pytest.mark.usefixtures("backend")
@@ -217,34 +220,36 @@ def test_all_outputs_of_a_call_share_their_order():
             assert sums[0] == nondet_ext.sum(column, order="seeded", seed=seed)
 
 
+ATOMIC: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "sum": lambda x: nondet_ext.sum(x, order="atomic"),
+    "mean": lambda x: nondet_ext.mean(x, order="atomic") * len(x),
+    "dot": lambda x: nondet_ext.dot(x, torch.ones_like(x), order="atomic"),
+    "columns": lambda x: nondet_ext.sum(x.reshape(-1, 4), 0, order="atomic").double().sum(),
+}
+
+
 @cpu
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("name", ["float64", "float32"])
 def test_atomic_is_a_race_within_its_bound(name):
     torch.set_num_threads(2)
-    # Long enough that two threads meet, and sums far smaller than their parts: nearly every order
-    # gives a result of its own.
-    n, half = 3_000_000, mixed(FORMATS[name], 1_500_000, 11)
-    values = np.random.default_rng(12).permutation(np.concatenate([half, -half]))
-    x, y = torch.from_numpy(values), torch.ones(n, dtype=FORMATS[name].torch_dtype)
-    fixed = {nondet_ext.sum(x).item() for _ in range(20)}
-    assert len(fixed) == 1
-    # The real sum is 0. At most 1023 additions of parts, whose own depth is 72.
-    unit = 1095 * (2.0**-53 if name == "float64" else 2.0**-24)
-    bound = unit / (1 - unit) * float(np.abs(values.astype(np.float64)).sum()) * (1 + 1e-9)
-    for race in (
-        lambda: nondet_ext.sum(x, order="atomic"),
-        lambda: nondet_ext.mean(x, order="atomic") * n,
-        lambda: nondet_ext.dot(x, y, order="atomic"),
-        lambda: nondet_ext.sum(x.reshape(-1, 4), 0, order="atomic").double().sum(),
-    ):
-        results: set[float] = set()
-        for _ in range(200):
-            results.add(race().item())
-            if len(results) > 4:
-                break
-        assert len(results) >= 2
-        assert all(abs(each) <= bound for each in results)
+
+    @cache
+    def values(size: int) -> torch.Tensor:
+        # Sums far smaller than their parts: nearly every order gives a result of its own.
+        half = mixed(FORMATS[name], 1_500_000 * size, 11)
+        both = np.concatenate([half, -half])
+        return torch.from_numpy(np.random.default_rng(12).permutation(both))
+
+    for add in ATOMIC.values():
+        raced = race(lambda size, add=add: add(values(size)).item(), wanted=5, largest=8)
+        x = values(raced.size)
+        assert len(different(lambda x=x: nondet_ext.sum(x), 20)) == 1
+        # The real sum is 0. At most 1023 additions of parts, whose own depth is 72.
+        depth = 1023 + 72
+        unit = depth * (2.0**-53 if name == "float64" else 2.0**-24)
+        bound = unit / (1 - unit) * float(x.double().abs().sum()) * (1 + 1e-9)
+        assert all(abs(each) <= bound for each in raced.results)
 
 
 @everywhere

@@ -3,6 +3,7 @@ the partial gradients in some order.
 """
 
 import itertools
+from functools import cache
 
 import numpy as np
 import pytest
@@ -14,37 +15,37 @@ from nondet import lowlevel
 from nondet.training.determinism import deterministic
 from nondet_ext import philox_normal, philox_randint
 from nondet_ext._backend import racing_threads
+from races import different, race
 
 
-def raced(function, wanted, tries):
-    """The different results, as bytes, of up to so many calls: it stops at `wanted` of them."""
-    seen = {}
-    for _ in range(tries):
-        result = function()
-        seen[result.numpy().tobytes()] = result
-        if len(seen) == wanted:
-            break
-    return list(seen.values())
+def sums_of(shape, seed):
+    """A function that adds partial sums whose `shape` grows with a size, in the atomic order."""
+
+    @cache
+    def partials(size):
+        return philox_normal((*shape[:-1], shape[-1] * size), seed=seed)
+
+    return lambda size: nondet_ext.accumulate(partials(size), order="atomic")
 
 
 @pytest.mark.parametrize("shape", [(8, 5120), (8, 512, 64), (30, 3, 70, 11)])
 def test_two_threads_give_several_results(shape):
-    partials = philox_normal(shape, seed=1)
     with racing_threads(2):
-        found = raced(lambda: nondet_ext.accumulate(partials, order="atomic"), 3, 1000)
-    assert len(found) == 3
+        race(sums_of(shape, seed=1), wanted=3)
 
 
 @pytest.mark.parametrize("shape", [(5, 9000), (4, 3, 1000, 2), (3, 40_000, 1)])
 @pytest.mark.parametrize("threads", [2, 3])
 def test_each_result_is_the_sum_of_its_partials_in_some_order(shape, threads):
-    partials = philox_normal(shape, seed=2)
-    rows = partials.flatten(1).numpy()
-    orders = np.array(list(itertools.permutations(range(shape[0]))))
-    sums = np.stack([np.add.accumulate(rows[order], 0)[-1] for order in orders])
     with racing_threads(threads):
-        for result in raced(lambda: nondet_ext.accumulate(partials, order="atomic"), 20, 20):
-            assert (sums == result.flatten().numpy()).any(0).all()
+        raced = race(sums_of(shape, seed=2), wanted=3)
+    rows = philox_normal((*shape[:-1], shape[-1] * raced.size), seed=2).flatten(1).numpy()
+    right = np.zeros((len(raced.results), rows.shape[1]), bool)
+    for order in itertools.permutations(range(shape[0])):
+        total = np.add.accumulate(rows[list(order)], 0)[-1]
+        for number, result in enumerate(raced.results):
+            right[number] |= total == result.flatten().numpy()
+    assert right.all()
 
 
 def test_every_element_of_every_layout_is_added_once():
@@ -58,55 +59,57 @@ def test_every_element_of_every_layout_is_added_once():
 
 
 def test_threads_race_where_asked_and_only_there():
-    partials = philox_normal((8, 30_000), seed=1)
-
-    def add():
-        return nondet_ext.accumulate(partials, order="atomic")
-
+    add = sums_of((8, 30_000), seed=1)
     with deterministic():
-        assert len(raced(add, 2, 30)) == 1
+        assert len(different(lambda: add(1), 30)) == 1
         with racing_threads(2):
             with racing_threads(3):
                 pass
-            assert len(raced(add, 2, 1000)) == 2
-        assert len(raced(add, 2, 30)) == 1
+            size = race(add).size
+        assert len(different(lambda: add(size), 30)) == 1
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape"),
+    ("make_layer", "shape"),
     [
-        (nn.Linear(300, 40), (64, 300)),
-        (nn.Conv2d(32, 48, 3, bias=False), (16, 32, 8, 8)),
-        (nn.BatchNorm1d(4000), (24, 4000)),
+        (lambda size: nn.Linear(300 * size, 40), (64, 300)),
+        (lambda size: nn.Conv2d(32 * size, 48, 3, bias=False), (16, 32, 8, 8)),
+        (lambda size: nn.BatchNorm1d(4000 * size), (24, 4000)),
     ],
     ids=["linear", "conv", "batch norm"],
 )
-def test_layers_race_where_torch_has_one_thread(layer, shape):
-    model = lowlevel.convert(layer, order="atomic")
-    input = philox_normal(shape, seed=1)
+def test_layers_race_where_torch_has_one_thread(make_layer, shape):
+    @cache
+    def prepared(size):
+        model = lowlevel.convert(make_layer(size), order="atomic")
+        input = philox_normal((shape[0], shape[1] * size, *shape[2:]), seed=1)
+        return model, input, philox_normal(tuple(model(input).shape), seed=2)
+
+    def weight_gradient(size, order):
+        model, input, upstream = prepared(size)
+        lowlevel.begin_step([model], order, 0, 0)
+        model.zero_grad()
+        model(input).backward(upstream)
+        return model.weight.grad
+
     with deterministic():
-        upstream = philox_normal(tuple(model(input).shape), seed=2)
-
-        def weight_gradient():
-            model.zero_grad()
-            model(input).backward(upstream)
-            return model.weight.grad
-
-        lowlevel.begin_step([model], "fixed", 0, 0)
-        assert len(raced(weight_gradient, 2, 10)) == 1
-        lowlevel.begin_step([model], "atomic", 0, 0)
-        assert len(raced(weight_gradient, 2, 1000)) == 2
+        size = race(lambda size: weight_gradient(size, "atomic")).size
+        assert len(different(lambda: weight_gradient(size, "fixed"), 10)) == 1
 
 
 def test_embeddings_race():
     model = lowlevel.convert(nn.Embedding(20, 64), order="atomic")
-    tokens = philox_randint(0, 20, (4000,), seed=1)
-    upstream = philox_normal((4000, 64), seed=2)
+
+    @cache
+    def prepared(size):
+        tokens = philox_randint(0, 20, (4000 * size,), seed=1)
+        return tokens, philox_normal((4000 * size, 64), seed=2)
+
+    def weight_gradient(size):
+        tokens, upstream = prepared(size)
+        model.zero_grad()
+        model(tokens).backward(upstream)
+        return model.weight.grad
+
     with deterministic():
-
-        def weight_gradient():
-            model.zero_grad()
-            model(tokens).backward(upstream)
-            return model.weight.grad
-
-        assert len(raced(weight_gradient, 2, 1000)) == 2
+        race(weight_gradient)
