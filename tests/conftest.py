@@ -11,7 +11,10 @@ hypothesis.settings.register_profile(
     "default",
     deadline=None,
     derandomize=bool(os.environ.get("CI")),
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
+    suppress_health_check=[
+        hypothesis.HealthCheck.function_scoped_fixture,
+        hypothesis.HealthCheck.too_slow,  # by the clock, which other processes delay
+    ],
 )
 hypothesis.settings.load_profile("default")
 

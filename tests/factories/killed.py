@@ -1,8 +1,9 @@
-"""Kills a training with SIGKILL at random moments until it was killed often enough, then lets it
-come to its end. Prints JSON; the test reads it. Children are forked from this process, which has
-loaded everything and computes with one thread, so that starting one costs nothing.
+"""Kill a training with SIGKILL at random moments until it was killed often enough and went on from
+enough different steps, then let it come to its end. Prints JSON; the test reads it. Children are
+forked from this process, which has loaded everything and computes with one thread, so that starting
+one costs nothing.
 
-    python killed.py FOLDER KILLS
+    python killed.py FOLDER KILLS BEGINNINGS
 """
 
 import hashlib
@@ -92,11 +93,13 @@ def child(checkpoints: Checkpoints, log: Path) -> int:
     return number
 
 
-def ended(log: Path) -> list[str]:
-    return [line.split()[1] for line in log.read_text().splitlines() if line.startswith("end ")]
+def values(log: Path, word: str) -> list[str]:
+    """Return what follows a word on the lines that begin with it."""
+    lines = (line.split() for line in log.read_text().splitlines())
+    return [line[1] for line in lines if line[0] == word]
 
 
-def main(folder: Path, kills: int) -> None:
+def main(folder: Path, kills: int, beginnings: int) -> None:
     warnings.simplefilter("error")  # a checkpoint found damaged would be one
     plain = folder / "plain.log"
     compute(None, plain)
@@ -110,26 +113,33 @@ def main(folder: Path, kills: int) -> None:
     # The moments come from Philox, but what happens then is up to the machine.
     moments = philox_uniform(kills, seed=5, counter=(0,)).tolist()
     log = folder / "killed.log"
+    log.touch()
     checkpoints = Checkpoints(folder / "killed")
     done, leftovers = 0, 0
-    while done < kills:
+    longest = 2 * whole / kills  # all pauses together last about as long as the whole training
+    deadline = time.monotonic() + 60
+    while done < kills or (
+        len(set(values(log, "from"))) < beginnings and time.monotonic() < deadline
+    ):
         number = child(checkpoints, log)
-        # Together about the time of the whole training.
-        time.sleep(2 * whole / kills * moments[done])
+        time.sleep(longest * moments[done % kills])
         os.kill(number, signal.SIGKILL)
         if os.WIFSIGNALED(os.waitpid(number, 0)[1]):
             done += 1
             leftovers += any(checkpoints.folder.glob("*.tmp"))
+            if done % kills == 0:
+                longest *= 2  # kills came too early: the processors have become busier
         else:
             checkpoints.clear()  # it was through before its time; another one begins
+            longest /= 2
     assert os.waitpid(child(checkpoints, log), 0)[1] == 0
     left = latest(checkpoints.folder, JOB.identity())
     assert left is not None
     print(
         json.dumps(
             {
-                "plain": ended(plain),
-                "killed": ended(log),
+                "plain": values(plain, "end"),
+                "killed": values(log, "end"),
                 "log": log.read_text().splitlines(),
                 "leftovers": leftovers,
                 "last": left.step,
@@ -139,4 +149,4 @@ def main(folder: Path, kills: int) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]))
+    main(Path(sys.argv[1]), *map(int, sys.argv[2:]))

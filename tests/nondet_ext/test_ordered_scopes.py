@@ -121,7 +121,7 @@ def test_the_decorator_opens_a_scope_per_call():
 
 def test_each_thread_has_its_own_scopes():
     results: dict[str, torch.Tensor] = {}
-    meet = threading.Barrier(3, timeout=20)
+    meet = threading.Barrier(3, timeout=60)
 
     def work(order: str) -> None:
         with ordered(order):

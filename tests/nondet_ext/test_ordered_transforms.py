@@ -122,7 +122,7 @@ def test_scopes_of_other_threads_do_not_let_compiled_code_in():
         scope = contextlib.ExitStack()
         scope.enter_context(ordered())
         opened.set()
-        closed.wait(20)
+        closed.wait(60)
         scope.close()
         results.append(compiled(X))
 
@@ -132,11 +132,11 @@ def test_scopes_of_other_threads_do_not_let_compiled_code_in():
         worker = threading.Thread(target=other)
         if meanwhile:  # the other scope opens first and closes while this one is open
             worker.start()
-            opened.wait(20)
+            opened.wait(60)
         with ordered():
             if not meanwhile:
                 worker.start()
-                opened.wait(20)
+                opened.wait(60)
             closed.set()
             worker.join()
             assert torch.equal(compiled(X), FIXED)

@@ -153,13 +153,44 @@ def uninterrupted(tmp_path_factory, plan):
     return hashes(plan, tmp_path_factory.mktemp("small") / "study")
 
 
+HANGING = """
+import sys, time
+from nondet import cli
+from nondet.store import folder
+
+real, calls = folder.publish, []
+
+def publish(begun, place, superseded):
+    calls.append(place)
+    if len(calls) == {call}:
+        print("waiting", flush=True)
+        time.sleep(600)
+    real(begun, place, superseded)
+
+folder.publish = publish
+if __name__ == "__main__":
+    sys.argv[0] = "nondet"
+    cli.main()
+"""
+
+
+def hanging(tmp_path, call, *options):
+    """The small study, under way; each of its processes hangs in this call of `publish`, with
+    everything written but the rename undone. Its output ends when the last of them is gone.
+    """
+    script = tmp_path / "hanging.py"
+    script.write_text(HANGING.format(call=call))
+    command = [sys.executable, script, *COMMAND[3:], *SMALL, *options]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
 def test_kill_two_workers_in_the_middle_and_resume_in_one_process(tmp_path, plan, uninterrupted):
-    study = tmp_path / "study"  # in a folder of its own: no finished study beside it
-    command = [*COMMAND, *SMALL, "--out", study, "--workers", "2"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as killed:
+    study = tmp_path / "alone" / "study"  # in a folder of its own: no finished study beside it
+    # Killed before they hang, but where this process waits long for its turn.
+    with hanging(tmp_path, 7, "--out", study, "--workers", "2") as killed:
         wait_until(lambda: len(finished(study)) >= 4, killed)
         killed.send_signal(signal.SIGKILL)
-    wait_for_lock_and_workers()
+        killed.stdout.read()  # until the workers are gone too
     there = {folder: folder.stat().st_ino for folder in finished(study)}
     assert 4 <= len(there) < len(plan.tasks())
 
@@ -168,29 +199,8 @@ def test_kill_two_workers_in_the_middle_and_resume_in_one_process(tmp_path, plan
 
 
 def test_kill_while_a_run_is_being_written(tmp_path, plan, uninterrupted):
-    """The process hangs with everything written but the rename undone, and is killed there."""
-    script = (
-        "import sys, time\n"
-        "from nondet import cli\n"
-        "from nondet.store import folder\n"
-        "real, calls = folder.publish, []\n"
-        "def publish(begun, place, superseded):\n"
-        "    calls.append(place)\n"
-        "    if len(calls) == 4:\n"
-        "        print('waiting', flush=True)\n"
-        "        time.sleep(600)\n"
-        "    real(begun, place, superseded)\n"
-        "folder.publish = publish\n"
-        "sys.argv[0] = 'nondet'\n"
-        "cli.main()\n"
-    )
-    study = tmp_path / "study"
-    options = [*COMMAND[3:], *SMALL, "--out", study]
-    with subprocess.Popen(
-        [sys.executable, "-c", script, *options, "--executor", "serial"],
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as killed:
+    study = tmp_path / "alone" / "study"
+    with hanging(tmp_path, 4, "--out", study, "--executor", "serial") as killed:
         assert killed.stdout.readline() == "waiting\n"
         killed.send_signal(signal.SIGKILL)
     assert len(unfinished(study)) == 1
@@ -210,8 +220,3 @@ def wait_until(condition, process):
     while not condition():
         assert process.poll() is None, "the process ended by itself"
         time.sleep(0.002)
-
-
-def wait_for_lock_and_workers():
-    """Killed parents take their workers along within moments."""
-    time.sleep(0.2)

@@ -1,6 +1,5 @@
 """What a study is said to cost, against counts by hand and against what it costs."""
 
-import time
 from dataclasses import replace
 
 import pytest
@@ -19,6 +18,8 @@ from nondet.studies.config import RunConfig
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.study import Plan
+from nondet.training.evaluation import predict
+from nondet.training.images import ImageTraining
 from nondet.training.loop import train
 
 CONFIG = RunConfig("digits", "linear", epochs=4, batch_size=64, lr=0.1, warmup_epochs=1)
@@ -131,17 +132,55 @@ def test_what_cannot_be_known_is_not_said(tmp_path):
     assert estimate(plan(Row("init", ("init",)), config=elsewhere)).core_seconds is None
 
 
-def test_a_calibrated_time_is_about_the_time():
+class Clock:
+    """A clock by which an optimizer step and the prediction of an image take their seconds, and
+    nothing else takes any.
+    """
+
+    STEP, IMAGE = 2.0**-7, 2.0**-12
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        advance = ImageTraining.advance
+
+        def advancing(training):
+            advance(training)
+            self.now += self.STEP
+
+        def predicting(model, dataset, images=None):
+            self.now += self.IMAGE * len(dataset.test_images if images is None else images)
+            return predict(model, dataset, images)
+
+        monkeypatch.setattr(ImageTraining, "advance", advancing)
+        for user in ("nondet.execute.calibrate", "nondet.training.images"):
+            monkeypatch.setattr(f"{user}.predict", predicting)
+        monkeypatch.setattr("time.process_time", lambda: self.now)
+
+
+@pytest.fixture
+def nothing_measured():
+    """Forget the speeds that were measured before, and those of the test afterwards."""
+    remembered = (calibrate._step_seconds, calibrate._image_seconds)
+    for measure in remembered:
+        measure.cache_clear()
+    yield
+    for measure in remembered:
+        measure.cache_clear()
+
+
+@pytest.mark.usefixtures("nothing_measured")
+def test_a_training_takes_the_calibrated_time(monkeypatch):
     config = replace(CONFIG, model="hidden", epochs=8)
-    shape = SHAPES["digits"]
+    shape, digits = SHAPES["digits"], load_dataset("digits")
+    clock = Clock(monkeypatch)
     speed = calibrate.calibrate(config, shape.image, shape.classes)
+    assert speed == Speed(clock.STEP, clock.IMAGE)
+    begin = clock.now
     assert calibrate.calibrate(replace(config, lr=0.3, epochs=99), shape.image, 10) == speed
-    digits = load_dataset("digits")
-    begin = time.process_time()
+    assert clock.now == begin  # nothing is measured twice
     train(config, Seeds(), digits)
-    took = time.process_time() - begin
-    said = 8 * (STEPS * speed.step + TEST * speed.example)
-    assert took / 4 < said < 4 * took
+    # The test images are predicted after every epoch, and once more at the end.
+    assert clock.now - begin == 8 * STEPS * speed.step + 9 * TEST * speed.example
 
 
 def test_long_steps_are_extrapolated_from_small_batches(monkeypatch):

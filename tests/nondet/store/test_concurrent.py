@@ -92,6 +92,7 @@ def test_damaged_run_in_the_way_is_set_aside(store, config):
 def test_readers_see_whole_folders_while_writers_replace_them(tmp_path, monkeypatch):
     """Two writers that always replace, and a reader that takes its time over each file."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+    monkeypatch.setattr(folder, "_PATIENCE", 60.0)  # seconds that a writer may wait for its turn
     place = tmp_path / ("ab" * 16)
     problems, done = [], threading.Event()
 

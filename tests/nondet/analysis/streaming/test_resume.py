@@ -287,7 +287,7 @@ for step in (4, 7, 6):
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
 """
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
+    subprocess.run([sys.executable, "-c", program], check=True)
     models = Models(4, 1500, 11, seed=1, widths=(3,))
     assert json.loads((tmp_path / "streaming" / "state.json").read_text())["ensemble"] == "logits"
     sources = models.sources()

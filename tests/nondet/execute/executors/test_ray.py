@@ -160,7 +160,7 @@ def test_a_study_with_a_killed_worker_has_the_bits_of_the_local_pool(ray, tmp_pa
     progress = Silent()
     with tasks.opened_for(plan):
         crashed = run_study(plan, tasks, lambda: RayTasks(folder=tasks.root), progress)
-    killer.join(timeout=10)
+    killer.join(timeout=60)
     assert 0 < len(done_before) < len(plan.tasks())
     assert (crashed, progress.failed, progress.done) == (0, [], len(plan.tasks()))
     assert bits(plan, tasks) == bits(plan, local)
