@@ -3,9 +3,8 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -19,8 +18,7 @@ NATIVE_DTYPE = {
 }
 
 
-@dataclass(frozen=True)
-class Backend:
+class Backend(NamedTuple):
     """Kernels and their calling convention: CPU loops take `threads`, CUDA launchers a `stream`."""
 
     kernels: Any
@@ -33,10 +31,22 @@ class Backend:
         one would be refused.
         """
         function = getattr(self.kernels, kernel)
-        if self.device.type != "cuda":
+        if not self.launches or self.device.type != "cuda":
             return function(**arguments, **self.context)
         with torch.cuda.device(self.device):
             return function(**arguments, **self.context)
+
+    def run_in_workspace(self, kernel: str, sizes: dict[str, int], **arguments: Any) -> None:
+        """Call a kernel of a sum. A launcher needs device memory as well: as many bytes as its
+        sizing function returns for the dtype, the order and these `sizes`.
+        """
+        if not self.launches:
+            self.run(kernel, **arguments)
+            return
+        size_of = getattr(self.kernels, f"{kernel}_workspace")
+        size = size_of(dtype=arguments["dtype"], order=arguments["order"], **sizes)
+        workspace = torch.empty(size, dtype=torch.uint8, device=self.device)
+        self.run(kernel, **arguments, workspace=workspace.data_ptr())
 
 
 _emulated: ModuleType | None = None
@@ -90,7 +100,7 @@ def backend_for(tensor: torch.Tensor) -> Backend:
         NotImplementedError: the device is neither CPU nor CUDA.
     """
     device = tensor.device
-    if device.type == "cpu":
+    if tensor.is_cpu:
         if _emulated is not None:
             return Backend(_emulated, True, {"stream": 0}, device)
         return Backend(_C.cpu, False, {"threads": cpu_threads()}, device)

@@ -7,18 +7,22 @@ from typing import SupportsIndex, TypeGuard
 import torch
 from torch.autograd import forward_ad
 
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+_ALL = [tuple(range(ndim)) for ndim in range(8)]
+_STRIDED = torch.strided
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
-def no_tangent(**tensors: torch.Tensor) -> None:
-    """Refuses forward-mode derivatives, which a registered op would drop in silence."""
+def no_tangent(**tensors: torch.Tensor | None) -> None:
+    """Raise NotImplementedError if a tensor carries a forward-mode tangent, which a registered op
+    would drop silently.
+    """
     if torch.compiler.is_compiling() or forward_ad._current_level < 0:
         return
-    if not torch._C._is_fwd_grad_enabled():  # somebody above has taken care of tangents
+    if not torch._C._is_fwd_grad_enabled():  # a caller has already handled the tangents
         return
     for name, tensor in tensors.items():
-        if forward_ad.unpack_dual(tensor).tangent is not None:
+        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
             raise NotImplementedError(
                 f"{name} carries a forward-mode tangent; nondet_ext has reverse-mode derivatives "
                 "only"
@@ -28,7 +32,7 @@ def no_tangent(**tensors: torch.Tensor) -> None:
 def float_tensor(name: str, value: object) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype not in FLOATS or value.layout != torch.strided:
+    if value.dtype not in FLOATS or value.layout is not _STRIDED:
         kind = value.dtype if value.layout == torch.strided else f"{value.layout} {value.dtype}"
         raise TypeError(
             f"{name} must be a dense float64, float32, float16 or bfloat16 tensor, got {kind}"
@@ -102,7 +106,9 @@ def float_dtype(name: str, value: object) -> torch.dtype:
 def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
     """`dim` of a reduction, in increasing order: None or an empty sequence are all of them."""
     if value is None:
-        return tuple(range(ndim))
+        return _ALL[ndim] if ndim < len(_ALL) else tuple(range(ndim))
+    if type(value) is int and 0 <= value < ndim:
+        return (value,)
     if is_index(value):
         given: Sequence[object] = [value]
     elif isinstance(value, Sequence) and not isinstance(value, str | bytes):

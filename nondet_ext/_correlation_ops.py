@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from nondet_ext import summation
-from nondet_ext._eager import call
 from nondet_ext._integer_products import EXACT_BITS, IntegerProducts
+from nondet_ext._op import Op
 from nondet_ext._quotients import correlations
-from nondet_ext._rank_ops import ranks, run_ranks
+from nondet_ext._rank_ops import ranks
 from nondet_ext._warnings import DegenerateInputWarning
 
 Prepared = tuple[torch.Tensor, torch.Tensor]
@@ -35,7 +35,7 @@ class _Kind:
 
 
 def _centred_ranks(x: torch.Tensor) -> Prepared:
-    ranked = call(ranks, run_ranks, x, True)
+    ranked = ranks(x, True, False)
     missing = ranked[:, 0].isnan()  # a row with NaN has no rank at all
     if bool(missing.any()):
         ranked[missing] = 0
@@ -164,20 +164,17 @@ def _warn_of_constants(side: str, rows: list[int]) -> None:
     )
 
 
-def run_spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
+def _spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("spearman", x, y, nan_policy)
 
 
-def run_pearson(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
+def _pearson(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("pearson", x, y, nan_policy)
 
 
-spearman = torch.library.custom_op("nondet_ext::spearman", run_spearman, mutates_args=())
-pearson = torch.library.custom_op("nondet_ext::pearson", run_pearson, mutates_args=())
+def _fake(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
+    return x.new_empty((x.shape[0], (x if y is None else y).shape[0]), dtype=torch.float64)
 
 
-@spearman.register_fake
-@pearson.register_fake
-def _(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
-    other = x if y is None else y
-    return x.new_empty((x.shape[0], other.shape[0]), dtype=torch.float64)
+spearman = Op("spearman", _spearman, fake=_fake)
+pearson = Op("pearson", _pearson, fake=_fake)

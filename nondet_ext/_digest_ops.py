@@ -3,6 +3,7 @@
 import torch
 
 from nondet_ext._backend import backend_for
+from nondet_ext._op import Op
 
 # Numbers that the digest holds: never to be changed (docs/numerics.md).
 _CODES = {
@@ -36,12 +37,10 @@ DTYPE_CODE: dict[torch.dtype, int] = {
 }
 
 
-def run_fingerprint(x: torch.Tensor) -> int | torch.Tensor:
-    """The digest: an int from the CPU's kernels; from a launch a 0-d int64 tensor of its 64 bits,
-    for which nothing has waited yet.
-    """
-    # Lazily conjugated or negated views hold the bits of their base.
-    flat = x.resolve_conj().resolve_neg().contiguous()
+def _fingerprint(x: torch.Tensor) -> torch.Tensor:
+    """Return the 64 bits of the fingerprint as a 0-d int64 tensor; does not wait for a device."""
+    # A lazily conjugated view holds the bits of its base.
+    flat = (x.resolve_conj() if x.is_complex() else x).contiguous()
     backend = backend_for(flat)
     arguments = {
         "head": [DTYPE_CODE[x.dtype], x.dim(), *x.shape],
@@ -49,22 +48,16 @@ def run_fingerprint(x: torch.Tensor) -> int | torch.Tensor:
         "bytes": flat.nbytes,
     }
     if not backend.launches:
-        digest: int = backend.run("fingerprint", **arguments)
-        return digest
+        bits = backend.run("fingerprint", **arguments)
+        signed = bits - 2**64 if bits >= 2**63 else bits
+        return torch.full((), signed, dtype=torch.int64, device=x.device)
     out = torch.zeros((), dtype=torch.int64, device=x.device)
     backend.run("fingerprint", **arguments, out=out.data_ptr())
     return out
 
 
-@torch.library.custom_op("nondet_ext::fingerprint", mutates_args=())
-def fingerprint(x: torch.Tensor) -> torch.Tensor:
-    digest = run_fingerprint(x)
-    if isinstance(digest, torch.Tensor):
-        return digest
-    signed = digest - 2**64 if digest >= 2**63 else digest
-    return torch.tensor(signed, dtype=torch.int64, device=x.device)
-
-
-@fingerprint.register_fake
-def _(x: torch.Tensor) -> torch.Tensor:
-    return torch.empty((), dtype=torch.int64, device=x.device)
+fingerprint = Op(
+    "fingerprint",
+    _fingerprint,
+    fake=lambda x: torch.empty((), dtype=torch.int64, device=x.device),
+)

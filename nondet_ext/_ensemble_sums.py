@@ -5,7 +5,6 @@ from typing import Literal
 import torch
 
 from nondet_ext import _pairwise_ops as ops
-from nondet_ext._eager import call
 
 
 class EnsembleSums:
@@ -39,9 +38,8 @@ class EnsembleSums:
                 f"every block but the last must be a multiple of {ops.EXAMPLE_TILE} examples, "
                 f"got {self._examples} examples before this block"
             )
-        name = "pair_correct_" if self._metric == "accuracy" else "pair_logs_"
-        op, run = getattr(ops, name), getattr(ops, f"run_{name}")
-        call(op, run, self._state, logits, labels, self._probabilities)
+        add = ops.pair_correct_ if self._metric == "accuracy" else ops.pair_logs_
+        add(self._state, logits, labels, self._probabilities)
         self._examples += logits.shape[1]
 
     def delta(self) -> torch.Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._op import Op
 
 EXAMPLE_TILE = 1024
 """kExampleTile of csrc/numerics/pairwise.h."""
@@ -39,7 +40,7 @@ def narrowed(predictions: torch.Tensor) -> torch.Tensor:
     return predictions.contiguous()
 
 
-def run_pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+def _pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
     """(S, R, R) int64: at how many of the examples [offsets[s], offsets[s + 1]) two rows of
     `predictions` (R, N) are equal.
     """
@@ -63,17 +64,6 @@ def run_pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> tor
         out=out.data_ptr(),
     )
     return symmetric(out)
-
-
-pair_agreements = torch.library.custom_op(
-    "nondet_ext::pair_agreements", run_pair_agreements, mutates_args=()
-)
-
-
-@pair_agreements.register_fake
-def _(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    models = predictions.shape[0]
-    return predictions.new_empty((offsets.shape[0] - 1, models, models), dtype=torch.int64)
 
 
 def refuse_bad_labels(labels: torch.Tensor, classes: int) -> None:
@@ -143,14 +133,14 @@ def _add(
     backend.run(kernel, **arguments, workspace=workspace.data_ptr())
 
 
-def run_pair_correct_(
+def _pair_correct_(
     counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
     """Adds to `counts` (R, R) int64 at how many examples the mean of two models is right."""
     _add("pair_correct", {"counts": counts}, logits, labels, probabilities)
 
 
-def run_pair_logs_(
+def _pair_logs_(
     logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
     """Adds to `logs` (R, R) float64, tile of examples by tile, the logarithms of sum_c exp((a_c -
@@ -159,21 +149,11 @@ def run_pair_logs_(
     _add("pair_logs", {"logs": logs}, logits, labels, probabilities)
 
 
-pair_correct_ = torch.library.custom_op(
-    "nondet_ext::pair_correct_", run_pair_correct_, mutates_args=("counts",)
-)
-pair_logs_ = torch.library.custom_op(
-    "nondet_ext::pair_logs_", run_pair_logs_, mutates_args=("logs",)
-)
+def _fake_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
+    models = predictions.shape[0]
+    return predictions.new_empty((offsets.shape[0] - 1, models, models), dtype=torch.int64)
 
 
-@pair_correct_.register_fake
-def _(
-    counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
-) -> None:
-    return None
-
-
-@pair_logs_.register_fake
-def _(logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool) -> None:
-    return None
+pair_agreements = Op("pair_agreements", _pair_agreements, fake=_fake_agreements)
+pair_correct_ = Op("pair_correct_", _pair_correct_, mutates=("counts",))
+pair_logs_ = Op("pair_logs_", _pair_logs_, mutates=("logs",))

@@ -10,7 +10,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
-from nondet_ext._eager import is_plain
+from nondet_ext._op import Op
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,8 @@ class Draw:
         return cls((counters, n, *key, first), rows + shape)
 
     def taken(self, op: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
-        """The draw by one of the ops below: by its kernel directly where nothing watches."""
-        counters = self.arguments[0]
-        direct = type(counters) is torch.Tensor and not counters.is_meta and is_plain()
-        flat = (_DIRECT[op] if direct else op)(*self.arguments, *arguments)
-        return flat.reshape(self.shape)
+        """Return the draw by one of the ops below."""
+        return op(*self.arguments, *arguments).reshape(self.shape)
 
 
 def _coordinates(
@@ -156,35 +153,13 @@ def _randint(
     return _fill("philox_randint", out, counters, n, seed, stream, first, low=low, range=high - low)
 
 
-philox_bits = torch.library.custom_op("nondet_ext::philox_bits", _bits, mutates_args=())
-philox_uniform = torch.library.custom_op("nondet_ext::philox_uniform", _uniform, mutates_args=())
-philox_normal = torch.library.custom_op("nondet_ext::philox_normal", _normal, mutates_args=())
-philox_randint = torch.library.custom_op("nondet_ext::philox_randint", _randint, mutates_args=())
-
-# Dispatch costs ten times as long as a small draw.
-_DIRECT: dict[Callable[..., torch.Tensor], Callable[..., torch.Tensor]] = {
-    philox_bits: _bits,
-    philox_uniform: _uniform,
-    philox_normal: _normal,
-    philox_randint: _randint,
-}
-
-
-@philox_bits.register_fake
-def _(counters: torch.Tensor, n: int, seed: int, stream: int, first: int) -> torch.Tensor:
-    return _out(counters, n, torch.uint32)
-
-
-@philox_uniform.register_fake
-@philox_normal.register_fake
-def _(
-    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, dtype: torch.dtype
-) -> torch.Tensor:
-    return _out(counters, n, dtype)
-
-
-@philox_randint.register_fake
-def _(
-    counters: torch.Tensor, n: int, seed: int, stream: int, first: int, low: int, high: int
-) -> torch.Tensor:
-    return _out(counters, n, torch.int64)
+philox_bits = Op("philox_bits", _bits, fake=lambda counters, n, *_: _out(counters, n, torch.uint32))
+philox_uniform = Op(
+    "philox_uniform", _uniform, fake=lambda counters, n, *rest: _out(counters, n, rest[-1])
+)
+philox_normal = Op(
+    "philox_normal", _normal, fake=lambda counters, n, *rest: _out(counters, n, rest[-1])
+)
+philox_randint = Op(
+    "philox_randint", _randint, fake=lambda counters, n, *_: _out(counters, n, torch.int64)
+)

@@ -5,6 +5,7 @@ arguments are in ranks.py.
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._op import Op
 
 MOST_IN_A_ROW = 2**32 - 1  # positions in a row are kept as 32-bit integers
 
@@ -58,7 +59,7 @@ def _refuse_nan(out: torch.Tensor) -> None:
         )
 
 
-def run_ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
+def _ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
     """float64 ranks along the last dimension, or centred doubled ranks 2 * rank - (n + 1). A row
     that holds a NaN becomes NaN, or a ValueError.
     """
@@ -92,9 +93,8 @@ def run_ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch
     return out
 
 
-ranks = torch.library.custom_op("nondet_ext::ranks", run_ranks, mutates_args=())
-
-
-@ranks.register_fake
-def _(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
-    return torch.empty(x.shape, dtype=torch.float64, device=x.device)
+ranks = Op(
+    "ranks",
+    _ranks,
+    fake=lambda x, *_: torch.empty(x.shape, dtype=torch.float64, device=x.device),
+)

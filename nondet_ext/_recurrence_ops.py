@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._op import Op
 
 
 def _address(tensor: torch.Tensor | None) -> int:
@@ -26,7 +27,7 @@ def _sizes(z: torch.Tensor) -> dict[str, Any]:
     }
 
 
-def run_forget_mult(
+def _forget_mult(
     z: torch.Tensor, f: torch.Tensor, o: torch.Tensor | None, initial: torch.Tensor | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     h = z.new_empty(z.shape)
@@ -44,11 +45,14 @@ def run_forget_mult(
     return h, last
 
 
-forget_mult = torch.library.custom_op("nondet_ext::forget_mult", run_forget_mult, mutates_args=())
+def _empty_gradients(
+    grad_h: object, grad_last: object, z: torch.Tensor, f: object, o: object, initial: object
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    of_o = z.new_empty(0 if o is None else z.shape)
+    return z.new_empty(z.shape), z.new_empty(z.shape), of_o, z.new_empty(z.shape[1:])
 
 
-@torch.library.custom_op("nondet_ext::forget_mult_backward", mutates_args=())
-def forget_mult_backward(
+def _forget_mult_backward(
     grad_h: torch.Tensor | None,
     grad_last: torch.Tensor | None,
     z: torch.Tensor,
@@ -57,15 +61,14 @@ def forget_mult_backward(
     initial: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
     """The gradients of z, f, o (empty where o is None) and the initial state."""
-    grad_z, grad_f = z.new_empty(z.shape), z.new_empty(z.shape)
-    grad_o = z.new_empty(0 if o is None else z.shape)
-    grad_initial = z.new_empty(z.shape[1:])
+    gradients = _empty_gradients(grad_h, grad_last, z, f, o, initial)
+    grad_z, grad_f, grad_o, grad_initial = gradients
     if z.shape[0] == 0 or grad_initial.numel() == 0:
         if grad_last is None:
             grad_initial.zero_()
         else:
             grad_initial.copy_(grad_last)
-        return grad_z, grad_f, grad_o, grad_initial
+        return gradients
     names = ("z", "f", "o", "initial", "grad_h", "grad_last")
     read = [_plain(each) for each in (z, f, o, initial, grad_h, grad_last)]
     backend = backend_for(z)
@@ -84,37 +87,19 @@ def forget_mult_backward(
         grad_initial=grad_initial.data_ptr(),
         **_sizes(z),
     )
-    return grad_z, grad_f, grad_o, grad_initial
+    return gradients
 
 
-@forget_mult.register_fake
-def _(
-    z: torch.Tensor, f: torch.Tensor, o: torch.Tensor | None, initial: torch.Tensor | None
-) -> tuple[torch.Tensor, torch.Tensor]:
-    return z.new_empty(z.shape), z.new_empty(z.shape[1:])
-
-
-@forget_mult_backward.register_fake
-def _(
-    grad_h: torch.Tensor | None,
-    grad_last: torch.Tensor | None,
-    z: torch.Tensor,
-    f: torch.Tensor,
-    o: torch.Tensor | None,
-    initial: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    gates = z.new_empty(0 if o is None else z.shape)
-    return z.new_empty(z.shape), z.new_empty(z.shape), gates, z.new_empty(z.shape[1:])
-
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]) -> None:
+def _save_inputs(
+    ctx: Any, inputs: tuple[Any, ...], output: tuple[torch.Tensor, torch.Tensor]
+) -> None:
     z, f, o, initial = inputs
     ctx.has = o is not None, initial is not None
     ctx.save_for_backward(z, f, *(each for each in (o, initial) if each is not None))
     ctx.set_materialize_grads(False)
 
 
-def _backward(
+def _differentiate(
     ctx: Any, grad_h: torch.Tensor | None, grad_last: torch.Tensor | None
 ) -> tuple[torch.Tensor | None, ...]:
     z, f, *more = ctx.saved_tensors
@@ -127,4 +112,11 @@ def _backward(
     return grads[0], grads[1], grads[2] if gated else None, grads[3] if begun else None
 
 
-forget_mult.register_autograd(_backward, setup_context=_keep)
+forget_mult = Op(
+    "forget_mult",
+    _forget_mult,
+    fake=lambda z, *_: (z.new_empty(z.shape), z.new_empty(z.shape[1:])),
+    backward=_differentiate,
+    setup_context=_save_inputs,
+)
+forget_mult_backward = Op("forget_mult_backward", _forget_mult_backward, fake=_empty_gradients)

@@ -1,5 +1,5 @@
-"""Sums at indices as registered torch ops: allocation, layouts, dispatch, derivatives. The checks
-of arguments are in scatter.py.
+"""Sums at indices as torch ops: memory, layouts, choice of the kernel, derivatives. scatter.py
+checks the arguments.
 """
 
 import math
@@ -8,13 +8,17 @@ from typing import Any
 
 import torch
 
-from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._backend import NATIVE_DTYPE, Backend, backend_for
+from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
-from nondet_ext._sum_launches import launch_index_add
+
+MAX_PARTS = 1024  # kMaxParts of csrc/numerics/summation.h
+
+Gradients = tuple[torch.Tensor | None, ...]
 
 
-def out_of_range(index: torch.Tensor, position: int, rows: int) -> IndexError:
-    """For the index at a flat position."""
+def _out_of_range(index: torch.Tensor, position: int, rows: int) -> IndexError:
+    """Return the error for the index at a flat position."""
     at = tuple(int(each) for each in torch.unravel_index(torch.tensor(position), index.shape))
     value = int(index.reshape(-1)[position])
     allowed = f"allowed: 0 to {rows - 1}" if rows else "it has none to add to"
@@ -24,76 +28,150 @@ def out_of_range(index: torch.Tensor, position: int, rows: int) -> IndexError:
     )
 
 
-def _run_index_add(
+def _run(
     out: torch.Tensor,
     index: torch.Tensor,
     source: torch.Tensor,
     outer: int,
     rows: int,
-    n: int,
     inner: int,
     order: str,
     key: Sequence[int],
 ) -> int:
-    """Adds source (outer, n, inner) to out (outer, rows, inner) at index (n), all contiguous, the
-    index int64. The first position whose index is not in [0, rows), and then nothing is changed;
-    else -1.
+    """Add source (outer, n, inner) to out (outer, rows, inner) at index (n,), all contiguous, the
+    index int64.
+
+    Returns:
+        -1; or the first position whose index is not in [0, rows), and then `out` is unchanged.
     """
     backend = backend_for(out)
+    arguments = {
+        "dtype": NATIVE_DTYPE[out.dtype],
+        "out": out.data_ptr(),
+        "source": source.data_ptr(),
+        "outer": outer,
+        "rows": rows,
+        "n": index.numel(),
+        "inner": inner,
+    }
     if backend.launches:
-        return launch_index_add(backend, out, index, source, outer, rows, n, inner, order, key)
+        return _launch(backend, arguments, out, index, order, key)
     fault: int = backend.run(
-        "index_add",
-        dtype=NATIVE_DTYPE[out.dtype],
-        out=out.data_ptr(),
-        index=index.data_ptr(),
-        source=source.data_ptr(),
-        outer=outer,
-        rows=rows,
-        n=n,
-        inner=inner,
-        order=NATIVE_ORDER[order],
-        key=key,
+        "index_add", **arguments, index=index.data_ptr(), order=NATIVE_ORDER[order], key=key
     )
     return fault
 
 
-def apart(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """The tensor contiguous and not in the memory of `out`."""
+def _launch(
+    backend: Backend,
+    arguments: dict[str, Any],
+    out: torch.Tensor,
+    index: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> int:
+    """Do as _run does, with launchers. On a CUDA device an assertion there finds the fault."""
+    flat, rows = index.reshape(-1), arguments["rows"]
+    fault = torch.zeros(1, dtype=torch.int32, device=out.device)
+    arguments["fault"] = fault.data_ptr()
+    if order == "atomic":
+        wide = out.dtype in (torch.float64, torch.float32)
+        totals = torch.empty(0 if wide else out.numel(), dtype=torch.float32, device=out.device)
+        backend.run(
+            "index_add_atomic", **arguments, index=index.data_ptr(), totals=totals.data_ptr()
+        )
+    else:
+        # Sources of one destination must meet in one thread, in visiting order: a stable sort
+        # brings them together.
+        if order == "seeded":
+            visits = _visiting_order(backend, arguments["n"], key)
+            sorted_index, positions = torch.sort(flat[visits], stable=True)
+            positions = visits[positions]
+        else:
+            sorted_index, positions = torch.sort(flat, stable=True)
+        backend.run(
+            "index_add_sorted",
+            **arguments,
+            sorted=sorted_index.data_ptr(),
+            positions=positions.data_ptr(),
+            exact=order == "exact",
+        )
+    if out.device.type == "cuda":
+        torch._assert_async(
+            fault == 0, f"nondet_ext: index is not in [0, {rows}); nothing was changed"
+        )
+    elif fault.item():
+        return int(((flat < 0) | (flat >= rows)).nonzero()[0])
+    return -1
+
+
+def _visiting_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tensor:
+    """Return the positions 0 to n - 1, the parts of a seeded sum of n elements in the order in
+    which they are added.
+    """
+    size = 1
+    while -(-n // size) > MAX_PARTS:
+        size *= 2
+    parts = torch.empty(-(-n // size), dtype=torch.int32, device=backend.device)
+    backend.run("part_order", n=n, key=key, out=parts.data_ptr())
+    inside = torch.arange(size, device=backend.device)
+    positions = (parts.to(torch.int64)[:, None] * size + inside).reshape(-1)
+    if positions.numel() == n:
+        return positions
+    # Only the last part can be short: drop its positions beyond the end.
+    last = (parts == parts.numel() - 1).to(torch.int8).argmax()
+    kept = torch.arange(n, device=backend.device)
+    end = (last + 1) * size - (positions.numel() - n)
+    return positions[kept + torch.where(kept >= end, positions.numel() - n, 0)]
+
+
+def _apart(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+    """Return the tensor, contiguous and outside the memory of `out`."""
     if tensor.untyped_storage().data_ptr() == out.untyped_storage().data_ptr():
-        return tensor.clone(memory_format=torch.contiguous_format)
+        return _copy(tensor)
     return tensor.contiguous()
 
 
-def add_index(
-    out: torch.Tensor,
+def _copy(x: torch.Tensor) -> torch.Tensor:
+    return x.clone(memory_format=torch.contiguous_format)
+
+
+def _index_add(
+    input: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    source: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> torch.Tensor:
+    out = _copy(input)
+    _index_add_(out, dim, index, source, order, key)
+    return out
+
+
+def _index_add_(
+    input: torch.Tensor,
     dim: int,
     index: torch.Tensor,
     source: torch.Tensor,
     order: str,
     key: Sequence[int],
 ) -> None:
-    """index_add into the contiguous `out`, with torch's broadcasting of nothing."""
-    n = index.numel()
-    shape = out.shape or torch.Size([1])
-    where = apart(index, out).to(torch.int64)
-    fault = _run_index_add(
-        out,
-        where,
-        apart(source, out),
-        math.prod(shape[:dim]),
-        shape[dim],
-        n,
-        math.prod(shape[dim + 1 :]),
-        order,
-        key,
-    )
+    if not input.is_contiguous():
+        input.copy_(_index_add(input, dim, index, source, order, key))
+        return
+    shape = input.shape or torch.Size([1])
+    at = _apart(index, input).to(torch.int64)
+    outer, rows, inner = math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
+    fault = _run(input, at, _apart(source, input), outer, rows, inner, order, key)
     if fault >= 0:
-        raise out_of_range(index, fault, shape[dim])
+        raise _out_of_range(index, fault, rows)
 
 
-def flat_destinations(index: torch.Tensor, dim: int, shape: Sequence[int]) -> torch.Tensor:
-    """Where in a contiguous tensor of `shape` each element of scatter_add's index points."""
+def _flat_destinations(index: torch.Tensor, dim: int, shape: Sequence[int]) -> torch.Tensor:
+    """Return the flat position in a contiguous tensor of `shape` to which each element of
+    scatter_add's index points.
+    """
     if math.prod(shape) == shape[dim]:
         return index.to(torch.int64)
     strides = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
@@ -107,193 +185,55 @@ def flat_destinations(index: torch.Tensor, dim: int, shape: Sequence[int]) -> to
         lowest, highest = index.aminmax()
         if int(lowest) < 0 or int(highest) >= shape[dim]:
             wrong = ((index < 0) | (index >= shape[dim])).reshape(-1)
-            raise out_of_range(index, int(wrong.nonzero()[0]), shape[dim])
+            raise _out_of_range(index, int(wrong.nonzero()[0]), shape[dim])
         return flat
     return flat.masked_fill_((index < 0) | (index >= shape[dim]), -1)
 
 
-def add_scattered(
-    out: torch.Tensor,
+def _scatter_add(
+    input: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    src: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> torch.Tensor:
+    out = _copy(input)
+    _scatter_add_(out, dim, index, src, order, key)
+    return out
+
+
+def _scatter_add_(
+    input: torch.Tensor,
     dim: int,
     index: torch.Tensor,
     src: torch.Tensor,
     order: str,
     key: Sequence[int],
 ) -> None:
-    """scatter_add into the contiguous `out`."""
     if index.numel() == 0:
         return
-    shape = out.shape or torch.Size([1])
+    if not input.is_contiguous():
+        input.copy_(_scatter_add(input, dim, index, src, order, key))
+        return
+    shape = input.shape or torch.Size([1])
     at = index if index.dim() else index.reshape(1)
     values = src if src.dim() else src.reshape(1)
     values = values[tuple(slice(size) for size in at.shape)]
-    flat = flat_destinations(at, dim, shape)
-    fault = _run_index_add(
-        out,
-        apart(flat, out),
-        apart(values, out),
-        1,
-        out.numel(),
-        flat.numel(),
-        1,
-        order,
-        key,
-    )
+    flat = _flat_destinations(at, dim, shape)
+    flat, values = _apart(flat, input), _apart(values, input)
+    fault = _run(input, flat, values, 1, input.numel(), 1, order, key)
     if fault >= 0:
-        raise out_of_range(at, fault, shape[dim])
+        raise _out_of_range(at, fault, shape[dim])
 
 
-def copied(x: torch.Tensor) -> torch.Tensor:
-    return x.clone(memory_format=torch.contiguous_format)
-
-
-def added(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    out = copied(input)
-    add_index(out, dim, index, source, order, key)
-    return out
-
-
-def scattered(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    src: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    out = copied(input)
-    add_scattered(out, dim, index, src, order, key)
-    return out
-
-
-def add_in_place(
-    add: Any,
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> None:
-    """`add` (add_index or add_scattered) into an input of any strides."""
-    if input.is_contiguous():
-        add(input, dim, index, source, order, key)
-    else:
-        out = copied(input)
-        add(out, dim, index, source, order, key)
-        input.copy_(out)
-
-
-@torch.library.custom_op("nondet_ext::index_add", mutates_args=())
-def index_add(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    return added(input, dim, index, source, order, key)
-
-
-@torch.library.custom_op("nondet_ext::scatter_add", mutates_args=())
-def scatter_add(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    src: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    return scattered(input, dim, index, src, order, key)
-
-
-@torch.library.custom_op("nondet_ext::index_add_", mutates_args=("input",))
-def index_add_(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> None:
-    add_in_place(add_index, input, dim, index, source, order, key)
-
-
-@torch.library.custom_op("nondet_ext::scatter_add_", mutates_args=("input",))
-def scatter_add_(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    src: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> None:
-    add_in_place(add_scattered, input, dim, index, src, order, key)
-
-
-@index_add.register_fake
-def _(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    return input.new_empty(input.shape)
-
-
-@scatter_add.register_fake
-def _(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    src: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> torch.Tensor:
-    return input.new_empty(input.shape)
-
-
-@index_add_.register_fake
-def _(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> None:
-    return None
-
-
-@scatter_add_.register_fake
-def _(
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    src: torch.Tensor,
-    order: str,
-    key: Sequence[int],
-) -> None:
-    return None
-
-
-def _keep_index(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
+def _save_index(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     _, ctx.dim, index, source, _, _ = inputs
     ctx.shape = source.shape
     ctx.save_for_backward(index)
 
 
-def _index_add_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+def _index_add_backward(ctx: Any, grad: torch.Tensor) -> Gradients:
     (index,) = ctx.saved_tensors
     of_source = None
     if ctx.needs_input_grad[3]:
@@ -301,7 +241,7 @@ def _index_add_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | No
     return grad if ctx.needs_input_grad[0] else None, None, None, of_source, None, None
 
 
-def _scatter_add_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+def _scatter_add_backward(ctx: Any, grad: torch.Tensor) -> Gradients:
     (index,) = ctx.saved_tensors
     of_src = None
     if ctx.needs_input_grad[3]:
@@ -316,5 +256,19 @@ def _scatter_add_backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | 
     return grad if ctx.needs_input_grad[0] else None, None, None, of_src, None, None
 
 
-index_add.register_autograd(_index_add_backward, setup_context=_keep_index)
-scatter_add.register_autograd(_scatter_add_backward, setup_context=_keep_index)
+index_add = Op(
+    "index_add",
+    _index_add,
+    fake=lambda input, *_: input.new_empty(input.shape),
+    backward=_index_add_backward,
+    setup_context=_save_index,
+)
+scatter_add = Op(
+    "scatter_add",
+    _scatter_add,
+    fake=lambda input, *_: input.new_empty(input.shape),
+    backward=_scatter_add_backward,
+    setup_context=_save_index,
+)
+index_add_ = Op("index_add_", _index_add_, mutates=("input",))
+scatter_add_ = Op("scatter_add_", _scatter_add_, mutates=("input",))

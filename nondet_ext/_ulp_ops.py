@@ -8,6 +8,7 @@ import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._layout import is_dense, merged
+from nondet_ext._op import Op
 
 WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
 
@@ -46,41 +47,51 @@ def refuse_faults(
             raise ValueError(f"{name}[{at}] must be {meaning(allowed)}, got {int(values[at])}")
 
 
-@torch.library.custom_op("nondet_ext::next_up", mutates_args=())
-def next_up(x: torch.Tensor) -> torch.Tensor:
+def _next_up(x: torch.Tensor) -> torch.Tensor:
     return _elementwise("neighbor", x, up=True)
 
 
-@torch.library.custom_op("nondet_ext::next_down", mutates_args=())
-def next_down(x: torch.Tensor) -> torch.Tensor:
+def _next_down(x: torch.Tensor) -> torch.Tensor:
     return _elementwise("neighbor", x, up=False)
 
 
-@torch.library.custom_op("nondet_ext::spacing", mutates_args=())
-def spacing(x: torch.Tensor) -> torch.Tensor:
-    return _elementwise("spacing", x)
-
-
-@torch.library.custom_op("nondet_ext::neighbor_out", mutates_args=("out",))
-def neighbor_out(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
+def _neighbor_out(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
     _run_elementwise("neighbor", x, out, up=up)
 
 
-@torch.library.custom_op("nondet_ext::ulp_distance", mutates_args=())
-def ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
-    out = torch.empty(a.shape, dtype=torch.int64, device=a.device)
-    _run_distance(a, b, raise_on_nan, out)
+def _spacing(x: torch.Tensor) -> torch.Tensor:
+    return _elementwise("spacing", x)
+
+
+def _elementwise(kernel: str, x: torch.Tensor, **arguments: bool) -> torch.Tensor:
+    out = torch.empty_like(x)
+    dense = x if is_dense(x) else torch.empty_like(x).copy_(x)
+    _run_elementwise(kernel, dense, out, **arguments)
     return out
 
 
-@torch.library.custom_op("nondet_ext::ulp_distance_out", mutates_args=("out",))
-def ulp_distance_out(
+def _run_elementwise(kernel: str, x: torch.Tensor, out: torch.Tensor, **arguments: bool) -> None:
+    if x.numel() == 0:
+        return
+    backend_for(x).run(
+        kernel,
+        dtype=NATIVE_DTYPE[x.dtype],
+        x=x.data_ptr(),
+        out=out.data_ptr(),
+        n=x.numel(),
+        **arguments,
+    )
+
+
+def _ulp_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
+    out = torch.empty(a.shape, dtype=torch.int64, device=a.device)
+    _ulp_distance_out(a, b, raise_on_nan, out)
+    return out
+
+
+def _ulp_distance_out(
     a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor
 ) -> None:
-    _run_distance(a, b, raise_on_nan, out)
-
-
-def _run_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor) -> None:
     left, right = a.contiguous(), b.contiguous()
     backend = backend_for(a)
     arguments = {
@@ -106,8 +117,7 @@ def _run_distance(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: tor
         )
 
 
-@torch.library.custom_op("nondet_ext::flip_ulp", mutates_args=("param",))
-def flip_ulp(
+def _flip_ulp(
     param: torch.Tensor,
     idx: torch.Tensor,
     directions: torch.Tensor | None,
@@ -117,67 +127,8 @@ def flip_ulp(
     _edit(param, idx, "direction", directions, DIRECTIONS, direction=direction, ulps=ulps)
 
 
-@torch.library.custom_op("nondet_ext::flip_bit", mutates_args=("param",))
-def flip_bit(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
+def _flip_bit(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
     _edit(param, idx, "bit", bits, range(WIDTH[param.dtype]), bit=bit)
-
-
-@next_up.register_fake
-@next_down.register_fake
-@spacing.register_fake
-def _(x: torch.Tensor) -> torch.Tensor:
-    return torch.empty_like(x)
-
-
-@ulp_distance.register_fake
-def _(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool) -> torch.Tensor:
-    return torch.empty(a.shape, dtype=torch.int64, device=a.device)
-
-
-@ulp_distance_out.register_fake
-def _(a: torch.Tensor, b: torch.Tensor, raise_on_nan: bool, out: torch.Tensor) -> None:
-    return None
-
-
-@neighbor_out.register_fake
-def _(x: torch.Tensor, up: bool, out: torch.Tensor) -> None:
-    return None
-
-
-@flip_ulp.register_fake
-def _(
-    param: torch.Tensor,
-    idx: torch.Tensor,
-    directions: torch.Tensor | None,
-    direction: int,
-    ulps: int,
-) -> None:
-    return None
-
-
-@flip_bit.register_fake
-def _(param: torch.Tensor, idx: torch.Tensor, bits: torch.Tensor | None, bit: int) -> None:
-    return None
-
-
-def _elementwise(kernel: str, x: torch.Tensor, **arguments: bool) -> torch.Tensor:
-    out = torch.empty_like(x)
-    dense = x if is_dense(x) else torch.empty_like(x).copy_(x)
-    _run_elementwise(kernel, dense, out, **arguments)
-    return out
-
-
-def _run_elementwise(kernel: str, x: torch.Tensor, out: torch.Tensor, **arguments: bool) -> None:
-    if x.numel() == 0:
-        return
-    backend_for(x).run(
-        kernel,
-        dtype=NATIVE_DTYPE[x.dtype],
-        x=x.data_ptr(),
-        out=out.data_ptr(),
-        n=x.numel(),
-        **arguments,
-    )
 
 
 def _edit(
@@ -231,3 +182,17 @@ def _edit(
         )
     elif fault.item():
         refuse_faults(param.numel(), idx, name, values, allowed)
+
+
+next_up = Op("next_up", _next_up, fake=torch.empty_like)
+next_down = Op("next_down", _next_down, fake=torch.empty_like)
+neighbor_out = Op("neighbor_out", _neighbor_out, mutates=("out",))
+spacing = Op("spacing", _spacing, fake=torch.empty_like)
+ulp_distance = Op(
+    "ulp_distance",
+    _ulp_distance,
+    fake=lambda a, *_: torch.empty(a.shape, dtype=torch.int64, device=a.device),
+)
+ulp_distance_out = Op("ulp_distance_out", _ulp_distance_out, mutates=("out",))
+flip_ulp = Op("flip_ulp", _flip_ulp, mutates=("param",))
+flip_bit = Op("flip_bit", _flip_bit, mutates=("param",))

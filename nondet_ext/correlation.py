@@ -1,10 +1,11 @@
 """Correlations of all pairs of models' outputs."""
 
+from collections.abc import Callable
+
 import torch
 
 from nondet_ext import _check
 from nondet_ext import _correlation_ops as ops
-from nondet_ext._eager import call
 from nondet_ext._rank_ops import INTEGERS
 from nondet_ext.ranks import NAN_POLICIES
 
@@ -40,7 +41,7 @@ def spearman(
 
     Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
     """
-    return _correlate("spearman", x, y, nan_policy)
+    return _correlate(ops.spearman, x, y, nan_policy)
 
 
 def pearson(
@@ -56,10 +57,12 @@ def pearson(
     Args, returns, warns, raises: as for :func:`spearman`, except that infinities, which have no
     deviation from a mean, are treated as NaN.
     """
-    return _correlate("pearson", x, y, nan_policy)
+    return _correlate(ops.pearson, x, y, nan_policy)
 
 
-def _correlate(name: str, x: object, y: object, nan_policy: object) -> torch.Tensor:
+def _correlate(
+    op: Callable[..., torch.Tensor], x: object, y: object, nan_policy: object
+) -> torch.Tensor:
     if nan_policy not in NAN_POLICIES:
         raise ValueError(f"nan_policy must be one of {NAN_POLICIES}, got {nan_policy!r}")
     rows = _rows("x", x)
@@ -73,9 +76,7 @@ def _correlate(name: str, x: object, y: object, nan_policy: object) -> torch.Ten
             raise ValueError(
                 f"x and y must be on one device, got {rows.device} and {others.device}"
             )
-    op, run = getattr(ops, name), getattr(ops, f"run_{name}")
-    result: torch.Tensor = call(op, run, rows, others, nan_policy)
-    return result
+    return op(rows, others, nan_policy)
 
 
 def _rows(name: str, value: object) -> torch.Tensor:

@@ -168,8 +168,13 @@ class _OrderedMode(TorchDispatchMode):
         kwargs = kwargs or {}
         handler = HANDLERS.get(func)
         if handler is not None:
-            # Derivatives of either mode are recorded above the dispatcher.
-            with torch.no_grad(), forward_ad._set_fwd_grad_enabled(False):
+            # Derivatives of either mode are recorded above the dispatcher, where function modes
+            # have seen the call, too.
+            with (
+                torch.no_grad(),
+                forward_ad._set_fwd_grad_enabled(False),
+                torch._C.DisableTorchFunction(),
+            ):
                 result = handler(self._next_order, *args, **kwargs)
             if result is not NotImplemented:
                 return result

@@ -10,7 +10,6 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _pairwise_ops as ops
-from nondet_ext._eager import call
 from nondet_ext._ensemble_sums import EnsembleSums
 from nondet_ext._warnings import DegenerateInputWarning
 
@@ -199,8 +198,7 @@ def _agreements(rows: torch.Tensor, offsets: torch.Tensor | None = None) -> torc
     """
     if offsets is None:
         return _agreements(rows, torch.tensor([0, rows.shape[1]], device=rows.device))[0]
-    counts: torch.Tensor = call(ops.pair_agreements, ops.run_pair_agreements, rows, offsets)
-    return counts
+    return ops.pair_agreements(rows, offsets)
 
 
 def _predictions(value: object) -> torch.Tensor:

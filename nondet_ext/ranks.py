@@ -4,7 +4,6 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _rank_ops as ops
-from nondet_ext._eager import call
 
 NAN_POLICIES = ("raise", "propagate", "omit")
 
@@ -48,11 +47,9 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
     _check.no_tangent(x=x)
     values = x.detach()
     if nan_policy != "omit" or not x.dtype.is_floating_point:
-        plain: torch.Tensor = call(ops.ranks, ops.run_ranks, values, False, nan_policy == "raise")
-        return plain
+        return ops.ranks(values, False, nan_policy == "raise")
     # NaNs ranked last leave the others' ranks as they are without them.
     missing = values.isnan()
     keys = ops.ordered_integers(values)
     last = keys.masked_fill(missing, torch.iinfo(keys.dtype).max)
-    ranked: torch.Tensor = call(ops.ranks, ops.run_ranks, last, False)
-    return ranked.masked_fill(missing, torch.nan)
+    return ops.ranks(last, False, False).masked_fill(missing, torch.nan)

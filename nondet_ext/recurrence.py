@@ -9,7 +9,6 @@ from torch.nn import functional as F
 
 from nondet_ext import _check
 from nondet_ext import _recurrence_ops as ops
-from nondet_ext._eager import call
 from nondet_ext.philox import philox_uniform
 
 
@@ -64,14 +63,11 @@ def forget_mult(
     if z.dim() == 0:
         raise ValueError("z must have the steps as its first dimension, got a 0-d tensor")
     _fits("f", f, "z", z, z.shape)
-    given = {"f": f}
     if o is not None:
-        given["o"] = _fits("o", o, "z", z, z.shape)
+        _fits("o", o, "z", z, z.shape)
     if initial is not None:
-        given["initial"] = _fits("initial", initial, "z", z, z.shape[1:])
-    _check.no_tangent(z=z, **given)
-    h, last = call(ops.forget_mult, ops.run_forget_mult, z, f, o, initial)
-    return h, last
+        _fits("initial", initial, "z", z, z.shape[1:])
+    return ops.forget_mult(z, f, o, initial)
 
 
 def qrnn(

@@ -17,13 +17,12 @@ An index out of range raises an IndexError before anything is changed (on CUDA i
 device, by an assertion there).
 """
 
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
 from nondet_ext import _check
 from nondet_ext import _scatter_ops as ops
-from nondet_ext._eager import is_eager
 from nondet_ext._layout import shares_memory
 from nondet_ext._order import Seed, key_of
 
@@ -59,7 +58,7 @@ def index_add(
     Equivalent to: ``torch.index_add(input, dim, index, source)``, up to the order.
     """
     axis = _check_index_add(input, dim, index, source)
-    return _add(ops.added, ops.index_add, input, axis, index, source, key_of(order, seed), order)
+    return ops.index_add(input, axis, index, source, order, key_of(order, seed))
 
 
 def index_add_(
@@ -81,8 +80,7 @@ def index_add_(
     """
     axis = _check_index_add(input, dim, index, source)
     key = key_of(order, seed)
-    _add_(ops.add_index, ops.index_add, ops.index_add_, input, axis, index, source, key, order)
-    return input
+    return _in_place(ops.index_add_, ops.index_add, input, axis, index, source, order, key)
 
 
 def scatter_add(
@@ -117,7 +115,7 @@ def scatter_add(
     Equivalent to: ``torch.scatter_add(input, dim, index, src)``, up to the order.
     """
     axis = _check_scatter_add(input, dim, index, src)
-    return _add(ops.scattered, ops.scatter_add, input, axis, index, src, key_of(order, seed), order)
+    return ops.scatter_add(input, axis, index, src, order, key_of(order, seed))
 
 
 def scatter_add_(
@@ -132,8 +130,7 @@ def scatter_add_(
     """:func:`scatter_add` in place, as :func:`index_add_`; returns `input`."""
     axis = _check_scatter_add(input, dim, index, src)
     key = key_of(order, seed)
-    _add_(ops.add_scattered, ops.scatter_add, ops.scatter_add_, input, axis, index, src, key, order)
-    return input
+    return _in_place(ops.scatter_add_, ops.scatter_add, input, axis, index, src, order, key)
 
 
 def bincount(
@@ -182,36 +179,19 @@ def bincount(
             raise IndexError(f"index[{at}] = {int(where[at])} must not be negative")
         bins = max(bins, highest + 1)
     zeros = weights.new_zeros(bins)
-    return _add(ops.added, ops.index_add, zeros, 0, where, weights, key, order)
+    return ops.index_add(zeros, 0, where, weights, order, key)
 
 
-def _add(
-    now: Any,
-    op: Any,
+def _in_place(
+    op_in_place: Callable[..., None],
+    op: Callable[..., torch.Tensor],
     input: torch.Tensor,
     dim: int,
     index: torch.Tensor,
     source: torch.Tensor,
-    key: tuple[int, ...],
     order: str,
+    key: tuple[int, ...],
 ) -> torch.Tensor:
-    _check.no_tangent(input=input, source=source)
-    call = now if is_eager(input, index, source) else op
-    result: torch.Tensor = call(input, dim, index, source, order, key)
-    return result
-
-
-def _add_(
-    now: Any,
-    op: Any,
-    op_in_place: Any,
-    input: torch.Tensor,
-    dim: int,
-    index: torch.Tensor,
-    source: torch.Tensor,
-    key: tuple[int, ...],
-    order: str,
-) -> None:
     _check.no_tangent(input=input, source=source)
     if not torch.compiler.is_compiling() and input.is_neg():
         raise ValueError(
@@ -224,19 +204,15 @@ def _add_(
             f"strides {input.stride()}): adding to one would change others; "
             "pass a tensor that owns its elements, such as input.clone()"
         )
-    if is_eager(input, index, source):
-        ops.add_in_place(now, input, dim, index, source, order, key)
-        torch.autograd.graph.increment_version(input)
-    elif torch.is_grad_enabled() and (input.requires_grad or source.requires_grad):
+    if torch.is_grad_enabled() and (input.requires_grad or source.requires_grad):
         if input.requires_grad and input.is_leaf:
             raise RuntimeError(
                 "input is a leaf that requires grad: it cannot be changed in place while autograd "
                 "records; use torch.no_grad(), or the function without the underscore"
             )
-        input.copy_(op(input, dim, index, source, order, key))
-    else:
-        with torch.no_grad():
-            op_in_place(input, dim, index, source, order, key)
+        return input.copy_(op(input, dim, index, source, order, key))
+    op_in_place(input, dim, index, source, order, key)
+    return input
 
 
 def _axis(dim: object, ndim: int) -> int:

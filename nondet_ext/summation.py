@@ -21,7 +21,6 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _sum_ops as ops
-from nondet_ext._eager import is_eager
 from nondet_ext._order import Seed, key_of
 
 Dim = int | Sequence[int] | None
@@ -56,12 +55,12 @@ def sum(
     Sources: the exact sum is what math.fsum computes (Shewchuk 1997); error bounds of the others:
     Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2.
     """
-    plain = dim is None and order == "fixed" and seed is None and out is None and not keepdim
-    if plain and isinstance(x, torch.Tensor):
-        result = ops.quick_sum(x)
-        if result is not None:
-            return result
-    return _reduce(x, dim, keepdim, False, order, seed, out)
+    _check.float_tensor("x", x)
+    dims = _check.reduced_dims(dim, x.dim())
+    key = key_of(order, seed)
+    if out is not None:
+        return _reduce_to(out, x, dims, keepdim, False, order, key)
+    return ops.sum(x, dims, keepdim, order, key)
 
 
 def mean(
@@ -78,7 +77,12 @@ def mean(
     The division is one rounding more, in float64 or float32; with order="exact" the exact quotient
     is rounded once. The mean of nothing is NaN.
     """
-    return _reduce(x, dim, keepdim, True, order, seed, out)
+    _check.float_tensor("x", x)
+    dims = _check.reduced_dims(dim, x.dim())
+    key = key_of(order, seed)
+    if out is not None:
+        return _reduce_to(out, x, dims, keepdim, True, order, key)
+    return ops.mean(x, dims, keepdim, order, key)
 
 
 def accumulate(
@@ -105,11 +109,7 @@ def accumulate(
         _check.float_tensor("partials", partials)
         if partials.dim() == 0:
             raise ValueError("partials must have shape (K, ...), got a 0-d tensor")
-        if out is None:
-            quick = ops.quick_accumulate(partials, order, key_of(order, seed))
-            if quick is not None:
-                return quick
-        return _reduce(partials, 0, False, False, order, seed, out)
+        return sum(partials, 0, order=order, seed=seed, out=out)
     if not isinstance(partials, Sequence) or len(partials) == 0:
         raise ValueError("partials must be a tensor or a sequence of at least one tensor")
     first = _check.float_tensor("partials[0]", partials[0])
@@ -121,7 +121,7 @@ def accumulate(
                 f"{first.device} like partials[0], got {each.dtype} of shape {tuple(each.shape)} "
                 f"on {each.device}"
             )
-    return _reduce(torch.stack(list(partials)), 0, False, False, order, seed, out)
+    return sum(torch.stack(list(partials)), 0, order=order, seed=seed, out=out)
 
 
 def dot(
@@ -150,9 +150,7 @@ def dot(
         )
     if a.device != b.device:
         raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
-    _check.no_tangent(a=a, b=b)
-    result: torch.Tensor = ops.dot(a, b, order, key_of(order, seed))
-    return result
+    return ops.dot(a, b, order, key_of(order, seed))
 
 
 def segment_sum(
@@ -185,43 +183,24 @@ def segment_sum(
         )
     if offsets.device != x.device:
         raise ValueError(f"offsets must be on {x.device} like x, got {offsets.device}")
-    _check.no_tangent(x=x)
-    result: torch.Tensor = ops.segment_sum(x, offsets.to(torch.int64), order, key)
-    return result
+    return ops.segment_sum(x, offsets.to(torch.int64), order, key)
 
 
-def _reduce(
+def _reduce_to(
+    out: torch.Tensor,
     x: torch.Tensor,
-    dim: Dim,
+    dims: Sequence[int],
     keepdim: bool,
     mean: bool,
     order: str,
-    seed: Seed,
-    out: torch.Tensor | None,
+    key: Sequence[int],
 ) -> torch.Tensor:
-    _check.float_tensor("x", x)
-    dims = _check.reduced_dims(dim, x.dim())
-    key = key_of(order, seed)
-    if out is not None:
-        shape = ops.reduced_shape(x.shape, dims, keepdim)
-        _check_out(out, x, shape)
-        if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
-            raise ValueError("out= does not take part in autograd; x and out must not require grad")
-        _check.no_tangent(x=x, out=out)
-        if is_eager(x, out):
-            ops.run_sum(x, dims, out, mean, order, key)
-            torch.autograd.graph.increment_version(out)
-        else:
-            ops.sum_out(x, dims, mean, order, key, out)
-        return out
-    if is_eager(x):
-        result = x.new_empty(ops.reduced_shape(x.shape, dims, keepdim))
-        ops.run_sum(x, dims, result, mean, order, key)
-        return result
-    _check.no_tangent(x=x)
-    op = ops.mean if mean else ops.sum
-    traced: torch.Tensor = op(x, dims, keepdim, order, key)
-    return traced
+    _check_out(out, x, ops.reduced_shape(x.shape, dims, keepdim))
+    if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
+        raise ValueError("out= does not take part in autograd; x and out must not require grad")
+    _check.no_tangent(x=x, out=out)
+    ops.sum_out(x, dims, mean, order, key, out)
+    return out
 
 
 def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None:

@@ -62,8 +62,7 @@ def spacing(x: torch.Tensor) -> torch.Tensor:
     Raises:
         TypeError: `x` is no tensor of those dtypes.
     """
-    result: torch.Tensor = ops.spacing(_check.float_tensor("x", x))
-    return result
+    return ops.spacing(_check.float_tensor("x", x))
 
 
 def ulp_distance(
@@ -111,8 +110,7 @@ def ulp_distance(
         _refuse_overlap(out, a=a, b=b)
         ops.ulp_distance_out(left, right, nan == "raise", out)
         return out
-    distance: torch.Tensor = ops.ulp_distance(left, right, nan == "raise")
-    return distance
+    return ops.ulp_distance(left, right, nan == "raise")
 
 
 def flip_ulp(
@@ -152,8 +150,7 @@ def flip_ulp(
     _check.float_tensor("param", param)
     ulps = _check.integer("ulps", ulps, 0, 2**63 - 1)
     where, directions, one = _edit_arguments(param, idx, "direction", direction, ops.DIRECTIONS)
-    with torch.no_grad():
-        ops.flip_ulp(param, where, directions, one, ulps)
+    ops.flip_ulp(param, where, directions, one, ulps)
     return param
 
 
@@ -174,16 +171,14 @@ def flip_bit(param: torch.Tensor, idx: Indices, bit: int | torch.Tensor) -> torc
     _check.float_tensor("param", param)
     allowed = range(ops.WIDTH[param.dtype])
     where, bits, one = _edit_arguments(param, idx, "bit", bit, allowed)
-    with torch.no_grad():
-        ops.flip_bit(param, where, bits, one)
+    ops.flip_bit(param, where, bits, one)
     return param
 
 
 def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tensor:
     _check.float_tensor("x", x)
     if out is None:
-        result: torch.Tensor = ops.next_up(x) if up else ops.next_down(x)
-        return result
+        return ops.next_up(x) if up else ops.next_down(x)
     _check.float_tensor("out", out)
     given = (tuple(out.shape), out.dtype, out.device, out.stride())
     wanted = (tuple(x.shape), x.dtype, x.device, x.stride())
@@ -193,8 +188,7 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
             f"got {given}"
         )
     _refuse_overlap(out, x=x)
-    with torch.no_grad():
-        ops.neighbor_out(x, up, out)
+    ops.neighbor_out(x, up, out)
     return out
 
 

@@ -1,0 +1,108 @@
+"""Kernels as torch ops that skip torch's dispatcher where nothing would notice.
+
+A registered op costs several microseconds a call, and the first call of one in a process imports
+torch's compiler, which takes seconds.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+from torch.autograd import forward_ad
+from torch.autograd.graph import increment_version
+from torch.overrides import _get_current_function_mode_stack
+from torch.utils._device import DeviceContext
+
+from nondet_ext import _check
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
+_is_compiling = torch.compiler.is_dynamo_compiling
+_dispatch_modes = torch._C._len_torch_dispatch_stack
+_function_modes = torch._C._is_torch_function_mode_enabled
+_transform = torch._C._functorch.peek_interpreter_stack
+_is_tracing = torch._C._is_tracing
+
+
+class Op(Generic[P, R]):
+    """A registered torch op, ``nondet_ext::name``, and the function that computes it.
+
+    A call goes straight to the function unless a compiler, mode, transform or tracer is active, or
+    a tensor is of a subclass, on the meta device, a lazy negation (the imaginary part of a
+    conjugate, say) or recorded by autograd. Otherwise it goes to the registered op. Autograd
+    records no op that mutates an argument.
+
+    Args:
+        name: the name of the registered op.
+        run: computes the op from positional arguments; its annotations are the schema.
+        fake: returns outputs of the right shapes and dtypes for the same arguments, without
+            computing them. By default it returns None.
+        mutates: the names of the arguments that `run` writes to.
+        backward, setup_context: the derivative, as ``torch.library.register_autograd`` takes it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        run: Callable[P, R],
+        *,
+        fake: Callable[..., Any] = lambda *arguments: None,
+        mutates: tuple[str, ...] = (),
+        backward: Callable[..., Any] | None = None,
+        setup_context: Callable[..., Any] | None = None,
+    ) -> None:
+        self._run: Callable[..., R] = run
+        self._registered = torch.library.custom_op(f"nondet_ext::{name}", run, mutates_args=mutates)
+        self._registered.register_fake(fake)
+        self._is_differentiable = backward is not None
+        if backward is not None:
+            self._registered.register_autograd(backward, setup_context=setup_context)
+        self._names = tuple(inspect.signature(run).parameters)
+        types = [each.annotation for each in inspect.signature(run).parameters.values()]
+        self._tensors = tuple(
+            i for i, each in enumerate(types) if each in (torch.Tensor, torch.Tensor | None)
+        )
+        self._mutated = tuple(self._names.index(each) for each in mutates)
+
+    def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        # The checks stand in line: a small call takes three microseconds, a function call a tenth.
+        if not (
+            _is_compiling()
+            or _dispatch_modes()
+            or _transform() is not None
+            or forward_ad._current_level >= 0
+            or _is_tracing()
+            or (_function_modes() and _has_watching_mode())
+        ):
+            for i in self._tensors:
+                tensor: Any = arguments[i]
+                if tensor is not None and (
+                    type(tensor) not in _PLAIN
+                    or tensor.is_meta
+                    or tensor.is_neg()
+                    or (tensor.requires_grad and torch.is_grad_enabled())
+                ):
+                    break
+            else:
+                for i in self._mutated:
+                    increment_version(arguments[i])  # type: ignore[arg-type]
+                return self._run(*arguments)
+        return self._dispatch(arguments)
+
+    def _dispatch(self, arguments: tuple[Any, ...]) -> R:
+        if self._mutated and torch.is_grad_enabled():
+            with torch.no_grad():
+                return self(*arguments)  # type: ignore[call-arg]
+        if self._is_differentiable:
+            tensors = {self._names[i]: arguments[i] for i in self._tensors}
+            _check.no_tangent(**tensors)
+        result: R = self._registered(*arguments)
+        return result
+
+
+def _has_watching_mode() -> bool:
+    # A default device does not matter here: every tensor is made on a stated device.
+    return any(type(mode) is not DeviceContext for mode in _get_current_function_mode_stack())
