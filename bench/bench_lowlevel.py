@@ -23,7 +23,7 @@ from nondet.studies.seeds import Seeds
 from nondet.training.determinism import deterministic
 from nondet.training.evaluation import laid_out_for
 from nondet_ext import accumulate, philox_normal, philox_randint
-from nondet_ext._backend import racing_threads
+from nondet_ext.threads import racing_threads
 
 ORDERS = ("unconverted", "fixed", "seeded", "atomic", "exact")
 

@@ -1,6 +1,5 @@
 """Which kernels a tensor goes to, and what they need beside its address."""
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 
 from nondet_ext._native import _C
+from nondet_ext.threads import cpu_threads
 
 NATIVE_DTYPE = {
     torch.float64: _C.DType.float64,
@@ -69,27 +69,6 @@ def use_backend(launchers: ModuleType | None) -> Iterator[None]:
 def emulating() -> bool:
     """Whether :func:`use_backend` is in force."""
     return _emulated is not None
-
-
-_racing = threading.local()
-
-
-@contextmanager
-def racing_threads(least: int) -> Iterator[None]:
-    """At least so many threads for the CPU kernels that this thread calls: an atomic sum races also
-    where torch computes with one thread.
-    """
-    before = getattr(_racing, "least", 1)
-    _racing.least = least
-    try:
-        yield
-    finally:
-        _racing.least = before
-
-
-def cpu_threads() -> int:
-    """With how many threads a CPU kernel is to compute."""
-    return max(torch.get_num_threads(), getattr(_racing, "least", 1))
 
 
 def backend_for(tensor: torch.Tensor) -> Backend:

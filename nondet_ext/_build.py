@@ -1,6 +1,16 @@
-"""What the compiled module was built with and what it will run."""
+"""The version, how the compiled module was built, and what it runs."""
+
+from importlib import metadata
 
 from nondet_ext._native import _C
+
+
+def installed_version() -> str:
+    """Return the version of the installed distribution, "0+unknown" if there is none."""
+    try:
+        return metadata.version("nondet")
+    except metadata.PackageNotFoundError:
+        return "0+unknown"
 
 
 def build_info() -> dict[str, str | list[str]]:

@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import torch
 
-from nondet_ext import _memory
-from nondet_ext._cka_batches import BatchSums
-from nondet_ext._cka_exact import Moments
-from nondet_ext._cka_models import Features, read_features
-from nondet_ext._cka_products import Hsic, hsic_pairs
-from nondet_ext._cka_totals import Totals
+from nondet_ext._cka.batches import BatchSums
+from nondet_ext._cka.exact import Moments
+from nondet_ext._cka.models import Features, read_features
+from nondet_ext._cka.products import Hsic, hsic_pairs
+from nondet_ext._cka.totals import Totals
 from nondet_ext._warnings import DegenerateInputWarning
+from nondet_ext.memory import parse_bytes
 
 Estimator = Literal["biased", "debiased"]
 Models = torch.Tensor | Sequence[torch.Tensor]
@@ -69,7 +69,7 @@ def linear_cka(
             or infinite features; not an estimator; less memory than the smallest blocks take.
     """
     debiased = _is_debiased(estimator)
-    size = _memory.parse_bytes("memory", memory)
+    size = parse_bytes("memory", memory)
     given = read_features(features, other, 4 if debiased else 2)
     result = _ratios(hsic_pairs(given, debiased, size), given, debiased)
     both_tensors = isinstance(features, torch.Tensor) and isinstance(other, torch.Tensor)
@@ -161,7 +161,7 @@ class CKA:
                 'estimator="biased" needs exact=True: averaged over batches, the biased estimator '
                 "would depend on their size"
             )
-        self._memory = _memory.parse_bytes("memory", memory)
+        self._memory = parse_bytes("memory", memory)
         self.reset()
 
     def reset(self) -> None:

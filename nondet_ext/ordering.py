@@ -13,9 +13,9 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from nondet_ext._order import Seed, key_of
-from nondet_ext._ordered_decompositions import decompositions
-from nondet_ext._ordered_handlers import HANDLERS
-from nondet_ext._ordered_harmless import holds_floats, is_harmless, tensors_in
+from nondet_ext._ordered.decompositions import decompositions
+from nondet_ext._ordered.handlers import HANDLERS
+from nondet_ext._ordered.harmless import holds_floats, is_harmless, tensors_in
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -10,8 +10,8 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _pairwise_ops as ops
-from nondet_ext._ensemble_sums import EnsembleSums
 from nondet_ext._warnings import DegenerateInputWarning
+from nondet_ext.ensembles import EnsembleSums
 
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 

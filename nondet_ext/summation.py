@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import torch
 
 from nondet_ext import _check
-from nondet_ext import _sum_ops as ops
+from nondet_ext import _summation_ops as ops
 from nondet_ext._order import Seed, key_of
 
 Dim = int | Sequence[int] | None

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nondet_ext import DegenerateInputWarning, linear_cka
-from nondet_ext._cka_models import Centred, read_features
-from nondet_ext._cka_products import hsic_pairs
+from nondet_ext._cka.models import Centred, read_features
+from nondet_ext._cka.products import hsic_pairs
 from references import cka as reference
 from references.cka import ESTIMATORS, LEAST, draw
 

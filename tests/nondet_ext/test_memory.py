@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import _memory
+from nondet_ext import memory
+from nondet_ext._spearman_files.shares import share_out
 from references.spearman_files import logits, save
 from references.spearman_files import process_of_its_own as process_of_its_own
 
@@ -19,7 +20,7 @@ from references.spearman_files import process_of_its_own as process_of_its_own
     [("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("500mb", 5 * 10**8), ("7", 7), (12345, 12345)],
 )
 def test_sizes(text, count):
-    assert _memory.parse_bytes("memory", text) == count
+    assert memory.parse_bytes("memory", text) == count
 
 
 # ru_maxrss would tell of the parent as well, from whose memory the child was spawned.
@@ -28,9 +29,9 @@ import re, sys
 from pathlib import Path
 import torch
 import nondet_ext
-from nondet_ext import _memory
+from nondet_ext.memory import resident_bytes
 torch.set_num_threads(2)
-before = _memory.resident_bytes()
+before = resident_bytes()
 memory = before + int(sys.argv[1])
 rho = nondet_ext.spearman_files(sys.argv[2:], memory=memory)
 peak = 1024 * int(re.search(r"VmHWM:\\s*(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -39,13 +40,13 @@ print(peak - memory, *[float(each).hex() for each in rho[0]])
 
 
 def test_shares_follow_the_memory():
-    few = _memory.share_out(700 << 20, 100, 10**8, 4, threads=64)
-    many = _memory.share_out(64 << 30, 100, 10**8, 4, threads=64)
+    few = share_out(700 << 20, 100, 10**8, 4, threads=64)
+    many = share_out(64 << 30, 100, 10**8, 4, threads=64)
     assert 1 <= few.workers < few.stripes < 64
     assert many.workers == many.stripes == 64
-    for shares, memory in ((few, 336 << 20), (many, 63 << 30)):
-        assert shares.workers * shares.group * 20 < memory
-        assert shares.stripes * shares.columns * 100 * 4 < memory
+    for shares, size in ((few, 336 << 20), (many, 63 << 30)):
+        assert shares.workers * shares.group * 20 < size
+        assert shares.stripes * shares.columns * 100 * 4 < size
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")

@@ -14,8 +14,8 @@ import nondet_ext
 from emulation.fixtures import running_on
 from nondet_ext import _pairwise_ops
 from nondet_ext._backend import use_backend
-from nondet_ext._ensemble_sums import EnsembleSums
 from nondet_ext._native import _C
+from nondet_ext.ensembles import EnsembleSums
 
 CASES = [(m, s) for m in ("accuracy", "cross_entropy") for s in ("logits", "probabilities")]
 

@@ -2,15 +2,16 @@
 Python's integers, however small the pieces are.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import _external_ranks, _memory, correlation_files
-from nondet_ext._memory import Shares
+from nondet_ext._spearman_files.shares import Shares
 from nondet_ext._warnings import DegenerateInputWarning
-from references.spearman_files import DTYPES, Steps, check, logits, oracle, save
+from references.spearman_files import DTYPES, TINY, Steps, check, logits, oracle, save
 from references.spearman_files import process_of_its_own as process_of_its_own
 from references.spearman_files import tiny as tiny
 
@@ -27,7 +28,7 @@ def test_equals_memory_and_oracle(tmp_path, tiny, dtype, ties):
         expected |= {"partitioning", "sorting"}
     assert steps.texts == expected
     assert steps.done[-1] == 2 * rows.nbytes + 4 * rows.size
-    tiny(Shares(workers=3, chunk=5000, group=300, nodes=1, stripes=2, columns=77))
+    tiny(Shares(workers=3, chunk=5000, group=300, nodes=1, stripes=2, columns=77, rank_bytes=4))
     check(rows, nondet_ext.spearman_files(paths[::-1])[[3, 2, 1, 0]][:, [3, 2, 1, 0]])
 
 
@@ -38,7 +39,7 @@ def test_keys_that_share_their_leading_bits(tiny, bits):
     near_one = np.float64(1).view(np.int64) + rng.integers(-(2 ** (bits - 1)), 2**bits, (3, 6000))
     rows = near_one.view(np.float64)
     rows[:, ::7] = rng.standard_normal((3, 858))
-    tiny(Shares(workers=2, chunk=999, group=400, nodes=2, stripes=1, columns=6000))
+    tiny(Shares(workers=2, chunk=999, group=400, nodes=2, stripes=1, columns=6000, rank_bytes=4))
     steps = Steps()
     check(rows, nondet_ext.spearman_files(list(rows), progress=steps))
     assert "counting further" in steps.texts
@@ -63,10 +64,8 @@ def test_small_vectors_with_the_shares_of_a_real_call(n):
     check(rows, nondet_ext.spearman_files(list(rows)))
 
 
-@pytest.mark.usefixtures("tiny")
-def test_wide_ranks(monkeypatch):
-    for module in (_memory, _external_ranks, correlation_files):
-        monkeypatch.setattr(module, "rank_bytes", lambda n: 8)
+def test_wide_ranks(tiny):
+    tiny(replace(TINY, rank_bytes=8))
     for dtype in DTYPES:
         for spread in (1, 2**-8, 2**-18)[: np.dtype(dtype).itemsize]:  # small: many levels
             rows = logits(3, 6000, 0.3, np.float64) * spread + 1

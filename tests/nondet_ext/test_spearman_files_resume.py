@@ -12,8 +12,8 @@ import pytest
 import torch
 
 import nondet_ext
-from nondet_ext import _external_products
-from nondet_ext._memory import Shares
+from nondet_ext._spearman_files import products
+from nondet_ext._spearman_files.shares import Shares
 from references.spearman_files import Steps, check, logits, oracle, save
 from references.spearman_files import process_of_its_own as process_of_its_own
 from references.spearman_files import tiny as tiny
@@ -27,8 +27,8 @@ def resumable(rows: np.ndarray, folder: Path, progress: Steps | None = None) -> 
 
 @pytest.mark.parametrize("save_seconds", [0, 1000])
 def test_resumes_wherever_it_was_interrupted(tmp_path, tiny, monkeypatch, save_seconds):
-    monkeypatch.setattr(_external_products, "SAVE_SECONDS", save_seconds)
-    tiny(Shares(workers=2, chunk=2000, group=1500, nodes=1, stripes=2, columns=500))
+    monkeypatch.setattr(products, "SAVE_SECONDS", save_seconds)
+    tiny(Shares(workers=2, chunk=2000, group=1500, nodes=1, stripes=2, columns=500, rank_bytes=4))
     rows = logits(4, 5000, 0.2, np.float32)
     expected = oracle(rows)
     whole = Steps()
@@ -56,9 +56,8 @@ KILLED = """
 import os, signal, sys
 import numpy as np
 import nondet_ext
-from nondet_ext import _memory
-from nondet_ext._memory import Shares
-_memory.share_out = lambda *arguments: Shares(1, 1000, 700, 1, 2, 500)
+from nondet_ext._spearman_files import shares
+shares.share_out = lambda *arguments: shares.Shares(1, 1000, 700, 1, 2, 500, 4)
 def progress(done, total, text):
     if text.startswith("vector 3 of 3: writing"):
         os.kill(os.getpid(), signal.SIGKILL)

@@ -10,10 +10,11 @@ import scipy.stats
 import torch
 
 import nondet_ext
-from nondet_ext import _memory
-from nondet_ext._memory import Shares
+from nondet_ext import memory
+from nondet_ext._spearman_files import shares
+from nondet_ext._spearman_files.shares import Shares
 
-TINY = Shares(workers=2, chunk=777, group=500, nodes=1, stripes=2, columns=1000)
+TINY = Shares(workers=2, chunk=777, group=500, nodes=1, stripes=2, columns=1000, rank_bytes=4)
 DTYPES = (np.float16, np.float32, np.float64)
 
 
@@ -58,15 +59,15 @@ def check(rows: np.ndarray, got: torch.Tensor) -> None:
 @pytest.fixture(autouse=True)
 def process_of_its_own(monkeypatch):
     """What other tests left in this process's memory does not count."""
-    monkeypatch.setattr(_memory, "resident_bytes", lambda: 300 << 20)
+    monkeypatch.setattr(memory, "resident_bytes", lambda: 300 << 20)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Sets the shares, at first tiny ones."""
 
-    def use(shares: Shares = TINY) -> None:
-        monkeypatch.setattr(_memory, "share_out", lambda *arguments: shares)
+    def use(tiny: Shares = TINY) -> None:
+        monkeypatch.setattr(shares, "share_out", lambda *arguments: tiny)
 
     use()
     return use

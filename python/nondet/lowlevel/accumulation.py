@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 
 from nondet_ext import accumulate, index_add
-from nondet_ext._backend import racing_threads
+from nondet_ext.threads import racing_threads
 
 Order = Literal["fixed", "seeded", "atomic", "exact"]
 

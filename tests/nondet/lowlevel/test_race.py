@@ -14,7 +14,7 @@ import nondet_ext
 from nondet import lowlevel
 from nondet.training.determinism import deterministic
 from nondet_ext import philox_normal, philox_randint
-from nondet_ext._backend import racing_threads
+from nondet_ext.threads import racing_threads
 from races import different, race
 
 

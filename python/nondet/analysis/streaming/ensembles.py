@@ -8,7 +8,7 @@ import torch
 from nondet.analysis.streaming.arrays import StagedArray
 from nondet.analysis.streaming.progress import Report
 from nondet.analysis.streaming.tiles import groups_in_memory
-from nondet_ext._ensemble_sums import EnsembleSums
+from nondet_ext.ensembles import EnsembleSums
 
 TILE = 1024
 """Tokens whose sums belong together (nondet_ext.ensemble_delta)."""

@@ -18,7 +18,7 @@ from nondet.analysis.streaming.inputs import Inputs, read_inputs
 from nondet.analysis.streaming.progress import Progress
 from nondet.analysis.streaming.source import Source, widths_of
 from nondet.analysis.streaming.staging import Staging
-from nondet_ext import _memory
+from nondet_ext.memory import parse_bytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +101,7 @@ def measure(
         OSError: `scratch` is in use by another process, full, or cannot be written.
     """
     given = read_inputs(sources, labels, log_probabilities, predicted, ensemble, keys)
-    limit = _memory.parse_bytes("memory", memory)
+    limit = parse_bytes("memory", memory)
     widths = widths_of(sources[0])
     staging = Staging(Path(scratch).resolve() / "streaming", given.identity(), given.shape, widths)
     with staging:
@@ -138,7 +138,7 @@ def _plan(
         given.models,
         tokens * types,
         4 * tokens * sum(widths.values()),
-        free if disk is None else min(free, _memory.parse_bytes("disk", disk)),
+        free if disk is None else min(free, parse_bytes("disk", disk)),
         torch.get_num_threads(),
     )
 

@@ -13,7 +13,8 @@ import nondet_ext
 from nondet.analysis.streaming.arrays import StagedArray
 from nondet.analysis.streaming.progress import Report
 from nondet.analysis.streaming.tiles import loads, plan_tiles
-from nondet_ext import _memory
+from nondet_ext.memory import resident_bytes
+from nondet_ext.spearman_files import rank_bytes, require_memory
 
 MARGIN = 192 << 20
 """Bytes of the disk beside logits, ranks and hidden states: what spearman_files leaves free, its
@@ -44,7 +45,7 @@ def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) ->
 
     Raises ValueError if not even two models fit with one thread.
     """
-    rank = _memory.rank_bytes(values)
+    rank = rank_bytes(values)
     model, work = values * (4 + rank) + hidden, values * max(4, rank)
     plans = []
     for count in sorted({1, min(threads, models)}, reverse=True):
@@ -63,9 +64,9 @@ def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) ->
 
 def refuse_little_memory(models: int, values: int, threads: int, memory: int) -> None:
     """Raise ValueError if `correlate` would need more memory."""
-    held = _memory.resident_bytes()
+    held = resident_bytes()
     try:
-        _memory.share_out(held + memory, models, values, 4, threads)
+        require_memory(held + memory, models, values, 4, threads)
     except ValueError as error:
         raise ValueError(
             f"memory of {memory} bytes beside the {held} that this process holds does not suffice "
@@ -102,7 +103,7 @@ def correlate(
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)  # `measure` tells
         found: np.ndarray = nondet_ext.spearman_files(
             [each.path for each in logits],
-            memory=_memory.resident_bytes() + memory,
+            memory=resident_bytes() + memory,
             scratch=scratch,
             progress=lambda done, total, what: report(done / total, what),
         ).numpy()

@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from nondet_ext._cka_models import Features
-from nondet_ext._cka_products import Hsic
+from nondet_ext._cka.models import Features
+from nondet_ext._cka.products import Hsic
 
 
 class Totals:

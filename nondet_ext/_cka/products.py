@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import torch
 
-from nondet_ext._cka_models import Centred, Features, full_precision, working_dtype
+from nondet_ext._cka.models import Centred, Features, full_precision, working_dtype
 
 # float32 sums are at most this long; longer ones are sums of such in float64.
 FLOAT32_FEATURES = 4096

@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from nondet_ext._backend import NATIVE_DTYPE, backend_for, cpu_threads, emulating
+from nondet_ext._backend import NATIVE_DTYPE, backend_for, emulating
 from nondet_ext._layout import merged
 from nondet_ext._native import _C
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
+from nondet_ext.threads import cpu_threads
 
 Gradients = tuple[torch.Tensor | None, ...]
 

@@ -18,9 +18,9 @@ import numpy as np
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE
-from nondet_ext._external_input import Vector, read_exactly
-from nondet_ext._memory import FANOUT, Shares, rank_bytes
 from nondet_ext._native import _C
+from nondet_ext._spearman_files.shares import FANOUT, Shares
+from nondet_ext._spearman_files.vectors import Vector, read_exactly
 
 Report = Callable[[str, int], None]
 """report(what, bytes): more bytes are done. It raises where the work is to stop."""
@@ -36,7 +36,7 @@ _PENDING = np.dtype([("below", "i8"), ("count", "i8"), ("slot", "i8"), ("level",
 def rank_vector(
     vector: Vector, target: Path, scratch: Path, shares: Shares, report: Report
 ) -> None:
-    """Writes the centred doubled ranks, int32 or int64 by :func:`rank_bytes`, to `target`."""
+    """Write the centred doubled ranks, integers of ``shares.rank_bytes`` bytes, to `target`."""
     _Ranking(vector, shares, report).write(target, scratch)
 
 
@@ -55,7 +55,7 @@ class _Ranking:
     def __init__(self, vector: Vector, shares: Shares, report: Report) -> None:
         self.vector, self.shares, self.report = vector, shares, report
         self.key = np.dtype(f"u{vector.dtype.itemsize}")
-        self.rank = np.dtype(f"i{rank_bytes(vector.n)}")
+        self.rank = np.dtype(f"i{shares.rank_bytes}")
         self.dtype = NATIVE_DTYPE[getattr(torch, vector.dtype.name)]
         self.last = vector.dtype.itemsize // 2 - 1
         self.root = 0

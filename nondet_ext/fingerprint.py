@@ -2,7 +2,7 @@
 
 import torch
 
-from nondet_ext import _digest_ops as ops
+from nondet_ext import _fingerprint_ops as ops
 
 
 def fingerprint(x: torch.Tensor) -> int:

@@ -2,9 +2,9 @@
 
 import torch
 
-from nondet_ext._cka_models import Features, full_precision, refuse_not_finite, scale_of
-from nondet_ext._cka_products import Hsic, hsic_from_norms
-from nondet_ext._cka_totals import Totals
+from nondet_ext._cka.models import Features, full_precision, refuse_not_finite, scale_of
+from nondet_ext._cka.products import Hsic, hsic_from_norms
+from nondet_ext._cka.totals import Totals
 
 
 class Moments(Totals):

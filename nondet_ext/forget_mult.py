@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from nondet_ext import _check
-from nondet_ext import _recurrence_ops as ops
+from nondet_ext import _forget_mult_ops as ops
 from nondet_ext.philox import philox_uniform
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from nondet_ext import _memory
-from nondet_ext._external_input import Vector, open_vector
-from nondet_ext._external_products import multiply_all
-from nondet_ext._external_ranks import rank_vector
-from nondet_ext._external_state import Scratch
-from nondet_ext._memory import Shares, rank_bytes
-from nondet_ext._progress import Progress, run_all
 from nondet_ext._quotients import correlations
+from nondet_ext._spearman_files import shares as _shares
+from nondet_ext._spearman_files.products import multiply_all
+from nondet_ext._spearman_files.progress import Progress, run_all
+from nondet_ext._spearman_files.ranks import rank_vector
+from nondet_ext._spearman_files.scratch import Scratch
+from nondet_ext._spearman_files.shares import Shares
+from nondet_ext._spearman_files.vectors import Vector, open_vector
 from nondet_ext._warnings import DegenerateInputWarning
+from nondet_ext.memory import parse_bytes
 
 
 def spearman_files(
@@ -67,11 +68,11 @@ def spearman_files(
     vectors = _open_all(files)
     rows, n = len(vectors), vectors[0].n
     itemsize = max(vector.dtype.itemsize for vector in vectors)
-    limit = _memory.parse_bytes("memory", memory)
+    limit = parse_bytes("memory", memory)
     threads = torch.get_num_threads()
-    shares = _memory.share_out(limit, rows, n, itemsize, threads)
+    shares = _shares.share_out(limit, rows, n, itemsize, threads)
     folder = None if scratch is None else Path(scratch).resolve()
-    rank = np.dtype(f"i{rank_bytes(n)}")
+    rank = np.dtype(f"i{shares.rank_bytes}")
     store = Scratch(folder, resume, [vector.identity() for vector in vectors], n, rank)
     # Two-byte keys are ranked by a table alone.
     store.check(n * max(itemsize, rank.itemsize) * shares.workers if itemsize > 2 else 0)
@@ -90,6 +91,20 @@ def spearman_files(
             stacklevel=2,
         )
     return torch.from_numpy(correlations(products, squares, squares))
+
+
+def rank_bytes(n: int) -> int:
+    """Return how many bytes of scratch space :func:`spearman_files` takes per value of a vector of
+    n values.
+    """
+    return _shares.rank_bytes(n)
+
+
+def require_memory(limit: int, rows: int, n: int, itemsize: int, threads: int) -> None:
+    """Raise ValueError if `limit` bytes for this process do not suffice for
+    :func:`spearman_files` of `rows` vectors of n values of `itemsize` bytes.
+    """
+    _shares.share_out(limit, rows, n, itemsize, threads)
 
 
 def _open_all(files: object) -> list[Vector]:

@@ -6,11 +6,11 @@ import time
 import numpy as np
 import torch
 
-from nondet_ext._external_input import read_exactly
-from nondet_ext._external_state import Scratch
 from nondet_ext._integer_products import IntegerProducts
-from nondet_ext._memory import Shares
-from nondet_ext._progress import Progress, run_all
+from nondet_ext._spearman_files.progress import Progress, run_all
+from nondet_ext._spearman_files.scratch import Scratch
+from nondet_ext._spearman_files.shares import Shares
+from nondet_ext._spearman_files.vectors import read_exactly
 
 SAVE_SECONDS = 20.0
 

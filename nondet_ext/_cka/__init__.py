@@ -1,0 +1,1 @@
+"""The steps of linear_cka and CKA (nondet_ext.cka)."""

@@ -1,0 +1,1 @@
+"""The tables of nondet_ext.ordered: operators it sums itself, takes apart or leaves alone."""

@@ -1,0 +1,1 @@
+"""The steps of spearman_files: read, rank, multiply, resume."""

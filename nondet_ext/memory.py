@@ -1,0 +1,34 @@
+"""Amounts of memory: as text, and as this process has them now."""
+
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+
+from nondet_ext import _check
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", start=1):
+    _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power}
+
+
+def parse_bytes(name: str, value: object) -> int:
+    """Bytes, as an int or as a string: "2GB", "1.5 GiB"."""
+    if not isinstance(value, str):
+        return _check.integer(name, value, 1, 2**62)
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", value)
+    if match is None or match[2].upper() not in _UNITS:
+        raise ValueError(
+            f'{name} must be bytes or a string such as "500MB", "2GB" or "1.5GiB", got {value!r}'
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def resident_bytes() -> int:
+    """The memory that this process has now; where the system does not say, its peak."""
+    status = Path("/proc/self/statm")
+    if status.exists():
+        return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
