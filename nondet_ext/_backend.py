@@ -1,4 +1,4 @@
-"""Which kernels a tensor goes to, and what they need beside its address."""
+"""The kernels for a tensor's device, and how they are called."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,9 @@ NATIVE_DTYPE = {
 
 
 class Backend(NamedTuple):
-    """Kernels and their calling convention: CPU loops take `threads`, CUDA launchers a `stream`."""
+    """The kernels of a device and their common arguments: `threads` for CPU loops, `stream` for
+    CUDA launchers.
+    """
 
     kernels: Any
     launches: bool
@@ -27,8 +29,8 @@ class Backend(NamedTuple):
     device: torch.device
 
     def run(self, kernel: str, **arguments: object) -> Any:
-        """Call a kernel that takes the context, on its device: a stream of another than the current
-        one would be refused.
+        """Call a kernel with the common arguments. CUDA refuses a stream of another device than the
+        current one, so the device is made current.
         """
         function = getattr(self.kernels, kernel)
         if not self.launches or self.device.type != "cuda":
@@ -37,8 +39,8 @@ class Backend(NamedTuple):
             return function(**arguments, **self.context)
 
     def run_in_workspace(self, kernel: str, sizes: dict[str, int], **arguments: Any) -> None:
-        """Call a kernel of a sum. A launcher needs device memory as well: as many bytes as its
-        sizing function returns for the dtype, the order and these `sizes`.
+        """Call a kernel of a sum. Launchers also need device memory: as many bytes as their sizing
+        function returns for the dtype, the order and these `sizes`.
         """
         if not self.launches:
             self.run(kernel, **arguments)
@@ -67,12 +69,12 @@ def use_backend(launchers: ModuleType | None) -> Iterator[None]:
 
 
 def emulating() -> bool:
-    """Whether :func:`use_backend` is in force."""
+    """Return True inside :func:`use_backend`."""
     return _emulated is not None
 
 
 def backend_for(tensor: torch.Tensor) -> Backend:
-    """The backend of the tensor's device.
+    """Return the backend of the tensor's device.
 
     Raises:
         RuntimeError: a CUDA tensor met a build without CUDA.

@@ -1,4 +1,4 @@
-"""Checks of arguments: each names the argument, what came and what is allowed."""
+"""Checks of arguments. Errors name the argument, its value and the allowed values."""
 
 import operator
 from collections.abc import Sequence
@@ -41,12 +41,12 @@ def float_tensor(name: str, value: object) -> torch.Tensor:
 
 
 def is_index(value: object) -> TypeGuard[SupportsIndex]:
-    # isinstance with the protocol takes ten times as long.
+    # isinstance with SupportsIndex takes ten times as long.
     return hasattr(value, "__index__")
 
 
 def integer(name: str, value: object, low: int, high: int) -> int:
-    """`value` as an int in [low, high]; booleans are refused."""
+    """Return `value` as an int in [low, high]; refuse booleans."""
     if type(value) is int:
         number = value
     elif isinstance(value, bool) or not is_index(value):
@@ -59,13 +59,13 @@ def integer(name: str, value: object, low: int, high: int) -> int:
 
 
 def word(name: str, value: object) -> int:
-    """A word of a Philox key or counter."""
+    """Return `value` as a word of a Philox key or counter, an int in [0, 2**32)."""
     return integer(name, value, 0, 2**32 - 1)
 
 
 def integer_tensor(name: str, value: object) -> torch.Tensor:
-    """An int, a sequence of ints, an array or an integer tensor as a flat int64 tensor; on the CPU,
-    unless it is a tensor elsewhere.
+    """Return an int, a sequence of ints, an array or an integer tensor as a flat int64 tensor, on
+    the device of `value` if it is a tensor, else on the CPU.
     """
     if isinstance(value, torch.Tensor):
         if value.dtype not in INTEGERS:
@@ -90,7 +90,7 @@ def integer_tensor(name: str, value: object) -> torch.Tensor:
 
 
 def shape(name: str, value: object) -> tuple[int, ...]:
-    """An int or a sequence of ints as a shape."""
+    """Return an int or a sequence of ints as a shape."""
     sizes = [value] if is_index(value) else value
     if not isinstance(sizes, Sequence) or isinstance(sizes, str | bytes):
         raise TypeError(f"{name} must be an int or a sequence of ints, got {type(value).__name__}")
@@ -104,7 +104,9 @@ def float_dtype(name: str, value: object) -> torch.dtype:
 
 
 def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
-    """`dim` of a reduction, in increasing order: None or an empty sequence are all of them."""
+    """Return the dimensions that `dim` of a reduction names, in increasing order; all of them for
+    None or an empty sequence.
+    """
     if value is None:
         return _ALL[ndim] if ndim < len(_ALL) else tuple(range(ndim))
     if type(value) is int and 0 <= value < ndim:
@@ -115,7 +117,7 @@ def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
         given = value or range(ndim)
     else:
         raise TypeError(f"dim must be None, an int or a sequence of ints, got {value!r}")
-    bound = max(ndim, 1)  # a 0-d tensor takes 0 and -1, as torch has it
+    bound = max(ndim, 1)  # as in torch, a 0-d tensor takes 0 and -1
     dims = []
     for each in given:
         if isinstance(each, bool) or not is_index(each):

@@ -1,5 +1,5 @@
-"""Correlations of all pairs of rows as registered torch ops: every row becomes a vector of
-integers, and what follows is exact. The checks of arguments are in correlation.py.
+"""Correlations of all pairs of rows as torch ops. Each row becomes a vector of integers; all
+further steps are exact. correlation.py checks the arguments.
 """
 
 import warnings
@@ -17,15 +17,15 @@ from nondet_ext._rank_ops import ranks
 from nondet_ext._warnings import DegenerateInputWarning
 
 Prepared = tuple[torch.Tensor, torch.Tensor]
-"""Integers of each row, (rows, n), and which rows have none for want of a value, (rows,) bool;
-these hold zeros.
+"""Integers of each row, (rows, n), and a mask of the rows with a missing value, (rows,), whose
+integers are zeros.
 """
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """How rows become integers of magnitude up to `bound(n)`, which sum to zero if `centred`; in
-    groups of rows whose float64 values take about `group_bytes`.
+    """A map from rows to integers of magnitude up to `bound(n)`, which sum to zero if `centred`; it
+    is applied to groups of rows whose float64 values take about `group_bytes`.
     """
 
     prepare: Callable[[torch.Tensor], Prepared]
@@ -36,15 +36,15 @@ class _Kind:
 
 def _centred_ranks(x: torch.Tensor) -> Prepared:
     ranked = ranks(x, True, False)
-    missing = ranked[:, 0].isnan()  # a row with NaN has no rank at all
+    missing = ranked[:, 0].isnan()  # all ranks of a row with NaN are NaN
     if bool(missing.any()):
         ranked[missing] = 0
     return ranked, missing
 
 
 def _quantised(x: torch.Tensor) -> Prepared:
-    """Deviations from each row's mean, in units of 2^-53 of the power of two above the largest:
-    integers up to 2^53, to the nearest.
+    """Return the deviations from each row's mean, rounded to integers up to 2^53 in units of 2^-53
+    of the power of two above the largest.
     """
     values = x.to(torch.float64)
     largest = values.abs().amax(dim=1, keepdim=True)
@@ -60,19 +60,19 @@ def _quantised(x: torch.Tensor) -> Prepared:
 
 
 def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
-    """2^exponent for exponents of normal float64, whatever pow() makes of it."""
+    """Return 2^exponent, for exponents of normal float64, exactly (pow() may round)."""
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
 
 _KINDS = {
     "spearman": _Kind(_centred_ranks, lambda n: n - 1, centred=True, group_bytes=128 << 20),
-    # Deviations take many passes, which should find a group in the caches.
+    # Deviations take many passes, so a group should fit the caches.
     "pearson": _Kind(_quantised, lambda n: 1 << EXACT_BITS, centred=False, group_bytes=16 << 20),
 }
 
 
 def _prepare(kind: _Kind, x: torch.Tensor) -> Prepared:
-    """float64 integers where they are few, int32 where that halves what is much."""
+    """Return float64 integers for one group of rows, else int32 if that saves memory."""
     rows, n = x.shape
     group = max(kind.group_bytes // (8 * n), 1)
     if rows <= group:
@@ -89,8 +89,8 @@ def _prepare(kind: _Kind, x: torch.Tensor) -> Prepared:
 def _correlate(
     kind: _Kind, x: torch.Tensor, y: torch.Tensor | None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """(R1, R2) float64 of prepared rows, and which rows of each side are constant, whose
-    correlations are NaN.
+    """Return the correlations of prepared rows, float64 (R1, R2), and masks of the constant rows of
+    each side, whose correlations are NaN.
     """
     n = x.shape[1]
     others = None if y is None else y.shape[0]
@@ -106,23 +106,23 @@ def _correlate(
 
 
 def _gaps(kind: _Kind, x: torch.Tensor) -> torch.Tensor:
-    """Where values are missing."""
+    """Return a mask of the missing values."""
     return x.isnan() if kind.centred else ~x.isfinite()
 
 
-def _refuse(kind: _Kind, name: str, x: torch.Tensor, row: int) -> None:
+def _refuse_gaps(kind: _Kind, name: str, x: torch.Tensor, row: int) -> None:
     position = int(torch.nonzero(_gaps(kind, x[row]))[0])
-    what = "NaN" if kind.centred else "NaN or infinity"
+    gap = "NaN" if kind.centred else "NaN or infinity"
     raise ValueError(
-        f"{name} has {what} in row {row} at position {position}; nan_policy='propagate' gives NaN "
+        f"{name} has {gap} in row {row} at position {position}; nan_policy='propagate' gives NaN "
         "for such rows, 'omit' leaves such positions out pair by pair"
     )
 
 
-def _omitting(
+def _fill_omitting(
     kind: _Kind, x: torch.Tensor, y: torch.Tensor, wanted: np.ndarray, result: np.ndarray
 ) -> None:
-    """Writes the wanted pairs, each over the positions that both rows have."""
+    """Write the wanted pairs, each over the positions at which both rows have values."""
     gaps_x, gaps_y = _gaps(kind, x), _gaps(kind, y)
     for i, j in zip(*np.nonzero(wanted), strict=True):
         both = ~(gaps_x[i] | gaps_y[j])
@@ -140,14 +140,14 @@ def _run(name: str, x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) ->
     missing = {side: rows.cpu().numpy() for side, (_, rows) in prepared.items()}
     for side, rows in missing.items():
         if nan_policy == "raise" and rows.any():
-            _refuse(kind, side, sides[side], int(rows.argmax()))
+            _refuse_gaps(kind, side, sides[side], int(rows.argmax()))
     right = None if y is None else prepared["y"][0]
     result, constant = _correlate(kind, prepared["x"][0], right)
     touched = missing["x"][:, None] | missing.get("y", missing["x"])[None, :]
     if touched.any():
         result[touched] = np.nan
         if nan_policy == "omit":
-            _omitting(kind, x, x if y is None else y, touched, result)
+            _fill_omitting(kind, x, x if y is None else y, touched, result)
     for side, rows in zip(sides, constant, strict=False):
         _warn_of_constants(side, np.nonzero(rows & ~missing[side])[0].tolist())
     return torch.from_numpy(result).to(x.device)

@@ -1,11 +1,13 @@
-"""The digest as a registered torch op: bytes, head, dispatch. The checks are in digest.py."""
+"""The fingerprint as a torch op: input bytes, header, choice of the kernel. fingerprint.py checks
+the arguments.
+"""
 
 import torch
 
 from nondet_ext._backend import backend_for
 from nondet_ext._op import Op
 
-# Numbers that the digest holds: never to be changed (docs/numerics.md).
+# These numbers are part of every fingerprint: never change them (docs/numerics.md).
 _CODES = {
     "float64": 1,
     "float32": 2,
@@ -31,14 +33,16 @@ _CODES = {
     "complex128": 22,
     "bcomplex32": 23,
 }
-# Not every torch has all of them.
+# Older versions of torch lack some of them.
 DTYPE_CODE: dict[torch.dtype, int] = {
     getattr(torch, name): code for name, code in _CODES.items() if hasattr(torch, name)
 }
 
 
 def _fingerprint(x: torch.Tensor) -> torch.Tensor:
-    """Return the 64 bits of the fingerprint as a 0-d int64 tensor; does not wait for a device."""
+    """Return the 64 bits of the fingerprint as a 0-d int64 tensor, without waiting for a CUDA
+    device.
+    """
     # A lazily conjugated view holds the bits of its base.
     flat = (x.resolve_conj() if x.is_complex() else x).contiguous()
     backend = backend_for(flat)

@@ -1,5 +1,5 @@
-"""The recurrence of quasi-recurrent networks as registered torch ops: allocation, addresses,
-dispatch, derivatives. The checks of arguments are in recurrence.py.
+"""forget_mult as torch ops: memory, choice of the kernel, derivatives. forget_mult.py checks the
+arguments.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ def _address(tensor: torch.Tensor | None) -> int:
 
 
 def _plain(tensor: torch.Tensor | None) -> torch.Tensor | None:
-    """In memory as the kernels read it."""
+    """Return the tensor as the kernels read it: contiguous, without lazy negation."""
     return None if tensor is None else tensor.resolve_neg().contiguous()
 
 
@@ -60,7 +60,7 @@ def _forget_mult_backward(
     o: torch.Tensor | None,
     initial: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The gradients of z, f, o (empty where o is None) and the initial state."""
+    """Return the gradients of z, f, o (empty if o is None) and the initial state."""
     gradients = _empty_gradients(grad_h, grad_last, z, f, o, initial)
     grad_z, grad_f, grad_o, grad_initial = gradients
     if z.shape[0] == 0 or grad_initial.numel() == 0:
@@ -74,7 +74,7 @@ def _forget_mult_backward(
     backend = backend_for(z)
     arguments = dict(zip(names, map(_address, read), strict=True))
     if backend.launches:
-        # The cells before every step and after the last one.
+        # The states before each step and after the last.
         wide = torch.float64 if z.dtype == torch.float64 else torch.float32
         cells = z.new_empty((z.shape[0] + 1, *z.shape[1:]), dtype=wide)
         arguments["cells"] = cells.data_ptr()

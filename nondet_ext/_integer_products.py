@@ -1,8 +1,8 @@
-"""Inner products of integer vectors without any error, on whatever device and in whatever blocks.
+"""Inner products of integer vectors without error, on any device and in any blocks.
 
 Integers are cut into limbs so narrow that a float64 matrix product over a bounded number of columns
-never exceeds 2^53 on its way: every intermediate value is an integer that float64 holds, so the
-order of additions, the number of threads and fused multiply-adds cannot matter.
+never exceeds 2^53: every intermediate value is an integer that float64 holds, so the order of
+additions, the number of threads and fused multiply-adds do not matter.
 """
 
 from collections.abc import Iterator
@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 EXACT_BITS = 53
-"""Integers of up to so many bits are exact in float64."""
+"""Integers of up to this many bits are exact in float64."""
 
 SHORTEST_CHUNK = 256
-"""Matrix products over fewer columns are slow; another limb is cheaper."""
+"""Matrix products over fewer columns are slow: another limb is cheaper."""
 
 _CACHED = 1 << 19
-"""Values that are converted or cut into limbs at once: temporaries should stay in the caches."""
+"""Values converted or cut into limbs at once: temporaries should fit the caches."""
 
 _LOW_BITS = 32
 _CARRY_EVERY = 256
@@ -33,7 +33,7 @@ class _Total:
         self._added = 0
 
     def add(self, values: torch.Tensor) -> None:
-        """Integers of magnitude up to 2^54, in float64."""
+        """Add integers of magnitude up to 2^54, in float64."""
         self.low += values.to(torch.int64)
         self._added += 1
         if self._added == _CARRY_EVERY:
@@ -54,7 +54,7 @@ class _Total:
         self.high.copy_(high)
 
     def value(self) -> np.ndarray:
-        """int64 where every number is below 2^62, Python integers elsewhere."""
+        """Return int64 numbers if all are below 2^62, else Python integers."""
         self.carry()
         low, high = self.low.cpu().numpy(), self.high.cpu().numpy()
         if (np.abs(high) >= 1 << (62 - _LOW_BITS - 1)).any():
@@ -64,12 +64,14 @@ class _Total:
 
 
 class IntegerProducts:
-    """All inner products of the rows of a matrix of integers, or of two such matrices, summed over
-    any number of blocks of columns.
+    """All inner products of the rows of a matrix of integers, or of two matrices, summed over any
+    number of blocks of columns.
 
-    left_rows, right_rows: R1 and R2; right_rows=None compares the left rows with each other.
-    bound: the magnitude that no integer exceeds, at most 2^53.
-    with_sums: whether the sums of the rows are wanted too.
+    Args:
+        left_rows, right_rows: R1 and R2; right_rows=None compares the left rows with each other.
+        bound: the largest magnitude of the integers, at most 2^53.
+        device: of the sums.
+        with_sums: compute the sums of the rows, too.
     """
 
     def __init__(
@@ -102,8 +104,11 @@ class IntegerProducts:
 
     @torch.no_grad()
     def add(self, left: torch.Tensor, right: torch.Tensor | None = None) -> None:
-        """Adds the products over a block of columns: left (R1, m) and, where two matrices are
-        compared, right (R2, m); integers of any dtype that holds them.
+        """Add the products over a block of columns.
+
+        Args:
+            left: (R1, m) integers of any dtype that holds them.
+            right: (R2, m), if two matrices are compared.
         """
         columns = self.chunk
         if self.limbs > 1 or left.dtype != torch.float64:
@@ -136,8 +141,8 @@ class IntegerProducts:
                 yield k, j, 1 if j == k else 2
 
     def _cut(self, block: torch.Tensor) -> list[torch.Tensor]:
-        """Limbs of a block, the lowest first, each of magnitude 2^(width - 1) at most but for the
-        highest.
+        """Return the limbs of a block, the lowest first, each of magnitude 2^(width - 1) at most
+        except the highest.
         """
         rest = block.to(torch.float64)
         limbs = []
@@ -148,11 +153,11 @@ class IntegerProducts:
         return [*limbs, rest]
 
     def totals(self) -> np.ndarray:
-        """(R1, R2), the inner products: int64 where they fit, Python integers elsewhere."""
+        """Return the inner products, (R1, R2): int64 if they fit, else Python integers."""
         return self._joined(self._products)
 
     def squares(self) -> tuple[np.ndarray, np.ndarray]:
-        """(R1,) and (R2,), the inner products of the rows with themselves."""
+        """Return the inner products of the rows with themselves, (R1,) and (R2,)."""
         if self.symmetric:
             diagonal = np.diagonal(self.totals())
             return diagonal, diagonal
@@ -160,7 +165,7 @@ class IntegerProducts:
         return left, right
 
     def sums(self) -> tuple[np.ndarray, np.ndarray]:
-        """(R1,) and (R2,), the sums of the rows."""
+        """Return the sums of the rows, (R1,) and (R2,)."""
         sums = [self._joined(totals)[:, 0] for totals in self._sums]
         return sums[0], sums[-1]
 
@@ -173,7 +178,7 @@ class IntegerProducts:
         return joined
 
     def state(self) -> dict[str, Any]:
-        """What :meth:`restore` needs to go on: numbers and int64 arrays."""
+        """Return the state for :meth:`restore`, as numbers and int64 arrays."""
         right = None if self.symmetric else self.rows[1]
         return {
             "rows": (self.rows[0], right),
@@ -200,9 +205,11 @@ class IntegerProducts:
 
 
 def _limbs_for(bound: int) -> tuple[int, int, int]:
-    """(limbs, bits of a limb, columns that may be multiplied at once)."""
+    """Return the number of limbs, the bits of a limb, and the columns that can be multiplied at
+    once.
+    """
     for limbs in (1, 2, 3):
-        # Rounding to the nearest leaves limbs of half the range, and a carry into the highest.
+        # Rounding to nearest halves the range of a limb and may carry into the highest.
         width = -(-(bound.bit_length() + 1) // limbs)
         highest = (bound >> (width * (limbs - 1))) + 1
         largest = bound if limbs == 1 else max(highest, 1 << (width - 1))

@@ -1,4 +1,4 @@
-"""Strides: merging dimensions for the kernels, and refusing tensors whose elements share memory."""
+"""Strides: merge dimensions for the kernels, find elements that share memory."""
 
 from collections.abc import Iterable
 
@@ -10,8 +10,8 @@ MAX_DIMS = 24  # kMaxDims of csrc/numerics/layout.h
 def merged(
     tensor: torch.Tensor, dims: Iterable[int] | None = None, name: str = "param"
 ) -> tuple[list[int], list[int]]:
-    """Sizes and strides of the tensor, or of some of its dimensions, with neighbouring ones merged
-    where one stride covers both.
+    """Return the sizes and strides of the tensor, or of the dimensions `dims`, with neighbouring
+    dimensions merged where one stride covers both.
 
     Raises:
         ValueError: more than 24 dimensions are left.
@@ -38,7 +38,7 @@ def merged(
 
 
 def shares_memory(tensor: torch.Tensor) -> bool:
-    """Whether two elements of the tensor lie at one address."""
+    """Return True if two elements of the tensor lie at one address."""
     if tensor.numel() < 2:
         return False
     dims = sorted(
@@ -55,7 +55,7 @@ def shares_memory(tensor: torch.Tensor) -> bool:
         return False
     if dims[0][0] == 0:
         return True
-    # Interleaved strides can still be free of overlap: only the addresses themselves tell.
+    # Interleaved strides need not overlap: compare the addresses.
     offsets = torch.zeros(1, dtype=torch.int64)
     for stride, size in dims:
         offsets = (offsets[:, None] + torch.arange(size) * stride).reshape(-1)
@@ -63,7 +63,7 @@ def shares_memory(tensor: torch.Tensor) -> bool:
 
 
 def is_dense(tensor: torch.Tensor) -> bool:
-    """Whether the elements fill a stretch of memory without gaps or sharing, in whatever order."""
+    """Return True if the elements fill their memory without gaps or sharing, in any order."""
     expected = 1
     dims = [
         (stride, size)
@@ -78,7 +78,7 @@ def is_dense(tensor: torch.Tensor) -> bool:
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Whether two dense tensors have a byte in common."""
+    """Return True if two dense tensors have a byte in common."""
     if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
         return False
     (a_begin, a_end), (b_begin, b_end) = (

@@ -1,8 +1,7 @@
 """The compiled module.
 
-A source checkout on ``sys.path`` (Python started in its folder, say) hides the installed package,
-and with it the module that was compiled at installation; so the installed copy is looked for as
-well.
+A source checkout on ``sys.path`` (Python started in its folder, say) hides the installed package
+and its compiled module, so the installed package is searched as well.
 """
 
 import importlib.machinery

@@ -1,4 +1,4 @@
-"""The argument pair `order`, `seed` of every op that adds floats."""
+"""The arguments `order` and `seed` of every op that adds floating-point numbers."""
 
 from collections.abc import Sequence
 
@@ -17,11 +17,11 @@ NO_KEY = (0, 0, 0, 0)
 
 
 def key_of(order: object, seed: object) -> tuple[int, int, int, int]:
-    """The key (seed, c1, c2, c3) of a checked pair; zeros unless `order` is "seeded".
+    """Return the key (seed, c1, c2, c3) for these arguments; zeros unless `order` is "seeded".
 
     Raises:
-        TypeError, ValueError: the order is not one of ORDERS; a seed is missing, or given and not
-            used, or not one to four integers in [0, 2**32).
+        TypeError, ValueError: `order` is unknown; `seed` is missing, superfluous, or not one to
+            four integers in [0, 2**32).
     """
     if order == "fixed" and seed is None:
         return NO_KEY

@@ -1,7 +1,8 @@
-"""Comparisons of all pairs of models as registered torch ops: narrowing, dispatch, workspaces. The
-checks of arguments are in pairwise.py; those of values are here, where compiled code meets them.
+"""Comparisons of all pairs of models as torch ops: narrow integers, choice of the kernel,
+workspaces, and the checks of values, which compiled code needs too. pairwise.py checks the
+arguments.
 
-The ensemble ops add a block of examples to a state, whose upper triangle counts.
+The ensemble ops add a block of examples to a state, of which only the upper triangle is used.
 """
 
 from typing import Any
@@ -15,19 +16,19 @@ EXAMPLE_TILE = 1024
 """kExampleTile of csrc/numerics/pairwise.h."""
 
 LARGEST_LOGIT = 2.0**1022
-"""Sums of two, and differences, stay finite below it."""
+"""Sums and differences of two logits below it are finite."""
 
-_WAVE_BYTES = 64 << 20  # of the tiles' logarithms that a launch leaves behind
+_WAVE_BYTES = 64 << 20  # the logarithms of tiles that one launch writes
 
 
 def symmetric(upper: torch.Tensor) -> torch.Tensor:
-    """The matrices (..., R, R) with the upper triangle copied to the lower one."""
+    """Return the matrices (..., R, R) with the upper triangle copied to the lower one."""
     return torch.triu(upper) + torch.triu(upper, 1).mT
 
 
 def narrowed(predictions: torch.Tensor) -> torch.Tensor:
-    """Integers that are equal where the given ones are, contiguous, in as few bytes as their range
-    needs.
+    """Return contiguous integers that are equal where `predictions` are, in as few bytes as their
+    range needs.
     """
     low, high = (int(bound) for bound in predictions.aminmax())
     size = predictions.itemsize
@@ -41,8 +42,8 @@ def narrowed(predictions: torch.Tensor) -> torch.Tensor:
 
 
 def _pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.Tensor:
-    """(S, R, R) int64: at how many of the examples [offsets[s], offsets[s + 1]) two rows of
-    `predictions` (R, N) are equal.
+    """Count the examples [offsets[s], offsets[s + 1]) at which two rows of `predictions` (R, N) are
+    equal, (S, R, R) int64.
     """
     models, examples = predictions.shape
     fits = (offsets[0] >= 0) & (offsets[-1] <= examples) & (offsets[1:] >= offsets[:-1]).all()
@@ -136,15 +137,16 @@ def _add(
 def _pair_correct_(
     counts: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
-    """Adds to `counts` (R, R) int64 at how many examples the mean of two models is right."""
+    """Add to `counts` (R, R) int64 the examples at which the mean of two models is right."""
     _add("pair_correct", {"counts": counts}, logits, labels, probabilities)
 
 
 def _pair_logs_(
     logs: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor, probabilities: bool
 ) -> None:
-    """Adds to `logs` (R, R) float64, tile of examples by tile, the logarithms of sum_c exp((a_c -
-    max a + b_c - max b) / 2), or of the sum of the label's two probabilities.
+    """Add to `logs` (R, R) float64, one tile of examples after another, the logarithms of sum_c
+    exp((a_c - max a + b_c - max b) / 2), or with `probabilities`, of the sum of the label's two
+    probabilities.
     """
     _add("pair_logs", {"logs": logs}, logits, labels, probabilities)
 

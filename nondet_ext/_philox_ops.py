@@ -1,6 +1,4 @@
-"""The keyed draws as registered torch ops. Their first argument is an int64 tensor of coordinates,
-(rows, 3).
-"""
+"""Keyed draws as torch ops. Their first argument is an int64 tensor of coordinates, (rows, 3)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from nondet_ext._op import Op
 
 @dataclass(frozen=True)
 class Draw:
-    """A checked request: what every draw op takes first, and the shape that its result is given."""
+    """The first arguments of every draw op, checked, and the shape of the result."""
 
     arguments: tuple[torch.Tensor, int, int, int, int]
     shape: tuple[int, ...]
@@ -45,7 +43,7 @@ class Draw:
         rows, counters = _coordinates(counter, device)
         return cls((counters, n, *key, first), rows + shape)
 
-    def taken(self, op: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
+    def compute(self, op: Callable[..., torch.Tensor], *arguments: object) -> torch.Tensor:
         """Return the draw by one of the ops below."""
         return op(*self.arguments, *arguments).reshape(self.shape)
 
@@ -53,7 +51,7 @@ class Draw:
 def _coordinates(
     counter: object, device: torch.device | str | int | None
 ) -> tuple[tuple[int, ...], torch.Tensor]:
-    """The broadcast shape of the coordinates, and one row of three for each of its entries."""
+    """Return the broadcast shape of the coordinates, and one row of three per entry."""
     if not isinstance(counter, tuple | list) or len(counter) > 3:
         got = f"{len(counter)}" if isinstance(counter, tuple | list) else type(counter).__name__
         raise TypeError(f"counter must be a tuple of at most three coordinates, got {got}")

@@ -1,22 +1,28 @@
-"""c / sqrt(a b) of integers, rounded once to float64."""
+"""Quotients c / sqrt(a b) of integers, rounded once to float64."""
 
 import math
 
 import numpy as np
 
 _CERTAIN = 2.0**-95
-"""Relative error that the double-double evaluation stays below, with room: it is about 2^-102."""
+"""A bound on the relative error of the double-double evaluation, which is about 2^-102."""
 
 _SPLITTER = 2.0**27 + 1
 
 
 def correlations(products: np.ndarray, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """products (R1, R2), the squares left (R1,) and right (R2,), all integers -> float64 (R1, R2):
-    products / sqrt(left * right), correctly rounded (nearest, ties to even); NaN where a square is
-    0.
+    """Return products / sqrt(left * right), correctly rounded (to nearest, ties to even), NaN where
+    a square is 0.
 
-    Evaluated with twice float64's precision; the rare quotient that lies too close to the middle
-    between two float64 for that is decided in Python's integers.
+    Computed with twice float64's precision. Quotients too close to the midpoint of two float64
+    numbers for that, which are rare, are decided in Python's integers.
+
+    Args:
+        products: integers, (R1, R2).
+        left, right: squares, integers, (R1,) and (R2,).
+
+    Returns:
+        float64, (R1, R2).
     """
     c = _as_pair(products)
     squares = _multiply(_as_pair(left[:, None]), _as_pair(right[None, :]))
@@ -34,7 +40,7 @@ def correlations(products: np.ndarray, left: np.ndarray, right: np.ndarray) -> n
 
 
 def rounded_quotient(c: int, a: int, b: int) -> float:
-    """c / sqrt(a b), correctly rounded, for integers a, b > 0."""
+    """Return c / sqrt(a b), correctly rounded, for integers a, b > 0."""
     if c == 0:
         return 0.0
     square, divisor = c * c, a * b
@@ -49,7 +55,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def _as_pair(integers: np.ndarray) -> Pair:
-    """Integers below 2^105 as an unevaluated sum of two float64."""
+    """Return integers below 2^105 as an unevaluated sum of two float64."""
     high = integers.astype(np.float64)
     if integers.dtype == object:
         whole = np.frompyfunc(int, 1, 1)(high)
@@ -90,7 +96,7 @@ def _subtract(a: Pair, b: Pair) -> Pair:
 
 
 def _root(a: Pair) -> Pair:
-    """One step of Newton's method doubles the digits of the root that float64 has."""
+    """Return the square root, by one step of Newton's method, which doubles float64's digits."""
     first = np.sqrt(a[0])
     left = _subtract(a, _two_product(first, first))[0]
     return _two_sum(first, left / (2 * first))

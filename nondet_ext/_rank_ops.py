@@ -1,13 +1,11 @@
-"""Ranks as a registered torch op: keys, sorting on devices that launch, dispatch. The checks of
-arguments are in ranks.py.
-"""
+"""Ranks as a torch op: sortable integers, choice of the kernel. ranks.py checks the arguments."""
 
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._op import Op
 
-MOST_IN_A_ROW = 2**32 - 1  # positions in a row are kept as 32-bit integers
+MOST_IN_A_ROW = 2**32 - 1  # the kernels' positions in a row are 32-bit integers
 
 _BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _WIDENED = {
@@ -21,21 +19,21 @@ INTEGERS = (*_WIDENED, torch.int16, torch.int32, torch.int64, torch.uint64)
 
 
 def ordered_integers(x: torch.Tensor) -> torch.Tensor:
-    """int16, int32 or int64 numbers that order as the values of x do. -0 and +0 are equal; NaNs are
-    outside `key_bounds`.
+    """Return int16, int32 or int64 numbers in the order of the values of x: -0 and +0 are equal,
+    NaNs lie outside `key_bounds`.
     """
     if x.dtype == torch.uint64:
         return x.view(torch.int64) ^ torch.iinfo(torch.int64).min
     if not x.dtype.is_floating_point:
         return x.to(_WIDENED.get(x.dtype, x.dtype))
-    # Integers on the bits (sign and magnitude, as csrc/numerics/ranks.h has it): comparisons of
-    # floats would follow the flush-to-zero mode.
+    # Integer arithmetic on the bits, as in csrc/numerics/ranks.h: comparing floats would depend on
+    # the flush-to-zero mode.
     bits = x.view(_BITS[x.itemsize])
     return torch.where(bits < 0, torch.iinfo(bits.dtype).min - bits, bits)
 
 
 def key_bounds(dtype: torch.dtype) -> tuple[int, int]:
-    """The `ordered_integers` of a dtype that are no NaN."""
+    """Return the lowest and highest of the `ordered_integers` of a dtype's numbers."""
     if not dtype.is_floating_point:
         return -(2**63), 2**63 - 1
     infinity = int(torch.full((), torch.inf, dtype=dtype).view(_BITS[dtype.itemsize]))
@@ -60,8 +58,8 @@ def _refuse_nan(out: torch.Tensor) -> None:
 
 
 def _ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Tensor:
-    """float64 ranks along the last dimension, or centred doubled ranks 2 * rank - (n + 1). A row
-    that holds a NaN becomes NaN, or a ValueError.
+    """Return float64 ranks along the last dimension, or centred doubled ranks 2 * rank - (n + 1). A
+    row that holds a NaN becomes NaN, or raises a ValueError if `refuse_nan`.
     """
     n = x.shape[-1]
     refuse_long_rows(n)

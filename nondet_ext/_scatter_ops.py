@@ -70,7 +70,7 @@ def _launch(
     order: str,
     key: Sequence[int],
 ) -> int:
-    """Do as _run does, with launchers. On a CUDA device an assertion there finds the fault."""
+    """Do the same with launchers. On a CUDA device an assertion there finds a bad index."""
     flat, rows = index.reshape(-1), arguments["rows"]
     fault = torch.zeros(1, dtype=torch.int32, device=out.device)
     arguments["fault"] = fault.data_ptr()
@@ -81,12 +81,12 @@ def _launch(
             "index_add_atomic", **arguments, index=index.data_ptr(), totals=totals.data_ptr()
         )
     else:
-        # Sources of one destination must meet in one thread, in visiting order: a stable sort
-        # brings them together.
+        # Sources of one destination must go to one thread, in the order of the sum: a stable
+        # sort brings them together.
         if order == "seeded":
-            visits = _visiting_order(backend, arguments["n"], key)
-            sorted_index, positions = torch.sort(flat[visits], stable=True)
-            positions = visits[positions]
+            visited = _summing_order(backend, arguments["n"], key)
+            sorted_index, positions = torch.sort(flat[visited], stable=True)
+            positions = visited[positions]
         else:
             sorted_index, positions = torch.sort(flat, stable=True)
         backend.run(
@@ -105,7 +105,7 @@ def _launch(
     return -1
 
 
-def _visiting_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tensor:
+def _summing_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tensor:
     """Return the positions 0 to n - 1, the parts of a seeded sum of n elements in the order in
     which they are added.
     """
@@ -120,9 +120,9 @@ def _visiting_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tenso
         return positions
     # Only the last part can be short: drop its positions beyond the end.
     last = (parts == parts.numel() - 1).to(torch.int8).argmax()
-    kept = torch.arange(n, device=backend.device)
+    index = torch.arange(n, device=backend.device)
     end = (last + 1) * size - (positions.numel() - n)
-    return positions[kept + torch.where(kept >= end, positions.numel() - n, 0)]
+    return positions[index + torch.where(index >= end, positions.numel() - n, 0)]
 
 
 def _apart(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:

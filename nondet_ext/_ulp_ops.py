@@ -1,6 +1,4 @@
-"""The ULP family as registered torch ops: allocation, addresses, dispatch. The checks of arguments
-are in ulp.py.
-"""
+"""The ULP family as torch ops: memory, choice of the kernel. ulp.py checks the arguments."""
 
 from collections.abc import Sequence
 
@@ -11,12 +9,10 @@ from nondet_ext._layout import is_dense, merged
 from nondet_ext._op import Op
 
 WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
-
-
 DIRECTIONS = (1, -1)
 
 
-def meaning(allowed: Sequence[int]) -> str:
+def describe(allowed: Sequence[int]) -> str:
     return f"0 to {len(allowed) - 1}" if isinstance(allowed, range) else "1 or -1"
 
 
@@ -27,9 +23,10 @@ def refuse_faults(
     values: torch.Tensor | None,
     allowed: Sequence[int],
 ) -> None:
-    """Raise for the first index out of range, else for the first value that is not allowed.
+    """Raise an error for the first index out of range, else for the first value that is not
+    allowed.
 
-    Looks at tensors on the CPU only: reading others would wait for their device.
+    Checks tensors on the CPU only: reading others would wait for their device.
     """
     if idx.device.type == "cpu" and idx.numel() > 0:
         lowest, highest = idx.aminmax()
@@ -44,7 +41,7 @@ def refuse_faults(
         wrong = torch.isin(values, torch.tensor(allowed), invert=True)
         if bool(wrong.any()):
             at = int(wrong.nonzero()[0])
-            raise ValueError(f"{name}[{at}] must be {meaning(allowed)}, got {int(values[at])}")
+            raise ValueError(f"{name}[{at}] must be {describe(allowed)}, got {int(values[at])}")
 
 
 def _next_up(x: torch.Tensor) -> torch.Tensor:
@@ -139,8 +136,8 @@ def _edit(
     allowed: Sequence[int],
     **scalars: int,
 ) -> None:
-    """Edit the elements `idx`; `name` says which argument has one value per index. The kernels
-    check every index and value once more before the first change.
+    """Edit the elements `idx`; `name` is the argument that has one value per index. The kernels
+    check every index and value again before the first change.
     """
     if idx.numel() == 0:
         return
@@ -162,7 +159,7 @@ def _edit(
         if max(faults) >= 0:
             refuse_faults(param.numel(), idx, name, values, allowed)
         return
-    # Equal indices must meet in one thread, in the caller's order: a stable sort brings them
+    # Equal indices must go to one thread, in the caller's order: a stable sort brings them
     # together.
     sorted_idx, order = torch.sort(torch.where(idx < 0, idx + param.numel(), idx), stable=True)
     fault = torch.zeros(1, dtype=torch.int32, device=param.device)
@@ -174,10 +171,10 @@ def _edit(
         fault=fault.data_ptr(),
     )
     if param.device.type == "cuda":
-        # Reading the flag would wait for the device; this assertion is checked over there.
+        # Reading the flag would wait for the device, which checks this assertion itself.
         torch._assert_async(
             fault == 0,
-            f"nondet_ext: idx is out of range, or {name} is not {meaning(allowed)}; "
+            f"nondet_ext: idx is out of range, or {name} is not {describe(allowed)}; "
             "nothing was changed",
         )
     elif fault.item():

@@ -2,6 +2,6 @@
 
 
 class DegenerateInputWarning(UserWarning):
-    """A row, vector or representation does not vary, so that its similarity to others is
-    undefined; the result has NaN there.
+    """A row, vector or representation is constant, so its similarity to others is undefined and
+    given as NaN.
     """

@@ -26,7 +26,7 @@ def linear_cka(
     estimator: Estimator = "biased",
     memory: int | str = "1GB",
 ) -> torch.Tensor:
-    """Linear centred kernel alignment of all pairs of models.
+    """Compute the linear centred kernel alignment of all pairs of models.
 
     CKA = HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) of K = X X^T and L = Y Y^T, features X and Y of
     two models over the same N examples. "biased" takes HSIC_0 = tr(K H L H) / (N - 1)^2 with
@@ -45,28 +45,30 @@ def linear_cka(
             (N, features), as Kornblith et al. do with convolutions' outputs.
         other: a tensor (N, ...) or a sequence of them, to compare `features` with.
         estimator: "biased" (N >= 2) or "debiased" (N >= 4).
-        memory: bytes, or a string such as "500MB", that the blocks of the computation may take
-            beside the features and results. Its size changes the result by rounding only.
+        memory: bytes, or a string such as "500MB", for the blocks of the computation, in addition
+            to the features and results. Its size changes the result by rounding only.
 
     Returns:
         float64 on the features' device: (R, R), symmetric with a diagonal of exactly 1; with
         `other` (R1, R2), or a scalar tensor where both are tensors. Biased values are clipped to
-        [0, 1], which rounding alone can leave. NaN for a model that does not vary over the
+        [0, 1], which only rounding can leave. NaN for a model that does not vary over the
         examples, or whose debiased HSIC with itself is not positive.
 
     Accuracy: within 1e-6 of the definition evaluated in float64. Features of float32 and less are
     multiplied in full float32 (TF32 and autocast are off meanwhile), in bounded pieces whose sums
     are float64; float64 features, and fewer than 64 examples, in float64 throughout. Either all
-    Gram matrices or all cross products of features are computed, whichever is less work, once.
+    Gram matrices or all cross products of features are computed once, whichever takes less work.
     There is no derivative: features that require grad are detached.
 
     Warns:
         DegenerateInputWarning: names the models whose results are NaN.
 
     Raises:
-        TypeError: not a tensor or a sequence of tensors; a dtype that is not supported.
-        ValueError: models differ in examples, dtype or device; no features; too few examples; NaN
-            or infinite features; not an estimator; less memory than the smallest blocks take.
+        TypeError: `features` or `other` is neither a tensor nor a sequence of tensors, or has an
+            unsupported dtype.
+        ValueError: models differ in examples, dtype or device; there are no features or too few
+            examples; features are NaN or infinite; the estimator is unknown; `memory` is less than
+            the smallest blocks take.
     """
     debiased = _is_debiased(estimator)
     size = parse_bytes("memory", memory)
@@ -107,13 +109,13 @@ def _ratios(
     return result
 
 
-def _warn(what: str) -> None:
-    warnings.warn(f"{what}; its CKA is NaN", DegenerateInputWarning, stacklevel=4)
+def _warn(problem: str) -> None:
+    warnings.warn(f"{problem}; its CKA is NaN", DegenerateInputWarning, stacklevel=4)
 
 
 @dataclass
 class _Layer:
-    """Which models an accumulator has met in a layer, and their totals."""
+    """The models of a layer of an accumulator, and their totals."""
 
     names: list[str]
     widths: list[int]
@@ -127,7 +129,7 @@ class CKA:
 
     By default the minibatch estimator of Nguyen, Raghu and Kornblith (2021, section 3): HSIC_1 is
     averaged over batches before the ratio is taken. The expectation of each HSIC does not depend
-    on the batch size; the smaller last batch weighs by its examples. State: three values a pair.
+    on the batch size; batches are weighted by their examples. State: three values a pair.
 
     ``exact=True`` keeps the cross products of all features instead, (sum of p)^2 float64 numbers a
     layer, so that ``compute()`` is ``linear_cka`` of all examples up to rounding, whatever the
@@ -141,9 +143,9 @@ class CKA:
     Args:
         estimator: "debiased"; "biased" only with `exact`, for its minibatch form would depend on
             the batch size.
-        exact: whether to keep what the exact result takes.
-        memory: bytes, or a string such as "500MB": of the blocks of one update, as in
-            :func:`linear_cka`, or with `exact`, of the state of a layer.
+        exact: keep the moments that the exact result needs.
+        memory: bytes, or a string such as "500MB", for the blocks of one update, as in
+            :func:`linear_cka`, or with `exact`, for the state of a layer.
     """
 
     def __init__(
@@ -165,7 +167,7 @@ class CKA:
         self.reset()
 
     def reset(self) -> None:
-        """Forgets all batches."""
+        """Forget all batches."""
         self._layers: dict[str, _Layer] = {}
         self._several = False
 
@@ -174,15 +176,15 @@ class CKA:
         features: Models | Mapping[str, Models],
         other: Models | Mapping[str, Models] | None = None,
     ) -> None:
-        """Adds a batch; one that is refused changes nothing.
+        """Add a batch. A batch that raises an error changes nothing.
 
         Args:
             features, other: as in :func:`linear_cka`, over the examples of a batch (at least 4,
-                or with `exact` 1); or both a dict from layers to such.
+                or with `exact` 1); or dicts from layers to such features.
 
         Raises:
-            TypeError, ValueError: as :func:`linear_cka`; or layers, models or their widths are
-                not those of the batches before.
+            TypeError, ValueError: as :func:`linear_cka`; or layers, models or their widths
+                differ from those of the previous batches.
         """
         several = isinstance(features, Mapping)
         if other is not None and isinstance(other, Mapping) != several:
@@ -199,14 +201,16 @@ class CKA:
                 if several and self._several
                 else "features must stay a dict of layers, or stay without layers"
             )
-        met = {key: self._meet(key, layers[key], others.get(key), several) for key in layers}
-        measured = [layer.totals.measure(batch, self._memory) for layer, batch in met.values()]
-        for (layer, batch), each in zip(met.values(), measured, strict=True):
+        batches = {
+            key: self._check_batch(key, layers[key], others.get(key), several) for key in layers
+        }
+        measured = [layer.totals.measure(batch, self._memory) for layer, batch in batches.values()]
+        for (layer, batch), each in zip(batches.values(), measured, strict=True):
             layer.totals.add(batch, each)
         self._several = several
-        self._layers = {key: layer for key, (layer, _) in met.items()}
+        self._layers = {key: layer for key, (layer, _) in batches.items()}
 
-    def _meet(
+    def _check_batch(
         self, key: str, features: Models, other: Models | None, several: bool
     ) -> tuple[_Layer, Features]:
         where = f"[{key!r}]" if several else ""
@@ -236,10 +240,11 @@ class CKA:
         return _Layer(names, widths, left, scalar, totals)
 
     def compute(self) -> torch.Tensor | dict[str, torch.Tensor]:
-        """Of the batches so far, as :func:`linear_cka` returns it; with layers, a dict of such.
+        """Return the CKA of the batches so far, as :func:`linear_cka` does; of several layers, a
+        dict from layers to tensors.
 
         Raises:
-            RuntimeError: there was no batch.
+            RuntimeError: no batch was added.
             ValueError: too few examples (2 biased, 4 debiased).
         """
         if not self._layers:
@@ -258,7 +263,7 @@ class CKA:
         return results if self._several else results[""]
 
     def state_dict(self) -> dict[str, Any]:
-        """A copy of all totals: numbers, strings and float64 tensors, for ``torch.save``."""
+        """Return a copy of all totals: numbers, strings and float64 tensors, for ``torch.save``."""
         layers = {
             key: {
                 "names": list(layer.names),
@@ -277,7 +282,7 @@ class CKA:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a saved state; it must be of the same estimator and `exact`."""
+        """Restore a saved state, which must have the same estimator and `exact`."""
         for name in ("estimator", "exact"):
             if state[name] != getattr(self, name):
                 raise ValueError(

@@ -13,15 +13,15 @@ from nondet_ext.ranks import NAN_POLICIES
 def spearman(
     x: torch.Tensor, y: torch.Tensor | None = None, *, nan_policy: str = "raise"
 ) -> torch.Tensor:
-    """Spearman's rank correlation of every pair of rows: of x with itself, or of x with y.
+    """Compute Spearman's rank correlation of every pair of rows, of x with itself or of x with y.
 
-    One defined number: ranks (ties averaged, as ``scipy.stats.rankdata``) are computed once per
-    row, doubled and centred so that they are integers, and their products are summed without error;
-    the quotient of these integers is rounded once. Threads, blocks, devices and strides cannot
-    change a bit, and no result is further from the true value than half a unit in the last place.
+    Ranks (ties averaged, as ``scipy.stats.rankdata``) are computed once per row, doubled and
+    centred so that they are integers, and their products are summed without error; the quotient of
+    these integers is rounded once. So threads, blocks, devices and strides cannot change a bit, and
+    each result is within half a unit in the last place of the true value.
 
     Args:
-        x: (R1, n), or (R1, ...) with the other dimensions flattened, as the paper flattens the
+        x: (R1, n), or (R1, ...), whose other dimensions are flattened, as the paper flattens the
             logits (N, C) of a model; n >= 2. float64, float32, float16, bfloat16 or integers.
         y: (R2, n), likewise, on x's device; None compares x with itself.
         nan_policy: "raise"; "propagate": NaN for pairs with a row that has a NaN; "omit": such a
@@ -47,12 +47,12 @@ def spearman(
 def pearson(
     x: torch.Tensor, y: torch.Tensor | None = None, *, nan_policy: str = "raise"
 ) -> torch.Tensor:
-    """Pearson's correlation of every pair of rows: of x with itself, or of x with y.
+    """Compute Pearson's correlation of every pair of rows, of x with itself or of x with y.
 
-    One defined number, as :func:`spearman`'s: the deviations from a row's (correctly rounded) mean
-    are rounded to multiples of 2^-53 of the power of two above the largest of them, and the
-    correlation of these integers is exact and rounded once. The first step moves the result by less
-    than about 2^-52 times the largest deviation of either row over its standard deviation.
+    The bits are defined as for :func:`spearman`: the deviations from a row's (correctly rounded)
+    mean are rounded to multiples of 2^-53 of the power of two above the largest of them, and the
+    correlation of these integers is exact and rounded once. The first step changes the result by
+    less than about 2^-52 times the largest deviation of either row over its standard deviation.
 
     Args, returns, warns, raises: as for :func:`spearman`, except that infinities, which have no
     deviation from a mean, are treated as NaN.
@@ -80,7 +80,7 @@ def _correlate(
 
 
 def _rows(name: str, value: object) -> torch.Tensor:
-    """(R, n), contiguous and without gradient."""
+    """Return the value as rows (R, n), contiguous and without gradient."""
     if isinstance(value, torch.Tensor) and value.dtype in INTEGERS:
         tensor = value
     else:

@@ -8,10 +8,15 @@ from nondet_ext import _pairwise_ops as ops
 
 
 class EnsembleSums:
-    """What the accuracy or the cross-entropy of the mean of every two models needs to know.
+    """Sums for the accuracy or cross-entropy of the mean output of every two models.
 
-    The result depends on the examples in their order alone, not on how they are cut into blocks, as
-    long as every block but the last is a multiple of 1,024 examples.
+    The result depends only on the examples and their order, not on the blocks, as long as every
+    block but the last is a multiple of 1,024 examples.
+
+    Args:
+        models: R, the number of models.
+        metric, space: as for :func:`nondet_ext.ensemble_delta`.
+        device: of the sums.
     """
 
     def __init__(
@@ -31,7 +36,8 @@ class EnsembleSums:
         """Add a block of examples: logits (R, n, C), labels (n,).
 
         Raises:
-            ValueError: a block follows one that is no multiple of 1,024 examples.
+            ValueError: the metric is cross-entropy, and the number of examples before this block is
+                not a multiple of 1,024.
         """
         if self._metric == "cross_entropy" and self._examples % ops.EXAMPLE_TILE:
             raise ValueError(
@@ -43,7 +49,9 @@ class EnsembleSums:
         self._examples += logits.shape[1]
 
     def delta(self) -> torch.Tensor:
-        """(R, R) float64: the metric of the pair's mean less the mean of the pair's metrics."""
+        """Return the metric of each pair's mean output minus the mean of its metrics, (R, R)
+        float64.
+        """
         sums = ops.symmetric(self._state)
         own = sums.diagonal()
         if self._metric == "accuracy":

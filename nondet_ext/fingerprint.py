@@ -1,4 +1,4 @@
-"""A digest of a tensor: are two the same, bit for bit, across runs, machines and devices?"""
+"""A digest of a tensor, to compare tensors bit for bit across runs, machines and devices."""
 
 import torch
 
@@ -6,30 +6,29 @@ from nondet_ext import _fingerprint_ops as ops
 
 
 def fingerprint(x: torch.Tensor) -> int:
-    """A 64-bit digest of a tensor's bits, dtype and shape.
+    """Return a 64-bit digest of a tensor's bits, dtype and shape.
 
-    Every bit counts, and so does its place: -0.0 differs from 0.0, NaNs differ by their payloads, a
-    permutation, another dtype and another shape change the digest. Strides and device do not: a
-    tensor is read in its logical (row-major) order, and one that is not contiguous is copied for
-    it.
+    Every bit and its position count: -0.0 differs from 0.0, NaNs differ by their payloads; a
+    permutation, another dtype or another shape changes the digest. Strides and device do not: the
+    tensor is read in row-major order, and copied first if it is not contiguous.
 
     Args:
         x: any shape and strides; every dtype of whole bytes (floats, integers, bool, complex,
             float8, packed float4).
 
     Returns:
-        An int in [0, 2**64), the same on every device. On CUDA the call waits for it.
+        An int in [0, 2**64), the same on every device. On CUDA the call waits for the device.
 
     Raises:
         TypeError: `x` is no tensor, is sparse, quantized or nested, has a dtype of less than a
             byte, or is on the meta device.
 
-    For accidents, not for attacks: two tensors that were not made to collide have one digest with
-    probability about 2**-63, but whoever wants a collision can compute one. docs/numerics.md has
-    the specification and what can be proved. Source: NH of UMAC (Black et al., CRYPTO 1999).
+    It detects accidents, not attacks: two tensors not made to collide have equal digests with
+    probability about 2**-63, but collisions can be constructed. docs/numerics.md has the
+    specification and the proofs. Source: NH of UMAC (Black et al., CRYPTO 1999).
 
-    The control: ``torch.hash_tensor`` is an XOR of elements, so that permutations, x and -x of even
-    length, or constants of two even lengths share a hash.
+    Compare ``torch.hash_tensor``, an XOR of the elements: permutations, x and -x of even length, or
+    constants of two even lengths have the same hash.
     """
     if not isinstance(x, torch.Tensor):
         raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")

@@ -1,5 +1,5 @@
 """The recurrence of quasi-recurrent networks (Bradbury, Merity, Xiong and Socher 2017,
-"Quasi-Recurrent Neural Networks"), as an op instead of a tape of steps.
+"Quasi-Recurrent Neural Networks"), as one op for all steps.
 """
 
 from collections.abc import Sequence
@@ -12,10 +12,12 @@ from nondet_ext import _forget_mult_ops as ops
 from nondet_ext.philox import philox_uniform
 
 
-def _fits(
+def _check_like(
     name: str, value: object, other: str, model: torch.Tensor, shape: Sequence[int]
 ) -> torch.Tensor:
-    """`value` as a tensor of this shape, with the dtype and device of `model`, called `other`."""
+    """Return `value` as a tensor of this shape, with the dtype and device of `model`, which errors
+    call `other`.
+    """
     tensor = _check.float_tensor(name, value)
     if tensor.dtype != model.dtype:
         raise TypeError(f"{name} must be {model.dtype} as {other} is, got {tensor.dtype}")
@@ -34,10 +36,10 @@ def forget_mult(
     o: torch.Tensor | None = None,
     initial: torch.Tensor | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The states of a gated recurrence over the first dimension: f-pooling, and fo-pooling where
-    there is an output gate (Bradbury et al. 2017, eq. 3 and 4).
+    """Compute the states of a gated recurrence over the first dimension: f-pooling, or fo-pooling
+    if there is an output gate (Bradbury et al. 2017, eq. 3 and 4).
 
-    Equivalent to, bit for bit in float64 and float32:
+    Equal, bit for bit in float64 and float32, to:
     ``for t in range(T): c = f[t] * c + (1 - f[t]) * z[t]; h[t] = o[t] * c``.
 
     Args:
@@ -50,23 +52,23 @@ def forget_mult(
         `initial` where T is 0. Each product and sum is rounded by itself. The state of float16 and
         bfloat16 is kept in float32, and results are rounded once.
 
-    Equal bits for any number of threads, SIMD path, split of the columns, and device. Has first
-    derivatives by autograd in all arguments, from a reverse recurrence in the same arithmetic
-    (docs/numerics.md); the backward pass keeps the inputs alone and computes the states again.
+    The bits do not depend on the number of threads, the instruction set, the split of the columns
+    or the device. Autograd has first derivatives in all arguments, from a reverse recurrence in the
+    same arithmetic (docs/numerics.md); it saves the inputs alone and recomputes the states.
 
     Raises:
-        TypeError: something is no dense floating-point tensor, or dtypes differ.
+        TypeError: an argument is not a dense floating-point tensor, or dtypes differ.
         ValueError: shapes or devices do not fit.
         NotImplementedError: an argument carries a forward-mode tangent.
     """
     _check.float_tensor("z", z)
     if z.dim() == 0:
         raise ValueError("z must have the steps as its first dimension, got a 0-d tensor")
-    _fits("f", f, "z", z, z.shape)
+    _check_like("f", f, "z", z, z.shape)
     if o is not None:
-        _fits("o", o, "z", z, z.shape)
+        _check_like("o", o, "z", z, z.shape)
     if initial is not None:
-        _fits("initial", initial, "z", z, z.shape[1:])
+        _check_like("initial", initial, "z", z, z.shape[1:])
     return ops.forget_mult(z, f, o, initial)
 
 
@@ -84,8 +86,8 @@ def qrnn(
     training: bool = False,
     output_gate: bool = True,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """A quasi-recurrent layer: gates from a window of inputs by one product over all steps, then
-    :func:`forget_mult` (Bradbury et al. 2017, Sec. 2).
+    """Apply a quasi-recurrent layer: gates from a window of inputs by one product over all steps,
+    then :func:`forget_mult` (Bradbury et al. 2017, Sec. 2).
 
     z, f, o are tanh, sigmoid and sigmoid of the three (two without output gate) equal parts of
     ``torch.nn.functional.linear(seen, weight, bias)``, where `seen` is x_t, or with a window of 2
@@ -96,7 +98,7 @@ def qrnn(
         weight: (G H, window I) with G = 3, or 2 without output gate; bias: (G H).
         hidden: (B, H), the state before the first step; zeros if None.
         previous: (B, I), the input before the first one, with a window of 2; zeros if None.
-        zoneout: with this probability a state stays what it was (Krueger et al. 2017; Bradbury et
+        zoneout: the probability that a state keeps its value (Krueger et al. 2017; Bradbury et
             al. 2017, eq. 6). In training f is 1 where ``philox_uniform((T, B, H), seed=key[0],
             stream=key[1], counter=counter)`` is below it; else f becomes its mean over these draws,
             1 - (1 - zoneout)(1 - f).
@@ -106,7 +108,7 @@ def qrnn(
         (h, last): (T, B, H), and the state after the last step, (B, H).
 
     Raises:
-        TypeError, ValueError: arguments that are not as above, named.
+        TypeError, ValueError: an argument is not as above; the message names it.
     """
     _check.float_tensor("x", x)
     _check.float_tensor("weight", weight)
@@ -119,15 +121,15 @@ def qrnn(
         raise ValueError(
             f"weight must have shape ({gates} H, {window * inputs}), got {tuple(weight.shape)}"
         )
-    _fits("weight", weight, "x", x, weight.shape)
+    _check_like("weight", weight, "x", x, weight.shape)
     if bias is not None:
-        _fits("bias", bias, "weight", weight, weight.shape[:1])
+        _check_like("bias", bias, "weight", weight, weight.shape[:1])
     if hidden is not None:
-        _fits("hidden", hidden, "x", x, (batch, weight.shape[0] // gates))
+        _check_like("hidden", hidden, "x", x, (batch, weight.shape[0] // gates))
     if window == 1 and previous is not None:
         raise ValueError("previous is given, but a window of 1 does not look back")
     if previous is not None:
-        _fits("previous", previous, "x", x, (batch, inputs))
+        _check_like("previous", previous, "x", x, (batch, inputs))
     if not 0 <= zoneout < 1:
         raise ValueError(f"zoneout must lie in [0, 1), got {zoneout}")
     if zoneout > 0 and training and (key is None or len(key) != 2):

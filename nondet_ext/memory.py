@@ -1,4 +1,4 @@
-"""Amounts of memory: as text, and as this process has them now."""
+"""Amounts of memory: parse them, and read the one that this process holds."""
 
 import os
 import re
@@ -14,7 +14,15 @@ for _power, _letter in enumerate("KMGT", start=1):
 
 
 def parse_bytes(name: str, value: object) -> int:
-    """Bytes, as an int or as a string: "2GB", "1.5 GiB"."""
+    """Return `value` as a number of bytes.
+
+    Args:
+        name: the name of the argument, for errors.
+        value: an int, or a string such as "500MB", "2GB" or "1.5 GiB".
+
+    Raises:
+        TypeError, ValueError: `value` is neither, or not positive.
+    """
     if not isinstance(value, str):
         return _check.integer(name, value, 1, 2**62)
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?)\s*([A-Za-z]*)\s*", value)
@@ -26,7 +34,9 @@ def parse_bytes(name: str, value: object) -> int:
 
 
 def resident_bytes() -> int:
-    """The memory that this process has now; where the system does not say, its peak."""
+    """Return the bytes of memory that this process holds now, or its peak where the system does not
+    say.
+    """
     status = Path("/proc/self/statm")
     if status.exists():
         return int(status.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

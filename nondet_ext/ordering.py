@@ -1,4 +1,4 @@
-"""Torch's own sums in a chosen order, for unchanged code: ``with nondet_ext.ordered("fixed"):``."""
+"""Torch's own sums in a chosen order, in unchanged code: ``with nondet_ext.ordered("fixed"):``."""
 
 import functools
 import itertools
@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
-from torch._compile import _disable_dynamo  # torch.compiler.disable imports all of dynamo
+from torch._compile import _disable_dynamo  # torch.compiler.disable imports dynamo
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -22,7 +22,9 @@ R = TypeVar("R")
 
 
 class Uncovered(dict[str, int]):
-    """Operator -> how many calls of it may have added floating-point numbers in their own order."""
+    """A dict from operators to the number of their calls that may have added floating-point numbers
+    in another order.
+    """
 
     def __missing__(self, name: str) -> int:
         return 0
@@ -35,7 +37,8 @@ class Uncovered(dict[str, int]):
 
 
 class ordered:  # noqa: N801
-    """Inside, torch's own floating-point sums take the order asked for, forward and backward.
+    """Give torch's own floating-point sums a chosen order inside a ``with`` block, forward and
+    backward.
 
     >>> with nondet_ext.ordered("fixed") as scope:
     ...     loss = criterion(model(inputs), targets)
@@ -48,13 +51,13 @@ class ordered:  # noqa: N801
     ``accumulate=True``, weighted bincount; the backward of indexing, gather, embedding and
     broadcasting; softmax, log_softmax, logsumexp; batch, layer, group, instance and RMS
     normalisation; the usual losses; the bias gradient of linear layers and convolutions. Sums are
-    those of :func:`nondet_ext.sum` and its relatives. Composite operators are taken apart into such
-    sums and elementwise operators, as torch.compile does: their results differ from torch's by
-    rounding.
+    computed by :func:`nondet_ext.sum` and the other functions of nondet_ext. Composite operators
+    are decomposed into such sums and elementwise operators, as torch.compile does: their results
+    differ from torch's by rounding.
 
     Not covered: matrix products, convolutions, attention, recurrent layers, cumulative sums,
     products (``prod``), average pooling, overlapping windows of max pooling (backward),
-    interpolation, Fourier transforms, complex scatters, and whatever is not known to be harmless.
+    interpolation, Fourier transforms, complex scatters, and operators not known to be harmless.
     They run as torch runs them, and `uncovered` counts them. Elementwise operators, copies, gathers
     and comparisons add nothing and are not counted; nor are additions of two tensors, such as of
     two gradients that meet.
@@ -63,8 +66,8 @@ class ordered:  # noqa: N801
         order: "fixed", "exact", "seeded" or "atomic"; see nondet_ext.summation.
         seed: for order="seeded": an integer in [0, 2**32), or two. The n-th covered sum since
             entering, counted from 0, takes the key (seed, n, second integer or 0, 0): every sum has
-            an order of its own, and the same seed replays the block. (Where a backward pass runs
-            on several devices at once, the numbers depend on which comes first.)
+            an order of its own, and the same seed replays the block. (If a backward pass runs on
+            several devices at once, the numbers depend on which device comes first.)
 
     Attributes:
         uncovered: a dict from operator to the number of calls that were not covered since the
@@ -74,26 +77,26 @@ class ordered:  # noqa: N801
     Raises:
         TypeError, ValueError: as :func:`nondet_ext.sum` for `order` and `seed`.
 
-    What the scope extends to:
+    Scope:
 
     - One thread, and the autograd engine's threads that work for a backward pass started in it
       (the engine hands them the caller's modes). Other threads open scopes of their own.
-    - What counts is where an operator runs. A backward pass outside, of a graph recorded inside, is
-      not covered. Nor is what runs without torch's dispatcher and can therefore not be seen, not
-      even counted: a CUDA graph being replayed (one that was captured inside keeps its order),
-      AOTInductor packages, other libraries.
-    - Of nested scopes the innermost decides; what it does not cover counts in the outer ones too.
+    - An operator is covered if it runs inside. A backward pass outside, of a graph recorded inside,
+      is not covered. Code that bypasses torch's dispatcher is neither covered nor counted: a
+      replayed CUDA graph (one captured inside keeps its order), AOTInductor packages, other
+      libraries.
+    - Of nested scopes the innermost decides; the outer scopes, too, count what it does not cover.
       ``nondet_ext.sum(x, order=...)`` keeps its own order.
-    - A scope that was left can be entered again, which clears `uncovered` and counts sums from 0.
-      One that is open cannot: RuntimeError.
-    - As a decorator, every call of the function opens a scope of its own; `uncovered` of the
-      decorator adds them up.
+    - A scope can be entered again after it was left, which clears `uncovered` and counts sums from
+      0. Entering an open scope raises RuntimeError.
+    - As a decorator, it opens a scope for every call of the function; its `uncovered` is the sum
+      over the calls.
     - ``torch.compile``: compiled functions run eagerly inside, wherever they were compiled; those
       with ``fullgraph=True`` raise torch's RuntimeError, since nothing was compiled. Opening a
       scope in a compiled function breaks its graph (torch raises under ``fullgraph=True``). A
       backward pass inside through what a compiled function recorded outside raises RuntimeError.
     - ``torch.inference_mode``, torch.func transforms, scripted and traced functions and activation
-      checkpoints are covered as plain code is. Inside a control-flow operator (torch.cond) nothing
+      checkpoints are covered like plain code. Inside a control-flow operator (torch.cond) nothing
       is covered; the operator is counted.
     """
 
@@ -156,7 +159,7 @@ class _OrderedMode(TorchDispatchMode):
         self._calls = itertools.count()
 
     def _next_order(self) -> dict[str, Any]:
-        """The arguments `order` and `seed` of the next covered sum."""
+        """Return the arguments `order` and `seed` of the next covered sum."""
         if self._order != "seeded":
             return {"order": self._order}
         seed, second = self._words
@@ -168,8 +171,7 @@ class _OrderedMode(TorchDispatchMode):
         kwargs = kwargs or {}
         handler = HANDLERS.get(func)
         if handler is not None:
-            # Derivatives of either mode are recorded above the dispatcher, where function modes
-            # have seen the call, too.
+            # Derivatives are recorded, and function modes called, before the dispatcher.
             with (
                 torch.no_grad(),
                 forward_ad._set_fwd_grad_enabled(False),
@@ -188,7 +190,7 @@ class _OrderedMode(TorchDispatchMode):
         if is_operator and is_harmless(func, args, kwargs):
             return func(*args, **kwargs)
         if is_operator and func._can_decompose():
-            # Outside of autograd (torch.inference_mode) torch leaves this step to the mode.
+            # In torch.inference_mode torch leaves the decomposition to the mode.
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -200,7 +202,7 @@ class _OrderedMode(TorchDispatchMode):
 
 
 def _is_plain(*trees: object) -> bool:
-    """Whether a composite can be taken apart: strided tensors with real elements only."""
+    """Return True if all tensors are strided and have real elements, as decompositions need."""
     return all(
         each.layout == torch.strided and not each.is_complex() and not each.is_quantized
         for each in tensors_in(*trees)
@@ -211,19 +213,19 @@ _BACKWARDS = (torch.Tensor.backward, torch.autograd.backward, torch.autograd.gra
 
 
 class _CompiledBackwardGuard(TorchFunctionMode):
-    """Refuses the backward pass of what a compiled function recorded: it runs compiled code, of
-    which a dispatch mode sees nothing.
+    """Refuse the backward pass of what a compiled function recorded: it runs compiled code, which a
+    dispatch mode does not see.
     """
 
     def __torch_function__(
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
-        if func in _BACKWARDS:  # all that they do is hidden from this mode
+        if func in _BACKWARDS:  # this mode does not see inside them
             roots = args[0] if args else kwargs.get("outputs", kwargs.get("tensors"))
             _refuse_compiled_nodes([roots] if isinstance(roots, torch.Tensor) else roots)
         elif (node := torch._C._current_autograd_node()) is not None:
-            # A pass started in another way: a compiled node looks at its gradients, in Python.
+            # The pass was started otherwise: a compiled node reads its gradients in Python.
             _refuse_if_compiled(node)
         return func(*args, **kwargs)
 

@@ -1,6 +1,4 @@
-"""How all pairs of models compare: disagreement, shared errors, and what averaging two of them
-brings.
-"""
+"""Comparisons of all pairs of models: disagreement, shared errors, the gain of averaging two."""
 
 import warnings
 from collections.abc import Callable
@@ -17,11 +15,11 @@ Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 _METRICS = ("accuracy", "cross_entropy")
 _SPACES = ("logits", "probabilities")
-_BLOCK_BYTES = 256 << 20  # of the mean outputs that a callable metric is given at once
+_BLOCK_BYTES = 256 << 20  # the mean outputs passed to a callable metric at once
 
 
 def disagreement(predictions: torch.Tensor) -> torch.Tensor:
-    """The fraction of examples that two models classify differently, for all pairs of models.
+    """Compute the fraction of examples that two models classify differently, for all pairs.
 
     Args:
         predictions: (R, N) integers, the class that model r assigns to example n.
@@ -31,8 +29,8 @@ def disagreement(predictions: torch.Tensor) -> torch.Tensor:
         ``(predictions[:, None] != predictions[None]).double().mean(-1)``, without its memory.
 
     Raises:
-        TypeError: `predictions` is no integer tensor.
-        ValueError: it is not (R, N) with R, N >= 1.
+        TypeError: `predictions` is not an integer tensor.
+        ValueError: its shape is not (R, N) with R, N >= 1.
 
     Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
     """
@@ -44,12 +42,12 @@ def disagreement(predictions: torch.Tensor) -> torch.Tensor:
 def churn(
     predictions: torch.Tensor, labels: torch.Tensor, num_classes: int | None = None
 ) -> torch.Tensor:
-    """:func:`disagreement` among the examples of each true class.
+    """Compute :func:`disagreement` among the examples of each true class.
 
     Args:
         predictions: (R, N) integers.
         labels: (N,) integers, the true classes, on the same device.
-        num_classes: C; the largest label and one more where it is not given.
+        num_classes: C; by default one more than the largest label.
 
     Returns:
         (C, R, R) float64; NaN for a class without examples.
@@ -58,7 +56,7 @@ def churn(
         DegenerateInputWarning: classes have no examples; it names them.
 
     Raises:
-        TypeError: an argument is no integer tensor.
+        TypeError: an argument is not an integer tensor.
         ValueError: shapes do not fit, or a label is not in [0, num_classes).
     """
     classes = _predictions(predictions)
@@ -80,8 +78,8 @@ def churn(
 
 
 def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Of the examples that at least one of two models gets wrong, the fraction that both do (the
-    Jaccard index of their errors), for all pairs of models.
+    """Compute the Jaccard index of the errors of two models, for all pairs: of the examples that at
+    least one gets wrong, the fraction that both get wrong.
 
     Args:
         predictions: (R, N) integers.
@@ -94,7 +92,7 @@ def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tens
         DegenerateInputWarning: models make no error; it names them.
 
     Raises:
-        TypeError: an argument is no integer tensor.
+        TypeError: an argument is not an integer tensor.
         ValueError: shapes do not fit.
     """
     classes = _predictions(predictions)
@@ -115,13 +113,13 @@ def ensemble_delta(
     metric: Literal["accuracy", "cross_entropy"] | Metric = "accuracy",
     space: Literal["logits", "probabilities"] = "logits",
 ) -> torch.Tensor:
-    """What averaging the outputs of two models changes in a metric, for all pairs of models: the
-    metric of the mean less the mean of the metrics.
+    """Compute the metric of the mean output of two models minus the mean of their metrics, for all
+    pairs of models.
 
-    Named metrics are one defined number, whatever the threads, device and strides: outputs in
-    float64; accuracy from counts, the lowest class among equal outputs being the prediction;
-    cross-entropy (in nats) from products over tiles of 1,024 examples, whose logarithms are added
-    in order.
+    The bits for named metrics do not depend on threads, device or strides: outputs are float64;
+    accuracy is a count over N, and the lowest class among equal outputs is the prediction;
+    cross-entropy (in nats) comes from products over tiles of 1,024 examples, whose logarithms are
+    added in order.
 
     Args:
         logits: (R, N, C) float64, float32, float16 or bfloat16, of any strides; finite and below
@@ -129,7 +127,7 @@ def ensemble_delta(
         labels: (N,) integers in [0, C), the true classes, on the same device.
         metric: "accuracy", "cross_entropy" or a function. The function gets the mean outputs of
             several pairs, (pairs, N, C) float64, and `labels`, and returns (pairs,) values. It is
-            called on blocks of pairs of at most 256 MB, or of one pair where that is larger.
+            called on blocks of at most 256 MB, or of one pair if that is larger.
         space: "logits" averages logits; "probabilities" averages their softmax.
 
     Returns:
@@ -193,8 +191,8 @@ def _delta_of(
 
 
 def _agreements(rows: torch.Tensor, offsets: torch.Tensor | None = None) -> torch.Tensor:
-    """(R, R) int64: in how many columns two rows are equal; (S, R, R) of S segments, given S + 1
-    offsets.
+    """Count the columns in which two rows are equal, (R, R) int64; with S + 1 offsets, in each of S
+    segments, (S, R, R).
     """
     if offsets is None:
         return _agreements(rows, torch.tensor([0, rows.shape[1]], device=rows.device))[0]

@@ -1,4 +1,4 @@
-"""A random change of single elements by one unit in the last place, on the record."""
+"""A random change of elements by one unit in the last place, with a record to undo it."""
 
 from dataclasses import dataclass, field
 
@@ -16,13 +16,13 @@ _BITS_DTYPE = {
     torch.bfloat16: torch.int16,
 }
 
-# What a draw of random_flip is for: the first coordinate of its counter.
+# The purposes of random_flip's draws: the first coordinates of their counters.
 _INDICES, _DIRECTIONS = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
 class FlipRecord:
-    """What :func:`random_flip` did: every tensor has one entry per changed element and lies on the
+    """Changes by :func:`random_flip`: every tensor has one entry per changed element and is on the
     device of `param`.
 
     Attributes:
@@ -31,7 +31,7 @@ class FlipRecord:
         directions: int64, 1 or -1.
         old_bits, new_bits: the elements before and after, as integers of their width.
         old_values, new_values: the same in the dtype of the tensor.
-        difference: new_values - old_values in float64, exact wherever both are finite.
+        difference: new_values - old_values in float64, exact where both are finite.
     """
 
     seed: int
@@ -49,8 +49,7 @@ class FlipRecord:
         """Put the old bits back.
 
         Raises:
-            RuntimeError: an element no longer holds the bits that the change left; nothing is
-                changed then.
+            RuntimeError: an element has been changed since; then nothing is changed.
         """
         now = _bits_at(self._param, self.indices)
         if not torch.equal(now, self.new_bits):
@@ -76,10 +75,10 @@ def random_flip(param: torch.Tensor, seed: int, stream: int = 0, count: int = 1)
         count: how many elements, from 0 to ``param.numel()``.
 
     Returns:
-        The record of the change, with :meth:`FlipRecord.undo`.
+        The record of the changes, with :meth:`FlipRecord.undo`.
 
     Raises:
-        TypeError: `param` is no dense tensor of a supported dtype.
+        TypeError: `param` is not a dense tensor of a supported dtype.
         ValueError: a number is out of its range, or elements of `param` share memory.
     """
     _check.float_tensor("param", param)
@@ -105,9 +104,7 @@ def random_flip(param: torch.Tensor, seed: int, stream: int = 0, count: int = 1)
 
 
 def _distinct_indices(n: int, seed: int, stream: int, count: int) -> torch.Tensor:
-    """`count` different indices below n, uniform over ordered selections. On the CPU: the choice is
-    short.
-    """
+    """Return `count` different indices below n, uniform over ordered selections, on the CPU."""
     if count > n // 2:
         return philox_permutation(n, seed=seed, stream=stream, counter=(_INDICES,))[:count]
     chosen: dict[int, None] = {}

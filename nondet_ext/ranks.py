@@ -9,16 +9,15 @@ NAN_POLICIES = ("raise", "propagate", "omit")
 
 
 def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
-    """The rank of each element in its row, from 1 to n; elements that are equal share the average
-    of their ranks.
+    """Rank the elements of each row, from 1 to n; equal elements share the average of their ranks.
 
     Equivalent to: ``scipy.stats.rankdata(x, axis=-1, nan_policy=...)``
 
     Args:
         x: (..., n), any strides; float64, float32, float16, bfloat16, any integer dtype or bool.
             -0.0 equals 0.0; subnormals differ from zero whatever the flush-to-zero mode.
-        nan_policy: what a NaN does. "raise": a ValueError. "propagate": its row becomes NaN.
-            "omit": it gets NaN, and the others of its row are ranked without it.
+        nan_policy: "raise" raises a ValueError at a NaN; "propagate" gives NaN for its whole row;
+            "omit" gives NaN for it and ranks the rest of its row without it.
 
     Returns:
         A float64 tensor of x's shape on its device; ranks are multiples of one half, so exact. The
@@ -48,7 +47,7 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
     values = x.detach()
     if nan_policy != "omit" or not x.dtype.is_floating_point:
         return ops.ranks(values, False, nan_policy == "raise")
-    # NaNs ranked last leave the others' ranks as they are without them.
+    # NaNs ranked last do not change the ranks of the others.
     missing = values.isnan()
     keys = ops.ordered_integers(values)
     last = keys.masked_fill(missing, torch.iinfo(keys.dtype).max)

@@ -1,6 +1,6 @@
-"""Slow exact oracles of the sums: docs/numerics.md, "Summation orders", followed to the letter.
+"""Slow exact reference implementations of docs/numerics.md, "Summation orders".
 
-Pure Python and NumPy; nothing of the compiled module takes part. An array's dtype is its format:
+Pure Python and NumPy, without the compiled module. An array's dtype is its format:
 float64, float32, float16, or bfloat16 as the package ml_dtypes defines it. The floating-point
 arithmetic is NumPy's elementwise ``+ * /``, which IEEE 754 defines; never ``np.sum``.
 
@@ -22,7 +22,7 @@ ORDER_STREAM = 0x6F726465
 Key = int | Sequence[int]
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# By name: bits of the significand, and the exponent of the smallest normal number.
+# For each format, the bits of the significand and the exponent of the smallest normal number.
 _FORMATS = {
     "float64": (53, -1022),
     "float32": (24, -126),
@@ -33,7 +33,7 @@ _SMALLEST = 1074  # every finite value of these formats is a multiple of 2**-107
 
 
 def accumulator(values: Array) -> Array:
-    """The values in what they are added in: float64 for float64, float32 for the others."""
+    """Return the values in the dtype of the sum: float64 for float64, float32 for the others."""
     return values.astype(np.float64 if values.dtype == np.float64 else np.float32)
 
 
@@ -62,7 +62,7 @@ def seeded_dot(a: Array, b: Array, key: Key) -> Any:
 
 
 def _fixed(values: Array) -> Array:
-    """The rule itself: levels of tiles of lanes, in the dtype of `values`."""
+    """Sum by levels of tiles of lanes, in the dtype of `values`."""
     if values.size == 0:
         return np.zeros(values.shape[:-1], values.dtype)
     with np.errstate(all="ignore"):
@@ -92,7 +92,7 @@ def _seeded(values: Array, key: Key) -> Array:
     whole = values.shape[-1] // size * size
     sums = _fixed(values[..., :whole].reshape(*values.shape[:-1], -1, size))
     last = _fixed(values[..., whole:])[..., np.newaxis]
-    sums = np.concatenate([sums, last], axis=-1)  # not visited where it is empty
+    sums = np.concatenate([sums, last], axis=-1)  # unused if it is empty
     first, *others = [begin // size for begin, _ in seeded_order(values.shape[-1], key)]
     total: Array = sums[..., first]
     with np.errstate(all="ignore"):
@@ -102,7 +102,7 @@ def _seeded(values: Array, key: Key) -> Array:
 
 
 def part_size(n: int) -> int:
-    """How many of n elements one part of a seeded or atomic sum has."""
+    """Return the number of elements in a part of a seeded or atomic sum of n elements."""
     size = 1
     while -(-n // size) > MAX_PARTS:
         size *= 2
@@ -110,7 +110,7 @@ def part_size(n: int) -> int:
 
 
 def seeded_order(n: int, key: Key) -> list[tuple[int, int]]:
-    """The parts of a seeded sum of n elements, as (begin, end), in the order they are added in."""
+    """Return the parts of a seeded sum of n elements, (begin, end), in the order of the sum."""
     seed, *coordinates = [key] if isinstance(key, int) else key
     c1, c2, c3 = [*coordinates, 0, 0, 0][:3]
     size = part_size(n)
@@ -123,7 +123,7 @@ def seeded_order(n: int, key: Key) -> list[tuple[int, int]]:
 
 
 def philox4x32(counter: Sequence[int], key: Sequence[int], rounds: int = 10) -> tuple[int, ...]:
-    """One block of Philox4x32 (Salmon et al., SC 2011, section 3.3)."""
+    """Compute one block of Philox4x32 (Salmon et al., SC 2011, section 3.3)."""
     (a, b, c, d), (k0, k1) = counter, key
     for _ in range(rounds):
         left, right = 0xD2511F53 * a, 0xCD9E8D57 * c
@@ -134,7 +134,7 @@ def philox4x32(counter: Sequence[int], key: Sequence[int], rounds: int = 10) -> 
 
 
 def exact_sum(values: Array, divisor: int = 1) -> Any:
-    """The sum of real numbers, divided by `divisor`, rounded once. 1-d."""
+    """Sum real numbers (1-d), divide by `divisor`, round once."""
     floats = [float(value) for value in values]
     special = [value for value in floats if not math.isfinite(value)]
     if special:
@@ -143,7 +143,7 @@ def exact_sum(values: Array, divisor: int = 1) -> Any:
 
 
 def exact_dot(a: Array, b: Array) -> Any:
-    """The sum of products of real numbers, rounded once. 1-d."""
+    """Sum products of real numbers (1-d), round once."""
     pairs = [(float(x), float(y)) for x, y in zip(a, b, strict=True)]
     special = [x * y for x, y in pairs if not (math.isfinite(x) and math.isfinite(y))]
     if special:
@@ -153,7 +153,7 @@ def exact_dot(a: Array, b: Array) -> Any:
 
 
 def _units(values: Iterable[float]) -> int:
-    """The sum of finite values as a multiple of 2**-1074."""
+    """Return the sum of finite values in units of 2**-1074."""
     total = 0
     for value in values:
         numerator, denominator = value.as_integer_ratio()
@@ -162,13 +162,13 @@ def _units(values: Iterable[float]) -> int:
 
 
 def _special(values: Sequence[float], dtype: Any) -> Any:
-    """The sum of infinities and NaNs: no finite value changes it."""
+    """Return the sum of infinities and NaNs, which finite values do not change."""
     return np.array(sum(values), np.float64).astype(dtype)[()]
 
 
 def round_once(value: Fraction, dtype: Any) -> Any:
-    """The nearest value of the format, ties to even; from half a unit above the largest on,
-    infinity. Zero is +0; what is rounded to zero keeps its sign.
+    """Return the nearest value of the format, ties to even; infinity from half a unit above the
+    largest value on. Zero gives +0; what rounds to zero keeps its sign.
     """
     precision, smallest_exponent = _FORMATS[np.dtype(dtype).name]
     size = abs(value)
@@ -179,7 +179,7 @@ def round_once(value: Fraction, dtype: Any) -> Any:
         exponent -= 1  # now 2**exponent <= size < 2**(exponent + 1)
     exponent = max(exponent, smallest_exponent)
     significand = round(size / Fraction(2) ** (exponent - precision + 1))  # of a Fraction: to even
-    # As IEEE 754 lays bits out, a carry out of the significand moves into the exponent by itself.
+    # In the layout of IEEE 754, a carry out of the significand increments the exponent.
     bits = ((exponent - smallest_exponent) << (precision - 1)) + significand
     width = 8 * np.dtype(dtype).itemsize
     infinity = ((1 << (width - precision)) - 1) << (precision - 1)
@@ -190,16 +190,17 @@ def round_once(value: Fraction, dtype: Any) -> Any:
 def index_add(
     input: Array, index: Array, source: Array, order: str = "fixed", key: Key = 0
 ) -> Array:
-    """1-d: each destination takes its sources one by one, "fixed" in increasing position, "seeded"
-    part by part; "exact": the real sum, rounded once. Destinations without sources keep their bits.
+    """Add sources at indices (1-d): each destination takes its sources one by one, "fixed" in
+    increasing position, "seeded" part by part; "exact" rounds the real sum once. Destinations
+    without sources keep their bits.
     """
     out: Array = input.copy()
-    visited: Sequence[int] = range(len(index))
+    positions: Sequence[int] = range(len(index))
     if order == "seeded":
-        visited = [i for part in seeded_order(len(index), key) for i in range(*part)]
+        positions = [i for part in seeded_order(len(index), key) for i in range(*part)]
     sums, addends = accumulator(input), accumulator(source)
     with np.errstate(all="ignore"):
-        for i in visited:
+        for i in positions:
             sums[index[i]] += addends[i]
         for target in sorted({int(each) for each in index}):
             if order == "exact":

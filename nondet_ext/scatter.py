@@ -1,20 +1,19 @@
-"""Sums at indices, in an order that is an argument.
+"""Sums at indices, in a chosen order.
 
-Each destination starts from its input value and adds its sources one by one; ``order=`` says in
-which order that is (docs/numerics.md has the specification, summation.py the meaning of the
-orders):
+Each destination starts from its input value and adds its sources one by one, in the order that
+``order=`` names (docs/numerics.md has the specification, summation.py the meaning of the orders):
 
 - "fixed" (the default): in increasing position of the source, as a loop would;
 - "exact": in none, the sum of real numbers is rounded once;
-- "seeded", with ``seed=``: positions are cut into at most 1,024 parts, visited in an order that
-  the seed draws;
-- "atomic": as the threads (CPU) or blocks (CUDA) come.
+- "seeded", with ``seed=``: positions are cut into at most 1,024 parts, added in an order drawn from
+  the seed;
+- "atomic": as the threads (CPU) or blocks (CUDA) reach them.
 
 float64 is added in float64, everything else in float32 and rounded once, after the last source.
 Dtypes: float64, float32, float16, bfloat16; any strides. Indices: int64 or int32, not negative.
 
-An index out of range raises an IndexError before anything is changed (on CUDA it is found on the
-device, by an assertion there).
+An index out of range raises an IndexError before anything is changed (on CUDA an assertion on the
+device fails).
 """
 
 from collections.abc import Callable
@@ -36,13 +35,13 @@ def index_add(
     order: str = "fixed",
     seed: Seed = None,
 ) -> torch.Tensor:
-    """`input` with the slices of `source` added along `dim` at `index`.
+    """Add the slices of `source` to a copy of `input`, along `dim` at `index`.
 
     Args:
         input: any shape.
         dim: the dimension that `index` indexes.
-        index: int64 or int32, shape (n,) or 0-d, entries in [0, input.size(dim)); repeated ones
-            accumulate.
+        index: int64 or int32, shape (n,) or 0-d, entries in [0, input.size(dim)); repeated
+            indices accumulate.
         source: the shape of `input` but with n along `dim`; its dtype and device.
         order, seed: see the module.
 
@@ -50,7 +49,7 @@ def index_add(
         A new contiguous tensor with the shape and dtype of `input`.
 
     Raises:
-        TypeError: a tensor has another dtype, or an argument is of another type.
+        TypeError: a tensor has the wrong dtype, or an argument the wrong type.
         ValueError: shapes or devices do not match, the order is unknown, a seed is missing or
             superfluous.
         IndexError: `dim` or an entry of `index` is out of range.
@@ -70,12 +69,12 @@ def index_add_(
     order: str = "fixed",
     seed: Seed = None,
 ) -> torch.Tensor:
-    """:func:`index_add` in place; returns `input`.
+    """Do :func:`index_add` in place and return `input`.
 
     A `source` in the memory of `input` is read before anything is written.
 
     Raises:
-        As :func:`index_add`; ValueError, too, where elements of `input` share memory.
+        As :func:`index_add`; ValueError also if elements of `input` share memory.
         RuntimeError: `input` is a leaf that requires grad, and grad mode is on.
     """
     axis = _check_index_add(input, dim, index, source)
@@ -92,7 +91,7 @@ def scatter_add(
     order: str = "fixed",
     seed: Seed = None,
 ) -> torch.Tensor:
-    """`input` with every element of `src` added at its own position but, along `dim`, at `index`.
+    """Add every element of `src` to a copy of `input`, at its position but along `dim` at `index`.
 
     In three dimensions and for dim = 1: ``out[i, index[i, j, k], k] += src[i, j, k]``, in row-major
     order of (i, j, k) where the order is "fixed".
@@ -127,7 +126,7 @@ def scatter_add_(
     order: str = "fixed",
     seed: Seed = None,
 ) -> torch.Tensor:
-    """:func:`scatter_add` in place, as :func:`index_add_`; returns `input`."""
+    """Do :func:`scatter_add` in place, as :func:`index_add_` does, and return `input`."""
     axis = _check_scatter_add(input, dim, index, src)
     key = key_of(order, seed)
     return _in_place(ops.scatter_add_, ops.scatter_add, input, axis, index, src, order, key)
@@ -141,17 +140,17 @@ def bincount(
     order: str = "fixed",
     seed: Seed = None,
 ) -> torch.Tensor:
-    """The sum of the weights at each value of `index`.
+    """Sum the weights at each value of `index`.
 
     Args:
         index: integers of any dtype, not negative, shape (n,).
         weights: shape (n,), on the same device.
         minlength: the least number of bins, at least 0.
-        order, seed: see the module; each bin starts from 0.
+        order, seed: see the module. Each bin starts from 0.
 
     Returns:
-        Shape (max(max(index) + 1, minlength),), the dtype of `weights`. Looking for the maximum
-        waits for the device.
+        Shape (max(max(index) + 1, minlength),), the dtype of `weights`. Finding the maximum waits
+        for the device.
 
     Raises:
         TypeError, ValueError: as :func:`index_add`.
@@ -216,7 +215,7 @@ def _in_place(
 
 
 def _axis(dim: object, ndim: int) -> int:
-    bound = max(ndim, 1)  # a 0-d tensor takes 0 and -1, as torch has it
+    bound = max(ndim, 1)  # as in torch, a 0-d tensor takes 0 and -1
     if isinstance(dim, bool) or not _check.is_index(dim):
         raise TypeError(f"dim must be an integer, got {type(dim).__name__}")
     number = dim.__index__()

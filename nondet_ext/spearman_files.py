@@ -28,7 +28,7 @@ def spearman_files(
     resume: bool = True,
     progress: Callable[[int, int, str], object] | bool | None = None,
 ) -> torch.Tensor:
-    """Spearman's rank correlation of every pair of R vectors of n values that do not fit in memory.
+    """Compute Spearman's rank correlation of every pair of R vectors that do not fit in memory.
 
     Equal bit for bit to :func:`spearman` of the vectors as rows: ranks (ties averaged), their
     products and sums are integers without error, and each quotient is rounded once. Memory, threads
@@ -38,16 +38,16 @@ def spearman_files(
         files: R >= 1 paths of .npy files, ``numpy.memmap`` or arrays; float16, float32 or float64,
             any shape in C order, n >= 2 values each. Files are read piece by piece, memory maps
             through their files.
-        memory: the most that this whole process may hold, in bytes or as "2GB", "500MB", "1.5GiB".
-            The more, the less is written to and read from `scratch`.
-        scratch: a folder, made if it is missing, with room for R n integers of 4 bytes (8 from
-            n = 2**31 on) and n values for each vector that is ranked at once. None takes a
-            temporary folder. What was written is removed in the end.
+        memory: the limit of this whole process, in bytes or as "2GB", "500MB", "1.5GiB". The more,
+            the less is written to and read from `scratch`.
+        scratch: a folder, created if missing, with room for R n integers of 4 bytes (8 from
+            n = 2**31 on) and n values for each vector that is ranked at once. By default a
+            temporary folder. Its files are removed in the end.
         resume: with a `scratch` folder, keep finished rank files and partial products when the call
-            is interrupted (by any exception, or by the death of the process), and go on from there
-            when it is repeated. False starts anew and keeps nothing.
-        progress: called as progress(bytes done, bytes in total, what is being done), from several
-            threads but one at a time; True writes a line to stderr.
+            is interrupted (by an exception or the end of the process), and continue from them when
+            it is repeated. False starts anew and keeps nothing.
+        progress: called as progress(bytes done, total bytes, description), from several threads but
+            one at a time; True writes a line to stderr.
 
     Returns:
         (R, R) float64 on the CPU, symmetric, with ones on the diagonal. NaN for constant vectors.
@@ -56,14 +56,16 @@ def spearman_files(
         DegenerateInputWarning: vectors are constant; it names them.
 
     Raises:
-        TypeError: something else than paths and arrays, or values of another dtype.
-        ValueError: vectors of different sizes or with NaN (the first is named), not in C order,
-            too little memory, or a scratch folder with the unfinished work of other inputs.
+        TypeError: an input is neither a path nor an array, or has values of another dtype.
+        ValueError: vectors have different sizes, a NaN (the message names the first) or another
+            order than C; there is too little memory; the scratch folder holds unfinished work of
+            other inputs.
         OSError: the disk of `scratch` is too small (checked before anything is written), or a file
             cannot be read.
 
-    Changed inputs are recognised by path, size, time of change and a hash of samples. On ranks see
-    :func:`spearman`; docs/comparing.md tells how much disk and time the sizes of the paper take.
+    Changed inputs are recognised by path, size, time of change and a hash of samples. See
+    :func:`spearman` for the ranks, docs/comparing.md for the disk space and time at the sizes of
+    the paper.
     """
     vectors = _open_all(files)
     rows, n = len(vectors), vectors[0].n
@@ -76,12 +78,12 @@ def spearman_files(
     store = Scratch(folder, resume, [vector.identity() for vector in vectors], n, rank)
     # Two-byte keys are ranked by a table alone.
     store.check(n * max(itemsize, rank.itemsize) * shares.workers if itemsize > 2 else 0)
-    # Each vector is reported twice over, when it is first counted and when its ranks are written.
+    # Each vector counts twice: when its values are first counted and when its ranks are written.
     total = sum(n * (2 * vector.dtype.itemsize + rank.itemsize) for vector in vectors)
-    told = Progress(progress, total)
+    reporter = Progress(progress, total)
     with store:
-        _rank_all(vectors, store, shares, told)
-        products = multiply_all(rows, n, store, shares, told)
+        _rank_all(vectors, store, shares, reporter)
+        products = multiply_all(rows, n, store, shares, reporter)
     squares = np.diagonal(products)
     constant = [vectors[i].name for i in np.nonzero(squares == 0)[0]]
     if constant:
@@ -125,14 +127,14 @@ def _open_all(files: object) -> list[Vector]:
 
 
 def _rank_all(vectors: list[Vector], store: Scratch, shares: Shares, progress: Progress) -> None:
-    """A finished rank file for every vector, several at once."""
+    """Write a rank file for every vector without one, several at once."""
     missing = store.unranked()
     for i in set(range(len(vectors))).difference(missing):
         progress.skip(2 * vectors[i].n * vectors[i].dtype.itemsize)
 
     def rank(i: int) -> None:
-        def report(what: str, count: int) -> None:
-            progress.advance(f"vector {i + 1} of {len(vectors)}: {what}", count)
+        def report(step: str, count: int) -> None:
+            progress.advance(f"vector {i + 1} of {len(vectors)}: {step}", count)
 
         unfinished = store.work(2 * i)
         rank_vector(vectors[i], unfinished, store.work(2 * i + 1), shares, report)

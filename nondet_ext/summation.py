@@ -1,13 +1,13 @@
-"""Sums whose order is an argument.
+"""Sums in a chosen order.
 
-``order=`` says on what the bits of a result may depend (docs/numerics.md has the specification):
+``order=`` says what the bits of a result depend on (docs/numerics.md has the specification):
 
-- "fixed" (the default): on the values and their logical positions. The same bits for any number of
-  threads, SIMD path, device and memory layout.
-- "exact": on the values alone. The sum of real numbers, rounded once; any permutation, any split.
-- "seeded", with ``seed=``: on values, positions and seed. Parts of the sum are added in an order
-  that the seed draws, as a race would; the same bits everywhere.
-- "atomic": on the race of the threads (CPU) or blocks (CUDA) that add their parts as they come.
+- "fixed" (the default): the values and their logical positions. The same bits for any number of
+  threads, instruction set, device and memory layout.
+- "exact": the values alone. The sum of real numbers, rounded once; any permutation, any split.
+- "seeded", with ``seed=``: values, positions and seed. Parts of the sum are added in an order drawn
+  from the seed, as in a race; the same bits everywhere.
+- "atomic": the race of the threads (CPU) or blocks (CUDA) that add their parts as they finish.
 
 float64 is added in float64, everything else in float32 and rounded once at the end ("exact": from
 the real number). Dtypes: float64, float32, float16, bfloat16; any strides.
@@ -35,25 +35,25 @@ def sum(
     seed: Seed = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The sum over all or some dimensions, in the order asked for.
+    """Sum over all or some dimensions, in a chosen order.
 
     Args:
         x: any shape and strides; float64, float32, float16 or bfloat16.
         dim: the dimensions to reduce; None or () for all.
-        keepdim: whether reduced dimensions stay, with size 1.
+        keepdim: keep the reduced dimensions, with size 1.
         order, seed: see the module.
-        out: where to write: contiguous, the dtype, device and shape of the result.
+        out: a tensor for the result: contiguous, with its dtype, device and shape.
 
     Returns:
-        The dtype of `x`. The sum of nothing is 0.
+        A tensor of the dtype of `x`. The sum of no elements is 0.
 
     Raises:
-        TypeError: `x` is no tensor of those dtypes, or an argument is of another type.
+        TypeError: `x` is not a tensor of those dtypes, or another argument has the wrong type.
         ValueError, IndexError: the order is unknown, a seed is missing or superfluous, a dimension
             is out of range or named twice, or `out` does not fit.
 
-    Sources: the exact sum is what math.fsum computes (Shewchuk 1997); error bounds of the others:
-    Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2.
+    Sources: math.fsum computes the exact sum, too (Shewchuk 1997); for error bounds of the others
+    see Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2.
     """
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
@@ -72,10 +72,10 @@ def mean(
     seed: Seed = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The mean over all or some dimensions: as :func:`sum`, divided by the number of elements.
+    """Average over all or some dimensions: :func:`sum`, divided by the number of elements.
 
-    The division is one rounding more, in float64 or float32; with order="exact" the exact quotient
-    is rounded once. The mean of nothing is NaN.
+    The division rounds once more, in float64 or float32; with order="exact" the exact quotient is
+    rounded once. The mean of no elements is NaN.
     """
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
@@ -92,7 +92,7 @@ def accumulate(
     seed: Seed = None,
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The sum of K partial results, element by element: what gradient accumulation does.
+    """Sum K partial results element by element, as gradient accumulation does.
 
     Args:
         partials: a tensor of shape (K, ...), or a sequence of K tensors of one shape, dtype and
@@ -100,7 +100,7 @@ def accumulate(
         order, seed, out: as for :func:`sum`.
 
     Returns:
-        The shape of one partial result: ``sum(partials, 0)``.
+        ``sum(partials, 0)``, of the shape of one partial result.
 
     Raises:
         TypeError, ValueError: as :func:`sum`; or `partials` is empty, 0-d, or its tensors differ.
@@ -127,7 +127,7 @@ def accumulate(
 def dot(
     a: torch.Tensor, b: torch.Tensor, *, order: str = "fixed", seed: Seed = None
 ) -> torch.Tensor:
-    """The sum of the products of two vectors.
+    """Sum the products of two vectors.
 
     Products are rounded to float64 or float32 and then added as :func:`sum` does; with
     order="exact" the exact sum of the exact products is rounded once.
@@ -156,20 +156,20 @@ def dot(
 def segment_sum(
     x: torch.Tensor, offsets: torch.Tensor, *, order: str = "fixed", seed: Seed = None
 ) -> torch.Tensor:
-    """The sums of segments of consecutive rows.
+    """Sum segments of consecutive rows.
 
     Args:
         x: shape (n, ...).
-        offsets: int64 or int32, shape (S + 1,), non-decreasing, in [0, n]: segment s is made of the
-            rows offsets[s] to offsets[s + 1] - 1.
-        order, seed: as for :func:`sum`; the rule is applied to each segment by itself.
+        offsets: int64 or int32, shape (S + 1,), non-decreasing, in [0, n]: segment s has the rows
+            offsets[s] to offsets[s + 1] - 1.
+        order, seed: as for :func:`sum`, applied to each segment separately.
 
     Returns:
-        Shape (S, ...): ``sum(x[offsets[s]:offsets[s + 1]], 0)`` at s.
+        A tensor (S, ...), at s ``sum(x[offsets[s]:offsets[s + 1]], 0)``.
 
     Raises:
-        TypeError, ValueError: as :func:`sum`; or `offsets` is not as described (on CUDA that is
-            found on the device, by an assertion there).
+        TypeError, ValueError: as :func:`sum`; or `offsets` is not as described (on CUDA an
+            assertion on the device checks that).
     """
     _check.float_tensor("x", x)
     key = key_of(order, seed)

@@ -11,8 +11,8 @@ _racing = threading.local()
 
 @contextmanager
 def racing_threads(least: int) -> Iterator[None]:
-    """At least so many threads for the CPU kernels that this thread calls: an atomic sum races also
-    where torch computes with one thread.
+    """Use at least `least` threads in the CPU kernels called from this thread, inside the ``with``
+    block: an order="atomic" sum then varies even where torch computes with one thread.
     """
     before = getattr(_racing, "least", 1)
     _racing.least = least
@@ -23,5 +23,5 @@ def racing_threads(least: int) -> Iterator[None]:
 
 
 def cpu_threads() -> int:
-    """With how many threads a CPU kernel is to compute."""
+    """Return the number of threads for a CPU kernel called now."""
     return max(torch.get_num_threads(), getattr(_racing, "least", 1))

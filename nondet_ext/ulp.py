@@ -1,7 +1,7 @@
 """Units in the last place: neighbours, distances, and in-place changes of chosen elements.
 
-Everything here works on the bits by integer arithmetic, so flush-to-zero modes cannot interfere,
-and the result is the same on every device. Dtypes: float64, float32, float16, bfloat16.
+All functions work on the bits by integer arithmetic, so flush-to-zero modes cannot interfere, and
+results are the same on every device. Dtypes: float64, float32, float16, bfloat16.
 """
 
 from collections.abc import Sequence
@@ -16,21 +16,21 @@ Indices = int | Sequence[int] | torch.Tensor
 
 
 def next_up(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-    """The smallest representable value above each element: IEEE 754-2019 nextUp (section 5.3.1).
+    """Return the smallest representable value above each element: IEEE 754-2019 nextUp (5.3.1).
 
     Zeros of either sign give the smallest subnormal, the largest finite value gives infinity,
     infinity and NaN (payload kept) give themselves, -infinity gives the most negative finite value.
 
     Args:
         x: any shape and strides; float64, float32, float16 or bfloat16.
-        out: where to write: the shape, dtype, device and strides of a dense `x`; `x` itself is
-            allowed.
+        out: a tensor for the result: with the shape, dtype, device and strides of a dense `x`;
+            `x` itself is allowed.
 
     Returns:
-        A tensor like `x` (strides preserved as `torch.empty_like` does), or `out`.
+        A tensor like `x` (with the strides of `torch.empty_like`), or `out`.
 
     Raises:
-        TypeError: `x` is no tensor of those dtypes.
+        TypeError: `x` is not a tensor of those dtypes.
         ValueError: `out` does not match `x` or overlaps a part of it, or `x` has gaps or shared
             elements.
 
@@ -41,15 +41,15 @@ def next_up(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor
 
 
 def next_down(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor:
-    """The largest representable value below each element: IEEE 754-2019 nextDown; see
+    """Return the largest representable value below each element: IEEE 754-2019 nextDown. See
     :func:`next_up`.
     """
     return _neighbor(x, False, out)
 
 
 def spacing(x: torch.Tensor) -> torch.Tensor:
-    """The size of one unit in the last place at each element, as numpy.spacing gives it for the
-    dtype, bit for bit.
+    """Return the size of one unit in the last place at each element, bit for bit as numpy.spacing
+    gives it for the dtype.
 
     float64, float32, bfloat16: the distance to the next value away from zero, with the sign of the
     element (NumPy: +0 and -0 give a positive result in float64 and float32; ml_dtypes: -0 gives a
@@ -60,7 +60,7 @@ def spacing(x: torch.Tensor) -> torch.Tensor:
         x: any shape and strides; float64, float32, float16 or bfloat16.
 
     Raises:
-        TypeError: `x` is no tensor of those dtypes.
+        TypeError: `x` is not a tensor of those dtypes.
     """
     return ops.spacing(_check.float_tensor("x", x))
 
@@ -72,24 +72,24 @@ def ulp_distance(
     nan: str = "raise",
     out: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """How many representable values apart two tensors are, element by element.
+    """Count the representable values between two tensors, element by element.
 
-    The signed zeros are equal, an infinity is one past the largest finite value. float64 distances
-    beyond the range of int64 (such as from -2 to 2) are given as 2**63 - 1.
+    Adjacent values are 1 apart; the signed zeros are equal; an infinity is one past the largest
+    finite value. float64 distances beyond int64 (such as from -2 to 2) are given as 2**63 - 1.
 
     Args:
         a, b: tensors of one dtype and device whose shapes broadcast together.
         nan: "raise", or "propagate": NaN on either side gives the minimum of int64. On CUDA "raise"
             waits for the device, "propagate" does not.
-        out: where to write: contiguous int64 of the broadcast shape, on that device.
+        out: a tensor for the result: contiguous int64 of the broadcast shape, on that device.
 
     Returns:
         int64, of the broadcast shape; or `out`.
 
     Raises:
-        TypeError: a dtype is not supported, or the two differ.
-        ValueError: NaN was met under ``nan="raise"`` (`out` is written all the same), the devices
-            differ, `out` does not fit or overlaps `a` or `b`, or `nan` is another word.
+        TypeError: a dtype is not supported, or `a` and `b` have different dtypes.
+        ValueError: there is a NaN under ``nan="raise"`` (`out` is written nevertheless), the
+            devices differ, `out` does not fit or overlaps `a` or `b`, or `nan` is unknown.
     """
     _check.float_tensor("a", a)
     _check.float_tensor("b", b)
@@ -123,7 +123,7 @@ def flip_ulp(
 
     Zeros move to the smallest subnormal of the direction's sign, the largest finite value to
     infinity, an infinity inward to the largest finite value and outward to itself; NaN stays.
-    Repeated indices accumulate, as if applied one by one in the order given.
+    Repeated indices accumulate, as if applied one after another.
 
     Args:
         param: the tensor to change; any shape, and any strides that give every element its own
@@ -131,7 +131,7 @@ def flip_ulp(
             version counter moves.
         idx: logical flat indices (row-major over the shape, whatever the strides), negative ones
             counting from the end: an int, a sequence of ints, or an integer tensor of any shape.
-        direction: 1 (up) or -1 (down), or an integer tensor of such, one per index.
+        direction: 1 (up) or -1 (down), or an integer tensor of these, one per index.
         ulps: how many representable values to move by, 0 or more.
 
     Returns:
@@ -143,19 +143,19 @@ def flip_ulp(
             length than `idx`; `ulps` is negative.
         IndexError: an index is out of range.
 
-    Every error is raised before anything changes. On CUDA with tensor arguments the kernel checks
-    the values, so that nothing waits for the device: on a bad one nothing is changed and the
-    device-side assertion of torch's own indexing fires.
+    Every error is raised before anything changes. On CUDA the kernel checks the values of tensor
+    arguments, without waiting for the device: a bad value changes nothing, and a device-side
+    assertion fails, as in torch's own indexing.
     """
     _check.float_tensor("param", param)
     ulps = _check.integer("ulps", ulps, 0, 2**63 - 1)
-    where, directions, one = _edit_arguments(param, idx, "direction", direction, ops.DIRECTIONS)
-    ops.flip_ulp(param, where, directions, one, ulps)
+    where, directions, common = _edit_arguments(param, idx, "direction", direction, ops.DIRECTIONS)
+    ops.flip_ulp(param, where, directions, common, ulps)
     return param
 
 
 def flip_bit(param: torch.Tensor, idx: Indices, bit: int | torch.Tensor) -> torch.Tensor:
-    """Toggle one bit of each chosen element, in place: a soft error on purpose.
+    """Toggle one bit of each chosen element, in place, as a soft error would.
 
     Args:
         param, idx: as in :func:`flip_ulp`; repeated indices toggle again.
@@ -170,8 +170,8 @@ def flip_bit(param: torch.Tensor, idx: Indices, bit: int | torch.Tensor) -> torc
     """
     _check.float_tensor("param", param)
     allowed = range(ops.WIDTH[param.dtype])
-    where, bits, one = _edit_arguments(param, idx, "bit", bit, allowed)
-    ops.flip_bit(param, where, bits, one)
+    where, bits, common = _edit_arguments(param, idx, "bit", bit, allowed)
+    ops.flip_bit(param, where, bits, common)
     return param
 
 
@@ -193,7 +193,9 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
 
 
 def _refuse_overlap(out: torch.Tensor, **inputs: torch.Tensor) -> None:
-    """Threads would read what others have already written; only exactly the same place is safe."""
+    """Raise ValueError if `out` overlaps an input in another way than being it: threads would read
+    what others have written.
+    """
     if torch.compiler.is_compiling():
         return  # tensors have no addresses there
     for name, given in inputs.items():
@@ -205,8 +207,11 @@ def _refuse_overlap(out: torch.Tensor, **inputs: torch.Tensor) -> None:
 def _edit_arguments(
     param: torch.Tensor, idx: Indices, name: str, value: object, allowed: Sequence[int]
 ) -> tuple[torch.Tensor, torch.Tensor | None, int]:
-    """`idx`, and the argument that may have one value per index as a tensor or as one int, checked
-    as far as that takes no waiting for a device, and moved to the device of `param`.
+    """Check the arguments of an edit as far as possible without waiting for a device.
+
+    Returns:
+        `idx` on the device of `param`; and `value` as a tensor there with one entry per index, or
+        None, and as an int, which is 0 if there is a tensor.
     """
     if shares_memory(param):
         raise ValueError(
@@ -215,7 +220,7 @@ def _edit_arguments(
             "pass a tensor that owns its elements, such as param.clone()"
         )
     where = _check.integer_tensor("idx", idx)
-    one, values = 0, None
+    common, values = 0, None
     if isinstance(value, torch.Tensor):
         values = _check.integer_tensor(name, value)
         if values.numel() != where.numel():
@@ -223,11 +228,11 @@ def _edit_arguments(
                 f"{name} must have one entry per index, {where.numel()}, got {values.numel()}"
             )
     else:
-        one = _check.integer(name, value, -(2**63), 2**63 - 1)
-        if one not in allowed:
-            raise ValueError(f"{name} must be {ops.meaning(allowed)}, got {one}")
+        common = _check.integer(name, value, -(2**63), 2**63 - 1)
+        if common not in allowed:
+            raise ValueError(f"{name} must be {ops.describe(allowed)}, got {common}")
     if not torch.compiler.is_compiling():
         ops.refuse_faults(param.numel(), where, name, values, allowed)
     if values is not None:
         values = values.to(param.device)
-    return where.to(param.device), values, one
+    return where.to(param.device), values, common

@@ -1,1 +1,1 @@
-"""The steps of linear_cka and CKA (nondet_ext.cka)."""
+"""The steps of nondet_ext.linear_cka and nondet_ext.CKA."""

@@ -1,4 +1,4 @@
-"""Sums of minibatches' HSIC estimates."""
+"""Sums of the HSIC estimates of minibatches."""
 
 import torch
 
@@ -10,9 +10,9 @@ from nondet_ext._cka.totals import Totals
 class BatchSums(Totals):
     """Sums of HSIC_1 over batches, each weighted by its number of examples.
 
-    The expectation of HSIC_1 does not depend on the batch size, so that every weighting is
-    unbiased; its variance falls as 1 / examples (it is a U-statistic, Song et al. 2012,
-    section 3), which makes these weights the best ones. Equal batches give the plain mean.
+    The expectation of HSIC_1 does not depend on the batch size, so every weighting is unbiased; its
+    variance falls as 1 / examples (it is a U-statistic, Song et al. 2012, section 3), so these
+    weights are the best. Equal batches give the plain mean.
     """
 
     TENSORS = ("cross", "own", "noise")
@@ -44,5 +44,5 @@ class BatchSums(Totals):
         self.note_variation([not constant for constant in measured.constant])
 
     def hsic(self, debiased: bool) -> Hsic:
-        n = self.n  # always debiased: CKA refuses the other
+        n = self.n  # always debiased: CKA refuses biased batches
         return Hsic(self.cross / n, self.own / n, self.noise / n, self.constant, self.exponents)

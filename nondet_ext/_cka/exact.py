@@ -1,4 +1,4 @@
-"""Moments of features from which CKA of all examples follows, whatever batches they came in."""
+"""Moments of features that give the CKA of all examples, independent of the batches."""
 
 import torch
 
@@ -41,7 +41,7 @@ class Moments(Totals):
             [y * 2.0**-exponent for y, exponent in zip(flat, self.exponents, strict=True)], dim=1
         )
         if not self.n:
-            # An example, where a model does not vary: its differences are then exactly 0.
+            # Where a model does not vary, shift by an example: the differences are then exactly 0.
             means = x.mean(0)
             self.shift = torch.where((x == x[:1]).all(0), x[0], means)
         x -= self.shift
@@ -57,8 +57,9 @@ class Moments(Totals):
             self.square_sums += squares @ x
 
     def hsic(self, debiased: bool) -> Hsic:
-        """Of the examples so far, centred: with m the mean of x, |x_i - m_i|^2 is
-        |x_i|^2 - 2 m_i x_i + |m_i|^2, whose products have the sums that were kept.
+        """Return the HSIC of the examples so far, centred. With m the mean of x, |x_i - m_i|^2 is
+        |x_i|^2 - 2 m_i x_i + |m_i|^2, and the sums of the products of these terms follow from the
+        moments.
         """
         models, n = len(self.widths), self.n
         means = self.sums / n
@@ -70,7 +71,7 @@ class Moments(Totals):
         chosen[owner, torch.arange(len(owner), device=means.device)] = 1
         with full_precision(means.device):
             norms = chosen @ (self.cross - n * means.outer(means)).square_() @ chosen.T
-            placed = chosen * means  # row i: the mean of model i, in its place
+            placed = chosen * means  # row i: the mean of model i in its columns, else 0
             lengths = placed.square().sum(1)
             mixed = self.square_sums @ placed.T  # [i, j]: m_j . sum |x_i|^2 x_j
             products = (

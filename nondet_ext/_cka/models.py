@@ -1,4 +1,4 @@
-"""The features of a set of models: checked, and centred block by block."""
+"""Features of several models: checks, scaling, centring block by block."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -10,13 +10,13 @@ import torch
 
 from nondet_ext import _check
 
-FEW_EXAMPLES = 64  # below this many, float32 would save nothing and rounding errors average less
+FEW_EXAMPLES = 64  # for fewer, float32 saves no time and its rounding errors average out less
 MATMULS: tuple[Any, ...] = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)  # type: ignore[attr-defined]
 
 
 @contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """Matrix products in the precision of their dtype: no TF32, no bfloat16, no autocast."""
+    """Compute matrix products in their dtype's precision: no TF32, bfloat16 or autocast."""
     before = [each.fp32_precision for each in MATMULS]
     try:
         for each in MATMULS:
@@ -32,8 +32,11 @@ def full_precision(device: torch.device) -> Iterator[None]:
 class Features:
     """Features of models over the same examples.
 
-    tensors: one per model, (n, ...); names: what messages call them; left: how many of them are
-    the rows of the result, the others being its columns (all: the result is square and symmetric).
+    Attributes:
+        tensors: one per model, (n, ...).
+        names: the models' names in messages.
+        left: the number of models in the rows of the result, the others being its columns; if all
+            are, the result is square and symmetric.
     """
 
     tensors: list[torch.Tensor]
@@ -85,10 +88,10 @@ def _models(name: str, value: object, stacked: bool) -> tuple[list[torch.Tensor]
 def read_features(
     features: object, other: object, least: int, name: str = "features", other_name: str = "other"
 ) -> Features:
-    """The features as a set of at least `least` examples.
+    """Return the features as checked tensors of at least `least` examples.
 
     Raises:
-        TypeError, ValueError: what is given is not a set of features over the same examples.
+        TypeError, ValueError: the arguments are not features over the same examples.
     """
     tensors, names = _models(name, features, stacked=other is None)
     left = len(tensors)
@@ -102,14 +105,14 @@ def read_features(
                 f"{each} must be (examples, features...) with at least one feature, "
                 f"got shape {tuple(x.shape)}"
             )
-        for what, mine, theirs in (
+        for quantity, mine, theirs in (
             ("number of examples", len(x), len(first)),
             ("dtype", x.dtype, first.dtype),
             ("device", x.device, first.device),
         ):
             if mine != theirs:
                 raise ValueError(
-                    f"all models must have the same {what}: {names[0]} has {theirs}, "
+                    f"all models must have the same {quantity}: {names[0]} has {theirs}, "
                     f"{each} has {mine}"
                 )
     if first.is_meta:
@@ -120,10 +123,10 @@ def read_features(
 
 
 def refuse_not_finite(features: Features) -> list[float]:
-    """The largest magnitude in each model's features.
+    """Return the largest magnitude in each model's features.
 
     Raises:
-        ValueError: names a model with a NaN or an infinity.
+        ValueError: a model has a NaN or an infinity; the message names it.
     """
     largest = []
     for name, x in zip(features.names, features.tensors, strict=True):
@@ -135,17 +138,17 @@ def refuse_not_finite(features: Features) -> list[float]:
 
 
 def scale_of(largest: float) -> int:
-    """e so that largest / 2**e <= 1; clamped so that 2**e and 2**-e are float64 numbers."""
+    """Return e with largest / 2**e <= 1, clamped so that 2**e and 2**-e are float64 numbers."""
     return max(min(math.frexp(largest)[1], 1000), -1000)
 
 
 class Centred:
-    """Models' features, centred and scaled by a power of two to at most 2 (on which CKA does not
-    depend), in the dtype of the computation.
+    """Models' features, centred and scaled by a power of two to at most 2, which leaves CKA
+    unchanged, in the dtype of the computation.
 
-    The column means are subtracted in float64. What they leave, the rounding of the result to
-    float32, changes HSIC in second order only: its two centrings annihilate the first. All of them
-    are kept if they take at most `keep_below` bytes; else each block is computed when asked for.
+    The column means are subtracted in float64. Rounding the result to float32 changes HSIC in
+    second order only: its two centrings cancel the first. The centred features are stored if they
+    take at most `keep_below` bytes; otherwise each block is computed on request.
     """
 
     def __init__(self, features: Features, dtype: torch.dtype, keep_below: int = 0) -> None:
@@ -156,9 +159,9 @@ class Centred:
         self.constant: list[bool] = []
         self._means: list[torch.Tensor] = []
         self.squares = torch.empty(len(features.tensors), n, dtype=torch.float64, device=device)
-        self._kept: list[torch.Tensor] | None = None
+        self._stored: list[torch.Tensor] | None = None
         if self.nbytes <= keep_below:
-            self._kept = [
+            self._stored = [
                 torch.empty(n, width, dtype=dtype, device=device) for width in features.widths
             ]
         for model, x in enumerate(features.tensors):
@@ -168,22 +171,22 @@ class Centred:
             self._means.append(total / n)
             self._measure(model)
             spread = float(self.squares[model].sum())
-            # A mean of equal numbers can be an ulp away from them.
+            # The mean of equal numbers can differ from them by an ulp.
             constant = spread <= 1e-24 * x.numel() and bool((x == x[:1]).all())
             self.constant.append(constant)
             if constant:
                 self._means[model] = self._flat(model, slice(0, 1))[0]
                 self.squares[model] = 0
-                if self._kept is not None:
-                    self._kept[model].zero_()
+                if self._stored is not None:
+                    self._stored[model].zero_()
 
     @property
-    def kept(self) -> bool:
-        return self._kept is not None
+    def is_stored(self) -> bool:
+        return self._stored is not None
 
     @property
     def nbytes(self) -> int:
-        """Of all centred features."""
+        """Return the bytes of all centred features."""
         return self.features.n * sum(self.features.widths) * self.dtype.itemsize
 
     def _flat(self, model: int, rows: slice) -> torch.Tensor:
@@ -191,7 +194,7 @@ class Centred:
         return x.mul_(2.0 ** -self.exponents[model])
 
     def _slices(self, model: int, start: int, stop: int) -> Iterator[slice]:
-        """Rows that fit a cache, as float64."""
+        """Yield slices of rows that fit a cache as float64."""
         elements = 2**17 if self.features.device.type == "cpu" else 2**24
         step = max(elements // self.features.widths[model], 1)
         for begin in range(start, stop, step):
@@ -203,16 +206,18 @@ class Centred:
     def _measure(self, model: int) -> None:
         for rows in self._slices(model, 0, self.features.n):
             y = self._centred(model, rows)
-            if self._kept is not None:
-                self._kept[model][rows] = y
+            if self._stored is not None:
+                self._stored[model][rows] = y
             self.squares[model, rows] = y.square_().sum(1)
 
     def rows(
         self, model: int, start: int, stop: int, out: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """(stop - start, p) centred features, written to `out` where it is given."""
-        if self._kept is not None:
-            return self._kept[model][start:stop]
+        """Return centred features, (stop - start, p), written to `out` if it is given and they are
+        not stored.
+        """
+        if self._stored is not None:
+            return self._stored[model][start:stop]
         if out is None:
             out = torch.empty(
                 stop - start,
@@ -226,7 +231,7 @@ class Centred:
 
 
 def working_dtype(features: Features) -> torch.dtype:
-    """float32, or float64 where the features are or where there are few examples."""
+    """Return float64 for float64 features and for few examples, else float32."""
     if features.tensors[0].dtype == torch.float64 or features.n < FEW_EXAMPLES:
         return torch.float64
     return torch.float32

@@ -1,4 +1,4 @@
-"""HSIC of all pairs of models from linear kernels, in the cheaper of two forms."""
+"""HSIC of all pairs of models with linear kernels, in the cheaper of two forms."""
 
 import math
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 
 from nondet_ext._cka.models import Centred, Features, full_precision, working_dtype
 
-# float32 sums are at most this long; longer ones are sums of such in float64.
+# The longest float32 sums; longer sums add pieces of this length in float64.
 FLOAT32_FEATURES = 4096
 FLOAT32_EXAMPLES = 4096
 FLOAT32_PAIRS = 1024
@@ -22,8 +22,13 @@ BLOCK = 512  # examples or features on a side of a block: matrix products run at
 class Hsic:
     """HSIC estimates of models, model i scaled by 2**-exponents[i].
 
-    cross: (R1, R2); own: (R1 + R2,) or, when the models are compared among themselves, (R,);
-    noise: what `own` can be by rounding alone; constant: which models do not vary.
+    Attributes:
+        cross: (R1, R2), of the pairs.
+        own: of each model with itself, (R1 + R2,), or (R,) if the models are compared with each
+            other.
+        noise: what `own` can be from rounding alone.
+        constant: True for models that do not vary.
+        exponents: the powers of two that scale the models.
     """
 
     cross: torch.Tensor
@@ -34,7 +39,9 @@ class Hsic:
 
 
 def hsic_pairs(features: Features, debiased: bool, memory: int, form: str | None = None) -> Hsic:
-    """All pairs' HSIC, by `form` "gram" or "features" or, without it, by the cheaper one."""
+    """Return the HSIC of all pairs, from Gram matrices (`form` "gram") or cross products of
+    features ("features"); by default, from what takes less work.
+    """
     n, total, models = features.n, sum(features.widths), len(features.tensors)
     if form is None:
         form = "gram" if n * (total + models**2) < total**2 else "features"
@@ -62,12 +69,12 @@ def _symmetric(matrix: torch.Tensor) -> torch.Tensor:
 
 
 def _by_gram(centred: Centred, debiased: bool, memory: int) -> Hsic:
-    """Sums of products of centred Gram matrices, K[a, b] - u[a] - u[b].
+    """Compute sums of products of centred Gram matrices, K[a, b] - u[a] - u[b].
 
     With double centring the sum over all (a, b) is (n - 1)^2 HSIC_0; with U-centring (Szekely and
     Rizzo 2014, eq. 2.7), which has a zero diagonal, it is n (n - 3) HSIC_1. Either is one shift of
-    rows and columns; as the features are centred, K sums to 0 along rows and only what the missing
-    diagonal leaves has to be shifted. The diagonal never meets float32.
+    rows and columns. As the features are centred, K sums to 0 along rows, so the shift only
+    corrects for the missing diagonal. The diagonal is never rounded to float32.
     """
     features, squares = centred.features, centred.squares
     n, left = features.n, features.left
@@ -98,8 +105,8 @@ def _by_gram(centred: Centred, debiased: bool, memory: int) -> Hsic:
 
 
 def _pieces(grams: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Views (pieces, models, columns) that cover (models, columns): pieces so short that a float32
-    sum over one is safe, so many that their products take little memory.
+    """Yield views (pieces, models, columns) that cover (models, columns). Pieces are short enough
+    for float32 sums; a view has few enough of them for their products to take little memory.
     """
     models, columns = grams.shape
     many = max(_PIECE_PRODUCTS // models**2, 1) * FLOAT32_PAIRS
@@ -116,18 +123,18 @@ def _products_of(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 
 def _gram_block_sides(centred: Centred, memory: int) -> tuple[int, int]:
-    """Rows and columns of a block."""
+    """Return the numbers of rows and columns of a block."""
     features, item = centred.features, centred.dtype.itemsize
     n, widest = features.n, max(features.widths)
 
     def need(rows: int, columns: int) -> int:
         blocks = (len(features.tensors) * item + 2 * 8) * rows * columns
-        return blocks + (0 if centred.kept else (rows + columns) * widest * item)
+        return blocks + (0 if centred.is_stored else (rows + columns) * widest * item)
 
-    # Diagonal blocks are computed in full: thin ones waste less.
+    # Diagonal blocks are computed in full: thin blocks waste less.
     rows = min(max(n // 16, 128), BLOCK, n)
     columns = min(4 * BLOCK, n)
-    left = memory - (centred.nbytes if centred.kept else 0)
+    left = memory - (centred.nbytes if centred.is_stored else 0)
     while need(rows, columns) > left and columns > 1:
         columns = (columns + 1) // 2
         rows = min(rows, columns)
@@ -139,8 +146,8 @@ def _gram_block_sides(centred: Centred, memory: int) -> tuple[int, int]:
 def _gram_blocks(
     centred: Centred, shift: torch.Tensor | None, memory: int
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """(weight, (models, rows * columns)) that cover the upper triangle of all models' Gram
-    matrices without its diagonal, which is 0 in them. The tensor is overwritten by the next.
+    """Yield (weight, (models, rows * columns)): blocks that cover the upper triangle of all models'
+    Gram matrices, with 0 on the diagonal. Each tensor is overwritten by the next.
     """
     features = centred.features
     n, models = features.n, len(features.tensors)
@@ -187,10 +194,13 @@ class Product(NamedTuple):
 
 
 def _by_features(centred: Centred, debiased: bool, memory: int) -> tuple[Hsic, bool]:
-    """Squared cross products of features: (n - 1)^2 HSIC_0 = ||X^T Y||^2 (Kornblith et al. 2019,
-    section 3), and n (n - 3) HSIC_1 = ||X^T Y||^2 - n/(n-2) sum_a |x_a|^2 |y_a|^2
-    + sum_a |x_a|^2 sum_a |y_a|^2 / ((n-1)(n-2)), which is eq. 5 of Song et al. 2012 when the
-    features sum to 0. Whether the subtraction cancels much comes with it.
+    """Compute HSIC from squared cross products of features: (n - 1)^2 HSIC_0 = ||X^T Y||^2
+    (Kornblith et al. 2019, section 3), and n (n - 3) HSIC_1 = ||X^T Y||^2 - n/(n-2) sum_a |x_a|^2
+    |y_a|^2 + sum_a |x_a|^2 sum_a |y_a|^2 / ((n-1)(n-2)), which is eq. 5 of Song et al. 2012 when
+    the features sum to 0.
+
+    Returns:
+        The HSIC, and True if the subtraction cancels many digits.
     """
     features = centred.features
     norms = _squared_products(centred, memory)
@@ -216,8 +226,11 @@ def hsic_from_norms(
     debiased: bool,
     epsilon: float,
 ) -> tuple[Hsic, bool]:
-    """From norms[i, j] = ||X_i^T X_j||^2, products[i, j] = sum_a |x_ia|^2 |x_ja|^2 and
+    """Compute HSIC from norms[i, j] = ||X_i^T X_j||^2, products[i, j] = sum_a |x_ia|^2 |x_ja|^2 and
     sums[i] = sum_a |x_ia|^2 of centred features.
+
+    Returns:
+        As :func:`_by_features`.
     """
     models = len(sums)
     noise = torch.zeros_like(sums)
@@ -235,7 +248,7 @@ def hsic_from_norms(
 
 
 def _squared_products(centred: Centred, memory: int) -> torch.Tensor:
-    """(models, models): ||X_i^T X_j||^2, of the pairs that are asked for."""
+    """Return ||X_i^T X_j||^2 of the requested pairs, (models, models)."""
     features, dtype = centred.features, centred.dtype
     n, widths = features.n, features.widths
     ends = torch.tensor([0, *widths]).cumsum(0).tolist()
@@ -299,10 +312,12 @@ def _add_squares(
     right: tuple[int, int],
     ends: list[int],
 ) -> None:
-    """Adds the sum of each pair of models' squares, and its transpose off the diagonal."""
+    """Add the sum of each pair of models' squares, and its transpose off the diagonal."""
 
     def parts(span: tuple[int, int]) -> tuple[slice, torch.Tensor]:
-        """The models in a span, and (models, columns): 1 where a column is a model's, else 0."""
+        """Return the models in a span, and (models, columns): 1 where a column belongs to the
+        model, else 0.
+        """
         bounds = torch.tensor(ends, device=product.device).clamp(*span) - span[0]
         inside = (bounds.diff() > 0).nonzero().reshape(-1).tolist()
         models = slice(inside[0], inside[-1] + 1)

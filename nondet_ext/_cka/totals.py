@@ -1,4 +1,4 @@
-"""What accumulators of CKA share: totals over batches, saved and loaded."""
+"""The common part of CKA's accumulators: totals over batches, saved and loaded."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -10,8 +10,8 @@ from nondet_ext._cka.products import Hsic
 
 
 class Totals:
-    """Named float64 tensors, the number of examples in them, and of each model the power of two
-    that its features are divided by and whether it was seen to vary.
+    """Named float64 tensors, their number of examples, and for each model the power of two that
+    divides its features and whether it has varied.
     """
 
     TENSORS: ClassVar[tuple[str, ...]]
@@ -28,15 +28,15 @@ class Totals:
         return [not varies for varies in self.varies]
 
     def measure(self, batch: Features, memory: int) -> Hsic | None:
-        """What :meth:`add` needs, and every refusal; changes nothing."""
+        """Check a batch and return what :meth:`add` needs; change nothing."""
         raise NotImplementedError
 
     def add(self, batch: Features, measured: Hsic | None) -> None:
-        """Adds a batch that was measured."""
+        """Add a batch that :meth:`measure` has checked."""
         raise NotImplementedError
 
     def hsic(self, debiased: bool) -> Hsic:
-        """Of all batches."""
+        """Return the HSIC of all batches."""
         raise NotImplementedError
 
     def move(self, device: torch.device) -> None:

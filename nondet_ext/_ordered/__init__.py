@@ -1,1 +1,1 @@
-"""The tables of nondet_ext.ordered: operators it sums itself, takes apart or leaves alone."""
+"""The operators that nondet_ext.ordered computes, decomposes, or passes through as harmless."""

@@ -1,6 +1,6 @@
-"""Composite reductions, taken apart into sums that have a handler and elementwise operators.
+"""Composite reductions, decomposed into sums that have a handler and elementwise operators.
 
-Most of them are torch's own decompositions, those that torch.compile uses too.
+Most of the decompositions are torch's own, which torch.compile uses, too.
 """
 
 import functools
@@ -14,8 +14,8 @@ from torch._decomp import decomposition_table
 aten = torch.ops.aten
 Dim = int | Sequence[int] | None
 
-# Packets of aten whose every overload is taken apart as torch's table has it.
-TAKEN_FROM_TORCH = """
+# Packets of aten whose overloads are decomposed by torch's table.
+TORCH_DECOMPOSITIONS = """
     native_batch_norm _native_batch_norm_legit _native_batch_norm_legit_functional
     _native_batch_norm_legit_no_training _batch_norm_with_update _batch_norm_no_update
     _batch_norm_with_update_functional native_batch_norm_backward batch_norm_backward
@@ -32,10 +32,12 @@ TAKEN_FROM_TORCH = """
 
 @functools.cache
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Overload -> a function of the same arguments, to be called with the mode active."""
+    """Return a dict from overloads to functions of the same arguments, to be called inside the
+    mode.
+    """
     table = {}
-    for name in TAKEN_FROM_TORCH.split():
-        packet = getattr(aten, name, None)  # which of them exist depends on the version
+    for name in TORCH_DECOMPOSITIONS.split():
+        packet = getattr(aten, name, None)  # some exist only in some versions
         for overload in packet.overloads() if packet is not None else ():
             operator = getattr(packet, overload)
             if operator in decomposition_table:
@@ -50,7 +52,7 @@ def _accumulation(dtype: torch.dtype) -> torch.dtype:
 def _var_mean(
     x: torch.Tensor, dim: Dim = None, *, correction: float | None = None, keepdim: bool = False
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """In two passes: the mean, then the mean square of the differences."""
+    """Compute in two passes: the mean, then the mean square of the differences."""
     dims = list(range(x.dim())) if dim is None or dim == [] or dim == () else dim
     wide = x.to(_accumulation(x.dtype))
     mean = aten.mean.dim(wide, dims, True)
@@ -101,7 +103,7 @@ def _vector_norm(
 
 
 def _norm(x: torch.Tensor, p: float | None = 2, *args: Any, **kwargs: Any) -> Any:
-    """The overloads of norm: (x, p), (x, p, dim, keepdim), (x, p, dim, keepdim, dtype=)."""
+    """Compute the overloads (x, p), (x, p, dim, keepdim) and (x, p, dim, keepdim, dtype=)."""
     return _vector_norm(x, 2 if p is None else p, *args, **kwargs)
 
 
@@ -127,7 +129,7 @@ def _trace(x: torch.Tensor) -> torch.Tensor:
 
 
 def _convolution_backward(grad: torch.Tensor, *args: Any) -> Any:
-    """The bias gradient is a sum; the others are met again without it."""
+    """Compute the bias gradient as a sum; call the operator without it for the other gradients."""
     *rest, (wants_x, wants_weight, wants_bias) = args
     if not wants_bias:
         return NotImplemented

@@ -1,8 +1,8 @@
-"""Torch operators whose sums nondet_ext can make itself: one handler each.
+"""Handlers of torch operators whose sums nondet_ext computes itself.
 
-A handler takes a function that gives the order of the next sum, and the operator's arguments. It
-returns NotImplemented where it cannot serve (integers, sparse layouts, complex elements outside of
-plain sums), before it has asked for an order or changed anything.
+A handler takes a function that returns the order of the next sum, and the operator's arguments. It
+returns NotImplemented for what it does not support (integers, sparse layouts, complex elements
+outside of plain sums), before it asks for an order or changes anything.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ def handles(*operators: Any) -> Callable[[Handler], Handler]:
 
 
 def also_out(*operators: Any) -> Callable[[Handler], Handler]:
-    """The same for overloads that write their one result to `out`."""
+    """Register the handler for overloads that write their one result to `out`, too."""
 
     def register(handler: Handler) -> Handler:
         def to_out(next_order: NextOrder, *args: Any, out: torch.Tensor, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ def also_out(*operators: Any) -> Callable[[Handler], Handler]:
     return register
 
 
-def _serves(*tensors: torch.Tensor) -> bool:
+def _is_supported(*tensors: torch.Tensor) -> bool:
     return all(
         tensor.dtype in _check.FLOATS
         and tensor.layout == torch.strided
@@ -87,11 +87,11 @@ def _reduce(
         return NotImplemented
     if x.is_complex() and x.dim() > 0 and x.layout == torch.strided:
         parts = torch.view_as_real(x.resolve_conj())
-        if not _serves(parts):
+        if not _is_supported(parts):
             return NotImplemented
         dims = _check.reduced_dims(dim, x.dim())
         return torch.view_as_complex(reduce(parts, dims, keepdim, **next_order()).contiguous())
-    if not _serves(x):
+    if not _is_supported(x):
         return NotImplemented
     return reduce(x, dim, keepdim, **next_order())
 
@@ -106,7 +106,7 @@ def _reduce_out(
     **kwargs: Any,
 ) -> Any:
     if dtype not in (None, out.dtype):
-        return NotImplemented  # torch has the error
+        return NotImplemented  # torch raises the error
     result = _reduce(reduce, next_order, x, *args, dtype=out.dtype, **kwargs)
     if result is NotImplemented:
         return NotImplemented
@@ -117,7 +117,7 @@ def _reduce_out(
 @handles(aten.dot.default, aten.vdot.default)
 @also_out(aten.dot.out, aten.vdot.out)
 def _dot(next_order: NextOrder, a: torch.Tensor, b: torch.Tensor) -> Any:
-    if not _serves(a, b):
+    if not _is_supported(a, b):
         return NotImplemented
     return summation.dot(a, b, **next_order())
 
@@ -143,7 +143,7 @@ def _add_rows(
     *,
     alpha: float = 1,
 ) -> Any:
-    if not _serves(x, source) or x.dim() == 0:
+    if not _is_supported(x, source) or x.dim() == 0:
         return NotImplemented
     rows = source if source.dim() else source.reshape(1)
     if alpha != 1:
@@ -170,7 +170,7 @@ def _add_elements(
     index: torch.Tensor,
     source: torch.Tensor,
 ) -> Any:
-    if not _serves(x, source) or x.dim() == 0:
+    if not _is_supported(x, source) or x.dim() == 0:
         return NotImplemented
     return getattr(scatter, function)(x, dim, index, source, **next_order())
 
@@ -213,7 +213,7 @@ def _index_put(
     values: torch.Tensor,
     accumulate: bool = False,
 ) -> Any:
-    if not accumulate or not _serves(x, values):
+    if not accumulate or not _is_supported(x, values):
         return NotImplemented
     return _index_put_in_place(next_order, x.clone(), indices, values, accumulate)
 
@@ -227,17 +227,17 @@ def _index_put_in_place(
     accumulate: bool = False,
     unsafe: bool = False,
 ) -> Any:
-    if not accumulate or not _serves(x, values):
+    if not accumulate or not _is_supported(x, values):
         return NotImplemented
     dims, rows, linear = _linear_index(x.shape, indices)
     if not dims:
         return NotImplemented
     moved = x.permute([*dims, *(d for d in range(x.dim()) if d not in dims)])
-    kept = moved.shape[len(dims) :]
-    sources = _expand_values(values, dims, linear.shape, kept)
-    target = moved.reshape(rows, *kept)
+    others = moved.shape[len(dims) :]
+    sources = _expand_values(values, dims, linear.shape, others)
+    target = moved.reshape(rows, *others)
     scatter.index_add_(
-        target, 0, linear.reshape(-1), sources.reshape(linear.numel(), *kept), **next_order()
+        target, 0, linear.reshape(-1), sources.reshape(linear.numel(), *others), **next_order()
     )
     if not moved.is_contiguous():  # target may be a copy
         moved.copy_(target.reshape(moved.shape))
@@ -247,8 +247,13 @@ def _index_put_in_place(
 def _linear_index(
     shape: torch.Size, indices: Sequence[torch.Tensor | None]
 ) -> tuple[list[int], int, torch.Tensor]:
-    """The indexed dimensions, the number of their positions, and which of those (row-major) each
-    entry of the broadcast indices names; an entry out of range names none, so that adding refuses.
+    """Convert indices of several dimensions to indices of one.
+
+    Returns:
+        The indexed dimensions, the number of their positions, and for each entry of the broadcast
+        indices the position (row-major) it names. An entry out of range gets a position out of
+            range,
+        which the sum refuses.
     """
     dims: list[int] = []
     given: list[torch.Tensor] = []
@@ -277,11 +282,11 @@ def _linear_index(
 
 
 def _expand_values(
-    values: torch.Tensor, dims: list[int], entries: torch.Size, kept: torch.Size
+    values: torch.Tensor, dims: list[int], entries: torch.Size, others: torch.Size
 ) -> torch.Tensor:
-    """The values for x[indices], with the dimensions of the indices moved to the front."""
+    """Return the values for x[indices], with the dimensions of the indices moved to the front."""
     first = dims[0] if dims == list(range(dims[0], dims[0] + len(dims))) else 0
-    shape = [*kept[:first], *entries, *kept[first:]]
+    shape = [*others[:first], *entries, *others[first:]]
     order = list(range(first, first + len(entries)))
     order += [d for d in range(len(shape)) if d not in order]
     return values.expand(shape).permute(order)
@@ -302,7 +307,7 @@ def _put_in_place(
     accumulate: bool = False,
 ) -> Any:
     if source.numel() != index.numel():
-        return NotImplemented  # torch has the error
+        return NotImplemented  # torch raises the error
     flat, where = x.reshape(-1), [index.reshape(-1)]
     result = _index_put_in_place(next_order, flat, where, source.reshape(-1), accumulate)
     if result is NotImplemented:
@@ -320,7 +325,7 @@ def _embedding_dense_backward(
     padding_idx: int,
     scale_grad_by_freq: bool,
 ) -> Any:
-    if not _serves(grad):
+    if not _is_supported(grad):
         return NotImplemented
     where = indices.reshape(-1).to(torch.int64)
     rows = grad.reshape(where.numel(), grad.shape[-1])
@@ -328,7 +333,7 @@ def _embedding_dense_backward(
         counts = torch.zeros(num_weights, dtype=torch.int64, device=where.device)
         counts.index_add_(0, where, torch.ones_like(where))
         rows = rows / counts[where].unsqueeze(1)
-    # The rows of the padding go to one more row, which is cut off.
+    # Add the rows of the padding index to an extra row, which is dropped.
     where = torch.where(where == padding_idx, num_weights, where)
     zeros = grad.new_zeros(num_weights + 1, grad.shape[-1])
     return scatter.index_add(zeros, 0, where, rows, **next_order())[:num_weights]
@@ -345,7 +350,7 @@ def _bincount(
     if weights is None:
         return NotImplemented
     if weights.dtype not in (torch.float32, torch.float64):
-        weights = weights.to(torch.float64)  # as torch has it
-    if not _serves(weights):
+        weights = weights.to(torch.float64)  # as torch does
+    if not _is_supported(weights):
         return NotImplemented
     return scatter.bincount(index, weights, minlength, **next_order())

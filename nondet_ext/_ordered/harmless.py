@@ -1,7 +1,6 @@
-"""Which operators never add floating-point numbers in an order of their own.
+"""Operators that never add floating-point numbers in an order of their own.
 
-The rule of ``nondet_ext.ordered`` is that an operator is under suspicion until it is known to be
-harmless: an operator that no table here names is reported.
+``nondet_ext.ordered`` reports every operator that is not listed here.
 """
 
 import functools
@@ -9,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-# Reason -> packets, or single overloads, of aten.
+# From the reason to packets, or single overloads, of aten.
 HARMLESS = {
     "copies: every output element is one input element, or a constant": """
         alias_copy as_strided_copy as_strided_scatter block_diag cat channel_shuffle clone
@@ -28,7 +27,7 @@ HARMLESS = {
         upsample_nearest1d upsample_nearest2d upsample_nearest3d _unsafe_index
         _unsafe_masked_index _upsample_nearest_exact1d _upsample_nearest_exact2d
         _upsample_nearest_exact3d repeat_interleave""",
-    "comparisons, and choices that they make": """
+    "comparisons and selections": """
         adaptive_max_pool2d adaptive_max_pool3d all allclose amax amin aminmax any argmax argmin
         bucketize cummax cummin equal fractional_max_pool2d fractional_max_pool3d isin is_same_size
         kthvalue max max_pool2d_with_indices max_pool3d_with_indices median min mode nanmedian
@@ -48,7 +47,7 @@ HARMLESS = {
         log_normal_ normal normal_ normal_functional poisson rand rand_like randint randint_like
         randn randn_like randperm random random_ rrelu_with_noise rrelu_with_noise_
         rrelu_with_noise_functional uniform uniform_""",
-    "functions of one element, or of one at a time of several tensors, that torch does not tag": """
+    "elementwise functions that torch does not tag": """
         _add_relu _amp_foreach_non_finite_check_and_unscale_ _fused_adagrad_ _fused_adam
         _fused_adam_ _fused_adamw _fused_adamw_ _fused_sgd _fused_sgd_ _prelu_kernel
         _prelu_kernel_backward binary_cross_entropy_backward elu_backward floor_divide floor_divide_
@@ -59,13 +58,13 @@ HARMLESS = {
         soft_margin_loss_backward softplus_backward softshrink_backward hardshrink_backward""",
 }
 
-# Sums of this package have the order that they were asked for; profiling marks compute nothing.
+# This package's sums take an order of their own; the profiler's marks compute nothing.
 _OTHER_NAMESPACES = ("nondet_ext", "profiler")
 
 
 def _no_accumulate(*args: object, **kwargs: object) -> bool:
-    """index_put and put write unless they accumulate; which of several writes to one element stays
-    is torch's choice, and no sum.
+    """Return True if index_put or put writes without adding. Which of several writes to one element
+    wins is torch's choice, but no sum.
     """
     accumulate = kwargs.get("accumulate", args[3] if len(args) > 3 else False)
     return not accumulate
@@ -78,7 +77,7 @@ def _compares(*args: object, **kwargs: object) -> bool:
 def _windows_apart(
     grad_output: object, x: object, kernel: list[int], *rest: object, **kwargs: object
 ) -> bool:
-    """Whether every input element of a max pooling lies in one window at most."""
+    """Return True if every input element of a max pooling lies in at most one window."""
     stride, _, dilation = (*rest, *([1],) * 3)[:3]
     strides = list(stride) or list(kernel)  # type: ignore[call-overload]
     dilations = list(dilation)  # type: ignore[call-overload]
@@ -89,7 +88,7 @@ def _windows_apart(
     return all(s >= (k - 1) * d + 1 for k, s, d in zip(sizes, strides, dilations, strict=True))
 
 
-# Packet -> whether a call with these arguments is harmless.
+# From packets to functions that return True if a call with these arguments is harmless.
 SOMETIMES: dict[str, Callable[..., bool]] = {
     "index_put": _no_accumulate,
     "index_put_": _no_accumulate,
@@ -111,9 +110,9 @@ _NAMES = frozenset(name for names in HARMLESS.values() for name in names.split()
 def is_harmless(
     op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> bool:
-    """Whether a call of `op` adds no floating-point numbers, whatever their values are."""
+    """Return True if a call of `op` adds no floating-point numbers, whatever their values."""
     if any(each.layout != torch.strided for each in tensors_in(args, kwargs)):
-        return False  # copying a sparse tensor can add its repeated entries
+        return False  # copying a sparse tensor may add its repeated entries
     sometimes = SOMETIMES.get(op.overloadpacket.__name__)
     if sometimes is not None and op.namespace == "aten":
         return sometimes(*args, **kwargs)
@@ -132,7 +131,7 @@ def _is_always_harmless(op: torch._ops.OpOverload) -> bool:
     overload = op._overloadname.removesuffix("_out")
     if {packet, f"{packet}.{overload}"} & _NAMES:
         return True
-    # Torch tags some overloads of a function and not others (in place, out=).
+    # Torch tags only some overloads of a function (in place, out=).
     return any(torch.Tag.pointwise in each.tags for each in _relatives(packet))
 
 
@@ -154,8 +153,8 @@ def _relatives(packet: str) -> Iterator[torch._ops.OpOverload]:
 
 
 def tensors_in(*trees: object) -> Iterator[torch.Tensor]:
-    """The tensors among an operator's arguments or results. (Torch's pytree takes ten times as
-    long.)
+    """Yield the tensors among an operator's arguments or results. Torch's pytree takes ten times as
+    long.
     """
     for tree in trees:
         if isinstance(tree, torch.Tensor):
@@ -167,7 +166,7 @@ def tensors_in(*trees: object) -> Iterator[torch.Tensor]:
 
 
 def holds_floats(*trees: object) -> bool:
-    """Whether there is a tensor with floating-point or complex elements, and memory for them."""
+    """Return True if a tensor has floating-point or complex elements in memory."""
     return any(
         (each.is_floating_point() or each.is_complex()) and each.device.type != "meta"
         for each in tensors_in(*trees)

@@ -1,1 +1,1 @@
-"""The steps of spearman_files: read, rank, multiply, resume."""
+"""The steps of nondet_ext.spearman_files: read, rank, multiply, resume."""

@@ -1,4 +1,4 @@
-"""Products of all pairs of rank files, by stripes of columns: one thread a stripe."""
+"""Products of all pairs of rank files, by stripes of columns with one thread each."""
 
 import io
 import time
@@ -15,13 +15,13 @@ from nondet_ext._spearman_files.vectors import read_exactly
 SAVE_SECONDS = 20.0
 
 _ELEMENTS = 1 << 15
-"""Ranks that are multiplied at once: their limbs should stay in a core's cache."""
+"""Ranks that are multiplied at once: their limbs should fit a core's cache."""
 
 
 def multiply_all(
     rows: int, n: int, store: Scratch, shares: Shares, progress: Progress
 ) -> np.ndarray:
-    """(rows, rows) exact inner products, as Python integers."""
+    """Return the exact inner products, (rows, rows), as Python integers."""
     saved = store.load_products()
     count = next(iter(saved.values()))[1] if saved else min(shares.stripes, n)
     products = [
@@ -29,7 +29,7 @@ def multiply_all(
     ]
 
     def multiply(k: int) -> None:
-        torch.set_num_threads(1)  # for this thread: the stripes are the parallelism
+        torch.set_num_threads(1)  # in this thread: the stripes run in parallel
         stripe = range(n * k // count, n * (k + 1) // count)
         _multiply(products[k], stripe, rows, store, shares.columns, progress, (k, count))
 
@@ -37,7 +37,7 @@ def multiply_all(
     try:
         run_all(multiply, range(count), count, progress)
     finally:
-        torch.set_num_threads(threads)  # threads to come would begin with the workers' number
+        torch.set_num_threads(threads)  # new threads would start with the workers' number
     total = np.zeros((rows, rows), object)
     for part in products:
         total += part.totals().astype(object)
@@ -53,7 +53,9 @@ def _multiply(
     progress: Progress,
     place: tuple[int, int],
 ) -> None:
-    """Adds what is missing of a stripe, block by block; `place` says which of how many it is."""
+    """Add the missing columns of a stripe, block by block; `place` is the stripe's index and the
+    number of stripes.
+    """
     buffer = np.empty((rows, min(columns, len(stripe))), store.rank)
     progress.skip(total.columns * rows * store.rank.itemsize)
     step = max(1, _ELEMENTS // rows)

@@ -1,4 +1,4 @@
-"""Progress of long computations, reported from several threads, one at a time."""
+"""Progress of long computations in several threads."""
 
 import sys
 import threading
@@ -9,13 +9,13 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 Callback = Callable[[int, int, str], object]
 
 
-class Stopped(Exception):  # noqa: N818 - no error: another thread failed, this one gives up
-    """Work is no longer wanted."""
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Raised in a thread to end it after another thread failed."""
 
 
 class Progress:
-    """Counts bytes up to `total` and tells `callback`(done, total, text); None tells nobody, True
-    writes a line to stderr.
+    """A count of bytes up to `total`, reported as `callback`(done, total, text), by one thread at a
+    time. None reports nothing, True writes a line to stderr.
     """
 
     def __init__(self, callback: Callback | bool | None, total: int) -> None:
@@ -34,19 +34,21 @@ class Progress:
                 self._callback(self._done, self._total, text)
 
     def skip(self, count: int) -> None:
-        """Bytes that an earlier call has done."""
+        """Count bytes that an earlier call has processed."""
         with self._lock:
             self._done += count
 
     def stop(self) -> None:
-        """Makes every later `advance` raise :class:`Stopped`."""
+        """Make every later `advance` raise :class:`Stopped`."""
         self._stop.set()
 
 
 def run_all(
     work: Callable[[int], None], tasks: Iterable[int], workers: int, progress: Progress
 ) -> None:
-    """work(task) for every task in threads. The first exception stops the others and is raised."""
+    """Call work(task) for every task, in threads. The first exception stops the others and is
+    raised.
+    """
     with ThreadPoolExecutor(workers) as pool:
         running = [pool.submit(work, task) for task in tasks]
         try:
@@ -59,7 +61,7 @@ def run_all(
 
 
 class _Line:
-    """One line, written over and over on a terminal; elsewhere a new one every ten seconds."""
+    """A line, rewritten in place on a terminal; elsewhere a new line every ten seconds."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()

@@ -1,12 +1,12 @@
 """Ranks of one vector that does not fit in memory, by passes over it (csrc/cpu/external.h).
 
-The first pass counts the keys by their 16 leading bits. Slots with one key need no more: ties cost
-little. A slot with more keys than are sorted at once is counted by its next 16 bits, in another
-pass, again and again if need be. What remains is cut into groups that are sorted one by one, after
-a pass that brings the keys of a group together in a scratch file. The last pass writes the ranks.
+The first pass counts the keys by their 16 leading bits. Slots with one key are done: ties cost
+little. A slot with more keys than can be sorted at once is counted by its next 16 bits in another
+pass, and so on. The rest is cut into groups that are sorted one by one, after a pass that collects
+the keys of a group in a scratch file. The last pass writes the ranks.
 
-Counting every slot down to the last bit, so that nothing is left to sort, took twice the time of
-sorting: its tables do not fit a cache.
+Counting every slot down to the last bit, without sorting, took twice as long: its tables do not fit
+a cache.
 """
 
 import io
@@ -23,13 +23,13 @@ from nondet_ext._spearman_files.shares import FANOUT, Shares
 from nondet_ext._spearman_files.vectors import Vector, read_exactly
 
 Report = Callable[[str, int], None]
-"""report(what, bytes): more bytes are done. It raises where the work is to stop."""
+"""report(step, bytes) counts more bytes as done. It raises Stopped if the work is to end."""
 
-_SHIFT = 2  # of a code; the kind is below
+_SHIFT = 2  # a code's kind is in the bits below
 _GROUP, _CHILD, _COUNTING = 1, 2, 3
 
-# Slots that hold several keys: how many elements are below, how many are in it, where its code is
-# (-1: it is the root), and the level of the node that would tell them apart.
+# Slots with several keys: the number of elements below, the number in the slot, the index of its
+# code (-1 for the root), and the level of the node that would separate them.
 _PENDING = np.dtype([("below", "i8"), ("count", "i8"), ("slot", "i8"), ("level", "i8")])
 
 
@@ -82,14 +82,14 @@ class _Ranking:
             self._merge(groups, None, target)
 
     def _too_large(self) -> np.ndarray:
-        """Slots that the next pass counts further."""
+        """Return the slots that the next pass counts further."""
         large = self.pending[self.pending["count"] > self.shares.group]
         if len(large):
             large = large[large["level"] == large["level"].min()]
         return large[: self.shares.nodes]
 
-    def _count(self, batch: np.ndarray, what: str, advance: bool) -> None:
-        """Counts the nodes of `batch`, all of one level."""
+    def _count(self, batch: np.ndarray, step: str, advance: bool) -> None:
+        """Count the nodes of `batch`, all of one level."""
         level = batch["level"][0]
         numbers = np.arange(len(batch))
         slots = np.empty(0)
@@ -107,7 +107,7 @@ class _Ranking:
             )
             if at >= 0:
                 raise ValueError(f"{self.vector.name} has a NaN at position {begin + at}")
-            self.report(what, piece.nbytes if advance else 0)
+            self.report(step, piece.nbytes if advance else 0)
         self.pending = self.pending[~np.isin(self.pending["slot"], batch["slot"])]
         if level == self.last:
             self._finish(batch, numbers)
@@ -133,7 +133,9 @@ class _Ranking:
         )
 
     def _settle(self, slots: np.ndarray, below: np.ndarray, level: int) -> None:
-        """Counted inner nodes join the tree: ranks for slots with one key, the others wait."""
+        """Add counted inner nodes to the tree: slots with one key get their rank, the others are
+        pending.
+        """
         count = np.ascontiguousarray(slots["count"])
         below = np.cumsum(count, axis=1) - count + below[:, None]
         node, digit = np.nonzero(slots["differ"])
@@ -154,7 +156,7 @@ class _Ranking:
         }
 
     def _classify(self, piece: np.ndarray, members: np.ndarray, out: int) -> np.ndarray:
-        """Fills `members` (1 + groups,) and returns where those of each group begin in a buffer."""
+        """Fill `members` (1 + groups,); return where each group begins in a buffer."""
         members[:] = 0
         _C.cpu.external_classify(
             **self._tree(),
@@ -191,7 +193,7 @@ class _Ranking:
             self.report("partitioning", 0)
 
     def _sort(self, groups: "_Groups", work: io.FileIO) -> None:
-        """The keys of each group give way to its ranks."""
+        """Replace the keys of each group by their ranks."""
         largest = max(groups.sizes)
         stride = max(self.key.itemsize, self.rank.itemsize)
         buffer = np.empty(largest * stride, np.uint8)

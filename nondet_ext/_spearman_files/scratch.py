@@ -1,4 +1,4 @@
-"""The scratch folder of a computation on files: what is finished, whose it is, and its removal."""
+"""The scratch folder of spearman_files: its files, their owner, their removal."""
 
 import json
 import shutil
@@ -19,8 +19,8 @@ _MARGIN = 64 << 20
 class Scratch:
     """Rank files and partial products, in `folder` or a temporary folder.
 
-    As a context manager it removes all that it wrote, and folders that it made. An exception leaves
-    what is finished in a `folder` where `resume` is set.
+    As a context manager it removes the files that it wrote and the folders that it made. If an
+    exception ends the block and `resume` is set, finished files stay in `folder`.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Scratch:
         return self.folder / f"keys{i:05}.tmp"
 
     def unranked(self) -> list[int]:
-        """The vectors without a finished rank file."""
+        """Return the indices of the vectors without a finished rank file."""
         count = len(self._state["inputs"])
         return [i for i in range(count) if not _is_file_of(self.ranks(i), self._rank_file_bytes)]
 
@@ -54,19 +54,24 @@ class Scratch:
         unfinished.replace(self.ranks(i))
 
     def check(self, partition_bytes: int) -> None:
-        """Before anything is written: is the state that is there, if any, that of these inputs, and
-        will the disk hold what is to come?
+        """Check the folder before anything is written.
 
-        partition_bytes: the most that the scratch files of vectors that are ranked at once take.
+        Args:
+            partition_bytes: the most bytes that the scratch files of the vectors ranked at once
+                take.
+
+        Raises:
+            ValueError: the folder holds unfinished work of other inputs.
+            OSError: the disk is too small.
         """
         state = self.folder / _STATE
         if self._keep and state.exists():
-            found = json.loads(state.read_text())
-            found.pop("made", None)
-            if found != self._state:
+            stored = json.loads(state.read_text())
+            stored.pop("made", None)
+            if stored != self._state:
                 raise ValueError(
                     f"scratch ({self.folder}) holds the unfinished work of another call, or an "
-                    f"input has changed since: {_difference(found, self._state)}. Give another "
+                    f"input has changed since: {_difference(stored, self._state)}. Give another "
                     "folder, or resume=False to start anew"
                 )
             self._needs_room(len(self.unranked()), partition_bytes)
@@ -87,18 +92,18 @@ class Scratch:
             )
 
     def load_products(self) -> dict[int, tuple[IntegerProducts, int]]:
-        """The stripes that were saved, by their numbers, and how many stripes there are."""
-        found = {}
+        """Return the saved stripes by their index, each with the number of stripes."""
+        stripes = {}
         for path in self.folder.glob("products?????.npz"):
             with np.load(path, allow_pickle=False) as saved:
                 state = {name: saved[name] for name in saved.files}
             scalars = json.loads(str(state.pop("scalars")))
             k, count = scalars.pop("place")
-            found[k] = (IntegerProducts.restore(state | scalars), count)
-        return found
+            stripes[k] = (IntegerProducts.restore(state | scalars), count)
+        return stripes
 
     def save_products(self, products: IntegerProducts, place: tuple[int, int]) -> None:
-        """`place`: which stripe of how many."""
+        """Save a stripe; `place` is its index and the number of stripes."""
         if not self._keep:
             return
         state = products.state()
@@ -155,8 +160,8 @@ def _is_file_of(path: Path, size: int) -> bool:
     return path.exists() and path.stat().st_size == size
 
 
-def _difference(found: dict[str, Any], expected: dict[str, Any]) -> str:
-    before, now = found.get("inputs", []), expected["inputs"]
+def _difference(stored: dict[str, Any], expected: dict[str, Any]) -> str:
+    before, now = stored.get("inputs", []), expected["inputs"]
     if len(before) != len(now):
         return f"it had {len(before)} vectors, this one has {len(now)}"
     for i, (old, new) in enumerate(zip(before, now, strict=True)):

@@ -1,4 +1,4 @@
-"""Vectors that are read piece by piece: .npy files, memory-mapped files by their names, arrays."""
+"""Vectors that are read in pieces: .npy files, memory maps through their files, arrays."""
 
 import hashlib
 import io
@@ -29,8 +29,8 @@ class Vector:
     array: np.ndarray | None = None
 
     def pieces(self, buffer: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-        """(position, values) of consecutive pieces of at most `buffer`'s size; a piece is valid
-        until the next one.
+        """Yield (position, values) of consecutive pieces of at most `buffer`'s size. A piece is
+        valid until the next one.
         """
         if self.array is not None:
             for begin in range(0, self.n, len(buffer)):
@@ -43,19 +43,19 @@ class Vector:
                 yield begin, piece
 
     def identity(self) -> dict[str, Any]:
-        """What tells this vector from another: its place, size and time of change, and a hash of
-        samples of its bytes.
+        """Return what identifies this vector: its file, offset, size and time of change, and a hash
+        of samples of its bytes.
         """
-        found: dict[str, Any] = {"n": self.n, "dtype": self.dtype.name, "samples": self._samples()}
+        facts: dict[str, Any] = {"n": self.n, "dtype": self.dtype.name, "samples": self._samples()}
         if self.path is not None:
             status = self.path.stat()
-            found |= {
+            facts |= {
                 "path": str(self.path),
                 "offset": self.offset,
                 "size": status.st_size,
                 "mtime_ns": status.st_mtime_ns,
             }
-        return found
+        return facts
 
     def _open(self) -> io.FileIO:
         assert self.path is not None
@@ -90,32 +90,32 @@ def read_exactly(file: io.FileIO, into: np.ndarray, name: str) -> None:
 
 
 def open_vector(where: str, source: object) -> Vector:
-    """`where` names the argument that `source` is.
+    """Return `source` as a vector; `where` is its name in messages.
 
     Raises:
-        TypeError: neither a path nor an array, or values of another dtype.
-        ValueError: an array that is not C-contiguous, or a file whose values are not.
-        OSError: no such file, or one that ends early.
+        TypeError: `source` is neither a path nor an array, or its values have another dtype.
+        ValueError: an array is not C-contiguous, or a file's values are not.
+        OSError: a file does not exist, or ends early.
     """
     if isinstance(source, np.ndarray):
-        found = _from_array(where, source)
+        vector = _from_array(where, source)
     elif isinstance(source, str | PathLike):
-        found = _from_npy(where, Path(fspath(source)))
+        vector = _from_npy(where, Path(fspath(source)))
     else:
         raise TypeError(
             f"{where} must be the path of a .npy file, a numpy.memmap or a numpy array, "
             f"got {type(source).__name__}"
         )
-    if found.dtype.name not in DTYPES or not found.dtype.isnative:
+    if vector.dtype.name not in DTYPES or not vector.dtype.isnative:
         raise TypeError(
-            f"{found.name} must hold {', '.join(DTYPES)} in this machine's byte order, "
-            f"got {found.dtype.str}"
+            f"{vector.name} must hold {', '.join(DTYPES)} in this machine's byte order, "
+            f"got {vector.dtype.str}"
         )
-    if found.path is not None:
-        missing = found.offset + found.n * found.dtype.itemsize - found.path.stat().st_size
+    if vector.path is not None:
+        missing = vector.offset + vector.n * vector.dtype.itemsize - vector.path.stat().st_size
         if missing > 0:
-            raise OSError(f"{found.name} ends {missing} bytes before its {found.n} values do")
-    return found
+            raise OSError(f"{vector.name} ends {missing} bytes before its {vector.n} values do")
+    return vector
 
 
 def _from_npy(where: str, path: Path) -> Vector:
@@ -142,7 +142,7 @@ def _from_array(where: str, array: np.ndarray) -> Vector:
     if not array.flags.c_contiguous:
         raise ValueError(f"{where} must be C-contiguous, got strides {array.strides}")
     mapped = getattr(array, "_mmap", None)
-    # A private mapping may hold values that its file does not.
+    # A private mapping may differ from its file.
     if (
         not isinstance(array, np.memmap)
         or mapped is None
@@ -152,7 +152,7 @@ def _from_array(where: str, array: np.ndarray) -> Vector:
         return Vector(where, array.size, array.dtype, array=np.asarray(array).reshape(-1))
     if array.mode in ("r+", "w+"):
         mapped.flush()
-    # array.offset is that of the first view: a slice of it begins later.
+    # array.offset belongs to the whole mapping; a slice of it begins later.
     base = np.frombuffer(mapped, np.uint8).__array_interface__["data"][0]
     offset = array.offset - array.offset % mmap.ALLOCATIONGRANULARITY
     offset += array.__array_interface__["data"][0] - base
