@@ -1,4 +1,5 @@
-// How arguments cross from Python: tensors as addresses, layouts as lists of sizes and strides.
+// Arguments as Python passes them: tensors as addresses, layouts as lists of sizes and strides.
+// Every binding includes this file.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -14,12 +15,20 @@
 
 namespace nondet {
 
+namespace py = pybind11;
+using py::arg;
+using py::kw_only;
+using Integers = std::vector<int64_t>;
+using Words = std::vector<uint32_t>;
+// For kernels that may run long: other Python threads continue meanwhile.
+using Unlocked = py::call_guard<py::gil_scoped_release>;
+
 template <class T = void>
 T* pointer(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
-inline Layout layout_of(const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
+inline Layout layout_of(const Integers& sizes, const Integers& strides) {
   if (sizes.size() != strides.size() || sizes.size() > static_cast<size_t>(kMaxDims))
     throw std::invalid_argument("a layout has as many sizes as strides, at most " +
                                 std::to_string(kMaxDims));
@@ -32,8 +41,8 @@ inline Layout layout_of(const std::vector<int64_t>& sizes, const std::vector<int
   return layout;
 }
 
-// (seed, c1, c2, c3)
-inline OrderKey order_key(const std::vector<uint32_t>& words) {
+// Returns the key with the words (seed, c1, c2, c3).
+inline OrderKey order_key(const Words& words) {
   if (words.size() != 4) throw std::invalid_argument("a key has four words");
   return {words[0], {words[1], words[2], words[3]}};
 }

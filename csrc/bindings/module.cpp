@@ -1,4 +1,5 @@
-// nondet_ext._C: raw pointers in, raw pointers out. Neither torch nor NumPy is included or linked.
+// nondet_ext._C. Takes addresses and sizes, so that one build serves every version of torch:
+// neither torch nor NumPy is included or linked.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 

@@ -55,7 +55,7 @@ def product() -> Project:
     csrc = ROOT / "csrc"
     return Project(
         tuple(sorted((csrc / "cuda").glob("*.cu"))),
-        tuple(sorted((csrc / "bindings").glob("cuda*.cpp"))),
+        tuple(sorted((csrc / "bindings" / "cuda").glob("*.cpp"))),
     )
 
 

@@ -1,16 +1,11 @@
 // Ranks, in nondet_ext._C.cpu.
 #include "cpu/ranks.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-void bind_ranks(py::module_& m) {
+void bind_cpu_ranks(py::module_& m) {
   m.def(
       "ranks",
       [](DType dtype, uintptr_t x, int64_t rows, int64_t n, uintptr_t out, bool centred,

@@ -1,16 +1,11 @@
 // Ranks of vectors that do not fit in memory, in nondet_ext._C.cpu.
 #include "cpu/external.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-
-void bind_external(py::module_& m) {
-  using Unlocked = py::call_guard<py::gil_scoped_release>;
+void bind_cpu_external(py::module_& m) {
   m.def(
       "external_count",
       [](DType dtype, bool wide, int64_t root, uintptr_t codes, uintptr_t leaves, uintptr_t x,

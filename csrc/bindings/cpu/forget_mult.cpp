@@ -1,16 +1,11 @@
 // The recurrence of quasi-recurrent networks, in nondet_ext._C.cpu.
 #include "cpu/forget_mult.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-void bind_forget_mult(py::module_& m) {
+void bind_cpu_forget_mult(py::module_& m) {
   m.def(
       "forget_mult",
       [](DType dtype, uintptr_t z, uintptr_t f, uintptr_t o, uintptr_t initial, int64_t steps,

@@ -1,19 +1,13 @@
 // Sums, in nondet_ext._C.cuda.
-#include "cuda/exact.cuh"
-#include "cuda/scatter.cuh"
 #include "cuda/summation.cuh"
-#include "cuda_arguments.h"
+
+#include "bindings/cuda/stream.h"
+#include "cuda/exact.cuh"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Integers = std::vector<int64_t>;
-using Words = std::vector<uint32_t>;
-
 // The functions named *_workspace return the bytes that the launcher takes as `workspace`.
-void bind_cuda_sums(py::module_& m) {
+void bind_cuda_summation(py::module_& m) {
   m.def(
       "sum_workspace",
       [](DType dtype, int64_t outputs, int64_t n, Order order) {
@@ -38,7 +32,6 @@ void bind_cuda_sums(py::module_& m) {
       kw_only(), arg("dtype"), arg("x"), arg("kept_sizes"), arg("kept_strides"),
       arg("reduced_sizes"), arg("reduced_strides"), arg("out"), arg("divisor"), arg("order"),
       arg("key"), arg("workspace"), arg("stream"));
-
   m.def(
       "dot_workspace",
       [](DType dtype, int64_t n, Order order) {
@@ -59,7 +52,6 @@ void bind_cuda_sums(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("a"), arg("b"), arg("n"), arg("out"), arg("order"), arg("key"),
       arg("workspace"), arg("stream"));
-
   m.def(
       "segment_sum_workspace",
       [](DType dtype, int64_t segments, int64_t columns, Order order) {
@@ -82,34 +74,12 @@ void bind_cuda_sums(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("x"), arg("offsets"), arg("rows"), arg("segments"),
       arg("columns"), arg("out"), arg("order"), arg("key"), arg("workspace"), arg("stream"));
-
   m.def(
       "part_order",
       [](int64_t n, const Words& key, uintptr_t out, uintptr_t stream) {
         cuda::visit_order(order_key(key), part_count(n), pointer<int32_t>(out), stream_at(stream));
       },
       kw_only(), arg("n"), arg("key"), arg("out"), arg("stream"));
-  m.def(
-      "index_add_sorted",
-      [](DType dtype, uintptr_t out, uintptr_t sorted, uintptr_t positions, uintptr_t source,
-         int64_t outer, int64_t rows, int64_t n, int64_t inner, bool exact, uintptr_t fault,
-         uintptr_t stream) {
-        cuda::index_add_sorted(dtype, pointer(out), pointer<int64_t>(sorted),
-                               pointer<int64_t>(positions), pointer(source), outer, rows, n, inner,
-                               exact, pointer<int32_t>(fault), stream_at(stream));
-      },
-      kw_only(), arg("dtype"), arg("out"), arg("sorted"), arg("positions"), arg("source"),
-      arg("outer"), arg("rows"), arg("n"), arg("inner"), arg("exact"), arg("fault"), arg("stream"));
-  m.def(
-      "index_add_atomic",
-      [](DType dtype, uintptr_t out, uintptr_t index, uintptr_t source, int64_t outer, int64_t rows,
-         int64_t n, int64_t inner, uintptr_t totals, uintptr_t fault, uintptr_t stream) {
-        cuda::index_add_atomic(dtype, pointer(out), pointer<int64_t>(index), pointer(source), outer,
-                               rows, n, inner, pointer(totals), pointer<int32_t>(fault),
-                               stream_at(stream));
-      },
-      kw_only(), arg("dtype"), arg("out"), arg("index"), arg("source"), arg("outer"), arg("rows"),
-      arg("n"), arg("inner"), arg("totals"), arg("fault"), arg("stream"));
 }
 
 }  // namespace nondet

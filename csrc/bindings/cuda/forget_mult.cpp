@@ -1,12 +1,9 @@
 // The recurrence of quasi-recurrent networks, in nondet_ext._C.cuda.
 #include "cuda/forget_mult.cuh"
-#include "cuda_arguments.h"
+
+#include "bindings/cuda/stream.h"
 
 namespace nondet {
-
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
 
 void bind_cuda_forget_mult(py::module_& m) {
   m.def(

@@ -1,16 +1,11 @@
 // Comparisons of all pairs of models, in nondet_ext._C.cpu.
 #include "cpu/pairwise.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-void bind_pairwise(py::module_& m) {
+void bind_cpu_pairwise(py::module_& m) {
   m.def(
       "pair_agreements",
       [](int itemsize, uintptr_t predictions, int64_t models, int64_t examples, uintptr_t offsets,
@@ -26,8 +21,8 @@ void bind_pairwise(py::module_& m) {
     m.def(
         name,
         [sums](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-               const std::vector<int64_t>& strides, uintptr_t labels, bool probabilities,
-               uintptr_t to, int threads) {
+               const Integers& strides, uintptr_t labels, bool probabilities, uintptr_t to,
+               int threads) {
           const Logits logits{dtype,    pointer(x), models,
                               examples, classes,    {strides.at(0), strides.at(1), strides.at(2)}};
           sums(logits, pointer<int64_t>(labels), probabilities, pointer<T>(to), threads);

@@ -1,9 +1,9 @@
-// How arguments of launchers cross from Python: as in arguments.h, and streams as addresses.
+// Arguments of launchers: those of arguments.h, and streams as addresses of a cudaStream_t.
 #pragma once
 
 #include <cuda_runtime.h>
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 

@@ -1,17 +1,14 @@
 // Comparisons of all pairs of models, in nondet_ext._C.cuda.
 #include "cuda/pairwise.cuh"
-#include "cuda_arguments.h"
+
+#include "bindings/cuda/stream.h"
 
 namespace nondet {
-
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
 
 namespace {
 
 Logits logits_at(DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-                 const std::vector<int64_t>& strides) {
+                 const Integers& strides) {
   return {dtype,    pointer(x), models,
           examples, classes,    {strides.at(0), strides.at(1), strides.at(2)}};
 }
@@ -32,8 +29,8 @@ void bind_cuda_pairwise(py::module_& m) {
   m.def(
       "pair_correct",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-         const std::vector<int64_t>& strides, uintptr_t labels, bool probabilities,
-         uintptr_t counts, uintptr_t workspace, uintptr_t stream) {
+         const Integers& strides, uintptr_t labels, bool probabilities, uintptr_t counts,
+         uintptr_t workspace, uintptr_t stream) {
         cuda::pair_correct(logits_at(dtype, x, models, examples, classes, strides),
                            pointer<int64_t>(labels), probabilities,
                            pointer<unsigned long long>(counts), pointer<double>(workspace),
@@ -45,7 +42,7 @@ void bind_cuda_pairwise(py::module_& m) {
   m.def(
       "pair_logs",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-         const std::vector<int64_t>& strides, uintptr_t labels, bool probabilities, uintptr_t logs,
+         const Integers& strides, uintptr_t labels, bool probabilities, uintptr_t logs,
          int64_t wave, uintptr_t workspace, uintptr_t stream) {
         cuda::pair_logs(logits_at(dtype, x, models, examples, classes, strides),
                         pointer<int64_t>(labels), probabilities, pointer<double>(logs), wave,

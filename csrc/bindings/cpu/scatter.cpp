@@ -1,20 +1,15 @@
 // Sums at indices, in nondet_ext._C.cpu.
 #include "cpu/scatter.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-
-void bind_scatter(py::module_& m) {
+void bind_cpu_scatter(py::module_& m) {
   m.def(
       "index_add",
       [](DType dtype, uintptr_t out, uintptr_t index, uintptr_t source, int64_t outer, int64_t rows,
-         int64_t n, int64_t inner, Order order, const std::vector<uint32_t>& key, int threads) {
+         int64_t n, int64_t inner, Order order, const Words& key, int threads) {
         return cpu::index_add(dtype, pointer(out), pointer<int64_t>(index), pointer(source), outer,
                               rows, n, inner, order, order_key(key), threads);
       },

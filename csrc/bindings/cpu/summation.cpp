@@ -1,18 +1,11 @@
 // Sums, in nondet_ext._C.cpu.
 #include "cpu/summation.h"
 
-#include "arguments.h"
+#include "bindings/arguments.h"
 
 namespace nondet {
 
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
-using Unlocked = py::call_guard<py::gil_scoped_release>;
-using Integers = std::vector<int64_t>;
-using Words = std::vector<uint32_t>;
-
-void bind_summation(py::module_& m) {
+void bind_cpu_summation(py::module_& m) {
   m.def(
       "sum",
       [](DType dtype, uintptr_t x, const Integers& kept_sizes, const Integers& kept_strides,

@@ -1,12 +1,9 @@
 // Ranks, in nondet_ext._C.cuda.
 #include "cuda/ranks.cuh"
-#include "cuda_arguments.h"
+
+#include "bindings/cuda/stream.h"
 
 namespace nondet {
-
-namespace py = pybind11;
-using py::arg;
-using py::kw_only;
 
 void bind_cuda_ranks(py::module_& m) {
   m.def(
