@@ -35,7 +35,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.write_line("")
     terminalreporter.write_line(
         f"{describe_environment('cpu')['processor']}, {torch.get_num_threads()} threads, "
-        f"{info['cpu_path']} path, {info['compiler']}, torch {torch.__version__}"
+        f"{info['cpu_isa']} kernels, {info['compiler']}, torch {torch.__version__}"
     )
     if terminalreporter.config.getoption("--smoke"):
         terminalreporter.write_line("A smoke run: these numbers mean nothing.")

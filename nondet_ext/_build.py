@@ -17,8 +17,8 @@ def build_info() -> dict[str, str | list[str]]:
     """Describe this build.
 
     Returns:
-        ``version``; ``compiler`` and ``flags`` of the C++ code; ``cpu_paths``, the SIMD paths that
-        this build holds and this processor runs, and ``cpu_path``, the one in use
+        ``version``; ``compiler`` and ``flags`` of the C++ code; ``cpu_isas``, the instruction
+        sets that this build holds and this processor runs, and ``cpu_isa``, the one in use
         (``NONDET_CPU=generic|avx2|avx512`` forces one); ``cuda``, the version of nvcc, empty for a
         build without CUDA; ``cuda_archs`` and ``cuda_flags``.
     """
@@ -27,8 +27,8 @@ def build_info() -> dict[str, str | list[str]]:
         "version": build["version"],
         "compiler": build["compiler"],
         "flags": build["flags"],
-        "cpu_paths": _C.cpu.available_paths(),
-        "cpu_path": _C.cpu.current_path(),
+        "cpu_isas": _C.cpu.available_isas(),
+        "cpu_isa": _C.cpu.current_isa(),
         "cuda": build["cuda"],
         "cuda_archs": build["cuda_archs"].split(),
         "cuda_flags": build["cuda_flags"] if build["cuda"] else "",

@@ -33,4 +33,4 @@ except ImportError as error:
 
 _requested = os.environ.get("NONDET_CPU", "")
 if _requested:
-    _C.cpu.set_path(_requested)
+    _C.cpu.set_isa(_requested)

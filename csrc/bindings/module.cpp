@@ -40,7 +40,7 @@ PYBIND11_MODULE(_C, m) {
       {"version", NONDET_VERSION},
       {"compiler", NONDET_BUILD_COMPILER},
       {"flags", NONDET_BUILD_FLAGS},
-      {"cpu_paths", NONDET_BUILD_PATHS},
+      {"cpu_isas", NONDET_BUILD_ISAS},
       {"cuda", NONDET_BUILD_CUDA},
       {"cuda_archs", NONDET_BUILD_CUDA_ARCHS},
       {"cuda_flags", NONDET_BUILD_CUDA_FLAGS},

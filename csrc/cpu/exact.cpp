@@ -6,7 +6,7 @@
 #include "exact_total.h"
 #include "fenv.h"
 #include "parallel.h"
-#include "sources.h"
+#include "reduction_inputs.h"
 
 namespace nondet::cpu {
 namespace {
@@ -105,7 +105,7 @@ void add_rows(const typename F::Bits* from, const Layout& layout, int64_t begin,
   }
 }
 
-// The sources below serve blocks of sums side by side, as those of sources.h do.
+// The sources below serve blocks of sums side by side, as those of reduction_inputs.h do.
 
 template <class F>
 struct InnerTerms {

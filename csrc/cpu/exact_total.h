@@ -4,9 +4,9 @@
 #include <cmath>
 #include <optional>
 
+#include "isa/loops.h"
 #include "numerics/exact.h"
 #include "numerics/summation.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 

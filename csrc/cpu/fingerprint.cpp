@@ -3,9 +3,9 @@
 #include <array>
 #include <atomic>
 
+#include "isa/loops.h"
 #include "numerics/fingerprint.h"
 #include "parallel.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 namespace {

@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "fenv.h"
+#include "isa/loops.h"
 #include "parallel.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 namespace {

@@ -4,9 +4,9 @@
 #include <vector>
 
 #include "fenv.h"
+#include "isa/loops.h"
 #include "numerics/pairwise.h"
 #include "parallel.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 namespace {

@@ -1,7 +1,7 @@
 #include "philox.h"
 
+#include "isa/loops.h"
 #include "parallel.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 namespace {

@@ -5,8 +5,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "huge_pages.h"
 #include "numerics/ranks.h"
-#include "pages.h"
 #include "parallel.h"
 #include "radix.h"
 

@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "fenv.h"
+#include "isa/loops.h"
 #include "parallel.h"
-#include "paths/paths.h"
 #include "scatter_job.h"
 
 namespace nondet::cpu {

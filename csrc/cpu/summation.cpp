@@ -7,7 +7,7 @@
 #include "fenv.h"
 #include "parallel.h"
 #include "race.h"
-#include "sources.h"
+#include "reduction_inputs.h"
 
 namespace nondet::cpu {
 namespace {

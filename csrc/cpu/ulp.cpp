@@ -2,9 +2,9 @@
 
 #include <atomic>
 
+#include "isa/loops.h"
 #include "numerics/ulp.h"
 #include "parallel.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 namespace {

@@ -2,7 +2,7 @@
 // integer atomics, which commute; then one thread an output rounds.
 #include "exact.cuh"
 #include "numerics/exact.h"
-#include "sums.cuh"
+#include "sum_device.cuh"
 
 namespace nondet::cuda {
 

@@ -1,7 +1,7 @@
 #include "numerics/exact.h"
 #include "scatter.cuh"
 #include "summation.cuh"
-#include "sums.cuh"
+#include "sum_device.cuh"
 
 namespace nondet::cuda {
 

@@ -1,7 +1,7 @@
 // Sums of segments. Their lengths are known on the device only: a warp (of one column), or a thread
 // (beside its neighbours), streams through a segment of any length.
 #include "summation.cuh"
-#include "sums.cuh"
+#include "sum_device.cuh"
 
 namespace nondet::cuda {
 

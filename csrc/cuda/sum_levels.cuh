@@ -2,7 +2,7 @@
 #pragma once
 
 #include "summation.cuh"
-#include "sums.cuh"
+#include "sum_device.cuh"
 
 namespace nondet::cuda {
 

@@ -1,5 +1,5 @@
 #include "summation.cuh"
-#include "sums.cuh"
+#include "sum_device.cuh"
 
 namespace nondet::cuda {
 

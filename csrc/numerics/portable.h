@@ -2,7 +2,7 @@
 // fixed-width types.
 //
 // Functions are forced inline with internal linkage on purpose. The CPU backend compiles the same
-// header once per SIMD path; a shared out-of-line copy would let the linker hand AVX-512 code to a
+// header once for each instruction set; a shared out-of-line copy would let the linker hand AVX-512 code to a
 // machine that lacks it.
 #pragma once
 

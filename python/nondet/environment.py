@@ -5,12 +5,16 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 PACKAGES = ("nondet", "torch", "numpy", "scikit-learn", "scipy")
 
 _GIT_SECONDS = 10
+
+# Names in nondet_ext.build_info() before and after a renaming: older records hold the former.
+_RENAMED = {"cpu_paths": "cpu_isas", "cpu_path": "cpu_isa"}
 
 
 def describe_environment(device: str) -> dict[str, Any]:
@@ -37,6 +41,15 @@ def describe_environment(device: str) -> dict[str, Any]:
         described["cuda"] = torch.version.cuda
         described["cudnn"] = torch.backends.cudnn.version()
     return described
+
+
+def with_current_names(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a recorded environment under the names that describe_environment() uses today."""
+    build = environment.get("nondet_ext")
+    if not isinstance(build, Mapping):
+        return dict(environment)
+    renamed = {_RENAMED.get(name, name): value for name, value in build.items()}
+    return {**environment, "nondet_ext": renamed}
 
 
 @functools.cache

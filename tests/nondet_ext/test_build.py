@@ -1,5 +1,5 @@
-"""The installed package: what it says of its build, how a path is forced, and where it can be
-imported from.
+"""The installed package: what it says of its build, how an instruction set is forced, and where it
+can be imported from.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ import nondet_ext
 from nondet_ext._native import _C
 
 ROOT = Path(__file__).resolve().parents[2]
-ALL_PATHS = ("generic", "avx2", "avx512")
+ALL_ISAS = ("generic", "avx2", "avx512")
 
 
 # Forks for each case a process that has imported torch, which takes seconds, and nothing of nondet.
@@ -53,9 +53,9 @@ def test_build_info():
     info = nondet_ext.build_info()
     assert "-ffp-contract=off" in info["flags"]
     assert "fast-math" not in info["flags"].replace("-fno-fast-math", "")
-    assert info["cpu_path"] in info["cpu_paths"]
-    assert info["cpu_paths"][0] == "generic"
-    assert set(info["cpu_paths"]) <= set(ALL_PATHS)
+    assert info["cpu_isa"] in info["cpu_isas"]
+    assert info["cpu_isas"][0] == "generic"
+    assert set(info["cpu_isas"]) <= set(ALL_ISAS)
     if info["cuda"]:
         assert "-fmad=false" in info["cuda_flags"]
         assert info["cuda_archs"]
@@ -64,17 +64,17 @@ def test_build_info():
         assert not hasattr(_C, "cuda")
 
 
-def test_environment_forces_a_path(tmp_path):
-    code = "import nondet_ext; print(nondet_ext.build_info()['cpu_path'], flush=True)"
-    paths = (*ALL_PATHS, "sse9")
-    results = python(code, [(tmp_path, {"NONDET_CPU": path}) for path in paths], tmp_path)
-    for path, (printed, status) in zip(paths, results, strict=True):
-        if path in _C.cpu.available_paths():
-            assert (printed, status) == (path, "0")
+def test_environment_forces_an_isa(tmp_path):
+    code = "import nondet_ext; print(nondet_ext.build_info()['cpu_isa'], flush=True)"
+    isas = (*ALL_ISAS, "sse9")
+    results = python(code, [(tmp_path, {"NONDET_CPU": isa}) for isa in isas], tmp_path)
+    for isa, (printed, status) in zip(isas, results, strict=True):
+        if isa in _C.cpu.available_isas():
+            assert (printed, status) == (isa, "0")
         else:
             assert status == "1"
-            assert f"NONDET_CPU is '{path}'" in printed
-            if path in ALL_PATHS:
+            assert f"NONDET_CPU is '{isa}'" in printed
+            if isa in ALL_ISAS:
                 assert "; this build on this processor can run: generic" in printed
 
 

@@ -287,7 +287,7 @@ def constants() -> Iterator[torch.Tensor]:
 def test_structured_tensors_do_not_collide(
     tensors: Callable[[], Iterator[torch.Tensor]], backend: str
 ) -> None:
-    # All of them on one path, whose digests are the other paths' too; emulated launches take
+    # All of them on one instruction set, whose digests are the others' too; emulated launches take
     # milliseconds.
     some = 1 if backend == "cpu-generic" else 29 if backend.startswith("cpu") else 499
     digests = [nondet_ext.fingerprint(x) for x in islice(tensors(), 0, None, some)]

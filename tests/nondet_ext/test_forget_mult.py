@@ -74,7 +74,7 @@ def test_forward_is_the_loop(dtype, gated, begun):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_forward_is_torch_s_own_loop(dtype, cpu_path):
+def test_forward_is_torch_s_own_loop(dtype, cpu_isa):
     fmt = FORMATS[dtype]
     z, f, o, cell = (to_torch(x, fmt) for x in inputs(fmt, 9, 300))
     h, last = nondet_ext.forget_mult(z, f, o, cell)
@@ -106,7 +106,7 @@ def test_backward_is_the_loop(dtype, gated):
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
 @pytest.mark.parametrize("steps", [300, 1200])  # fewer columns at a time, then the fewest
-def test_many_steps(dtype, steps, cpu_path):
+def test_many_steps(dtype, steps, cpu_isa):
     fmt, wide = FORMATS[dtype], WIDE[dtype]
     z, f, o, initial = inputs(fmt, steps, 130, seed=3)
     grad_h, _, _, grad_last = inputs(fmt, steps, 130, seed=4)
@@ -213,14 +213,14 @@ def test_paths_agree(data):
         fmt.tensor(fmt.random_bits(rng, steps * columns)).view(steps, columns) for _ in range(4)
     ]
     initial = fmt.tensor(fmt.random_bits(rng, columns))
-    before, results = _C.cpu.current_path(), []
-    for path in _C.cpu.available_paths():
-        _C.cpu.set_path(path)
+    before, results = _C.cpu.current_isa(), []
+    for isa in _C.cpu.available_isas():
+        _C.cpu.set_isa(isa)
         leaves = [x.clone().requires_grad_() for x in (*values[:3], initial)]
         h, last = nondet_ext.forget_mult(*leaves)
         torch.autograd.backward((h, last), (values[3], initial))
         results.append([fmt.bits(x) for x in (h, last, *(leaf.grad for leaf in leaves))])
-    _C.cpu.set_path(before)
+    _C.cpu.set_isa(before)
     for result in results[1:]:
         assert all(map(np.array_equal, result, results[0]))
 

@@ -19,7 +19,7 @@ from scipy import special
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
 
 SOURCE = """
-#include "cpu/paths/philox.cpp"
+#include "cpu/isa/philox.cpp"
 extern "C" {
 double quantile(double p) { return nondet::normal_quantile(p); }
 void normals(const unsigned* words, double* z, long n) { nondet::cpu::generic::normals(words, z, n);
@@ -39,7 +39,7 @@ def numerics(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     flags = [
         "-std=c++20",
         "-O3",
-        "-DNONDET_PATH=generic",
+        "-DNONDET_ISA=generic",
         "-ffp-contract=off",
         "-shared",
         "-fPIC",

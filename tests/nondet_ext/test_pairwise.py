@@ -59,13 +59,13 @@ def test_deltas_of_narrow_logits(dtype):
     expect_deltas(torch.from_numpy(some_logits(6, 50, 4)).to(dtype), some_labels(50, 4))
 
 
-@pytest.mark.usefixtures("cpu_path")
+@pytest.mark.usefixtures("cpu_isa")
 @pytest.mark.parametrize("examples", [1023, 1024, 1025, 3000])
 def test_deltas_around_tiles_of_examples(examples):
     expect_deltas(torch.from_numpy(some_logits(3, examples, 2)), some_labels(examples, 2))
 
 
-@pytest.mark.usefixtures("cpu_path")
+@pytest.mark.usefixtures("cpu_isa")
 @pytest.mark.parametrize("shape", [(3, 4, 9000), (9, 2, 4100)], ids=str)
 def test_classes_in_blocks(shape):
     expect_deltas(torch.from_numpy(some_logits(*shape)), some_labels(*shape[1:]))
@@ -109,7 +109,7 @@ def test_underflow_beside_ordinary_values():
     expect_deltas(torch.from_numpy(logits), some_labels(9, 2))
 
 
-@pytest.mark.usefixtures("cpu_path")
+@pytest.mark.usefixtures("cpu_isa")
 def test_underflow_where_classes_come_in_blocks():
     logits = np.zeros((3, 2, 9000))
     logits[0, :, 0] = logits[1, :, 8999] = logits[2, :, 4500] = 5000.0
@@ -190,7 +190,7 @@ def test_disagreement_over_chunks_of_examples():
     np.testing.assert_array_equal(got, reference.disagreement(predictions))
 
 
-@pytest.mark.usefixtures("cpu_path")
+@pytest.mark.usefixtures("cpu_isa")
 @pytest.mark.parametrize("distinct", [2, 1000, 100_000, 2**40])
 def test_disagreement_of_many_examples(distinct):
     # Lanes that count in 8 bits have to be emptied, whatever their width: all but a few agree.

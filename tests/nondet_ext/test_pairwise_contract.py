@@ -32,15 +32,15 @@ def bits(x: torch.Tensor) -> bytes:
 
 
 def generic(work: Callable[[], torch.Tensor]) -> bytes:
-    """The bits on the plainest CPU path, with one thread."""
-    path, threads = _C.cpu.current_path(), torch.get_num_threads()
-    _C.cpu.set_path("generic")
+    """The bits on the plainest instruction set, with one thread."""
+    isa, threads = _C.cpu.current_isa(), torch.get_num_threads()
+    _C.cpu.set_isa("generic")
     torch.set_num_threads(1)
     try:
         with use_backend(None):
             return bits(work())
     finally:
-        _C.cpu.set_path(path)
+        _C.cpu.set_isa(isa)
         torch.set_num_threads(threads)
 
 
@@ -63,7 +63,7 @@ def test_one_result_on_every_backend_for_two_tiles(space):
     assert bits(work()) == generic(work)
 
 
-@pytest.mark.usefixtures("threads", "cpu_path")
+@pytest.mark.usefixtures("threads", "cpu_isa")
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_threads_do_not_change_a_bit(case):
     logits, labels = inputs(5, 5 * 1024 + 3, 3)
@@ -147,7 +147,7 @@ def test_one_result_over_all_schedules(backend: str, schedules: int) -> None:
             assert bits(work()) == expected, f"schedule {seed}"
 
 
-@pytest.mark.usefixtures("threads", "cpu_path")
+@pytest.mark.usefixtures("threads", "cpu_isa")
 @pytest.mark.parametrize("number", [1, 2])
 def test_modes_of_the_caller_do_not_change_a_bit(number):
     torch.set_num_threads(number)

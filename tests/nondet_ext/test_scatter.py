@@ -18,7 +18,7 @@ from factories.samples import check, mixed, to_torch
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7), ("seeded", (7, 1, 2, 3))]
 
 
-pytestmark = pytest.mark.usefixtures("cpu_path")
+pytestmark = pytest.mark.usefixtures("cpu_isa")
 
 
 @pytest.fixture(params=list(FORMATS))

@@ -13,7 +13,7 @@ from races import different, race
 
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7)]
 
-pytestmark = pytest.mark.usefixtures("cpu_path")
+pytestmark = pytest.mark.usefixtures("cpu_isa")
 
 
 @pytest.mark.usefixtures("threads")

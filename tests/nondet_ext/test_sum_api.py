@@ -16,7 +16,7 @@ import nondet_ext
 from factories.floats import FORMATS, Format
 from factories.samples import EVERY_FORMAT, REPRODUCIBLE, mixed, to_torch
 
-cpu = pytest.mark.usefixtures("cpu_path")
+cpu = pytest.mark.usefixtures("cpu_isa")
 everywhere = pytest.mark.usefixtures("backend")
 each_order = pytest.mark.parametrize(("order", "seed"), [*REPRODUCIBLE, ("atomic", None)])
 

@@ -17,7 +17,7 @@ from factories.floats import FORMATS, Format
 from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed, to_numpy, to_torch
 from nondet_ext import reference
 
-cpu = pytest.mark.usefixtures("cpu_path")
+cpu = pytest.mark.usefixtures("cpu_isa")
 everywhere = pytest.mark.usefixtures("backend")
 
 PRECISION = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}

@@ -1,5 +1,5 @@
-"""The fixed order against nondet_ext.reference, bit for bit: every size, dtype, path and layout,
-any number of threads.
+"""The fixed order against nondet_ext.reference, bit for bit: every size, dtype,
+instruction set and layout, any number of threads.
 """
 
 import functools
@@ -18,7 +18,7 @@ from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed,
 from nondet_ext import reference
 
 # Emulated CUDA is slow: only tests on `backend` go there.
-cpu = pytest.mark.usefixtures("cpu_path")
+cpu = pytest.mark.usefixtures("cpu_isa")
 everywhere = pytest.mark.usefixtures("backend")
 
 EDGES = [

@@ -6,7 +6,7 @@ import torch
 
 import nondet_ext
 
-pytestmark = pytest.mark.usefixtures("cpu_path")
+pytestmark = pytest.mark.usefixtures("cpu_isa")
 
 
 def test_out_that_does_not_fit():

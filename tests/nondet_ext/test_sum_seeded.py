@@ -18,7 +18,7 @@ from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed,
 from nondet_ext import reference
 from races import different, race
 
-cpu = pytest.mark.usefixtures("cpu_path")
+cpu = pytest.mark.usefixtures("cpu_isa")
 everywhere = pytest.mark.usefixtures("backend")
 
 SEEDS = [0, 2**32 - 1, (3,), (3, 1), (3, 1, 4, 2**32 - 1)]

@@ -1,6 +1,6 @@
 // nondet_ext._C.cpu: the CPU kernels, one file for each op in this folder.
 #include "bindings/arguments.h"
-#include "cpu/path.h"
+#include "cpu/isa.h"
 
 namespace nondet {
 
@@ -24,9 +24,9 @@ void bind_cpu(py::module_& m) {
   bind_cpu_scatter(m);
   bind_cpu_summation(m);
   bind_cpu_ulp(m);
-  m.def("available_paths", cpu::available_paths);
-  m.def("current_path", cpu::current_path_name);
-  m.def("set_path", cpu::set_path, arg("name"));
+  m.def("available_isas", cpu::available_isas);
+  m.def("current_isa", cpu::current_isa);
+  m.def("set_isa", cpu::set_isa, arg("name"));
 }
 
 }  // namespace nondet

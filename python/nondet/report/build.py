@@ -6,6 +6,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from nondet.analysis.summary import RowSummary, Summary
+from nondet.environment import with_current_names
 from nondet.report.control import control_finding
 from nondet.report.document import Document, Section
 from nondet.report.layout import failure_reason
@@ -191,7 +192,7 @@ def _environments(summary: Summary) -> list[tuple[dict[str, str], int]]:
     """
     records = {
         run.job: {
-            **run.record.get("environment", {}),
+            **with_current_names(run.record.get("environment", {})),
             **({"dataset": run.record["dataset"]} if "dataset" in run.record else {}),
         }
         for model in summary.models

@@ -134,6 +134,14 @@ def test_environments_of_runs_are_shown_once_or_told_apart(summary):
     )
 
 
+def test_the_former_names_of_the_build_are_the_same_environment(summary):
+    former, current = {"cpu_path": "avx2"}, {"cpu_isa": "avx2"}
+    for _, row in summary.rows:
+        for i, run in enumerate(row.runs):
+            run.record["environment"] = {"nondet_ext": current if i else former}
+    assert build(summary).environment == (("nondet_ext.cpu_isa", "avx2"),)
+
+
 def test_parts_of_the_paper_are_named_as_such(summary):
     sources = {"Table 8": 'Table 8 of "On Nondeterminism', "beyond it": "beyond it", "": ""}
     for source, start in sources.items():

@@ -1,7 +1,7 @@
 #include "exact_columns.h"
 #include "exact_pass.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 // The parts of x, which is used up; its end is padded with zeros.
@@ -165,4 +165,4 @@ const ExactLoops kExactLoops = {
     {columns<Float64>, columns<Float32>, columns<Float16>, columns<BFloat16>},
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

@@ -1,9 +1,9 @@
 #include "numerics/ulp.h"
 
-#include "paths.h"
-#include "produce.h"
+#include "loops.h"
+#include "streaming_store.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 template <class F>
@@ -58,4 +58,4 @@ const UlpLoops kUlpLoops = {
      distance_loop<BFloat16>},
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

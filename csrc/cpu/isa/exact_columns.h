@@ -4,7 +4,7 @@
 
 #include "exact_pass.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 // Columns side by side, in strips of two vectors. A last strip that would be narrower is moved back
@@ -192,4 +192,4 @@ void columns(const void* x, const int64_t* offsets, int64_t rows, int64_t count,
 }
 
 }  // namespace
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

@@ -1,7 +1,7 @@
-// The width of the vectors of the path that is being compiled.
+// The width of vectors in the instruction set that is being compiled.
 #pragma once
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 
 #if defined(__AVX512F__)
 inline constexpr int kVectorBytes = 64;
@@ -11,4 +11,4 @@ inline constexpr int kVectorBytes = 32;
 inline constexpr int kVectorBytes = 16;
 #endif
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

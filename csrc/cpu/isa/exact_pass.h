@@ -14,15 +14,15 @@
 
 #include <type_traits>
 
+#include "loops.h"
 #include "numerics/summation.h"
-#include "paths.h"
 #include "vector.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
 #endif
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 constexpr int kDoubles = kVectorBytes / 8;
@@ -260,4 +260,4 @@ template <class F>
 constexpr int kDigits = F::kMantissa + 1;
 
 }  // namespace
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

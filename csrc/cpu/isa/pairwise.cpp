@@ -2,10 +2,10 @@
 
 #include <algorithm>
 
-#include "paths.h"
+#include "loops.h"
 #include "vector.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 typedef double Doubles __attribute__((vector_size(kVectorBytes)));
@@ -262,4 +262,4 @@ const PairwiseLoops kPairwiseLoops = {
     logarithms,
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

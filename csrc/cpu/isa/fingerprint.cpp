@@ -2,14 +2,14 @@
 
 #include <cstring>
 
-#include "paths.h"
+#include "loops.h"
 #include "vector.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 constexpr int kVectorQuads = kVectorBytes / static_cast<int>(kQuadBytes);
@@ -87,4 +87,4 @@ uint64_t digests(const void* x, int64_t bytes, uint64_t first_tile, const Quad* 
 extern const FingerprintLoops kFingerprintLoops;
 const FingerprintLoops kFingerprintLoops = {digests};
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

@@ -1,9 +1,9 @@
 #include "numerics/summation.h"
 
-#include "paths.h"
+#include "loops.h"
 #include "vector.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 // The lanes of a tile as vectors. No addition is reordered by this: a vector adds lane by lane.
@@ -204,4 +204,4 @@ const SummationLoops kSummationLoops = {
     {column_sums<Float64>, column_sums<Float32>, column_sums<Float16>, column_sums<BFloat16>},
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

@@ -10,7 +10,7 @@
 #include <immintrin.h>
 #endif
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 #if defined(__AVX512F__)
@@ -57,4 +57,4 @@ inline void produce(T* out, int64_t n, bool streaming, const Fill& fill) {
 }
 
 }  // namespace
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

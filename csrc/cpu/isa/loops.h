@@ -1,6 +1,6 @@
-// The SIMD paths. Every file in this folder is compiled once per path, with that path's instruction
-// set, and exports one table of loops; path.cpp picks the table at run time. The arithmetic is
-// numerics/ on every path, so the bits are equal.
+// Tables of loops, one set for each instruction set (ISA). Every source file in this folder is
+// compiled once for each ISA and exports one table; cpu/isa.cpp selects the tables at run time. All
+// compute with numerics/, so the bits are equal.
 #pragma once
 
 #include <cstdint>
@@ -11,8 +11,6 @@
 
 namespace nondet::cpu {
 
-enum class Path : int { generic, avx2, avx512 };
-inline constexpr int kPaths = 3;
 inline constexpr int kDTypes = 4;
 
 // Contiguous loops of n elements, indexed by DType. `streaming` asks for stores that bypass the
@@ -162,11 +160,8 @@ struct ForgetLoops {
                             void* grad_initial);
 };
 
-Path current_path();
-
-// Every table there is: its type is <Name>Loops, on each path it is called k<Name>Loops, and
-// <function>() is the one of the current path. Paths that this build has not compiled are never
-// current.
+// Lists all tables. The type of a table is <Name>Loops, each ISA exports one as k<Name>Loops, and
+// <function>() returns that of the current ISA.
 #define NONDET_FOR_EACH_TABLE(X)    \
   X(Ulp, ulp_loops)                 \
   X(Philox, philox_loops)           \

@@ -1,10 +1,10 @@
 #include "numerics/philox.h"
 
+#include "loops.h"
 #include "numerics/normal.h"
-#include "paths.h"
-#include "produce.h"
+#include "streaming_store.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 constexpr int kBatch = 64;  // blocks generated between conversions
@@ -140,4 +140,4 @@ const PhiloxLoops kPhiloxLoops = {
     integer_loop,
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

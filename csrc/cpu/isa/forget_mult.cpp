@@ -1,8 +1,8 @@
 #include "numerics/forget_mult.h"
 
-#include "paths.h"
+#include "loops.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 template <class F>
@@ -107,4 +107,4 @@ const ForgetLoops kForgetLoops = {
      backward_loop<BFloat16>},
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA

@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "isa/loops.h"
 #include "numerics/layout.h"
 #include "numerics/summation.h"
-#include "paths/paths.h"
 
 namespace nondet::cpu {
 

@@ -1,7 +1,7 @@
+#include "loops.h"
 #include "numerics/summation.h"
-#include "paths.h"
 
-namespace nondet::cpu::NONDET_PATH {
+namespace nondet::cpu::NONDET_ISA {
 namespace {
 
 template <class F>
@@ -43,4 +43,4 @@ const ScatterLoops kScatterLoops = {
     {exact_rows<Float64>, exact_rows<Float32>, exact_rows<Float16>, exact_rows<BFloat16>},
 };
 
-}  // namespace nondet::cpu::NONDET_PATH
+}  // namespace nondet::cpu::NONDET_ISA
