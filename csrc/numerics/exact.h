@@ -1,6 +1,6 @@
-// Exact sums: a superaccumulator of integers that holds every sum of floating-point values, or of
-// products of two, without rounding; the one rounding comes at the end. Integer additions commute,
-// so neither order nor split can change a result.
+// Exact sums by a superaccumulator: an array of integers that holds any sum of floating-point
+// values, or of products of two, without error. Only the final conversion rounds. Integer additions
+// commute, so no order and no split of the elements changes a result.
 #pragma once
 
 #include "formats.h"
@@ -13,7 +13,7 @@
 
 namespace nondet {
 
-// A finite value as (-1)^negative * significand * 2^exponent.
+// A finite value: (-1)^negative * significand * 2^exponent.
 struct Decoded {
   uint64_t significand;
   int32_t exponent;
@@ -29,16 +29,17 @@ NONDET_FN Decoded decoded(typename F::Bits b) {
           (field != 0 ? field : 1) - F::kBias - F::kMantissa, (b & F::kSign) != 0};
 }
 
-// What one value adds: part[k] to limb first + k. Each part is smaller than 2^32 in magnitude.
+// The summands of one value: part[k] is added to limb first + k. Each part is smaller than 2^32 in
+// magnitude.
 struct LimbParts {
   int32_t first;
   int64_t part[3];
 };
 
-// The value is the sum of limb[i] * 2^(32 i + kLowestBit). A limb holds 64 bits for its 32, so
-// kAddsBetweenCarries additions are safe before carry() must be called; merge() and round() carry
-// by themselves. Host and device: a kernel may keep `limb` in shared memory and add each part of
-// parts_of() to its limb by an integer atomic.
+// A superaccumulator. Its value is the sum of limb[i] * 2^(32 i + kLowestBit). A limb stores 32
+// bits of the sum in 64, so that kAddsBetweenCarries additions cannot overflow; then carry() must
+// be called. merge() and round() call it themselves. For host and device: a kernel can keep the
+// limbs in shared memory and add the parts of parts_of() to them by integer atomics.
 template <int limbs, int lowest_bit>
 struct ExactAccumulator {
   static constexpr int kLimbs = limbs;
@@ -56,10 +57,11 @@ struct ExactAccumulator {
 
   NONDET_METHOD static constexpr int limb_of(int exponent) { return (exponent - kLowestBit) >> 5; }
 
-  // A value that is a multiple of 2^kLowestBit and smaller than 2^(32 kLimbs + kLowestBit - 63).
+  // Splits a value into parts. It must be a multiple of 2^kLowestBit and smaller than 2^(32 kLimbs
+  // + kLowestBit - 63).
   NONDET_METHOD static LimbParts parts_of(Decoded d) {
     int at = d.exponent - kLowestBit;
-    if (at < 0) {  // the bits shifted out are zeros
+    if (at < 0) {  // all bits shifted out are zero
       d.significand = -at < 64 ? d.significand >> -at : 0;
       at = 0;
     }
@@ -78,7 +80,7 @@ struct ExactAccumulator {
     return parts_of(decoded<F>(b));
   }
 
-  // 0 for a finite value.
+  // Returns the flag of a NaN or infinity, or 0 for a finite value.
   template <class F>
   NONDET_METHOD static uint32_t flags_of(typename F::Bits b) {
     if (magnitude<F>(b) < F::kInfinity) return 0;
@@ -101,10 +103,11 @@ struct ExactAccumulator {
     }
   }
 
-  // A sum of a few values of this accumulator's range, that a double holds exactly.
+  // Adds a double that is itself a sum of a few values of the format.
   NONDET_METHOD void add_double(double value) { add<Float64>(bits_of(value)); }
 
-  // Hands the parts of the exact product to `add`. 0 for a finite product, else its flag.
+  // Passes the parts of the exact product to `add`. Returns 0, or the flag of a product that is not
+  // finite.
   template <class F, class Add>
   NONDET_METHOD static uint32_t product_parts(typename F::Bits a, typename F::Bits b,
                                               const Add& add) {
@@ -133,7 +136,8 @@ struct ExactAccumulator {
     flags |= product_parts<F>(a, b, [this](const LimbParts& p) { add_parts(p); });
   }
 
-  // Afterwards every limb but the highest lies in [0, 2^32), and the highest carries the sign.
+  // Moves the excess of each limb to the next one. Afterwards every limb but the highest lies in
+  // [0, 2^32), and the highest has the sign of the sum.
   NONDET_METHOD void carry() {
     for (int i = 0; i + 1 < kLimbs; ++i) {
       const int64_t low = limb[i] & 0xffffffff;
@@ -149,7 +153,7 @@ struct ExactAccumulator {
     flags |= other.flags;
   }
 
-  // The sum, divided by `divisor` unless that is 0, rounded once to nearest, ties to even.
+  // Returns the sum, divided by `divisor` unless that is 0, rounded once to nearest, ties to even.
   template <class F>
   NONDET_METHOD typename F::Bits round(int64_t divisor = 0) const {
     using Bits = typename F::Bits;
@@ -171,7 +175,7 @@ struct ExactAccumulator {
     while (top >= 0 && a.limb[top] == 0) --top;
     if (top < 0 && !rest) return 0;
     const Bits sign = negative ? F::kSign : Bits{0};
-    int highest = -1;  // the position of the highest bit, from kLowestBit
+    int highest = -1;  // position of the highest bit, counted from kLowestBit
     if (top >= 0) {
       highest = 32 * top;
       for (uint64_t word = static_cast<uint64_t>(a.limb[top]); word > 1; word >>= 1) ++highest;
@@ -183,14 +187,15 @@ struct ExactAccumulator {
     uint64_t kept = a.bits_from(unit) & ((uint64_t{2} << F::kMantissa) - 1);
     const bool half = a.bits_from(unit - 1) & 1;
     if (half && ((kept & 1) || rest || a.any_below(unit - 1))) ++kept;
-    // A carry out of the mantissa moves into the exponent field by itself, and into infinity.
+    // A carry out of the mantissa increments the exponent field, up to infinity, as it should.
     const uint64_t field =
         normal ? static_cast<uint64_t>(exponent + F::kBias - 1) << F::kMantissa : 0;
     return static_cast<Bits>(static_cast<Bits>(field + kept) | sign);
   }
 
  private:
-  // Long division of a carried, non-negative accumulator; returns whether a remainder is left.
+  // Divides a carried, non-negative accumulator by long division. Returns true if there is a
+  // remainder.
   NONDET_METHOD bool divide(uint64_t divisor) {
     uint64_t rest = 0;
     for (int i = kLimbs - 1; i >= 0; --i) {
@@ -200,7 +205,7 @@ struct ExactAccumulator {
         quotient = digit / divisor;
         rest = digit % divisor;
       } else {
-        // rest < divisor < 2^63: doubling it stays within 64 bits.
+        // rest < divisor < 2^63, so 2 * rest fits into 64 bits.
         for (int bit = i == kLimbs - 1 ? 63 : 31; bit >= 0; --bit) {
           rest = rest * 2 + ((digit >> bit) & 1);
           const bool fits = rest >= divisor;
@@ -213,7 +218,7 @@ struct ExactAccumulator {
     return rest != 0;
   }
 
-  // At least 54 bits of a carried accumulator, from position `at` up.
+  // Returns at least 54 bits of a carried accumulator, from position `at` up.
   NONDET_METHOD uint64_t bits_from(int at) const {
     const int i = at >> 5, shift = at & 31;
     const uint64_t low = static_cast<uint64_t>(limb[i]);
@@ -229,20 +234,21 @@ struct ExactAccumulator {
   }
 };
 
-// The range of a format, with room for 2^63 addends: 2^(32 kLimbs + kLowestBit) is at least 2^64
-// times the largest value.
+// The accumulator for sums of `times` factors of a format, with room for 2^63 addends: 2^(32 kLimbs
+// + kLowestBit) is at least 2^64 times the largest value.
 template <class F, int times>
 struct ExactRange {
-  static constexpr int kSmallest = times * (1 - F::kBias - F::kMantissa);  // of the lowest bit
+  static constexpr int kSmallest =
+      times * (1 - F::kBias - F::kMantissa);  // exponent of the lowest bit
   static constexpr int kLowestBit = -((-kSmallest) / 32 + 1) * 32;
   static constexpr int kLimbs = (times * (F::kBias + 1) + 64 - kLowestBit + 31) / 32;
   using type = ExactAccumulator<kLimbs, kLowestBit>;
 };
 
-// 4 limbs for float16, 11 for bfloat16 and float32, 68 for float64.
+// Accumulates values: 4 limbs for float16, 11 for bfloat16 and float32, 68 for float64.
 template <class F>
 using ExactSumOf = typename ExactRange<F, 1>::type;
-// The same for products of two values: 5, 19, 20 and 134.
+// Accumulates products of two values: 5, 19, 20 and 134 limbs.
 template <class F>
 using ExactDotOf = typename ExactRange<F, 2>::type;
 

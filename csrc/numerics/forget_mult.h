@@ -1,5 +1,5 @@
-// The recurrence of quasi-recurrent networks, one column: c_t = f_t c_{t-1} + (1 - f_t) z_t, and
-// h_t = o_t c_t. Every product and sum is rounded by itself.
+// The recurrence of quasi-recurrent networks for one column: c_t = f_t c_{t-1} + (1 - f_t) z_t and
+// h_t = o_t c_t. Every product and every sum is rounded.
 #pragma once
 
 #include "summation.h"
@@ -13,13 +13,15 @@ NONDET_FN T forget_step(T z, T f, T cell) {
   return kept + taken;
 }
 
-// What one step, from the last to the first, adds to the gradients. `reaching` is what reaches the
-// cell from later steps, in and out; `cell` and `before` are c_t and c_{t-1}.
+// The gradients of one step.
 template <class T>
 struct ForgetGradients {
   T z, f, o;
 };
 
+// Computes the gradients of one step; called from the last step to the first. `cell` and `before`
+// are c_t and c_{t-1}, `grad` is the gradient of h_t. `reaching` is the gradient of c_t from later
+// steps; on return it is that of c_{t-1}. Without a gate (kGated = false) o is 1.
 template <bool kGated, class T>
 NONDET_FN ForgetGradients<T> forget_step_back(T z, T f, T o, T cell, T before, T grad,
                                               T& reaching) {

@@ -40,24 +40,13 @@ NONDET_FN bool is_nan(typename F::Bits b) {
   return magnitude<F>(b) > F::kInfinity;
 }
 
-NONDET_FN uint64_t bits_of(double value) {
-  union {
-    double value;
-    uint64_t bits;
-  } u = {value};
-  return u.bits;
-}
+NONDET_FN uint64_t bits_of(double value) { return bit_cast<uint64_t>(value); }
+NONDET_FN uint32_t bits_of(float value) { return bit_cast<uint32_t>(value); }
+NONDET_FN double double_of(uint64_t bits) { return bit_cast<double>(bits); }
+NONDET_FN float float_of(uint32_t bits) { return bit_cast<float>(bits); }
 
-NONDET_FN double double_of(uint64_t bits) {
-  union {
-    uint64_t bits;
-    double value;
-  } u = {bits};
-  return u.value;
-}
-
-// A finite double rounded once to F, to nearest, ties to even: overflow gives infinity, small
-// values subnormals.
+// Rounds a finite double to F, to nearest, ties to even. Overflow gives infinity; small values give
+// subnormals.
 template <class F>
 NONDET_FN typename F::Bits round_to(double value) {
   using Bits = typename F::Bits;
@@ -66,11 +55,11 @@ NONDET_FN typename F::Bits round_to(double value) {
   const uint64_t sign = (b >> 63) << (F::kWidth - 1);
   const uint64_t size = b & ~Float64::kSign;
   if (size == 0) return static_cast<Bits>(sign);
-  // value = significand * 2^(exponent - 52); a subnormal double is below half of any F but
-  // Float64's smallest.
+  // value = significand * 2^(exponent - 52). A subnormal double is below half of the smallest value
+  // of every F but Float64.
   const int field = static_cast<int>(size >> 52);
   const uint64_t significand = (size & ((uint64_t{1} << 52) - 1)) | (uint64_t{field != 0} << 52);
-  int target = field - Float64::kBias + F::kBias;  // the exponent field F would use
+  int target = field - Float64::kBias + F::kBias;  // the exponent field in F
   int shift = 52 - F::kMantissa;
   if (target < 1) {
     shift += 1 - target;
@@ -81,13 +70,13 @@ NONDET_FN typename F::Bits round_to(double value) {
   const uint64_t rest = shift == 0 ? 0 : significand & ((uint64_t{1} << shift) - 1);
   const uint64_t half = shift == 0 ? 1 : uint64_t{1} << (shift - 1);
   kept += rest > half || (rest == half && (kept & 1));
-  // A carry out of the mantissa moves into the exponent field by itself.
+  // A carry out of the mantissa increments the exponent field, as it should.
   const uint64_t implicit = target > 0 ? uint64_t{1} << F::kMantissa : 0;
   const uint64_t result = (static_cast<uint64_t>(target) << F::kMantissa) + kept - implicit;
   return static_cast<Bits>(sign | (result < F::kInfinity ? result : F::kInfinity));
 }
 
-// body(F{}) for the format F of `dtype`.
+// Returns body(F{}) for the format F of `dtype`.
 template <class Body>
 static inline auto with_format(DType dtype, const Body& body) {
   switch (dtype) {

@@ -1,4 +1,4 @@
-// Where a logical flat index (row-major over the shape) of a strided tensor lies in memory.
+// Strided tensors: their layout, and the offset of an element in memory.
 #pragma once
 
 #include "portable.h"
@@ -7,14 +7,15 @@ namespace nondet {
 
 inline constexpr int kMaxDims = 24;
 
-// Sizes and strides in elements, outermost first; neighbouring dimensions that can be one are
-// already merged.
+// Sizes and strides in elements, outermost dimension first. The caller has merged neighbouring
+// dimensions where they form one.
 struct Layout {
   int32_t dims;
   int64_t size[kMaxDims];
   int64_t stride[kMaxDims];
 };
 
+// Returns the offset of an element from its logical flat index (row-major over the shape).
 NONDET_FN int64_t offset_of(const Layout& layout, int64_t index) {
   int64_t offset = 0;
   for (int d = layout.dims - 1; d > 0; --d) {

@@ -1,9 +1,9 @@
-// Standard normal variates by inversion, from + - * / sqrt and explicit fma alone: these are
-// correctly rounded on every device, so the bits are equal everywhere. No libm, no device
-// intrinsic.
+// Standard normal variates by inversion. Uses only + - * / sqrt and explicit fma, which are
+// correctly rounded on every device, so the bits are equal everywhere. Functions of libm and device
+// intrinsics are not.
 //
-// The inverse distribution function is algorithm AS 241, PPND16 (Wichura, Applied Statistics 37,
-// 1988), about 1e-16.
+// The quantile function is algorithm AS 241, PPND16 (Wichura, Applied Statistics 37, 1988), with a
+// relative error of about 1e-16.
 #pragma once
 
 #include "philox.h"
@@ -30,7 +30,7 @@ NONDET_FN double square_root(double x) {
 #endif
 }
 
-// Horner's rule, the coefficient of the highest power first.
+// Evaluates a polynomial by Horner's rule; the coefficient of the highest power comes first.
 template <int kCount>
 NONDET_FN double polynomial(const double (&coefficient)[kCount], double x) {
   double value = coefficient[0];
@@ -39,15 +39,15 @@ NONDET_FN double polynomial(const double (&coefficient)[kCount], double x) {
   return value;
 }
 
-// The natural logarithm of a normal positive double, within 2 ulp: x = 2^k m with m in [sqrt(1/2),
-// sqrt(2)), and log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series.
+// Returns the natural logarithm of a normal positive double, within 2 ulp. Splits x into 2^k m with
+// m in [sqrt(1/2), sqrt(2)), and computes log m = 2 atanh(s), s = (m - 1) / (m + 1), by its series.
 NONDET_FN double logarithm(double x) {
   const uint64_t bits = bits_of(x);
   const uint64_t mantissa = bits & ((uint64_t{1} << 52) - 1);
-  const bool upper = mantissa > 0x6a09e667f3bcdu;  // m > sqrt(2): halve it
+  const bool upper = mantissa > 0x6a09e667f3bcdu;  // m > sqrt(2) is halved
   const double m = double_of(mantissa | ((upper ? uint64_t{0x3fe} : uint64_t{0x3ff}) << 52));
-  // The exponent as a double, by writing it into the low bits of 2^52: vector units lack the
-  // conversion.
+  // Convert the exponent to a double by writing it into the low bits of 2^52: AVX2 has no
+  // instruction for the conversion.
   const double field = double_of((bits >> 52) | (uint64_t{0x433} << 52)) - 0x1p52;
   const double k = field - (upper ? 1022.0 : 1023.0);
   const double series[] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
@@ -55,13 +55,13 @@ NONDET_FN double logarithm(double x) {
   const double s = (m - 1.0) / (m + 1.0);
   const double square = s * s;
   const double small = fused(s * square, polynomial(series, square), s);
-  // ln 2 in two parts: k times the first is exact.
+  // ln 2 is the sum of two parts: k times the first is exact.
   const double high = 0x1.62e42fefap-1, low = 0x1.cf79abc9e3b3ap-40;
   return fused(k, high, fused(2.0, small, k * low));
 }
 
-// The quantile function in three parts, as AS 241 has them. Near the centre, by q = p - 1/2, |q| <=
-// 0.425:
+// The three approximations of AS 241. The first holds near the centre, for q = p - 1/2 with |q| <=
+// 0.425.
 inline constexpr double kCentre = 0.425;
 NONDET_FN double quantile_centre(double q) {
   const double a[] = {2509.0809287301226727, 33430.575583588128105, 67265.770927008700853,
@@ -74,7 +74,8 @@ NONDET_FN double quantile_centre(double q) {
   return q * polynomial(a, r) / polynomial(b, r);
 }
 
-// In the tails, by r = sqrt(-log(min(p, 1 - p))): the size of the quantile for r <= 5, and beyond.
+// The other two hold in the tails and return the magnitude of the quantile, by r = sqrt(-log(min(p,
+// 1 - p))): one for r <= 5, one for larger r.
 NONDET_FN double tail_radius(double p) {
   const double tail = p < 0.5 ? p : 1.0 - p;
   return square_root(-logarithm(tail));
@@ -106,31 +107,27 @@ NONDET_FN bool is_central(double p) { return p - 0.5 <= kCentre && p - 0.5 >= -k
 
 NONDET_FN double with_side_of(double p, double size) { return p < 0.5 ? -size : size; }
 
-// The value below which a standard normal variate stays with probability p, 0 < p < 1.
+// Returns the quantile of the standard normal distribution at p, 0 < p < 1.
 NONDET_FN double normal_quantile(double p) {
   if (is_central(p)) return quantile_centre(p - 0.5);
   const double r = tail_radius(p);
   return with_side_of(p, r <= kNearTail ? quantile_near_tail(r) : quantile_far_tail(r));
 }
 
-// (2k + 1) / 2^53 with k the top 52 bits: inside (0, 1), symmetric about 1/2; both operations are
-// exact.
+// Returns (2k + 1) / 2^53, where k is the top 52 bits: a uniform variate inside (0, 1), symmetric
+// about 1/2. Both operations are exact.
 NONDET_FN double open_uniform(uint64_t pair) {
   return (double_of((pair >> 12) | (uint64_t{0x3ff} << 52)) - 1.0) + 0x1p-53;
 }
 
 NONDET_FN double normal_float64(uint64_t pair) { return normal_quantile(open_uniform(pair)); }
 
-// A variate rounded once to F. float32 by the hardware's conversion: a variate is never so small
-// that flush-to-zero modes would matter to it.
+// Rounds a variate to F. The hardware converts to float32: no variate is small enough for
+// flush-to-zero modes to matter.
 template <class F>
 NONDET_FN typename F::Bits normal_as(double variate) {
   if constexpr (F::kWidth == 32) {
-    union {
-      float value;
-      uint32_t bits;
-    } u = {static_cast<float>(variate)};
-    return u.bits;
+    return bits_of(static_cast<float>(variate));
   }
   return round_to<F>(variate);
 }

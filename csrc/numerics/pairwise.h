@@ -1,5 +1,6 @@
-// The two ensemble sums of a pair of models, in the order in which every backend takes them: over
-// classes one by one, over examples by products within tiles and sums of the tiles' logarithms.
+// Cross-entropy of ensembles of two models. Every backend adds in the order defined here: classes
+// one by one; within a tile of examples values are multiplied, and the logarithms of the tiles are
+// added one by one.
 #pragma once
 
 #include "exponential.h"
@@ -7,7 +8,8 @@
 
 namespace nondet {
 
-// (models, examples, classes), strides in elements. Finite, below 2^1022 in size.
+// Logits: shape (models, examples, classes), strides in elements. Values are finite and below
+// 2^1022 in magnitude.
 struct Logits {
   DType dtype;
   const void* x;
@@ -15,16 +17,16 @@ struct Logits {
   int64_t stride[3];
 };
 
-// Examples whose values are multiplied before a logarithm is taken.
+// The number of examples whose values are multiplied before a logarithm is taken.
 inline constexpr int kExampleTile = 1024;
-// A value below this one may have lost digits to underflow: its logarithm is taken by itself, from
-// the logits.
+// A smaller value may have lost digits to underflow: its logarithm is computed from the logits
+// instead.
 inline constexpr double kSafeValue = 0x1p-900;
 
 inline constexpr uint64_t kFractionBits = (uint64_t{1} << 52) - 1;
 inline constexpr uint64_t kOneBits = uint64_t{0x3ff} << 52;
 
-// The product of many normal doubles as mantissa * 2^(exponent - 1023 * factors): it does not
+// A product of normal doubles, stored as mantissa * 2^(exponent - 1023 * factors) so that it cannot
 // overflow.
 struct ScaledProduct {
   double mantissa;
@@ -37,14 +39,14 @@ NONDET_FN void multiply_by(ScaledProduct& product, double value) {
   product.mantissa = double_of((bits & kFractionBits) | kOneBits);
 }
 
-// The logarithm of a product of `factors` values.
+// Returns the logarithm of a ScaledProduct of `factors` values.
 NONDET_FN double product_logarithm(double mantissa, uint64_t exponent, int64_t factors) {
   const double k = static_cast<double>(static_cast<int64_t>(exponent) - 1023 * factors);
   return fused(k, 0x1.62e42fefap-1, fused(k, 0x1.cf79abc9e3b3ap-40, logarithm(mantissa)));
 }
 
-// log sum_c sqrt(p_c q_c) of two models, but for their normalisers, where the sum underflows.
-// a(c) and b(c) are logits.
+// Returns log sum_c sqrt(p_c q_c) of two models, without their normalisers, where the sum itself
+// underflows. a(c) and b(c) return logits.
 template <class A, class B>
 NONDET_FN double distant_logarithm(const A& a, double max_a, const B& b, double max_b,
                                    int64_t classes) {
@@ -59,8 +61,8 @@ NONDET_FN double distant_logarithm(const A& a, double max_a, const B& b, double 
   return best + logarithm(sum);
 }
 
-// log(p + q) of two probabilities that underflow, from a label's logit, the largest one and the
-// softmax's denominator.
+// Returns log(p + q) of two probabilities that underflow. Each is given by the label's logit, the
+// largest logit and the denominator of the softmax.
 NONDET_FN double small_logarithm(double label_a, double max_a, double sum_a, double label_b,
                                  double max_b, double sum_b) {
   const double a = (label_a - max_a) - logarithm(sum_a);

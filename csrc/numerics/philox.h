@@ -1,7 +1,7 @@
-// Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as 1, 2, 3", SC
-// 2011), and what is made of its words. Key = (seed, stream). Counter = (block, c1, c2, c3): the
-// coordinates c1..c3 say what is drawn, the block counts fours of words inside that draw. A word
-// depends on nothing else.
+// The random number generator Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel Random
+// Numbers: As Easy as 1, 2, 3", SC 2011), and uniform variates made of its words. The key is (seed,
+// stream). The counter is (block, c1, c2, c3): the coordinates c1..c3 identify a draw, and each
+// block gives four words of it. A word depends on nothing but key and counter.
 #pragma once
 
 #include "formats.h"
@@ -41,7 +41,7 @@ NONDET_FN PhiloxWords philox(PhiloxWords counter, PhiloxKey key) {
   return {{a, b, c, d}};
 }
 
-// The words of block `block` of the draw at coordinates (c[0], c[1], c[2]).
+// Returns the four words of a block of the draw at coordinates (c[0], c[1], c[2]).
 NONDET_FN PhiloxWords philox_block(uint64_t block, const int64_t* c, PhiloxKey key) {
   return philox({{static_cast<uint32_t>(block), static_cast<uint32_t>(c[0]),
                   static_cast<uint32_t>(c[1]), static_cast<uint32_t>(c[2])}},
@@ -50,13 +50,12 @@ NONDET_FN PhiloxWords philox_block(uint64_t block, const int64_t* c, PhiloxKey k
 
 NONDET_FN uint64_t word_pair(uint32_t low, uint32_t high) { return uint64_t{high} << 32 | low; }
 
-// Uniform in [0, 1): the top p bits as a multiple of 2^-p, p the significand's width: every step
-// exact, nothing rounds.
+// Uniform variates in [0, 1): the top p bits as a multiple of 2^-p, where p is the width of the
+// significand. No step rounds.
 NONDET_FN float uniform_float32(uint32_t word) {
   return static_cast<float>(static_cast<int32_t>(word >> 8)) * 0x1p-24f;
 }
-// In two exact steps, 52 bits and one, which vector units can take where a 64-bit conversion is
-// missing.
+// Takes 52 bits and then one more, both exactly: AVX2 has no conversion of 64-bit integers.
 NONDET_FN double uniform_float64(uint64_t pair) {
   const double most = double_of((pair >> 12) | (uint64_t{0x3ff} << 52)) - 1.0;
   return most + (pair >> 11 & 1 ? 0x1p-53 : 0.0);
@@ -67,9 +66,9 @@ NONDET_FN typename F::Bits uniform_narrow(uint32_t word) {
   return round_to<F>(static_cast<double>(word >> (32 - kDigits)) * (1.0 / (1 << kDigits)));
 }
 
-// low + floor(u * range) with u the whole block as a 128-bit fraction: the distance (total
-// variation) from the uniform law is below range * 2^-128, under 2^-64 for every range, at a fixed
-// cost of one block.
+// Returns low + floor(u * range), where u is the whole block as a 128-bit fraction. The total
+// variation distance from the uniform distribution is below range * 2^-128, hence below 2^-64, and
+// every variate takes one block.
 NONDET_FN int64_t uniform_integer(PhiloxWords block, int64_t low, uint64_t range) {
   const uint64_t fraction_low = word_pair(block.w[0], block.w[1]);
   const uint64_t fraction_high = word_pair(block.w[2], block.w[3]);

@@ -1,9 +1,9 @@
-// What every numerics header starts from: the function qualifier for host and device, and
-// fixed-width types.
+// The base of all numerics headers: function qualifiers for host and device, bit_cast, and integer
+// helpers.
 //
-// Functions are forced inline with internal linkage on purpose. The CPU backend compiles the same
-// header once for each instruction set; a shared out-of-line copy would let the linker hand AVX-512 code to a
-// machine that lacks it.
+// Functions are always inlined and have internal linkage. The CPU backend compiles the same header
+// once for each instruction set: of shared out-of-line copies the linker would keep one, and could
+// keep AVX-512 code for a processor that lacks it.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,7 @@
 #define NONDET_FN static inline __attribute__((always_inline))
 #endif
 
-// Unrolls the short loop that follows; for g++ early enough for the loop around it to be
-// vectorised.
+// Unrolls the short loop that follows. g++ does so early enough to vectorise the loop around it.
 #if defined(__CUDA_ARCH__)
 #define NONDET_UNROLL _Pragma("unroll")
 #elif defined(__CUDACC__)
@@ -26,8 +25,14 @@
 
 namespace nondet {
 
-// The high 64 bits of a 64x64-bit product, from 32-bit halves: exact, and the same code on host and
-// device.
+// Reinterprets the bytes of `value` as a To of the same size: std::bit_cast for host and device.
+template <class To, class From>
+NONDET_FN To bit_cast(const From& value) {
+  return __builtin_bit_cast(To, value);
+}
+
+// Returns the high 64 bits of a 64x64-bit product. Uses 32-bit halves, so that host and device run
+// the same code.
 NONDET_FN uint64_t multiply_high(uint64_t a, uint64_t b) {
   const uint64_t a_low = a & 0xffffffffu, a_high = a >> 32;
   const uint64_t b_low = b & 0xffffffffu, b_high = b >> 32;

@@ -1,13 +1,13 @@
-// Ranks: keys that order as the values do, and the rank that a run of equal keys shares. Integers
-// on the bits throughout, so no flush-to-zero mode can make two values equal.
+// Ranks: integer keys that sort in the order of the values, and the rank that a run of equal keys
+// shares. Works on the bits, so that no flush-to-zero mode can make two values equal.
 #pragma once
 
 #include "formats.h"
 
 namespace nondet {
 
-// An unsigned integer that orders as the value does, -0 and +0 being equal. NaNs lie outside
-// [kSign - kInfinity, kSign + kInfinity], on the side of their sign.
+// Returns an unsigned integer that sorts in the order of the values; -0 and +0 are equal. NaNs lie
+// outside [kSign - kInfinity, kSign + kInfinity], on the side of their sign.
 template <class F>
 NONDET_FN typename F::Bits ordered_key(typename F::Bits b) {
   using Bits = typename F::Bits;
@@ -15,15 +15,15 @@ NONDET_FN typename F::Bits ordered_key(typename F::Bits b) {
   return static_cast<Bits>(b & F::kSign ? F::kSign - size : F::kSign + size);
 }
 
-// What the elements [begin, end) of a sorted row of n, all equal, get: the average of the ranks
-// begin + 1 ... end, or that average centred and doubled, which is an integer.
+// Returns the rank of the equal elements [begin, end) of a sorted row of n: the average of the
+// ranks begin + 1 ... end; with `centred`, 2 * rank - (n + 1), which is an integer.
 NONDET_FN double rank_of_run(int64_t begin, int64_t end, int64_t n, bool centred) {
   return centred ? static_cast<double>(begin + end - n)
                  : 0.5 * static_cast<double>(begin + end + 1);
 }
 
-// The ends of the run around sorted[at]: the neighbours tell most elements, a search by doubling
-// and halving the rest.
+// Return the ends of the run around sorted[at]. Most runs are short, so the search begins at the
+// neighbours; its steps double, then it bisects.
 template <class Key>
 NONDET_FN int64_t run_begin(const Key* sorted, int64_t at) {
   const Key key = sorted[at];

@@ -1,5 +1,5 @@
-// The order of a sum: tiles, lanes, halving; and the parts that the seeded and atomic orders add
-// one by one.
+// The order of the additions in a sum: tiles, lanes and halving, and the parts that the seeded and
+// atomic orders add one by one. docs/numerics.md specifies it.
 #pragma once
 
 #include "formats.h"
@@ -12,10 +12,10 @@ enum class Order : int { fixed, exact, seeded, atomic };
 inline constexpr int kLanes = 32;
 inline constexpr int kTile = 1024;
 inline constexpr int kMaxParts = 1024;
-// Levels of tiles that cover any tensor: 1024^6 elements.
+// Levels of tiles: enough for 1024^6 elements.
 inline constexpr int kMaxLevels = 6;
 
-// What the values of a format are added in.
+// The type in which values of a format are added.
 template <class F>
 struct AccumulatorOf {
   using type = float;
@@ -27,23 +27,7 @@ struct AccumulatorOf<Float64> {
 template <class F>
 using Accumulator = typename AccumulatorOf<F>::type;
 
-NONDET_FN float float_of(uint32_t bits) {
-  union {
-    uint32_t bits;
-    float value;
-  } u = {bits};
-  return u.value;
-}
-
-NONDET_FN uint32_t bits_of(float value) {
-  union {
-    float value;
-    uint32_t bits;
-  } u = {value};
-  return u.bits;
-}
-
-// A value of F in its accumulator: exact.
+// Converts a value of F to its accumulator, exactly.
 template <class F>
 NONDET_FN Accumulator<F> accumulator_of(typename F::Bits b) {
   if constexpr (F::kWidth == 64) {
@@ -55,8 +39,8 @@ NONDET_FN Accumulator<F> accumulator_of(typename F::Bits b) {
   } else {
     const uint32_t size = static_cast<uint32_t>(b & 0x7fffu) << 13;
     const uint32_t sign = static_cast<uint32_t>(b & 0x8000u) << 16;
-    // Read as a float32 the size is 2^112 too small, subnormals included; an exponent field of all
-    // ones stays one.
+    // Read as float32, the magnitude is too small by 2^112, for subnormals too. Infinities and NaNs
+    // keep an exponent field of ones.
     const uint32_t finite = bits_of(float_of(size) * 0x1p112f);
     const uint32_t special = size | 0x7f800000u;
     const uint32_t is_special = 0u - static_cast<uint32_t>(size >= (0x7c00u << 13));
@@ -64,7 +48,7 @@ NONDET_FN Accumulator<F> accumulator_of(typename F::Bits b) {
   }
 }
 
-// An accumulator rounded once to F; any NaN becomes the quiet one.
+// Rounds an accumulator to F. Every NaN becomes the quiet NaN.
 template <class F>
 NONDET_FN typename F::Bits rounded(Accumulator<F> value) {
   using Bits = typename F::Bits;
@@ -79,7 +63,7 @@ NONDET_FN typename F::Bits rounded(Accumulator<F> value) {
   }
 }
 
-// Lane l takes lane l + half, for half = 16, 8, 4, 2, 1; the sum is lane 0.
+// Adds lane l + half to lane l, for half = 16, 8, 4, 2, 1; returns lane 0.
 template <int half = kLanes / 2, class T>
 NONDET_FN T halved(T* lanes) {
   NONDET_UNROLL
@@ -88,7 +72,8 @@ NONDET_FN T halved(T* lanes) {
   return lanes[0];
 }
 
-// The elements in one part: the smallest power of two that leaves at most kMaxParts parts.
+// Returns the number of elements in a part: the smallest power of two that gives at most kMaxParts
+// parts.
 NONDET_FN int64_t part_size(int64_t n) {
   int64_t size = 1;
   while ((n + size - 1) / size > kMaxParts) size *= 2;
@@ -102,13 +87,14 @@ NONDET_FN int64_t part_count(int64_t n) {
 
 inline constexpr uint32_t kOrderStream = 0x6f726465u;
 
-// Which seeded order: the seed and three coordinates of the caller's.
+// The key of a seeded order: the seed and three coordinates that the caller chooses.
 struct OrderKey {
   uint32_t seed;
   int64_t c[3];
 };
 
-// Parts are visited in increasing order of this word, equal words in increasing order of the part.
+// Returns the word by which parts are sorted into their visiting order; equal words leave parts in
+// increasing order.
 NONDET_FN uint32_t part_word(const OrderKey& key, int64_t part) {
   return philox_block(static_cast<uint64_t>(part / 4), key.c, {key.seed, kOrderStream}).w[part % 4];
 }

@@ -4,7 +4,8 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
-// The parts of x, which is used up; its end is padded with zeros.
+// Splits x into parts by folds (see exact_pass.h) and returns their number, or -1. Overwrites x and
+// pads its end with zeros.
 int folded(double* x, int64_t n, int top, double* parts) {
   while (n % kDoubles) x[n++] = 0;
   for (int count = 0; count < kExactParts; ++count) {
@@ -19,7 +20,7 @@ int folded(double* x, int64_t n, int top, double* parts) {
       const Doubles left = v - high;
       sum += high;
       *at = left;
-      most = larger((Doubles)((Words)left & INT64_MAX), most);
+      most = larger(magnitude_of(left), most);
     }
     parts[count] = total_of(sum);
     if (parts[count] - parts[count] != 0) return -1;
@@ -30,7 +31,7 @@ int folded(double* x, int64_t n, int top, double* parts) {
   return top == kNoExponent ? kExactParts : -1;
 }
 
-// Tries a split with the expected ceiling, then with the right one, then folds. `pass_of(m)` makes
+// Tries a split with the expected ceiling, then with the exact one, then folds. `pass_of(m)` makes
 // a pass, `values(buffer)` writes the values.
 template <class PassOf, class Values>
 int split_block(int64_t n, int digits, int* ceiling, double* parts, const PassOf& pass_of,
@@ -41,7 +42,8 @@ int split_block(int64_t n, int digits, int* ceiling, double* parts, const PassOf
     if (pass.top == kNoExponent && pass.finite()) return 0;
     if (!pass.finite() || pass.top >= kHighestCeiling) return -1;
     const int exact = pass.top + 1;
-    *ceiling = exact + 1 <= kHighestCeiling ? exact + 1 : exact;  // room for a larger value
+    // Allow for a larger value in the next block.
+    *ceiling = exact + 1 <= kHighestCeiling ? exact + 1 : exact;
     if (pass.split(expected, digits)) {
       parts[0] = pass.high;
       parts[1] = pass.low;
@@ -105,8 +107,8 @@ int block(const void* x, int64_t n, ExactHint* hint, double* parts) {
   }
 }
 
-// Products of narrow values are exact in a double. Those of doubles are a double and an error,
-// itself a double unless it lies too deep.
+// Sums products. Those of narrow values are exact in a double. A product of doubles is the sum of a
+// double and an error, which is a double too unless its exponent is too small.
 template <class F>
 int products(const void* a_, const void* b_, int64_t n, ExactHint* hint, double* parts) {
   alignas(64) double product[kExactBlock];
@@ -126,8 +128,9 @@ int products(const void* a_, const void* b_, int64_t n, ExactHint* hint, double*
       product[i] = a[i] * b[i];
       error[i] = __builtin_fma(a[i], b[i], -product[i]);
     }
-    // A product of magnitude 2^e is a multiple of 2^(e - 105): with e >= -960 its error, too, is
-    // one of the smallest subnormal. The factors decide: a product may have vanished.
+    // A product of magnitude 2^e is a multiple of 2^(e - 105). With e >= -960 its error is a
+    // multiple of the smallest subnormal, and so a double. The exponents of the factors decide,
+    // because a product may have underflowed to zero.
     const auto smallest = [n](const double* x) {
       DoubleRange range;
       int64_t i = 0;

@@ -1,4 +1,4 @@
-// Exact sums of many blocks side by side, as passes over rows; exact_pass.h says why they are
+// Exact sums of many blocks side by side, by passes over rows. exact_pass.h explains why they are
 // exact.
 #pragma once
 
@@ -7,8 +7,9 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
-// Columns side by side, in strips of two vectors. A last strip that would be narrower is moved back
-// over its neighbour: strip s has slots s * kStrip and up, whatever its first column is.
+// Sums of columns side by side, in strips of two vectors. If the last strip would be narrower, it
+// begins earlier and overlaps its neighbour. Strip s has the slots from s * kStrip on, whatever its
+// first column is.
 template <class T>
 struct Columns {
   static constexpr bool kWide = sizeof(T) == 8;
@@ -100,10 +101,10 @@ struct Columns {
   }
 };
 
-// Rows read before the registers turn to the next strip.
+// Rows that are added to one strip before the next strip.
 constexpr int64_t kRowGroup = 32;
 
-// Calls body(x, offsets, rows) with groups of rows as floats or doubles.
+// Calls body(x, offsets, rows) for groups of rows, converted to float or double.
 template <class F, class Body>
 void for_each_group(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                     const Body& body) {
@@ -138,7 +139,7 @@ void columns(const void* x, const int64_t* offsets, int64_t rows, int64_t count,
   if (count < Sides::kStrip) return;
   Sides sides(count);
   const int64_t slots = sides.slots();
-  if (Sides::kWide && !state->started) {  // the first rows tell the magnitudes, nearly
+  if (Sides::kWide && !state->started) {  // estimate the magnitudes from the first rows
     for (int64_t i = 0; i < slots; ++i) sides.m[i] = 0;
     sides.clear();
     const int64_t first = rows < kRowGroup ? rows : kRowGroup;
@@ -187,7 +188,7 @@ void columns(const void* x, const int64_t* offsets, int64_t rows, int64_t count,
     if (!Sides::kWide) state->split = split ? plain < slots : again;
     if (!again) break;
   }
-  // Room for larger values in the next block.
+  // Allow for larger values in the next block.
   for (int64_t i = 0; i < slots; ++i) state->ceiling[i] = within_range(state->ceiling[i] + 1);
 }
 

@@ -1,15 +1,17 @@
-// Exact sums of blocks, in doubles that cannot round.
+// Exact sums of blocks, by additions of doubles that cause no rounding error.
 //
 // Let a block hold n <= 2^10 values, each below 2^E in magnitude and each a multiple of 2^v.
-// - Plain: every partial sum, in any order, is a multiple of 2^v of at most 2^(E+10): exact in a
-//   double if E + 10 - v <= 53.
-// - Split: with u = 2^(E-43) and M = 1.5 * 2^52 u, x + M stays between 2^52 u and 2^53 u, where
-//   doubles lie u apart, so high = (x + M) - M is x rounded to a multiple of u, and low = x - high
-//   is exact. The high parts are multiples of u of at most 2^E: plain, exact. The low ones are at
-//   most u / 2 and multiples of 2^v: exact if E - 44 + 10 - v <= 53.
-// - Folds: split, then again what is left, each time 43 bits further down, until nothing is left.
+// - Plain: every partial sum, in any order, is a multiple of 2^v of at most 2^(E+10), which is
+//   exact in a double if E + 10 - v <= 53.
+// - Split: let u = 2^(E-43) and M = 1.5 * 2^52 u. Then x + M stays between 2^52 u and 2^53 u, where
+//   doubles are u apart, so high = (x + M) - M is x rounded to a multiple of u, and low = x - high
+//   is exact. The high parts are multiples of u of at most 2^E: their plain sum is exact. The low
+//   parts are at most u / 2 and multiples of 2^v: their plain sum is exact if E - 44 + 10 - v <=
+//   53.
+// - Folds: split, then split the low parts again, each time 43 bits further down, until nothing is
+//   left.
 // A value with `digits` significant bits whose leading bit is 2^e is a multiple of 2^(e - digits +
-// 1). Where u lies at or below the smallest subnormal, all values are multiples of it: M = 0.
+// 1). If u is at or below the smallest subnormal, all values are multiples of u, and M = 0.
 #pragma once
 
 #include <type_traits>
@@ -41,11 +43,11 @@ static_assert(kExactBlock == 1 << kBlockBits);
 constexpr int kFoldBits = 53 - kBlockBits;
 // M and sums of 2^kBlockBits values below 2^kHighestCeiling are finite.
 constexpr int kHighestCeiling = 1012;
-constexpr int kNoExponent = -1 << 20;  // of zero
+constexpr int kNoExponent = -1 << 20;  // the exponent of zero
 
-// g++ takes the portable forms apart.
+// g++ compiles the portable forms to scalar code.
 #if defined(__AVX512F__)
-inline Doubles larger(Doubles x, Doubles most) {  // a NaN x is passed over
+inline Doubles larger(Doubles x, Doubles most) {  // ignores a NaN x
   return (Doubles)_mm512_maskz_max_pd(0xff, (__m512d)x, (__m512d)most);
 }
 inline Doubles smaller(Doubles x, Doubles least) {
@@ -66,14 +68,14 @@ inline Doubles smaller(Doubles x, Doubles least) { return x < least ? x : least;
 inline Doubles widened(HalfFloats x) { return __builtin_convertvector(x, Doubles); }
 #endif
 
-// Of a non-negative double; subnormal ones have -1023.
+// Returns the exponent of a non-negative double; -1023 for subnormals.
 inline int exponent_of(double size) { return static_cast<int>(bits_of(size) >> 52) - 1023; }
 
 inline double power_of_two(int exponent) {
   return double_of(static_cast<uint64_t>(exponent + 1023) << 52);
 }
 
-// The M above.
+// Returns the M above.
 inline double magic(int ceiling) {
   if (ceiling - kFoldBits <= -1074) return 0;
   return 1.5 * power_of_two(ceiling - kFoldBits + 52);
@@ -86,8 +88,8 @@ inline double total_of(const Vector& v) {
   return sum;
 }
 
-// One pass over a block: its sums, the exponent of the largest magnitude, that of the smallest
-// other than zero.
+// The result of one pass over a block: its sums, the exponent of the largest magnitude (`top`) and
+// that of the smallest other than zero (`bottom`).
 struct Pass {
   double high, low;
   int top, bottom;
@@ -114,13 +116,13 @@ struct Sums {
   }
 };
 
-// Magnitudes of float32 values, as their bits.
+// The range of the magnitudes of float32 values, as their bits.
 struct FloatRange {
   Halves most{}, least = ~Halves{};
 
   void add(Halves x) {
     const Halves size = x & 0x7fffffffu;
-    const Halves before = size - 1;  // zero becomes the largest
+    const Halves before = size - 1;  // zero wraps around to the largest
     most = size > most ? size : most;
     least = before < least ? before : least;
   }
@@ -131,23 +133,26 @@ struct FloatRange {
   void ends(uint32_t* largest, uint32_t* smallest) const {
     constexpr int kQuarters = kVectorBytes / 16;
     typedef uint32_t Quarter __attribute__((vector_size(16)));
-    Quarter high[kQuarters], low[kQuarters];
-    __builtin_memcpy(high, &most, sizeof high);
-    __builtin_memcpy(low, &least, sizeof low);
+    struct Quarters {
+      Quarter part[kQuarters];
+    };
+    const auto highs = bit_cast<Quarters>(most), lows = bit_cast<Quarters>(least);
+    Quarter high = highs.part[0], low = lows.part[0];
     for (int k = 1; k < kQuarters; ++k) {
-      high[0] = high[k] > high[0] ? high[k] : high[0];
-      low[0] = low[k] < low[0] ? low[k] : low[0];
+      high = highs.part[k] > high ? highs.part[k] : high;
+      low = lows.part[k] < low ? lows.part[k] : low;
     }
-    *largest = high[0][0];
-    *smallest = low[0][0];
+    *largest = high[0];
+    *smallest = low[0];
     for (int j = 1; j < 4; ++j) {
-      *largest = high[0][j] > *largest ? high[0][j] : *largest;
-      *smallest = low[0][j] < *smallest ? low[0][j] : *smallest;
+      *largest = high[j] > *largest ? high[j] : *largest;
+      *smallest = low[j] < *smallest ? low[j] : *smallest;
     }
   }
 };
 
-// `most` is 0 for zeros only; `least` is one unit below the smallest.
+// Sets the exponents of a pass. `most` is 0 if all values are zero; `least` is the bits of the
+// smallest, less 1.
 inline void set_exponents(Pass* pass, uint32_t most, uint32_t least) {
   const auto exponent = [](uint32_t size) {
     return exponent_of(static_cast<double>(float_of(size)));
@@ -198,9 +203,9 @@ struct DoubleRange {
   Doubles most{}, least = kFirstLeast - Doubles{};
 
   void add(Doubles x) {
-    const Words size = (Words)x & INT64_MAX;
-    most = larger((Doubles)size, most);
-    least = smaller((Doubles)(size - 1), least);  // zero becomes a NaN
+    const Words size = bit_cast<Words>(x) & INT64_MAX;
+    most = larger(bit_cast<Doubles>(size), most);
+    least = smaller(bit_cast<Doubles>(size - 1), least);  // zero becomes a NaN
   }
 };
 
@@ -242,11 +247,13 @@ Pass double_pass(const double* x, int64_t n, double m_) {
   return pass;
 }
 
+inline Doubles magnitude_of(Doubles x) { return bit_cast<Doubles>(bit_cast<Words>(x) & INT64_MAX); }
+
 double largest_of(const double* x, int64_t n) {
   Doubles most{};
   int64_t i = 0;
   for (; i + kDoubles <= n; i += kDoubles)
-    most = larger((Doubles)((Words) * reinterpret_cast<const DoublesAt*>(x + i) & INT64_MAX), most);
+    most = larger(magnitude_of(*reinterpret_cast<const DoublesAt*>(x + i)), most);
   double largest = 0;
   for (int j = 0; j < kDoubles; ++j) largest = most[j] > largest ? most[j] : largest;
   for (; i < n; ++i) {

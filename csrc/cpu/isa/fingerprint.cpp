@@ -24,20 +24,18 @@ struct Words {
 
 inline Words operator+(const Words& a, const Words& b) { return {a.lanes + b.lanes}; }
 
-// One product a pair, in the pair's place.
+// Returns one product for each pair of words, in the place of the pair.
 inline Sums pair_products(const Words& words) {
-  const Sums pairs = reinterpret_cast<Sums>(words.lanes);
+  const Sums pairs = bit_cast<Sums>(words.lanes);
   const Sums odd = pairs >> 32;
 #if defined(__AVX512F__)
-  // With a full mask: the plain one makes g++ 12 warn about its own header.
-  return reinterpret_cast<Sums>(_mm512_maskz_mul_epu32(0xff, reinterpret_cast<__m512i>(pairs),
-                                                       reinterpret_cast<__m512i>(odd)));
+  // With a full mask, because the plain intrinsic makes g++ 12 warn about its own header.
+  return bit_cast<Sums>(
+      _mm512_maskz_mul_epu32(0xff, bit_cast<__m512i>(pairs), bit_cast<__m512i>(odd)));
 #elif defined(__AVX2__)
-  return reinterpret_cast<Sums>(
-      _mm256_mul_epu32(reinterpret_cast<__m256i>(pairs), reinterpret_cast<__m256i>(odd)));
+  return bit_cast<Sums>(_mm256_mul_epu32(bit_cast<__m256i>(pairs), bit_cast<__m256i>(odd)));
 #elif defined(__x86_64__)
-  return reinterpret_cast<Sums>(
-      _mm_mul_epu32(reinterpret_cast<__m128i>(pairs), reinterpret_cast<__m128i>(odd)));
+  return bit_cast<Sums>(_mm_mul_epu32(bit_cast<__m128i>(pairs), bit_cast<__m128i>(odd)));
 #else
   return (pairs & 0xffffffffu) * odd;
 #endif
@@ -51,7 +49,8 @@ inline uint64_t total(const Sums& sums) {
   return sum;
 }
 
-// `quads` is the constant kTileQuads for all tiles but the last: a loop of known length.
+// Returns the hashes of one tile. Inlined, because `quads` is the constant kTileQuads for all tiles
+// but the last, which gives a loop of known length.
 inline __attribute__((always_inline)) TileHashes<uint64_t> hashes_of(const char* x, int quads,
                                                                      const Quad* keys) {
   TileHashes<Sums> vectors{};

@@ -41,7 +41,7 @@ void forward_loop(const ForgetColumns& x, void* scratch, void* h, void* last) {
   for (int64_t i = 0; i < x.count; ++i) static_cast<Bits*>(last)[i] = rounded<F>(cell[i]);
 }
 
-// No array that is written overlaps another; without being told so, g++ does not vectorise.
+// No array that is written overlaps another. The pragma says so: without it g++ does not vectorise.
 template <class F, bool kGated, bool kGraded>
 void backward_steps(const ForgetColumns& x, const void* grad_h, Accumulator<F>* cells,
                     Accumulator<F>* reaching, void* grad_z, void* grad_f, void* grad_o) {

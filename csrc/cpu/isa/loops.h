@@ -13,16 +13,16 @@ namespace nondet::cpu {
 
 inline constexpr int kDTypes = 4;
 
-// Contiguous loops of n elements, indexed by DType. `streaming` asks for stores that bypass the
+// Loops over n contiguous elements, indexed by DType. `streaming`: use stores that bypass the
 // caches.
 struct UlpLoops {
   void (*neighbor[kDTypes])(const void* x, void* out, int64_t n, bool up, bool streaming);
   void (*spacing[kDTypes])(const void* x, void* out, int64_t n, bool streaming);
-  // Returns whether a NaN was met.
+  // Returns true if there was a NaN.
   bool (*distance[kDTypes])(const void* a, const void* b, int64_t* out, int64_t n, bool streaming);
 };
 
-// Elements [first, first + n) of the draw at the coordinates c[0..2].
+// Write the elements [first, first + n) of the draw at the coordinates c[0..2].
 struct PhiloxLoops {
   void (*bits)(PhiloxKey key, const int64_t* c, uint64_t first, int64_t n, uint32_t* out,
                bool streaming);
@@ -34,33 +34,35 @@ struct PhiloxLoops {
                   uint64_t range, int64_t* out, bool streaming);
 };
 
-// Sums of tiles, in accumulators; see numerics/summation.h.
+// Sums of tiles, as accumulators; see numerics/summation.h.
 struct SummationLoops {
-  // Of n contiguous elements, one sum for each kTile of them. `sums` may be x.
+  // Sums n contiguous elements, tile by tile: one sum for each kTile of them. `sums` may be x.
   void (*tiles[kDTypes])(const void* x, int64_t n, void* sums);
-  // Of their products.
+  // Sums the products of a and b likewise.
   void (*products[kDTypes])(const void* a, const void* b, int64_t n, void* sums);
-  // One tile of `columns` sums side by side; row r lies at x + offsets[r] (in elements), and
+  // Sums one tile of each of `columns` columns. Row r lies at x + offsets[r] (in elements);
   // `scratch` holds kLanes rows of accumulators.
   void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                            void* scratch, void* sums);
 };
 
-// Exact sums of blocks of at most kExactBlock elements, as a few doubles whose exact sum they are.
+// Exact sums of blocks of at most kExactBlock elements. A sum is represented by a few doubles whose
+// exact sum it is.
 inline constexpr int64_t kExactBlock = 1024;
 inline constexpr int kExactParts = 8;
 inline constexpr int64_t kExactColumns = 256;
 
-// What the last block needed; it only saves attempts on the next one.
+// The settings that the last block needed. They change no result, and save attempts on the next
+// block.
 struct ExactHint {
   int level = 0;
-  int ceiling = kUnknown;  // exponent: magnitudes below 2^ceiling are expected
+  int ceiling = kUnknown;  // magnitudes below 2^ceiling are expected
   int tail_ceiling = kUnknown;
   static constexpr int kUnknown = INT32_MIN;
 };
 
-// Up to kExactColumns blocks side by side: out of the columns kernel, column c sums to high[c] +
-// low[c] if sure[c], and has to be summed alone if not.
+// The state of up to kExactColumns blocks side by side. After a call of `columns`, the sum of
+// column c is high[c] + low[c] if sure[c]; else the column must be summed on its own.
 struct ExactColumns {
   bool started = false;
   bool split = false;
@@ -71,71 +73,74 @@ struct ExactColumns {
 };
 
 struct ExactLoops {
-  // Writes the parts and returns their number; -1 where it cannot: infinities, NaN, exponents too
+  // Writes the parts of the sum and returns their number; -1 for infinities, NaN, and exponents too
   // extreme or too far apart.
   int (*block[kDTypes])(const void* x, int64_t n, ExactHint* hint, double* parts);
-  // Of products.
+  // Sums products likewise.
   int (*products[kDTypes])(const void* a, const void* b, int64_t n, ExactHint* hint, double* parts);
-  // Row r of a block lies at x + offsets[r] (in elements).
+  // Sums columns; row r of the blocks lies at x + offsets[r] (in elements).
   void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                            ExactColumns* state);
 };
 
-// The sum of the digests of the tiles that `bytes` make up, numbered from first_tile; see
+// Returns the sum of the digests of all tiles in x, numbered from first_tile; see
 // numerics/fingerprint.h.
 struct FingerprintLoops {
   uint64_t (*digests)(const void* x, int64_t bytes, uint64_t first_tile, const Quad* keys);
 };
 
-// Rows added one by one, row r at source + offsets[r] (in elements).
+// Add rows one by one; row r lies at source + offsets[r] (in elements).
 struct ScatterLoops {
-  // To `columns` accumulators.
+  // Adds to `columns` accumulators.
   void (*rows[kDTypes])(const void* source, const int64_t* offsets, int64_t count, int64_t columns,
                         void* sums);
-  // To pairs of doubles, without error wherever `lost` stays zero.
+  // Adds to pairs of doubles; a sum is exact if its `lost` stays zero.
   void (*exact_rows[kDTypes])(const void* source, const int64_t* offsets, int64_t count,
                               int64_t columns, double* high, double* low, uint64_t* lost);
 };
 
-// Transposed logits: `columns` models side by side (a multiple of PairwiseLoops::span; those beyond
-// `models` are zeros before any transformation), one row a class, `classes` rows an example.
+// Transposed logits: one row for each class, with `columns` models side by side, and `classes` rows
+// for each example. `columns` is a multiple of PairwiseLoops::span; columns beyond `models` are
+// zeros before any transformation.
 struct LogitRows {
   double* rows;
   int64_t examples, classes, models, columns;
 };
 
-// Where the classes of one example are cut into blocks, one value a pair waits in `partial`,
-// columns x columns, between them.
+// A block of the classes of one example. Between blocks `partial`, columns x columns, keeps one
+// value for each pair.
 struct ClassBlock {
   double* partial;
   bool first, last;
 };
 
-// Called for a pair i <= j whose value underflowed at an example of the group.
+// A callback for each pair i <= j whose value underflowed at an example of the group.
 struct Underflow {
   void* self;
   void (*found)(void* self, int64_t i, int64_t j, int64_t example);
 };
 
-// Sums over all pairs of models, see numerics/pairwise.h. States are columns x columns matrices
-// whose upper triangle counts.
+// Sums over all pairs of models; see numerics/pairwise.h. States are columns x columns matrices, of
+// which the upper triangle is used.
 struct PairwiseLoops {
   int64_t span;
-  // Examples at which two models agree; by the logarithm of the element size in bytes.
+  // Returns the number of examples at which two models agree. Indexed by log2 of the element size
+  // in bytes.
   int64_t (*agreements[4])(const void* a, const void* b, int64_t n);
-  // maxima[examples][columns], in and out.
+  // Raises maxima[examples][columns] to the largest logits.
   void (*maxima)(const LogitRows& x, double* maxima);
-  // In place: e^((x - max) / 2); e^(x - max) / sum.
+  // Replace x by e^((x - max) / 2), and by e^(x - max) / sum.
   void (*half_powers)(const LogitRows& x, const double* maxima);
   void (*probabilities)(const LogitRows& x, const double* maxima, const double* sums);
-  // Adds e^(x - max), class by class.
+  // Adds e^(x - max) to sums, class by class.
   void (*power_sums)(const LogitRows& x, const double* maxima, double* sums);
-  // Counts the pairs whose summed row at the label is the first of the largest. labels[example] is
-  // relative to the first class of the block, label_rows[examples][columns].
+  // Counts the pairs whose summed logits are largest at the label; of equal classes the first
+  // counts. labels[example] is relative to the first class of the block;
+  // label_rows[examples][columns].
   void (*correct)(const LogitRows& x, const int64_t* labels, const double* label_rows,
                   const ClassBlock& block, int64_t* counts);
-  // Multiplies the inner products of the columns, or the sums of two elements of label_rows, into
-  // the states.
+  // Multiply the states by the inner products of two columns, and by the sums of two elements of a
+  // row.
   void (*inner_products)(const LogitRows& x, const ClassBlock& block, double* mantissa,
                          uint64_t* exponent, const Underflow& underflow);
   void (*label_sums)(const LogitRows& x, double* mantissa, uint64_t* exponent,
@@ -144,8 +149,8 @@ struct PairwiseLoops {
                      double* out);
 };
 
-// Columns of the recurrence in numerics/forget_mult.h side by side: row t of an array lies `stride`
-// elements after row t - 1. o and initial may be null: 1 and 0 everywhere.
+// Columns, side by side, of the recurrence in numerics/forget_mult.h: row t of an array lies
+// `stride` elements after row t - 1. o and initial may be null: 1 and 0 everywhere.
 struct ForgetColumns {
   const void *z, *f, *o, *initial;
   int64_t steps, count, stride;

@@ -24,7 +24,7 @@ inline const DoublesAt& at(const double* p) { return *reinterpret_cast<const Dou
 inline DoublesAt& at(double* p) { return *reinterpret_cast<DoublesAt*>(p); }
 inline BitsAt& at(uint64_t* p) { return *reinterpret_cast<BitsAt*>(p); }
 
-// One value for each pair of kTall models i with kSpan models j.
+// One value for each pair of kTall models i and kSpan models j.
 template <class Vector>
 struct Tile {
   Vector v[kTall][kVectors];
@@ -49,7 +49,7 @@ int64_t agreements(const void* a, const void* b, int64_t n) {
   typedef T Vector __attribute__((vector_size(kVectorBytes)));
   typedef T VectorAt __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
   constexpr int64_t kElements = kVectorBytes / static_cast<int64_t>(sizeof(T));
-  // A lane counts in its own width.
+  // A lane counts in the width of its element: this many counts cannot overflow.
   constexpr int64_t kRun = sizeof(T) == 1 ? 255 : 32767;
   const T *left = static_cast<const T*>(a), *right = static_cast<const T*>(b);
   int64_t total = 0, n0 = 0;
@@ -57,15 +57,15 @@ int64_t agreements(const void* a, const void* b, int64_t n) {
     const int64_t run = std::min(kRun, (n - n0) / kElements);
     Vector count{};
     for (int64_t k = 0; k < run; ++k, n0 += kElements)
-      count -= reinterpret_cast<Vector>(*reinterpret_cast<const VectorAt*>(left + n0) ==
-                                        *reinterpret_cast<const VectorAt*>(right + n0));
+      count -= bit_cast<Vector>(*reinterpret_cast<const VectorAt*>(left + n0) ==
+                                *reinterpret_cast<const VectorAt*>(right + n0));
     for (int64_t l = 0; l < kElements; ++l) total += static_cast<int64_t>(count[l]);
   }
   for (; n0 < n; ++n0) total += left[n0] == right[n0];
   return total;
 }
 
-// body(row, values of the example) for each row of a class.
+// Calls body(row, offset of the example's values) for each row.
 template <class Body>
 inline __attribute__((always_inline)) void for_each_row(const LogitRows& x, const Body& body) {
   for (int64_t e = 0; e < x.examples; ++e)
@@ -99,7 +99,7 @@ void power_sums(const LogitRows& x, const double* maxima, double* sums) {
   });
 }
 
-// The largest sums of rows [begin, end), or what was there before.
+// Raises `best` to the largest sums of the rows [begin, end).
 inline __attribute__((always_inline)) void raise(Tile<Doubles>& best, const double* rows,
                                                  int64_t begin, int64_t end, int64_t columns,
                                                  int64_t i, int64_t j) {
@@ -129,7 +129,7 @@ void correct(const LogitRows& x, const int64_t* labels, const double* label_rows
             j);
       for_each_vector([&](int r, int k) {
         const Doubles label = label_row[i + r] + at(label_row + j + k * kWide);
-        Bits right = reinterpret_cast<Bits>((label > before.v[r][k]) & (label >= after.v[r][k]));
+        Bits right = bit_cast<Bits>((label > before.v[r][k]) & (label >= after.v[r][k]));
         uint64_t* const kept = partial + (i + r) * x.columns + j + k * kWide;
         if (!block.first) right &= at(kept);
         if (block.last)
@@ -145,7 +145,7 @@ void correct(const LogitRows& x, const int64_t* labels, const double* label_rows
   });
 }
 
-// Values of a tile at an example; `scalar` is the same for one pair.
+// Computes the values of a tile at an example; scalar() computes that of one pair.
 struct InnerProducts {
   const LogitRows& x;
   const ClassBlock& block;
@@ -188,7 +188,8 @@ struct LabelSums {
   }
 };
 
-// As multiply_by() in every lane, with 1 in place of a value that underflowed.
+// Applies multiply_by() in every lane, with 1 in place of a value that underflowed; then reports
+// those.
 template <class Values>
 void multiply(const LogitRows& x, const Values& values, double* mantissa, uint64_t* exponent,
               const Underflow& underflow) {
@@ -206,10 +207,9 @@ void multiply(const LogitRows& x, const Values& values, double* mantissa, uint64
       for_each_vector([&](int r, int k) {
         const Words is_small = value.v[r][k] < kSafeValue;
         small |= is_small;
-        const Bits bits =
-            reinterpret_cast<Bits>(m.v[r][k] * (is_small ? Doubles{} + 1.0 : value.v[r][k]));
+        const Bits bits = bit_cast<Bits>(m.v[r][k] * (is_small ? Doubles{} + 1.0 : value.v[r][k]));
         e.v[r][k] += bits >> 52;
-        m.v[r][k] = reinterpret_cast<Doubles>((bits & kFractionBits) | kOneBits);
+        m.v[r][k] = bit_cast<Doubles>((bits & kFractionBits) | kOneBits);
       });
     }
     for_each_vector([&](int r, int k) {

@@ -7,9 +7,10 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
-constexpr int kBatch = 64;  // blocks generated between conversions
+constexpr int kBatch = 64;  // blocks generated at a time
 
-// One straight-line body per block, so that the compiler vectorises over the blocks.
+// Generates kBatch blocks. The body has no branches, so that the compiler vectorises over the
+// blocks.
 void generate(PhiloxKey key, const int64_t* c, uint64_t block, uint32_t* words) {
   const uint32_t first = static_cast<uint32_t>(block), c1 = static_cast<uint32_t>(c[0]),
                  c2 = static_cast<uint32_t>(c[1]), c3 = static_cast<uint32_t>(c[2]);
@@ -22,13 +23,14 @@ void generate(PhiloxKey key, const int64_t* c, uint64_t block, uint32_t* words) 
   }
 }
 
-// convert(words, out, count) turns kWords words into each of `count` elements.
+// Writes the elements [first, first + n) of a draw. convert(words, out, count) makes `count`
+// elements, each of kWords words.
 template <int kWords, class T, class Convert>
 void draw(PhiloxKey key, const int64_t* c, uint64_t first, int64_t n, T* out, bool streaming,
           const Convert& convert) {
   constexpr int64_t kBatchElements = 4 * kBatch / kWords;
   constexpr uint64_t kPerBlock = 4 / kWords;
-  if (n <= static_cast<int64_t>(16 * kPerBlock)) {  // a short draw: block by block
+  if (n <= static_cast<int64_t>(16 * kPerBlock)) {  // a short draw, block by block
     for (int64_t done = 0; done < n;) {
       const uint64_t element = first + static_cast<uint64_t>(done);
       const PhiloxWords block = philox_block(element / kPerBlock, c, key);
@@ -84,8 +86,8 @@ void uniform_loop(PhiloxKey key, const int64_t* c, uint64_t first, int64_t n, vo
   }
 }
 
-// The centre of the distribution (85%) for everybody, branch-free; then the tails, gathered, the
-// same way.
+// Converts words to normal variates. Computes the approximation for the centre of the distribution
+// (85% of variates) for all, without branches; then gathers the tails and computes them likewise.
 void normals(const uint32_t* words, double* z, int64_t count) {
   double p[4 * kBatch / 2], tail_p[4 * kBatch / 2], tail_z[4 * kBatch / 2];
   int tail_at[4 * kBatch / 2];

@@ -20,17 +20,17 @@ void exact_rows(const void* source, const int64_t* offsets, int64_t count, int64
   for (int64_t r = 0; r < count; ++r) {
     const auto* __restrict__ row = static_cast<const typename F::Bits*>(source) + offsets[r];
     for (int64_t c = 0; c < columns; ++c) {
-      // Adding +0.0 makes a negative zero positive, so that no sum is a negative zero.
+      // Adding +0.0 turns -0.0 into +0.0, so that no sum is -0.0.
       const double x = static_cast<double>(accumulator_of<F>(row[c])) + 0.0;
       const double sum = high[c] + x;
       const double shift = sum - high[c];
       const double error = (high[c] - (sum - shift)) + (x - shift);
       const double errors = low[c] + error;
-      const double turn = errors - low[c];
-      const double rest = (low[c] - (errors - turn)) + (error - turn);
+      const double back = errors - low[c];
+      const double rest = (low[c] - (errors - back)) + (error - back);
       high[c] = sum;
       low[c] = errors;
-      lost[c] |= bits_of(rest) << 1;  // without its sign: zero for both zeros alone
+      lost[c] |= bits_of(rest) << 1;  // without its sign: stays zero for +0.0 and -0.0 only
     }
   }
 }

@@ -1,6 +1,6 @@
-// Writing a loop's output straight, or through a small buffer and non-temporal stores: an output
-// larger than the caches would otherwise be read before it is overwritten, half as much traffic
-// again.
+// Streaming stores: output larger than the caches is written through a small buffer with
+// non-temporal stores. Ordinary stores would first read the memory that they overwrite: half as
+// much traffic again.
 #pragma once
 
 #include <cstdint>
@@ -31,7 +31,8 @@ inline void stream_word(void* to, const void* from) {
 }
 #endif
 
-// fill(to, begin, count) writes elements [begin, begin + count) to to[0 .. count).
+// Writes n elements to `out`, with streaming stores if `streaming`. fill(to, begin, count) computes
+// the elements [begin, begin + count) into to[0 .. count).
 template <class T, class Fill>
 inline void produce(T* out, int64_t n, bool streaming, const Fill& fill) {
 #if defined(__x86_64__)

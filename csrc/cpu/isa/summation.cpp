@@ -6,7 +6,7 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
-// The lanes of a tile as vectors. No addition is reordered by this: a vector adds lane by lane.
+// The lanes of a tile, as vectors. This reorders no addition: a vector adds lane by lane.
 template <class T>
 struct Lanes {
   static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
@@ -26,9 +26,9 @@ struct Lanes {
       v[i] += *reinterpret_cast<const Unaligned*>(row + i * kWidth);
   }
 
-  // Adds full rows of lanes, then the rest one lane each.
+  // Adds full rows of lanes, then one element to each of the first lanes.
   void add(const T* x, int64_t n) {
-    if (n == kTile) {  // a loop of known length: its end is never mispredicted
+    if (n == kTile) {  // known length: the branch at its end is never mispredicted
 #pragma GCC unroll 8
       for (int r = 0; r < kTile / kLanes; ++r) add_row(x + r * kLanes);
       return;
@@ -58,13 +58,15 @@ struct Lanes {
     for (int half = kVectors / 2; half > 0; half /= 2)
 #pragma GCC unroll 32
       for (int i = 0; i < half; ++i) v[i] += v[i + half];
-    T lanes[kWidth];
-    __builtin_memcpy(lanes, &v[0], sizeof lanes);
+    struct Array {
+      T lane[kWidth];
+    };
+    Array lanes = bit_cast<Array>(v[0]);
 #pragma GCC unroll 32
     for (int half = kWidth / 2; half > 0; half /= 2)
 #pragma GCC unroll 32
-      for (int l = 0; l < half; ++l) lanes[l] += lanes[l + half];
-    return lanes[0];
+      for (int l = 0; l < half; ++l) lanes.lane[l] += lanes.lane[l + half];
+    return lanes.lane[0];
   }
 
  private:
@@ -80,14 +82,14 @@ struct Lanes {
 template <class F>
 constexpr bool kStoredAsAccumulator = F::kWidth >= 32;
 
-// The sums of the tiles of n contiguous elements. `sums` may be x itself.
+// Sums n contiguous elements, tile by tile. `sums` may be x.
 template <class F>
 void tile_sums(const void* x, int64_t n, void* sums) {
   using T = Accumulator<F>;
   T* out = static_cast<T*>(sums);
   int64_t begin = 0;
   if constexpr (kStoredAsAccumulator<F>) {
-    // Two tiles at a time: twice as many additions under way.
+    // Two tiles at a time keep twice as many additions in flight.
     for (; n - begin >= 2 * kTile; begin += 2 * kTile) {
       const T* first = static_cast<const T*>(x) + begin;
       Lanes<T> a, b;
@@ -140,25 +142,26 @@ void tile_products(const void* a, const void* b, int64_t n, void* sums) {
   }
 }
 
-// Rows lie far apart: the processor's own prefetching starts anew at each.
+// Rows are prefetched this many rows early: they lie far apart, and the hardware prefetcher starts
+// anew in each.
 constexpr int64_t kAhead = 1;
 
 constexpr int64_t kStripColumns = 256;
 
 template <class Bits>
-inline void ask_for(const Bits* row, int64_t columns) {
+inline void prefetch_row(const Bits* row, int64_t columns) {
   for (int64_t c = 0; c < columns; c += 64 / static_cast<int64_t>(sizeof(Bits)))
     __builtin_prefetch(row + c);
 }
 
-// One tile of `columns` sums side by side: row r lies at x + offsets[r]. `scratch` holds kLanes
+// Sums one tile of each of `columns` columns; row r lies at x + offsets[r]. `lanes` holds kLanes
 // rows of accumulators.
 template <class F>
 void tile_columns(const typename F::Bits* x, const int64_t* offsets, int64_t rows, int64_t columns,
                   Accumulator<F>* lanes, Accumulator<F>* out) {
   using T = Accumulator<F>;
   using Bits = typename F::Bits;
-  if (rows == 1) lanes = out;  // which is then in place
+  if (rows == 1) lanes = out;  // the only lane is the result
   const int64_t present = rows < kLanes ? rows : kLanes;
   for (int64_t r = 0; r < present; ++r) {
     const Bits* __restrict__ row = x + offsets[r];
@@ -167,7 +170,7 @@ void tile_columns(const typename F::Bits* x, const int64_t* offsets, int64_t row
   }
   for (int64_t r = kLanes; r < rows; ++r) {
     const Bits* __restrict__ row = x + offsets[r];
-    if (r + kAhead < rows) ask_for(x + offsets[r + kAhead], columns);
+    if (r + kAhead < rows) prefetch_row(x + offsets[r + kAhead], columns);
     T* __restrict__ lane = lanes + r % kLanes * columns;
     for (int64_t c = 0; c < columns; ++c) lane[c] += accumulator_of<F>(row[c]);
   }
@@ -186,7 +189,8 @@ template <class F>
 void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                  void* scratch, void* sums) {
   using T = Accumulator<F>;
-  // Of few rows, the lanes of a strip stay in the first-level cache; many rows are read at length.
+  // With few rows, strips keep the lanes in the level-1 cache; many rows are faster to read at full
+  // width.
   const int64_t strip = rows <= kLanes ? kStripColumns : columns;
   for (int64_t c = 0; c < columns; c += strip)
     tile_columns<F>(static_cast<const typename F::Bits*>(x) + c, offsets, rows,
