@@ -23,11 +23,14 @@ using Words = std::vector<uint32_t>;
 // For kernels that may run long: other Python threads continue meanwhile.
 using Unlocked = py::call_guard<py::gil_scoped_release>;
 
+// Returns an address as a pointer.
 template <class T = void>
 T* pointer(uintptr_t address) {
   return reinterpret_cast<T*>(address);
 }
 
+// Returns the layout of a strided tensor; throws std::invalid_argument if it has too many
+// dimensions.
 inline Layout layout_of(const Integers& sizes, const Integers& strides) {
   if (sizes.size() != strides.size() || sizes.size() > static_cast<size_t>(kMaxDims))
     throw std::invalid_argument("a layout has as many sizes as strides, at most " +

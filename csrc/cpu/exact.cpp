@@ -1,208 +1,18 @@
 #include "exact.h"
 
 #include <algorithm>
-#include <cstring>
 
-#include "exact_total.h"
+#include "exact_inputs.h"
 #include "fenv.h"
 #include "parallel.h"
-#include "reduction_inputs.h"
 
 namespace nondet::cpu {
 namespace {
 
-// Below this many elements a second thread costs more than it takes over.
+// Elements that are worth a thread: with fewer, starting it costs more than it saves.
 constexpr int64_t kGrain = int64_t{1} << 17;
 
-// What a thread keeps between blocks.
-template <class Total>
-struct Worker {
-  ExactHint hint;
-  ExactColumns columns;
-  std::vector<Total> totals;
-
-  Total* cleared(int64_t count) {
-    totals.resize(static_cast<size_t>(count));
-    for (auto& total : totals) total.clear();
-    columns.started = columns.split = false;
-    return totals.data();
-  }
-};
-
-template <class F>
-using SumTotal = Total<F, ExactSumOf<F>>;
-
-template <class F>
-void add_block(const typename F::Bits* x, int64_t n, ExactHint* hint, SumTotal<F>* total) {
-  double part[kExactParts];
-  const int count = exact_loops().block[static_cast<int>(F::kDType)](x, n, hint, part);
-  for (int i = 0; i < count; ++i) total->add(part[i]);
-  if (count >= 0) return;
-  auto& accumulator = total->accumulator(n);
-  for (int64_t i = 0; i < n; ++i) accumulator.template add<F>(x[i]);
-}
-
-// The elements [begin, begin + n) of a layout, in blocks.
-template <class F>
-void add_elements(const typename F::Bits* from, const Layout& layout, int64_t begin, int64_t n,
-                  ExactHint* hint, SumTotal<F>* total) {
-  const int64_t stride = layout.dims == 0 ? 1 : layout.stride[layout.dims - 1];
-  if (layout.dims <= 1 && stride == 1) {
-    for (int64_t i = 0; i < n; i += kExactBlock)
-      add_block<F>(from + begin + i, std::min(n - i, kExactBlock), hint, total);
-    return;
-  }
-  typename F::Bits gathered[kExactBlock];
-  int64_t held = 0;
-  for_each_run(layout, begin, n, [&](int64_t offset, int64_t run) {
-    const auto* at = from + offset;
-    if (stride == 1 && run >= kExactBlock / 4) {
-      for (int64_t i = 0; i < run; i += kExactBlock)
-        add_block<F>(at + i, std::min(run - i, kExactBlock), hint, total);
-      return;
-    }
-    for (int64_t i = 0; i < run;) {
-      const int64_t count = std::min(run - i, kExactBlock - held);
-      if (stride == 1)
-        std::memcpy(gathered + held, at + i, static_cast<size_t>(count) * sizeof *at);
-      else
-        for (int64_t k = 0; k < count; ++k) gathered[held + k] = at[(i + k) * stride];
-      i += count;
-      held += count;
-      if (held == kExactBlock) {
-        add_block<F>(gathered, held, hint, total);
-        held = 0;
-      }
-    }
-  });
-  if (held > 0) add_block<F>(gathered, held, hint, total);
-}
-
-// Rows of neighbours, `side` of them, each to its own total.
-template <class F>
-void add_rows(const typename F::Bits* from, const Layout& layout, int64_t begin, int64_t n,
-              int64_t side, Worker<SumTotal<F>>* worker, SumTotal<F>* totals) {
-  const int64_t stride = layout.dims == 0 ? 0 : layout.stride[layout.dims - 1];
-  int64_t offsets[kExactBlock];
-  for (int64_t done = 0; done < n; done += kExactBlock) {
-    const int64_t rows = std::min(n - done, kExactBlock);
-    int64_t* to = offsets;
-    for_each_run(layout, begin + done, rows, [&](int64_t offset, int64_t run) {
-      for (int64_t i = 0; i < run; ++i) *to++ = offset + i * stride;
-    });
-    auto& state = worker->columns;
-    exact_loops().columns[static_cast<int>(F::kDType)](from, offsets, rows, side, &state);
-    for (int64_t c = 0; c < side; ++c) {
-      if (state.sure[c]) {
-        totals[c].add(state.high[c]);
-        if (state.low[c] != 0) totals[c].add(state.low[c]);
-        continue;
-      }
-      typename F::Bits gathered[kExactBlock];
-      for (int64_t r = 0; r < rows; ++r) gathered[r] = from[offsets[r] + c];
-      add_block<F>(gathered, rows, &worker->hint, totals + c);
-    }
-  }
-}
-
-// The sources below serve blocks of sums side by side, as those of reduction_inputs.h do.
-
-template <class F>
-struct InnerTerms {
-  using Total = SumTotal<F>;
-  const typename F::Bits* x;
-  Layout kept, reduced;
-  int64_t blocks_, elements_;
-
-  int64_t blocks() const { return blocks_; }
-  int64_t elements(int64_t) const { return elements_; }
-  int64_t columns(int64_t) const { return 1; }
-  int64_t first_output(int64_t block) const { return block; }
-  void add(int64_t block, int64_t begin, int64_t n, Worker<Total>* worker, Total* totals) const {
-    add_elements<F>(x + offset_of(kept, block), reduced, begin, n, &worker->hint, totals);
-  }
-};
-
-template <class F>
-struct ColumnTerms {
-  using Total = SumTotal<F>;
-  const typename F::Bits* x;
-  Layout kept, reduced;
-  int64_t elements_;
-
-  int64_t width() const { return kept.size[kept.dims - 1]; }
-  int64_t blocks_a_row() const { return (width() + kExactColumns - 1) / kExactColumns; }
-  int64_t blocks() const { return elements_of(kept) / width() * blocks_a_row(); }
-  int64_t elements(int64_t) const { return elements_; }
-  int64_t columns(int64_t block) const {
-    return std::min(kExactColumns, width() - block % blocks_a_row() * kExactColumns);
-  }
-  int64_t first_output(int64_t block) const {
-    return block / blocks_a_row() * width() + block % blocks_a_row() * kExactColumns;
-  }
-  void add(int64_t block, int64_t begin, int64_t n, Worker<Total>* worker, Total* totals) const {
-    add_rows<F>(x + offset_of(kept, first_output(block)), reduced, begin, n, columns(block), worker,
-                totals);
-  }
-};
-
-template <class F>
-struct SegmentTerms {
-  using Total = SumTotal<F>;
-  const typename F::Bits* x;
-  const int64_t* offsets;
-  int64_t segments, width;
-
-  int64_t blocks_a_row() const { return (width + kExactColumns - 1) / kExactColumns; }
-  int64_t blocks() const { return segments * blocks_a_row(); }
-  int64_t elements(int64_t block) const {
-    const int64_t s = block / blocks_a_row();
-    return offsets[s + 1] - offsets[s];
-  }
-  int64_t columns(int64_t block) const {
-    return std::min(kExactColumns, width - block % blocks_a_row() * kExactColumns);
-  }
-  int64_t first_output(int64_t block) const {
-    return block / blocks_a_row() * width + block % blocks_a_row() * kExactColumns;
-  }
-  void add(int64_t block, int64_t begin, int64_t n, Worker<Total>* worker, Total* totals) const {
-    Layout rows{};
-    rows.dims = 1;
-    rows.size[0] = elements(block);
-    rows.stride[0] = width;
-    const auto* from =
-        x + offsets[block / blocks_a_row()] * width + block % blocks_a_row() * kExactColumns;
-    if (width == 1)
-      add_elements<F>(from, rows, begin, n, &worker->hint, totals);
-    else
-      add_rows<F>(from, rows, begin, n, columns(block), worker, totals);
-  }
-};
-
-template <class F>
-struct ProductTerms {
-  using Total = cpu::Total<F, ExactDotOf<F>>;
-  const typename F::Bits *a, *b;
-  int64_t n;
-
-  int64_t blocks() const { return 1; }
-  int64_t elements(int64_t) const { return n; }
-  int64_t columns(int64_t) const { return 1; }
-  int64_t first_output(int64_t) const { return 0; }
-  void add(int64_t, int64_t begin, int64_t count, Worker<Total>* worker, Total* total) const {
-    for (int64_t i = begin; i < begin + count; i += kExactBlock) {
-      const int64_t size = std::min(begin + count - i, kExactBlock);
-      double part[kExactParts];
-      const int parts = exact_loops().products[static_cast<int>(F::kDType)](a + i, b + i, size,
-                                                                            &worker->hint, part);
-      for (int k = 0; k < parts; ++k) total->add(part[k]);
-      if (parts >= 0) continue;
-      auto& accumulator = total->accumulator(size);
-      for (int64_t k = i; k < i + size; ++k) accumulator.template add_product<F>(a[k], b[k]);
-    }
-  }
-};
-
+// Computes all sums of a source from exact_inputs.h.
 template <class F, class Terms>
 class ExactSum {
   using Total = typename Terms::Total;
@@ -222,9 +32,9 @@ class ExactSum {
       work += here;
       largest = std::max(largest, here);
     }
-    // Whole blocks to threads, unless one of them would keep a thread while the others wait.
+    // Give whole blocks to threads, unless a long one would keep its thread while the others wait.
     if (threads_ > 1 && largest > 2 * kGrain && largest > work / (4 * threads_)) {
-      for (int64_t b = 0; b < blocks; ++b) together(b);
+      for (int64_t b = 0; b < blocks; ++b) sum_in_all_threads(b);
       return;
     }
     const int64_t grain = blocks == 0 ? 1 : std::max<int64_t>(kGrain / (work / blocks + 1), 1);
@@ -232,7 +42,7 @@ class ExactSum {
         blocks, threads_, grain,
         [&](int64_t begin, int64_t end) {
           DefaultFloatMode mode;
-          Worker<Total> worker;
+          ExactWorker<Total> worker;
           for (int64_t b = begin; b < end; ++b) {
             Total* totals = worker.cleared(terms_.columns(b));
             terms_.add(b, 0, terms_.elements(b), &worker, totals);
@@ -243,11 +53,11 @@ class ExactSum {
   }
 
  private:
-  // One block by all threads, each with totals of its own.
-  void together(int64_t block) const {
+  // Sums one block in all threads; each has totals of its own, which are merged in the end.
+  void sum_in_all_threads(int64_t block) const {
     const int64_t n = terms_.elements(block), columns = terms_.columns(block);
     const int64_t parts = std::clamp<int64_t>(n * columns / kGrain, 1, threads_);
-    std::vector<Worker<Total>> workers(static_cast<size_t>(parts));
+    std::vector<ExactWorker<Total>> workers(static_cast<size_t>(parts));
     parallel_for(
         parts, threads_, 1,
         [&](int64_t begin, int64_t end) {
@@ -280,7 +90,9 @@ class ExactSum {
   int threads_;
 };
 
-// The same elements in the order in which they lie in memory; returns how far the first one moved.
+// Reorders the dimensions of a layout so that its elements are read in the order in which they lie
+// in memory, which an exact sum may do. Returns the offset of the new first element from the old
+// one.
 int64_t order_by_memory(Layout* layout) {
   int64_t moved = 0;
   Layout sorted{};

@@ -1,4 +1,5 @@
-// A sum on its way: a few doubles whose exact sum it is, or an accumulator; and its one rounding.
+// The running total of an exact sum: a few doubles, or a superaccumulator once they become many;
+// and its final rounding.
 #pragma once
 
 #include <cmath>
@@ -10,9 +11,9 @@
 
 namespace nondet::cpu {
 
-// value, not zero, was rounded from value + rest (rest smaller than half a unit): the neighbour
-// with an odd last bit among the two around it. Rounding that once more, to at most 51 bits, gives
-// what rounding the exact value gives.
+// Rounds value + rest to odd, where `value` is not zero and is value + rest rounded to nearest. Of
+// the two doubles around the exact value this is the one whose last bit is odd. Rounding it again,
+// to at most 51 bits, gives the correctly rounded exact value.
 inline double rounded_to_odd(double value, double rest) {
   uint64_t b = bits_of(value);
   if (rest == 0 || (b & 1)) return value;
@@ -30,17 +31,19 @@ typename F::Bits rounded_once(double value) {
     return round_to<F>(value);
 }
 
-// (sum + rest) / divisor, rounded once to F; rest is at most half a unit of sum.
+// Returns (sum + rest) / divisor, correctly rounded to F, or nothing if these operations cannot
+// tell. `rest` is at most half a unit in the last place of `sum`.
 template <class F>
 std::optional<typename F::Bits> quotient(double sum, double rest, double divisor) {
   constexpr bool kWide = F::kWidth == 64;
   const double first = sum / divisor;
   if (kWide && rest == 0) return rounded_once<F>(first);
   const double size = std::fabs(first);
-  if (!(size > 0x1p-900 && size < 0x1p1000)) return std::nullopt;  // the next line could round
+  if (!(size > 0x1p-900 && size < 0x1p1000)) return std::nullopt;  // the fma could round
   const double left = std::fma(-first, divisor, sum);
   if (rest == 0) return rounded_once<F>(rounded_to_odd(first, left));
-  // Off by less than 2^-48 of itself: enough, unless the result would depend on it.
+  // `second` has a relative error below 2^-48. If both ends of that interval round to the same
+  // value, it is the result.
   const double second = (left + rest) / divisor;
   const double low = first + second * (1 - 0x1p-48), high = first + second * (1 + 0x1p-48);
   if constexpr (kWide) {
@@ -52,8 +55,8 @@ std::optional<typename F::Bits> quotient(double sum, double rest, double divisor
   return std::nullopt;
 }
 
-// The correctly rounded sum of one or two doubles, divided by `divisor` unless that is 0, where a
-// few operations give it.
+// Returns the sum of the doubles, divided by `divisor` unless it is 0, correctly rounded; or
+// nothing if there are more than two, or the quotient is not certain.
 template <class F>
 std::optional<typename F::Bits> rounded_quickly(const double* part, int count, int64_t divisor) {
   if (count > 2) return std::nullopt;
@@ -73,7 +76,7 @@ std::optional<typename F::Bits> rounded_quickly(const double* part, int count, i
   return rounded_once<F>(rounded_to_odd(sum, rest));
 }
 
-// A few doubles at first, an accumulator when they become many.
+// An exact total: a few doubles at first, a superaccumulator when there are more.
 template <class F, class Accumulator>
 class Total {
  public:
@@ -94,7 +97,7 @@ class Total {
       adds_ = 0;
     }
     adds_ += adds;
-    if (adds_ > Accumulator::kAddsBetweenCarries / 4) {  // a product makes up to three
+    if (adds_ > Accumulator::kAddsBetweenCarries / 4) {  // a product adds up to three parts
       accumulator_.carry();
       adds_ = adds;
     }

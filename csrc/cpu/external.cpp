@@ -16,8 +16,8 @@ int64_t digit_of(Key key) {
   return static_cast<int64_t>(key >> (kDigitBits * (kLastLevel<Key> - level))) & (kFanout - 1);
 }
 
-// From a node down to what decides about `key`: visit.counted(slot), visit.leaf(kind, slot) or
-// visit.settled(code).
+// Descends the tree from a node to where `key` belongs, and calls visit.counted(slot),
+// visit.leaf(kind, slot) or visit.settled(code) there.
 template <int level, class Key, class Visit>
 inline void descend(Key key, int64_t code, const int64_t* codes, const Visit& visit) {
   const int64_t kind = code & ((1 << kKindBits) - 1);
@@ -69,7 +69,7 @@ struct Classifying {
   }
 };
 
-// body(Rank{}) for the integer that holds d.
+// Calls body(Rank{}) with the integer type that holds d.
 template <class Body>
 void with_rank(bool wide, const Body& body) {
   wide ? body(int64_t{}) : body(int32_t{});

@@ -1,5 +1,5 @@
-// The caller's flush-to-zero or rounding mode must not reach a sum: while one of these lives, this
-// thread computes as IEEE 754 says by default.
+// Sets the default floating-point mode of IEEE 754 in this thread for the lifetime of an object, so
+// that the caller's rounding and flush-to-zero modes change no result.
 #pragma once
 
 #if defined(__x86_64__)
@@ -34,8 +34,8 @@ class DefaultFloatMode {
   }
 
  private:
-  static constexpr uint64_t kModes =
-      0x3C80000;  // default NaN, flush to zero, rounding; and of half precision
+  // Default NaN, flush to zero, rounding, and flush to zero of half precision.
+  static constexpr uint64_t kModes = 0x3C80000;
   uint64_t before_;
 #else
   DefaultFloatMode() = default;

@@ -10,7 +10,7 @@
 namespace nondet::cpu {
 namespace {
 
-constexpr int64_t kGrainTiles = 64;  // a thread is worth it from 256 KiB on
+constexpr int64_t kGrainTiles = 64;  // 256 KiB are worth a thread
 
 const Quad* keys() {
   static const auto table = [] {

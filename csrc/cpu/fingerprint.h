@@ -1,4 +1,4 @@
-// The digest of a tensor's bytes and of what they mean, on the CPU.
+// The 64-bit digest of a tensor's bytes, dtype and shape on the CPU.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,8 @@
 
 namespace nondet::cpu {
 
-// `head`: the dtype's code, the number of dimensions, the sizes. `threads` never changes a result.
+// Returns the digest. `head`: the code of the dtype, the number of dimensions, the sizes. `threads`
+// changes no result.
 uint64_t fingerprint(const std::vector<uint64_t>& head, const void* x, int64_t bytes, int threads);
 
 }  // namespace nondet::cpu

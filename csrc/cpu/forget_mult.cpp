@@ -11,10 +11,10 @@
 namespace nondet::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;    // elements of an array that a thread is worth
-constexpr int64_t kColumns = 512;      // side by side: their states stay in the first cache
-constexpr int64_t kFewest = 64;        // side by side, however many steps there are
-constexpr int64_t kScratch = 1 << 18;  // bytes: states of all steps stay in the second cache
+constexpr int64_t kGrain = 1 << 15;  // elements of an array that are worth a thread
+constexpr int64_t kColumns = 512;    // columns side by side: their cells fit into the level-1 cache
+constexpr int64_t kFewest = 64;      // columns side by side, for any number of steps
+constexpr int64_t kScratch = 1 << 18;  // bytes: the cells of all steps fit into the level-2 cache
 
 const char* at(const void* p, int64_t bytes) {
   return p ? static_cast<const char*>(p) + bytes : nullptr;
@@ -51,7 +51,7 @@ void forget_mult_backward(DType dtype, const void* z, const void* f, const void*
                           void* grad_initial, int threads) {
   const auto loop = forget_loops().backward[static_cast<int>(dtype)];
   const int64_t width = bytes_of(dtype);
-  // The cells before every step and after the last, then what reaches them.
+  // The cells before each step and after the last one, and the gradient of the cell.
   const int64_t column_bytes = (steps + 2) * (dtype == DType::float64 ? 8 : 4);
   const int64_t side = std::clamp(kScratch / column_bytes / kFewest * kFewest, kFewest, kColumns);
   over_columns(steps, columns, side, threads, [&](int64_t first, int64_t count) {

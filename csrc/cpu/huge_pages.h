@@ -1,5 +1,6 @@
-// Memory on huge pages where the system has them: writes scattered over thousands of places
-// otherwise miss the address cache one by one, and fresh memory costs a fault for every small page.
+// Memory on huge pages where the system offers them. On small pages, writes scattered over
+// thousands of places miss the translation cache (TLB), and fresh memory costs a page fault for
+// every 4 KiB.
 #pragma once
 
 #if defined(__linux__)
@@ -15,17 +16,17 @@ namespace nondet::cpu {
 
 inline constexpr size_t kHugePage = size_t{2} << 20;
 
-// For the huge pages that lie wholly inside; a page that is in use stays as it is.
+// Advises the system to use huge pages for those that lie wholly inside this memory.
 inline void advise_huge_pages([[maybe_unused]] void* memory, [[maybe_unused]] size_t bytes) {
 #if defined(__linux__)
   const auto begin = (reinterpret_cast<uintptr_t>(memory) + kHugePage - 1) / kHugePage * kHugePage;
   const auto end = (reinterpret_cast<uintptr_t>(memory) + bytes) / kHugePage * kHugePage;
-  // Advice: no harm in failing.
+  // This is advice, so a failure is ignored.
   if (end > begin) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
 #endif
 }
 
-// Uninitialised memory for large scratch.
+// Uninitialised memory for large scratch buffers.
 class Pages {
  public:
   Pages() = default;
@@ -42,7 +43,7 @@ class Pages {
   }
 
  private:
-  static constexpr size_t kFrom = 1 << 19;  // smaller memory stays in the caches
+  static constexpr size_t kFrom = 1 << 19;  // smaller buffers stay in the caches
   struct Free {
     void operator()(void* memory) const { std::free(memory); }
   };

@@ -11,13 +11,14 @@
 namespace nondet::cpu {
 namespace {
 
-// Doubles of transposed logits that a thread holds: they should stay in its level-2 cache.
+// Transposed logits that a thread holds, in doubles: they should stay in its level-2 cache.
 constexpr int64_t kRowElements = int64_t{1} << 15;
 constexpr int64_t kGroupExamples = 32;
 
 size_t size(int64_t n) { return static_cast<size_t>(n); }
 
-// One thread's examples, transposed group by group, and its share of the sums.
+// The work of one thread: transposes the logits of its examples, group by group, and passes them to
+// the loops in isa/.
 template <class F>
 class Worker {
  public:
@@ -39,7 +40,7 @@ class Worker {
 
   int64_t columns() const { return columns_; }
 
-  // counts: (columns, columns), added to.
+  // Adds to counts: (columns, columns).
   void count_correct(int64_t begin, int64_t end, int64_t* counts) {
     for_each_group(begin, end, [&] {
       if (probabilities_) find_sums();
@@ -57,7 +58,7 @@ class Worker {
     });
   }
 
-  // The logarithms of the products over one tile; out: (columns, columns), written.
+  // Computes the logarithms of the products over one tile. out: (columns, columns).
   void tile_logarithms(int64_t begin, int64_t end, double* out) {
     mantissa_.assign(size(columns_ * columns_), 1.0);
     exponent_.assign(size(columns_ * columns_), 0);
@@ -81,7 +82,7 @@ class Worker {
                               underflow);
       });
     });
-    // A factor that underflowed has been replaced by 1.
+    // Factors that underflowed were replaced by 1, and their logarithms added up separately.
     loops_.logarithms(mantissa_.data(), exponent_.data(), end - begin, columns_ * columns_, out);
     for (size_t k = 0; k < underflowed_.size(); ++k) out[k] += underflowed_[k];
   }
@@ -104,7 +105,7 @@ class Worker {
     }
   }
 
-  // body(first class, rows) with the logits of a block of classes, in increasing order.
+  // Calls body(first class, rows) with the logits of each block of classes, in increasing order.
   template <class Body>
   void for_each_block(const Body& body) {
     for (int64_t first = 0; first < logits_.classes; first += block_) {
@@ -145,7 +146,7 @@ class Worker {
         [&](int64_t, const LogitRows& x) { loops_.power_sums(x, maxima_.data(), sums_.data()); });
   }
 
-  // Called in increasing order of the examples.
+  // Adds the logarithm of a factor that underflowed. Called in increasing order of the examples.
   void add_underflowed(int64_t i, int64_t j, int64_t e) {
     if (underflowed_.empty()) underflowed_.resize(size(columns_ * columns_));
     const int64_t n = begin_ + e;
@@ -172,13 +173,13 @@ class Worker {
   const PairwiseLoops& loops_;
   int64_t columns_, block_, group_;
   int64_t begin_ = 0, examples_ = 0;
-  int64_t held_ = -1;  // first class of the logits that rows_ holds, unchanged
+  int64_t held_ = -1;  // first class of the logits in rows_; -1 if they were transformed
   std::vector<double> rows_, labelled_, maxima_, sums_, partial_;
   std::vector<double> mantissa_, underflowed_;
   std::vector<uint64_t> exponent_;
 };
 
-// out[i][j] += part[i][j] for the upper triangle.
+// Adds part[i][j] to out[i][j] in the upper triangle.
 template <class T>
 void add_upper(const T* part, int64_t columns, int64_t models, T* out) {
   for (int64_t i = 0; i < models; ++i)
@@ -202,9 +203,9 @@ void pair_agreements(int itemsize, const void* predictions, int64_t models, int6
         counts[j] += agreements(at(i, offsets[s]), at(j, offsets[s]), offsets[s + 1] - offsets[s]);
     }
   };
-  // Model i has models - i pairs: the first and the last, together, have as many as any two.
+  // Model i has models - i pairs. Pairing the first with the last, and so on, balances the work.
   const int64_t folded = (models + 1) / 2;
-  const int64_t work = models * examples * itemsize;  // of one of them, in bytes
+  const int64_t work = models * examples * itemsize;  // bytes compared by one such pair
   parallel_for(
       folded, threads, std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(work, 1)),
       [&](int64_t begin, int64_t end) {
@@ -250,7 +251,7 @@ void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, 
     std::vector<std::vector<double>> tile_logs(size(parts),
                                                std::vector<double>(size(columns * columns)));
     const DefaultFloatMode mode;
-    // A tile a thread at a time; added in the order of the tiles.
+    // Each thread takes one tile at a time; results are added in the order of the tiles.
     for (int64_t first = 0; first < tiles; first += parts) {
       const int64_t some = std::min(parts, tiles - first);
       parallel_for(

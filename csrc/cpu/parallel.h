@@ -1,6 +1,6 @@
-// Splitting a loop over threads. Ranges are independent and write disjoint outputs, so the number
-// of threads cannot change a result. Threads live for one call: no pool to fork, none to fight with
-// torch's.
+// Splits a loop over threads. Ranges are independent and write disjoint outputs, so the number of
+// threads changes no result. Threads live for one call: a pool would break after fork() and would
+// compete with torch's.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +10,8 @@
 
 namespace nondet::cpu {
 
-// body(begin, end) over [0, n) in at most `threads` contiguous ranges of at least `grain` items,
-// cut at multiples of `align`.
+// Calls body(begin, end) for contiguous ranges that cover [0, n): at most `threads` of them, of at
+// least `grain` items, cut at multiples of `align`. Each range has its own thread.
 template <class Body>
 void parallel_for(int64_t n, int threads, int64_t grain, const Body& body, int64_t align = 64) {
   const int64_t parts =

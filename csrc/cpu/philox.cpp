@@ -9,7 +9,7 @@ namespace {
 constexpr int64_t kGrain = 1 << 14;
 constexpr int64_t kStreamBytes = int64_t{1} << 24;
 
-// loop(coordinates, first element, count, output, streaming) for every stretch of a row inside a
+// Calls loop(coordinates, first element, count, output, streaming) for every part of a row inside a
 // thread's range.
 template <class Loop>
 void over_rows(const int64_t* counters, int64_t rows, uint64_t first, int64_t n, void* out,

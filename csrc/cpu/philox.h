@@ -1,5 +1,6 @@
-// Keyed random draws on the CPU: `rows` draws of n elements each, elements [first, first + n) of
-// the draw at coordinates counters[3 * row .. 3 * row + 2], written one after the other.
+// Random numbers by key and counter on the CPU. Each function writes `rows` draws one after the
+// other: elements [first, first + n) of the draw at coordinates counters[3 * row .. 3 * row + 2].
+// `threads` changes no result.
 #pragma once
 
 #include <cstdint>

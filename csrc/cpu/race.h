@@ -1,4 +1,5 @@
-// Several threads at one body, for results that are to depend on which of them is faster.
+// Runs one body in several threads at once, for results that should depend on which thread is
+// faster.
 #pragma once
 
 #include <atomic>
@@ -8,11 +9,11 @@
 
 namespace nondet::cpu {
 
-// Runs body() in this thread and in up to `threads` - 1 others at once; it must share out its work
-// among whoever calls it, so that one caller alone does all of it. The others enter when the system
-// lets them: a short while is waited for them to start together, and whoever comes later joins in
-// as long as this thread is not done. Where the processors are busy with something else, waiting
-// for every one of them would cost a time slice of the system a call, so nobody does.
+// Runs body() in this thread and in up to `threads` - 1 others at once. The body must share out its
+// work among all that call it, so that a single caller would do all of it. This thread waits for at
+// most 100 microseconds for the others to start, so that all begin together; a thread that starts
+// later joins in, unless this thread has finished. Waiting for all would cost a time slice of the
+// scheduler for each call when the processors are busy with something else.
 template <class Body>
 void race(int threads, const Body& body) {
   struct Track {
@@ -27,7 +28,7 @@ void race(int threads, const Body& body) {
       for (int here; (here = track.inside.load()) > 0;) track.inside.wait(here);
     }
   };
-  // Threads that come too late outlive the call; they look at this and at nothing else.
+  // A thread that starts too late outlives the call. It reads this and nothing else.
   const auto track = std::make_shared<Track>();
   const Closing closing{*track};
   for (int i = 1; i < threads; ++i)

@@ -1,5 +1,6 @@
-// Stable radix sort of (key, position) pairs, the least significant digit first, over the bits in
-// which the keys differ. Stability defines the result, so the number of threads cannot change it.
+// A stable radix sort of (key, position) pairs, least significant digit first, over the bits in
+// which the keys differ. Stability determines the result, so the number of threads does not change
+// it.
 #pragma once
 
 #include <algorithm>
@@ -14,22 +15,23 @@
 
 namespace nondet::cpu {
 
-// Positions, and so sizes, are below 2^32.
+// A key and the position it came from. Positions, and so sizes, are below 2^32.
 template <class Key>
 struct Keyed {
   Key key;
   uint32_t position;
 };
 
-// Digits that cover the bits set in `varying`, from the lowest on. The last one is wider: the first
-// bits of floats leave most of its buckets empty, and where few are in use, each item waits for the
-// counter that the one before it moved.
+// Divides the bits set in `varying` into digits, from the lowest on. The last digit is wider: the
+// first bits of floats leave most of its buckets empty, and with few buckets in use each item would
+// wait for the counter that the item before it incremented.
 struct Digits {
-  static constexpr int kBits = 11;  // as many places to write to as a second-level cache has lines
+  static constexpr int kBits = 11;  // the lines being written fit into a level-2 cache
   static constexpr int kLastBits = 12;
   static constexpr int kMost = 1 + (64 - kLastBits + kBits - 1) / kBits;
   static constexpr size_t kMostBuckets = (size_t{kMost - 1} << kBits) + (size_t{1} << kLastBits);
-  static constexpr int64_t kShort = 2048;  // up to here more passes cost less than more counters
+  // Up to this size more passes cost less than more counters.
+  static constexpr int64_t kShort = 2048;
   static constexpr int kShortBits = 8;
   static constexpr int kMostShort = 64 / kShortBits;
 
@@ -70,7 +72,8 @@ void insertion_sort(const Read& read, int64_t n, Keyed<Key>* out) {
   }
 }
 
-// Counters become places: bucket after bucket, within one the parts in order.
+// Replaces counts by the places where buckets begin: bucket after bucket, and within a bucket part
+// after part.
 inline void accumulate_counts(uint32_t* counts, size_t buckets, size_t parts) {
   uint32_t total = 0;
   for (size_t b = 0; b < buckets; ++b)
@@ -83,8 +86,8 @@ void scatter(const Read& read, int64_t begin, int64_t end, const Digits& digits,
   const int shift = digits.shift(digit);
   const size_t mask = digits.buckets(digit) - 1;
   int64_t i = begin;
-  // Two at a time: both counters are read before either is written, so that the second read never
-  // waits for the first write.
+  // Take two items at a time: both counters are read before either is written, so that the second
+  // read does not wait for the first write.
   for (; i + 2 <= end; i += 2) {
     const Keyed<Key> item = read(i), next = read(i + 1);
     const size_t bucket = static_cast<size_t>(item.key >> shift) & mask;
@@ -102,10 +105,10 @@ void scatter(const Read& read, int64_t begin, int64_t end, const Digits& digits,
   }
 }
 
-// All digits are counted in one reading.
+// Sorts in one thread. Counts all digits in one pass over the items.
 template <int count, class Key, class Read>
-Keyed<Key>* sort_alone(const Read& read, int64_t n, const Digits& digits, Keyed<Key>* to,
-                       Keyed<Key>* other) {
+Keyed<Key>* sort_in_one_thread(const Read& read, int64_t n, const Digits& digits, Keyed<Key>* to,
+                               Keyed<Key>* other) {
   uint32_t counts[Digits::kMostBuckets];
   std::array<uint32_t*, count> of_digit;
   uint32_t* end = counts;
@@ -122,7 +125,7 @@ Keyed<Key>* sort_alone(const Read& read, int64_t n, const Digits& digits, Keyed<
   bool moved = false;
   for (int d = 0; d < count; ++d) {
     uint32_t* const places = of_digit[static_cast<size_t>(d)];
-    // A digit that all items share orders nothing, but the first pass moves the items out.
+    // A digit that is equal in all items needs no pass, but the first pass must move the items.
     if (moved && places[digits.of(other->key, d)] == n) continue;
     accumulate_counts(places, digits.buckets(d), 1);
     if (moved) {
@@ -136,10 +139,10 @@ Keyed<Key>* sort_alone(const Read& read, int64_t n, const Digits& digits, Keyed<
   return other;
 }
 
-// Each part of the items is counted, and then moved, by one thread.
+// Sorts by one digit in several threads: each counts, and then moves, one part of the items.
 template <class Key, class Read>
-void pass_together(const Read& read, int64_t n, const Digits& digits, int digit, int threads,
-                   uint32_t* counts, Keyed<Key>* to) {
+void pass_in_threads(const Read& read, int64_t n, const Digits& digits, int digit, int threads,
+                     uint32_t* counts, Keyed<Key>* to) {
   const size_t buckets = digits.buckets(digit);
   std::fill_n(counts, static_cast<size_t>(threads) * buckets, 0u);
   const auto for_parts = [&](const auto& body) {
@@ -162,14 +165,14 @@ void pass_together(const Read& read, int64_t n, const Digits& digits, int digit,
 }
 
 template <class Key, class Read>
-Keyed<Key>* sort_together(const Read& read, int64_t n, const Digits& digits, int threads,
-                          Keyed<Key>* to, Keyed<Key>* other) {
+Keyed<Key>* sort_in_threads(const Read& read, int64_t n, const Digits& digits, int threads,
+                            Keyed<Key>* to, Keyed<Key>* other) {
   std::vector<uint32_t> counts(static_cast<size_t>(threads) << Digits::kLastBits);
   for (int d = 0; d < digits.count; ++d) {
     if (d == 0) {
-      pass_together(read, n, digits, d, threads, counts.data(), to);
+      pass_in_threads(read, n, digits, d, threads, counts.data(), to);
     } else {
-      pass_together(reading(other), n, digits, d, threads, counts.data(), to);
+      pass_in_threads(reading(other), n, digits, d, threads, counts.data(), to);
     }
     std::swap(to, other);
   }
@@ -178,32 +181,32 @@ Keyed<Key>* sort_together(const Read& read, int64_t n, const Digits& digits, int
 
 }  // namespace radix
 
-// Sorts the items read(0) ... read(n - 1), whose keys differ in the bits `varying` alone, into one
-// of two buffers of n, and returns which; read must not look into `first`.
+// Sorts the items read(0) ... read(n - 1), whose keys differ only in the bits `varying`, into one
+// of two buffers of n items and returns that buffer. `read` must not read from `first`.
 template <class Key, class Read>
 Keyed<Key>* radix_sort_from(const Read& read, int64_t n, uint64_t varying, Keyed<Key>* first,
                             Keyed<Key>* second, int threads) {
   constexpr int64_t kTiny = 48;
-  constexpr int64_t kGrain = 1 << 17;  // below, a thread costs more than it sorts
+  constexpr int64_t kGrain = 1 << 17;  // items that are worth a thread
   const Digits digits(varying, n);
   if (n <= kTiny || digits.count == 0) {
     radix::insertion_sort(read, n, first);
     return first;
   }
   const int parts = static_cast<int>(std::clamp<int64_t>(n / kGrain, 1, std::max(threads, 1)));
-  if (parts > 1) return radix::sort_together(read, n, digits, parts, first, second);
+  if (parts > 1) return radix::sort_in_threads(read, n, digits, parts, first, second);
   Keyed<Key>* sorted = nullptr;
   const auto try_counts = [&]<int... c>(std::integer_sequence<int, c...>) {
     (void)((digits.count == c + 1 &&
-            (sorted = radix::sort_alone<c + 1>(read, n, digits, first, second))) ||
+            (sorted = radix::sort_in_one_thread<c + 1>(read, n, digits, first, second))) ||
            ...);
   };
   try_counts(std::make_integer_sequence<int, std::max(Digits::kMost, Digits::kMostShort)>{});
   return sorted;
 }
 
-// Sorts n items by key, equal keys staying in order; `spare` has room for n. Returns the buffer
-// that holds the result.
+// Sorts n items by key and keeps the order of equal keys. `spare` has room for n items. Returns the
+// buffer that holds the result.
 template <class Key>
 Keyed<Key>* radix_sort(Keyed<Key>* items, Keyed<Key>* spare, int64_t n, int threads = 1) {
   Key varying = 0;

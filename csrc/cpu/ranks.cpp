@@ -13,10 +13,12 @@
 namespace nondet::cpu {
 namespace {
 
-constexpr int64_t kGrain = 1 << 15;      // elements that are worth a thread
-constexpr int64_t kLong = 1 << 22;       // from here threads share a row, and so its scratch
-constexpr int64_t kTableFrom = 1 << 14;  // from here 65,536 counters cost less than sorting
-constexpr int64_t kAhead = 16;           // writes that wait for memory at once
+constexpr int64_t kGrain = 1 << 15;  // elements that are worth a thread
+// From this size on all threads work on one row, to save scratch memory.
+constexpr int64_t kLong = 1 << 22;
+// From this size on 65,536 counters cost less than sorting.
+constexpr int64_t kTableFrom = 1 << 14;
+constexpr int64_t kAhead = 16;  // writes are prefetched this many elements early
 constexpr size_t kTableKeys = size_t{1} << 16;
 
 struct Row {
@@ -26,10 +28,10 @@ struct Row {
   int threads;
 };
 
-// What one thread needs for any of its rows.
+// Scratch memory that a thread reuses from row to row.
 class Scratch {
  public:
-  // Two buffers for n items each.
+  // Returns two buffers for n items each.
   template <class Key>
   std::pair<Keyed<Key>*, Keyed<Key>*> pair(int64_t n) {
     const size_t bytes = static_cast<size_t>(n) * sizeof(Keyed<Key>);
@@ -48,7 +50,7 @@ class Scratch {
   Pages first_, second_;
 };
 
-// Sorted items [begin, end) of a row: the runs that begin there.
+// Writes the ranks of the runs of equal keys that begin at the sorted items [begin, end).
 template <class Key>
 void write_runs(const Keyed<Key>* sorted, int64_t begin, int64_t end, const Row& row) {
   int64_t at = begin;
@@ -64,7 +66,8 @@ void write_runs(const Keyed<Key>* sorted, int64_t begin, int64_t end, const Row&
   }
 }
 
-// key_at(i): the key of element i; the keys differ in the bits `varying` alone.
+// Ranks a row by sorting. key_at(i) is the key of element i; the keys differ only in the bits
+// `varying`.
 template <class Key, class KeyAt>
 void rank_by_sort(const KeyAt& key_at, uint64_t varying, const Row& row, Scratch& scratch) {
   const auto [first, second] = scratch.pair<Key>(row.n);
@@ -77,7 +80,7 @@ void rank_by_sort(const KeyAt& key_at, uint64_t varying, const Row& row, Scratch
                [&](int64_t begin, int64_t end) { write_runs(sorted, begin, end, row); });
 }
 
-// For keys below 2^16: counted, and nothing is moved.
+// Ranks a row of keys below 2^16 by counting them; no element is moved.
 template <class KeyAt>
 void rank_by_table(const KeyAt& key_at, const Row& row) {
   const int64_t parts = std::clamp<int64_t>(row.n / kTableFrom, 1, row.threads);
@@ -139,7 +142,8 @@ void rank_row(const int64_t* x, const Row& row, Scratch& scratch) {
   }
 }
 
-// rank(r, row, scratch) for every row r: rows go to threads, or threads to one row after another.
+// Calls rank(r, row, scratch) for every row r. Either each thread takes whole rows, or all threads
+// work on one row after the other.
 template <class Rank>
 void for_rows(int64_t rows, int64_t n, double* out, bool centred, int threads, const Rank& rank) {
   if (n > static_cast<int64_t>(std::numeric_limits<uint32_t>::max()))
@@ -147,13 +151,13 @@ void for_rows(int64_t rows, int64_t n, double* out, bool centred, int threads, c
                                 " elements; at most 4294967295 are supported");
   if (n == 0) return;
   advise_huge_pages(out, static_cast<size_t>(rows * n) * sizeof(double));
-  const bool together = rows < threads || n >= kLong;
+  const bool one_row_at_a_time = rows < threads || n >= kLong;
   const auto run = [&](int64_t begin, int64_t end) {
     Scratch scratch;
     for (int64_t r = begin; r < end; ++r)
-      rank(r, Row{n, out + r * n, centred, together ? threads : 1}, scratch);
+      rank(r, Row{n, out + r * n, centred, one_row_at_a_time ? threads : 1}, scratch);
   };
-  if (together) {
+  if (one_row_at_a_time) {
     run(0, rows);
   } else {
     parallel_for(rows, threads, kGrain / n, run, 1);

@@ -1,5 +1,6 @@
-// Where the addends of a sum lie in memory. A source serves blocks of sums side by side: block b
-// holds columns(b) sums that are read together, tile by tile.
+// Inputs of reductions: where the elements of a sum lie in memory. A source divides the outputs
+// into blocks: block b holds columns(b) sums side by side, whose elements are read together, tile
+// by tile.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +12,7 @@
 
 namespace nondet::cpu {
 
-// Sums side by side: their lanes should stay in the first-level cache.
+// Sums in a block: their lanes should stay in the level-1 cache.
 template <class F>
 constexpr int64_t kBlockColumns = 8192 / sizeof(Accumulator<F>);
 
@@ -21,8 +22,8 @@ inline int64_t elements_of(const Layout& layout) {
   return n;
 }
 
-// Calls body(offset, count) for the runs of `count` elements of one stride, in logical order, that
-// make up the elements [begin, begin + n) of a layout. That stride is the innermost dimension's.
+// Calls body(offset, count) for each run of elements along the innermost dimension, in logical
+// order, that the elements [begin, begin + n) of a layout consist of.
 template <class Body>
 void for_each_run(const Layout& layout, int64_t begin, int64_t n, const Body& body) {
   const int inner = layout.dims - 1;
@@ -52,7 +53,7 @@ void for_each_run(const Layout& layout, int64_t begin, int64_t n, const Body& bo
   }
 }
 
-// One sum a block: the elements `reduced` of x, from each of the positions `kept`.
+// One sum in each block: the elements `reduced` of x, from each of the positions `kept`.
 template <class F>
 struct InnerSource {
   using Bits = typename F::Bits;
@@ -65,7 +66,7 @@ struct InnerSource {
   int64_t columns(int64_t) const { return 1; }
   int64_t first_output(int64_t block) const { return block; }
 
-  // The tile sums of elements [begin, begin + n).
+  // Writes the sums of the tiles of elements [begin, begin + n).
   void tiles(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums, void*) const {
     const auto add = summation_loops().tiles[static_cast<int>(F::kDType)];
     const Bits* from = x + offset_of(kept, block);
@@ -76,7 +77,7 @@ struct InnerSource {
     const int64_t ahead = inner > 0 ? 4 * reduced.stride[inner - 1] : 0;
     Bits gathered[kTile];
     for (int64_t done = 0; done < n;) {
-      if (stride == 1) {  // as many whole tiles as lie in a row here
+      if (stride == 1) {  // take all whole tiles that are contiguous here
         const int64_t position = (begin + done) % reduced.size[inner];
         const int64_t whole = std::min(n - done, reduced.size[inner] - position) / kTile * kTile;
         if (whole > 0) {
@@ -108,7 +109,7 @@ struct InnerSource {
   }
 };
 
-// Up to kBlockColumns sums a block: the innermost kept dimension has stride 1.
+// Up to kBlockColumns sums in each block; the innermost kept dimension has stride 1.
 template <class F>
 struct ColumnSource {
   using Bits = typename F::Bits;
@@ -144,7 +145,8 @@ struct ColumnSource {
   }
 };
 
-// Segments of contiguous rows, each a block of its own length (or several, when rows are wide).
+// Segments of contiguous rows. Each is a block, or several where rows are wide; blocks differ in
+// length.
 template <class F>
 struct SegmentSource {
   using Bits = typename F::Bits;
@@ -182,7 +184,7 @@ struct SegmentSource {
   }
 };
 
-// The products of two contiguous vectors.
+// The products of the elements of two contiguous vectors.
 template <class F>
 struct ProductSource {
   using Bits = typename F::Bits;

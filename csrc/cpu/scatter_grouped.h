@@ -1,6 +1,6 @@
 // Adding at indices, destination by destination: positions are sorted by their index, stably, and
-// each destination then takes its rows. For rows, and where a table of accumulators would take too
-// much memory.
+// then each destination adds its rows. For long rows, and where a table of accumulators would take
+// too much memory.
 #pragma once
 
 #include <atomic>
@@ -19,7 +19,7 @@ struct ScatterEntry {
   Word row, position;
 };
 
-// Radix sort by row, in visiting order within a row.
+// Sorts the positions by row with a radix sort, in visiting order within a row.
 template <class Word, class F>
 std::unique_ptr<ScatterEntry<Word>[]> sorted_entries(const ScatterJob<F>& job) {
   using Entry = ScatterEntry<Word>;
@@ -62,16 +62,17 @@ class GroupedScatter {
   using Bits = typename F::Bits;
   using Entry = ScatterEntry<Word>;
 
-  static constexpr int64_t kColumns = 512;  // accumulated side by side, in the first-level cache
+  static constexpr int64_t kColumns = 512;  // columns side by side, in the level-1 cache
   static constexpr int64_t kRows = 64;
-  static constexpr int64_t kAhead = 8;  // rows lie anywhere: they are asked for this early
+  static constexpr int64_t kAhead =
+      8;  // rows lie anywhere, so they are prefetched this many rows early
   static constexpr bool kInPlace = F::kWidth >= 32;
 
  public:
   explicit GroupedScatter(const ScatterJob<F>& job)
       : job_(job), entries_(sorted_entries<Word>(job)) {}
 
-  // The slices [first, last) of `outer`.
+  // Adds the slices [first, last) of `outer`.
   void run(int64_t first, int64_t last) const {
     const int64_t blocks = (job_.inner + kColumns - 1) / kColumns;
     const bool small = job_.n * job_.inner < int64_t{1} << 15;
@@ -79,9 +80,9 @@ class GroupedScatter {
     const int64_t tasks = (last - first) * blocks * ranges;
     std::atomic<int64_t> next{0};
     const int64_t work = job_.n * job_.inner * (last - first);
-    const int64_t hands = std::clamp<int64_t>(work >> 15, 1, job_.threads);
+    const int64_t workers = std::clamp<int64_t>(work >> 15, 1, job_.threads);
     parallel_for(
-        hands, static_cast<int>(hands), 1,
+        workers, static_cast<int>(workers), 1,
         [&](int64_t, int64_t) {
           DefaultFloatMode mode;
           for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
@@ -94,7 +95,7 @@ class GroupedScatter {
   }
 
  private:
-  // Ranges of entries begin where a destination does.
+  // Returns where a range of entries begins: always at the first entry of a destination.
   int64_t cut(int64_t range, int64_t ranges) const {
     int64_t at = range == ranges ? job_.n : job_.n / ranges * range;
     while (at > 0 && at < job_.n && entries_[at].row == entries_[at - 1].row) ++at;
@@ -109,7 +110,7 @@ class GroupedScatter {
       int64_t last = begin + 1;
       while (last < end && entries_[last].row == row) ++last;
       if (last < job_.n)
-        ask_for(out + static_cast<int64_t>(entries_[last].row) * job_.inner, columns);
+        prefetch_row(out + static_cast<int64_t>(entries_[last].row) * job_.inner, columns);
       Bits* to = out + static_cast<int64_t>(row) * job_.inner;
       if (job_.exact)
         add_exactly(source, begin, last, columns, to);
@@ -119,12 +120,12 @@ class GroupedScatter {
     }
   }
 
-  static void ask_for(const Bits* row, int64_t columns) {
+  static void prefetch_row(const Bits* row, int64_t columns) {
     constexpr int64_t kLine = 64 / static_cast<int64_t>(sizeof(Bits));
     for (int64_t c = 0; c < std::min(columns, 8 * kLine); c += kLine) __builtin_prefetch(row + c);
   }
 
-  // body(offsets, count) over the rows of entries [begin, end).
+  // Calls body(offsets, count) for the rows of entries [begin, end).
   template <class Body>
   void for_rows(const Bits* source, int64_t begin, int64_t end, int64_t columns,
                 const Body& body) const {
@@ -133,7 +134,7 @@ class GroupedScatter {
       const int64_t count = std::min(end - begin, kRows);
       for (int64_t i = 0; i < count; ++i) {
         const int64_t ahead = std::min(begin + i + kAhead, job_.n - 1);
-        ask_for(source + static_cast<int64_t>(entries_[ahead].position) * job_.inner, columns);
+        prefetch_row(source + static_cast<int64_t>(entries_[ahead].position) * job_.inner, columns);
         offsets[i] = static_cast<int64_t>(entries_[begin + i].position) * job_.inner;
       }
       body(offsets, count);
@@ -189,7 +190,7 @@ class GroupedScatter {
   std::unique_ptr<Entry[]> entries_;
 };
 
-// The slices [first, last) of `outer`.
+// Adds the slices [first, last) of `outer`.
 template <class F>
 void add_grouped(const ScatterJob<F>& job, int64_t first, int64_t last) {
   if (std::max(job.rows, job.n) <= int64_t{1} << 32)

@@ -1,5 +1,5 @@
-// What the ways of adding at indices share: the arguments, the visiting order, exact sums in two
-// doubles.
+// Shared by the algorithms that add at indices: arguments, visiting order, and the rounding of a
+// sum held in two doubles.
 #pragma once
 
 #include <algorithm>
@@ -20,10 +20,10 @@ struct ScatterJob {
   const Bits* source;    // (outer, n, inner)
   int64_t outer, rows, n, inner;
   bool exact;
-  std::vector<int32_t> parts;  // in visiting order; empty: all positions in increasing order
+  std::vector<int32_t> parts;  // in visiting order; if empty, all positions in increasing order
   int threads;
 
-  // body(begin, end) over ranges of positions, in visiting order.
+  // Calls body(begin, end) for ranges of positions, in visiting order.
   template <class Body>
   void visit(const Body& body) const {
     if (parts.empty()) return body(int64_t{0}, n);
@@ -34,19 +34,19 @@ struct ScatterJob {
   Bits* slice(int64_t o) const { return out + o * rows * inner; }
   const Bits* source_slice(int64_t o) const { return source + o * n * inner; }
 
-  // What a call may take beside its arguments: twice the index.
+  // Bytes that a call may allocate: twice the size of the index.
   int64_t memory() const { return 16 * n; }
 };
 
-// Whether every index lies in [0, rows). An index out of range has its own sign bit set, or that
-// of its distance from the last row.
+// Returns true if every index lies in [0, rows). For an index out of range its sign bit is set, or
+// that of its distance from the last row.
 inline bool all_within(const int64_t* index, int64_t n, int64_t rows) {
   int64_t bits = 0;
   for (int64_t i = 0; i < n; ++i) bits |= index[i] | (rows - 1 - (index[i] & INT64_MAX));
   return bits >= 0;
 }
 
-// high + low (finite) rounded once to F.
+// Returns the finite value high + low, rounded once to F.
 template <class F>
 typename F::Bits rounded_pair(double high, double low) {
   if constexpr (F::kWidth == 64) {
@@ -54,7 +54,7 @@ typename F::Bits rounded_pair(double high, double low) {
   } else {
     double sum = high;
     if (low != 0.0) {
-      // To odd first: no later rounding to fewer digits can then go wrong.
+      // Round to odd first; then a second rounding, to fewer digits, gives the correct result.
       sum = high + low;
       const double shift = sum - high;
       const double rest = (high - (sum - shift)) + (low - shift);

@@ -1,10 +1,12 @@
-// Adding single elements at indices by several threads: each owns a share of the destinations, and
-// each deals a share of the sources out to their owners, chunk by chunk inside the caches. An owner
-// takes the chunks in visiting order, so that nothing depends on the threads.
+// Adding single elements at indices by several threads. Each thread owns a share of the
+// destinations. In every round each thread sorts a chunk of the sources into buckets, one for each
+// owner; behind a barrier the owners add what their buckets hold. Chunks and buckets fit into the
+// caches. Owners take the chunks in visiting order, so no result depends on the number of threads.
 #pragma once
 
 #include <atomic>
-#include <thread>
+#include <barrier>
+#include <optional>
 
 #include "fenv.h"
 #include "parallel.h"
@@ -16,18 +18,25 @@ template <class F>
 class SplitScatter {
   using Bits = typename F::Bits;
 
-  // Cards that one thread deals in a round, to one owner at most.
+  // Sources that all threads together take in a round.
   static constexpr int64_t kRound = 8192;
-  static constexpr int64_t kAhead = 32;
+  static constexpr int64_t kAhead = 32;  // destinations are prefetched this many additions early
   static constexpr int kMaxOwners = 16;
 
   struct Range {
     int64_t begin, end;
   };
 
-  struct Card {
+  struct Item {
     Bits value;
     uint32_t row;
+  };
+
+  // Decides once for all threads whether to stop. Reading fault_ behind the barrier would not do:
+  // one thread could see a fault of the next round and stop while another waits for it there.
+  struct OnArrival {
+    SplitScatter* split;
+    void operator()() noexcept { split->stop_ = split->fault_.load(std::memory_order_relaxed); }
   };
 
  public:
@@ -35,7 +44,7 @@ class SplitScatter {
     owners_ = 1;
     while (2 * owners_ <= std::min(job.threads, kMaxOwners)) owners_ *= 2;
     chunk_ = kRound / owners_;
-    // Neighbours in a line of the cache have one owner.
+    // All destinations in a cache line have one owner.
     shift_ = 4;
     while (shift_ > 0 && job.rows >> shift_ < 16 * owners_) --shift_;
     int64_t longest = 1;
@@ -45,10 +54,11 @@ class SplitScatter {
         longest = std::max(longest, pieces_.back().end - begin);
       }
     });
-    pieces_a_chunk_ = chunk_ / longest;
+    pieces_per_chunk_ = chunk_ / longest;
   }
 
-  // Tables in reach of one thread's caches gain little, and pay for every wait.
+  // Returns true if splitting is faster. It is not for tables that fit into the caches of one
+  // thread: the barriers cost more than the second thread gains.
   static bool suits(const ScatterJob<F>& job) {
     const int64_t bytes = job.exact ? ExactTable<F>::kBytes : PlainTable<F>::kBytes;
     return job.threads > 1 && job.outer == 1 && job.inner == 1 && job.rows <= job.n / 2 &&
@@ -58,19 +68,20 @@ class SplitScatter {
 
   enum class Result { done, fault, too_many_spills };
 
-  // Checks the indices on its way; unless all is done, nothing has changed.
+  // Adds all sources, checking their indices on the way. Changes nothing unless it returns `done`.
   template <class Table>
   Result run(const Table& table) {
     std::vector<typename Table::Adder> adders(static_cast<size_t>(owners_), table.adder());
-    const auto hands = static_cast<size_t>(2 * owners_ * owners_);
-    counts_.assign(hands, 0);
-    cards_.reset(new Card[hands * static_cast<size_t>(chunk_)]);
+    const auto buckets = static_cast<size_t>(2 * owners_ * owners_);
+    counts_.assign(buckets, 0);
+    barrier_.emplace(owners_, OnArrival{this});
+    items_.reset(new Item[buckets * static_cast<size_t>(chunk_)]);
     parallel_for(
         owners_, owners_, 1,
         [&](int64_t me, int64_t) {
           DefaultFloatMode mode;
           auto adder = table.adder();
-          work(static_cast<int>(me), adder);
+          add_all(static_cast<int>(me), adder);
           adders[static_cast<size_t>(me)] = std::move(adder);
         },
         1);
@@ -82,30 +93,31 @@ class SplitScatter {
   }
 
  private:
-  // What one thread has for one owner.
-  int hand(int64_t round, int from, int owner) const {
+  // The number of the bucket that thread `from` fills for `owner`. Odd and even rounds have their
+  // own buckets: while an owner still reads those of one round, the next round may be written.
+  int bucket_of(int64_t round, int from, int owner) const {
     return (static_cast<int>(round % 2) * owners_ + from) * owners_ + owner;
   }
-  Card* cards(int hand) const { return cards_.get() + hand * chunk_; }
+  Item* items_of(int bucket) const { return items_.get() + bucket * chunk_; }
 
   template <class Adder>
-  void work(int me, Adder& adder) {
-    const int64_t a_round = pieces_a_chunk_ * owners_;
+  void add_all(int me, Adder& adder) {
+    const int64_t per_round = pieces_per_chunk_ * owners_;
     const auto pieces = static_cast<int64_t>(pieces_.size());
-    for (int64_t round = 0; round * a_round < pieces; ++round) {
-      deal(round, me, std::min(pieces, round * a_round + me * pieces_a_chunk_),
-           std::min(pieces, round * a_round + (me + 1) * pieces_a_chunk_));
-      if (!meet(round)) return;
-      for (int from = 0; from < owners_; ++from) take(hand(round, from, me), adder);
-      // The next round writes to the other hands: those of the round before, which all have taken.
+    for (int64_t round = 0; round * per_round < pieces; ++round) {
+      fill_buckets(round, me, std::min(pieces, round * per_round + me * pieces_per_chunk_),
+                   std::min(pieces, round * per_round + (me + 1) * pieces_per_chunk_));
+      barrier_->arrive_and_wait();
+      if (stop_) return;
+      for (int from = 0; from < owners_; ++from) add_bucket(bucket_of(round, from, me), adder);
     }
   }
 
-  void deal(int64_t round, int me, int64_t first, int64_t last) {
-    Card* to[kMaxOwners];
+  void fill_buckets(int64_t round, int me, int64_t first, int64_t last) {
+    Item* to[kMaxOwners];
     int64_t count[kMaxOwners];
     for (int owner = 0; owner < owners_; ++owner) {
-      to[owner] = cards(hand(round, me, owner));
+      to[owner] = items_of(bucket_of(round, me, owner));
       count[owner] = 0;
     }
     for (int64_t p = first; p < last; ++p) {
@@ -116,7 +128,7 @@ class SplitScatter {
         return;
       }
       if (owners_ == 2) {
-        deal_to_two(to, count, begin, end);
+        fill_two_buckets(to, count, begin, end);
         continue;
       }
       const int64_t mask = owners_ - 1;
@@ -126,18 +138,18 @@ class SplitScatter {
       }
     }
     for (int owner = 0; owner < owners_; ++owner)
-      counts_[static_cast<size_t>(hand(round, me, owner))] = count[owner];
+      counts_[static_cast<size_t>(bucket_of(round, me, owner))] = count[owner];
   }
 
-  // Writes to both and counts for one: no branch to mispredict.
-  void deal_to_two(Card** to, int64_t* counts, int64_t begin, int64_t end) const {
-    Card *const a = to[0], *const b = to[1];
+  // Writes each item to both buckets and advances one: there is no branch to mispredict.
+  void fill_two_buckets(Item** to, int64_t* counts, int64_t begin, int64_t end) const {
+    Item *const a = to[0], *const b = to[1];
     int64_t in_a = counts[0], in_b = counts[1];
     for (int64_t i = begin; i < end; ++i) {
-      const Card card{job_.source[i], static_cast<uint32_t>(job_.index[i])};
-      const int64_t second = card.row >> shift_ & 1;
-      a[in_a] = card;
-      b[in_b] = card;
+      const Item item{job_.source[i], static_cast<uint32_t>(job_.index[i])};
+      const int64_t second = item.row >> shift_ & 1;
+      a[in_a] = item;
+      b[in_b] = item;
       in_a += 1 - second;
       in_b += second;
     }
@@ -146,37 +158,27 @@ class SplitScatter {
   }
 
   template <class Adder>
-  void take(int hand, Adder& adder) const {
-    const Card* cards = this->cards(hand);
-    const int64_t n = counts_[static_cast<size_t>(hand)];
+  void add_bucket(int bucket, Adder& adder) const {
+    const Item* items = items_of(bucket);
+    const int64_t n = counts_[static_cast<size_t>(bucket)];
     int64_t i = 0;
     for (; i + kAhead < n; ++i) {
-      __builtin_prefetch(adder.address(cards[i + kAhead].row), 1);
-      adder(cards[i].row, cards[i].value);
+      __builtin_prefetch(adder.address(items[i + kAhead].row), 1);
+      adder(items[i].row, items[i].value);
     }
-    for (; i < n; ++i) adder(cards[i].row, cards[i].value);
-  }
-
-  // False when a thread has met a wrong index, then or since.
-  bool meet(int64_t round) {
-    arrived_.fetch_add(1, std::memory_order_acq_rel);
-    for (int spins = 0; arrived_.load(std::memory_order_acquire) < (round + 1) * owners_; ++spins) {
-      // That one is not coming to the next meeting.
-      if (fault_.load(std::memory_order_relaxed)) return false;
-      if (spins >= 256) std::this_thread::yield();
-    }
-    return !fault_.load(std::memory_order_relaxed);
+    for (; i < n; ++i) adder(items[i].row, items[i].value);
   }
 
   const ScatterJob<F>& job_;
   int owners_, shift_;
   std::vector<Range> pieces_;
-  int64_t pieces_a_chunk_;
+  int64_t pieces_per_chunk_;
   int64_t chunk_;
-  std::unique_ptr<Card[]> cards_;
+  std::unique_ptr<Item[]> items_;
   std::vector<int64_t> counts_;
-  std::atomic<int64_t> arrived_{0};
   std::atomic<bool> fault_{false};
+  bool stop_ = false;
+  std::optional<std::barrier<OnArrival>> barrier_;
 };
 
 }  // namespace nondet::cpu

@@ -1,5 +1,5 @@
-// Accumulators for all destinations of a slice of single elements, each source added where it is
-// met.
+// Tables of accumulators, one for each destination of a slice, for adding single elements in any
+// order of destinations.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace nondet::cpu {
 
-// sum + x as the nearest double, and the error of it.
+// Adds x to `sum` and stores the rounding error in `error` (Knuth's TwoSum).
 inline void two_sum(double& sum, double x, double& error) {
   const double before = sum;
   sum = before + x;
@@ -25,7 +25,8 @@ class PlainTable {
  public:
   static constexpr int64_t kBytes = sizeof(T);
 
-  // In `out` itself, where that holds accumulators, or in a copy.
+  // Uses `out` itself as the table where its format is that of the accumulator, unless `copy`; else
+  // a copy.
   PlainTable(Bits* out, int64_t rows, bool copy) : out_(out), rows_(rows) {
     if constexpr (F::kWidth >= 32) {
       if (!copy) {
@@ -38,7 +39,7 @@ class PlainTable {
     for (int64_t r = 0; r < rows; ++r) table_[r] = accumulator_of<F>(out[r]);
   }
 
-  // One for each thread.
+  // Adds sources to the table; each thread has its own adder.
   struct Adder {
     T* table;
     bool keeps() const { return true; }
@@ -50,7 +51,7 @@ class PlainTable {
   void finish(std::vector<Adder>&) const {
     if (!copy_) return;
     for (int64_t r = 0; r < rows_; ++r) {
-      // A NaN without sources keeps its payload.
+      // A NaN keeps its payload if it had no sources.
       if (table_[r] != table_[r] && is_nan<F>(out_[r])) continue;
       out_[r] = rounded<F>(table_[r]);
     }
@@ -63,12 +64,12 @@ class PlainTable {
   std::unique_ptr<T[]> copy_;
 };
 
-// An accumulator takes a source when that loses nothing. Sources that would are spilled, and added
-// at the end.
+// A table for exact sums. An accumulator takes a source if that causes no rounding error. Other
+// sources are spilled: stored, and added in finish().
 template <class F>
 class ExactTable {
   using Bits = typename F::Bits;
-  // float64 needs a second double for the errors of the first.
+  // float64 needs a second double for the rounding errors of the first.
   static constexpr int kDoubles = F::kWidth == 64 ? 2 : 1;
 
  public:
@@ -95,13 +96,13 @@ class ExactTable {
     size_t most;
     std::vector<Spill> spills{};
 
-    // False once the table is to be thrown away, for too many spills.
+    // Returns false after too many spills: the table must then be discarded.
     bool keeps() const { return spills.size() <= most; }
     const double* address(int64_t row) const { return table + kDoubles * row; }
 
     void operator()(int64_t row, Bits value) {
       double* to = table + kDoubles * row;
-      // Adding +0.0 makes a negative zero positive: a destination without sources keeps -0.0.
+      // Adding +0.0 turns -0.0 into +0.0, so that only a destination without sources keeps -0.0.
       const double x = static_cast<double>(accumulator_of<F>(value)) + 0.0;
       double sum = to[0], lost;
       two_sum(sum, x, lost);
@@ -127,11 +128,11 @@ class ExactTable {
   Adder adder() const { return {table_.get(), most_}; }
 
   void finish(std::vector<Adder>& adders) const {
-    // Rows of one adder are no other's.
+    // No row has spills in two adders.
     for (Adder& adder : adders) finish_spilled(adder.spills);
     for (int64_t r = 0; r < rows_; ++r) {
       const double high = table_[kDoubles * r];
-      // Not finite: finished above, or without sources.
+      // A value that is not finite was finished above, or had no sources.
       if (high - high == 0.0)
         out_[r] = rounded_pair<F>(high, kDoubles == 2 ? table_[kDoubles * r + 1] : 0.0);
     }

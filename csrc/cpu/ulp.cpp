@@ -10,7 +10,7 @@ namespace nondet::cpu {
 namespace {
 
 constexpr int64_t kGrain = 1 << 16;
-// Outputs beyond this many bytes leave the caches anyway, and are written past them.
+// Larger outputs, in bytes, do not fit into the caches and are written past them.
 constexpr int64_t kStreamBytes = int64_t{1} << 24;
 
 const char* advance(const void* p, int64_t bytes) { return static_cast<const char*>(p) + bytes; }
@@ -50,7 +50,7 @@ bool ulp_distance(DType dtype, const void* a, const void* b, int64_t* out, int64
 
 namespace {
 
-// Applies edit(bits, i) to the elements in the order of idx, after every index has been checked.
+// Applies edit(bits, i) to the elements in the order of idx, after checking every argument.
 template <class F, class Valid, class Edit>
 EditFault edit_elements(void* param, const Layout& layout, int64_t numel, const int64_t* idx,
                         int64_t n, const Valid& valid, const Edit& edit) {
@@ -69,7 +69,7 @@ EditFault edit_elements(void* param, const Layout& layout, int64_t numel, const 
   const auto address = [&](int64_t i) {
     return bits + offset_of(layout, idx[i] < 0 ? idx[i] + numel : idx[i]);
   };
-  constexpr int64_t kAhead = 16;  // random elements miss the caches: ask for them early
+  constexpr int64_t kAhead = 16;  // random elements miss the caches, so prefetch them
   for (int64_t i = 0; i < n; ++i) {
     if (i + kAhead < n) __builtin_prefetch(address(i + kAhead), 1);
     auto* element = address(i);

@@ -18,8 +18,9 @@ void bind_cpu_summation(py::module_& m) {
       kw_only(), arg("dtype"), arg("x"), arg("kept_sizes"), arg("kept_strides"),
       arg("reduced_sizes"), arg("reduced_strides"), arg("out"), arg("divisor"), arg("order"),
       arg("key"), arg("threads"), Unlocked());
-  // The whole of a contiguous tensor in the fixed order. Positional and bare: small sums cost what
-  // their call costs.
+  // Sums all elements of a contiguous tensor in the fixed order. Its arguments are positional, and
+  // it keeps Python's global lock for small tensors, because a small sum takes no longer than its
+  // call.
   m.def("sum_all", [](DType dtype, uintptr_t x, int64_t n, uintptr_t out, int threads) {
     Layout kept{}, reduced{};
     reduced.dims = 1;
@@ -33,7 +34,7 @@ void bind_cpu_summation(py::module_& m) {
     py::gil_scoped_release unlocked;
     run();
   });
-  // The sums of the columns of a contiguous matrix, as bare.
+  // Sums the columns of a contiguous matrix, likewise.
   m.def("sum_rows", [](DType dtype, uintptr_t x, int64_t rows, int64_t columns, uintptr_t out,
                        Order order, const Words& key, int threads) {
     Layout kept{}, reduced{};

@@ -1,0 +1,294 @@
+// Sums of all blocks of a source in the orders fixed, seeded and atomic: how they are cut, and
+// shared out to threads.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <vector>
+
+#include "fenv.h"
+#include "parallel.h"
+#include "race.h"
+#include "reduction_inputs.h"
+#include "summation.h"
+
+namespace nondet::cpu {
+
+// Elements that are worth a thread: with fewer, starting it costs more than it saves.
+constexpr int64_t kGrainElements = int64_t{1} << 18;
+
+template <class T>
+constexpr DType kAccumulatorDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
+
+// Columns that threads add to under one lock. With a lock for each column they would contend for
+// cache lines, which takes twenty times as long.
+constexpr int64_t kRaceColumns = 2048;
+
+// A lock on a cache line of its own.
+struct alignas(64) Lock {
+  std::mutex mutex;
+};
+
+// Reduces `count` rows of `columns` sums in place, level by level as numerics/summation.h defines,
+// to the one row rows[0 .. columns). `scratch` has room for kLanes rows.
+template <class T>
+void reduce_rows(T* rows, int64_t count, int64_t columns, T* scratch) {
+  const auto& loops = summation_loops();
+  const int dtype = static_cast<int>(kAccumulatorDType<T>);
+  for (; count > 1; count = (count + kTile - 1) / kTile) {
+    if (columns == 1) {
+      loops.tiles[dtype](rows, count, rows);
+      continue;
+    }
+    int64_t offsets[kTile];
+    for (int64_t begin = 0; begin < count; begin += kTile) {
+      const int64_t n = std::min<int64_t>(count - begin, kTile);
+      for (int64_t r = 0; r < n; ++r) offsets[r] = (begin + r) * columns;
+      loops.columns[dtype](rows, offsets, n, columns, scratch, rows + begin / kTile * columns);
+    }
+  }
+}
+
+// The partition of n elements into parts of `size` elements, and of each part into tiles. `whole`:
+// one part holds all elements.
+struct Parts {
+  int64_t n, size, count, tiles;
+
+  Parts(int64_t n_, bool whole)
+      : n(n_),
+        size(whole ? std::max<int64_t>(n_, 1) : part_size(n_)),
+        count(whole ? (n_ > 0) : part_count(n_)),
+        tiles((size + kTile - 1) / kTile) {}
+
+  int64_t begin(int64_t part) const { return part * size; }
+  int64_t length(int64_t part) const { return std::min(size, n - begin(part)); }
+  int64_t tiles_of(int64_t part) const { return (length(part) + kTile - 1) / kTile; }
+};
+
+// Memory that a thread reuses from block to block.
+template <class T>
+struct Buffers {
+  std::vector<T> sums, scratch;
+  T* lanes(int64_t columns) {
+    if (columns > 1) scratch.resize(static_cast<size_t>(kLanes * columns));
+    return scratch.data();
+  }
+};
+
+// Computes the sums that a source from reduction_inputs.h describes, in the orders fixed, seeded
+// and atomic.
+template <class F, class Source>
+class Summation {
+  using T = Accumulator<F>;
+  using Bits = typename F::Bits;
+
+ public:
+  Summation(const Source& source, void* out, int64_t divisor, Order order, const OrderKey& key,
+            int threads)
+      : source_(source),
+        out_(static_cast<Bits*>(out)),
+        divisor_(divisor),
+        order_(order),
+        key_(key),
+        threads_(threads) {}
+
+  // Sums all blocks, which must have the same length.
+  void uniform() {
+    const int64_t blocks = source_.blocks();
+    if (blocks == 0) return;
+    const Parts parts(source_.elements(0), order_ == Order::fixed);
+    if (order_ == Order::seeded) visit_ = part_order(parts.n, key_);
+    const int64_t work = parts.n * std::max<int64_t>(source_.columns(0), 1);
+    if (order_ == Order::atomic && threads_ > 1) {
+      sum_as_finished(0, blocks, parts);
+    } else if (threads_ == 1 || blocks >= 8 * threads_ || work * blocks < kGrainElements) {
+      const int64_t grain = std::max<int64_t>(kGrainElements / std::max<int64_t>(work, 1), 1);
+      parallel_for(
+          blocks, threads_, grain,
+          [&](int64_t begin, int64_t end) {
+            DefaultFloatMode mode;
+            Buffers<T> buffers;
+            for (int64_t b = begin; b < end; ++b) sum_in_this_thread(b, parts, buffers);
+          },
+          1);
+    } else {
+      for (int64_t b = 0; b < blocks; ++b) sum_in_all_threads(b, parts);
+    }
+  }
+
+  // Sums all blocks, which may differ in length.
+  void ragged() {
+    const int64_t blocks = source_.blocks();
+    int64_t longest = 0;
+    for (int64_t b = 0; b < blocks; ++b) longest = std::max(longest, source_.elements(b));
+    const bool split = longest >= kGrainElements || (order_ == Order::atomic && threads_ > 1);
+    const auto each = [&](int64_t begin, int64_t end) {
+      DefaultFloatMode mode;
+      Buffers<T> buffers;
+      Summation mine(source_, out_, divisor_, order_, key_, threads_);
+      int64_t ordered_for = -1;
+      for (int64_t b = begin; b < end; ++b) {
+        const Parts parts(source_.elements(b), order_ == Order::fixed);
+        if (order_ == Order::seeded && parts.n != ordered_for) {
+          mine.visit_ = part_order(parts.n, key_);
+          ordered_for = parts.n;
+        }
+        if (!split)
+          mine.sum_in_this_thread(b, parts, buffers);
+        else if (order_ == Order::atomic)
+          mine.sum_as_finished(b, b + 1, parts);
+        else
+          mine.sum_in_all_threads(b, parts);
+      }
+    };
+    if (split)
+      each(0, blocks);
+    else
+      parallel_for(blocks, threads_, 64, each);
+  }
+
+ private:
+  // Sums one part of a block into sums[0 .. columns).
+  void part_sum(int64_t block, const Parts& parts, int64_t part, T* sums, T* lanes) const {
+    source_.tiles(block, parts.begin(part), parts.length(part), sums, lanes);
+    reduce_rows(sums, parts.tiles_of(part), source_.columns(block), lanes);
+  }
+
+  // Adds the sums of parts, which lie `stride` accumulators apart, one by one in visiting order.
+  // Returns their total, which overwrites the sums of the first part visited.
+  T* combined(T* rows, const Parts& parts, int64_t columns, int64_t stride) const {
+    if (parts.count == 1) return rows;
+    const bool seeded = order_ == Order::seeded;
+    T* total = rows + (seeded ? visit_[0] : 0) * stride;
+    for (int64_t i = 1; i < parts.count; ++i) {
+      const T* next = rows + (seeded ? visit_[static_cast<size_t>(i)] : i) * stride;
+      add(next, columns, total);
+    }
+    return total;
+  }
+
+  // Divides the totals of a block where the caller asked for it, rounds and writes them. `total`:
+  // null for a block without elements.
+  void write(int64_t block, const T* total) const {
+    Bits* to = out_ + source_.first_output(block);
+    const int64_t columns = source_.columns(block);
+    for (int64_t c = 0; c < columns; ++c) {
+      const T value = total ? total[c] : T{0};
+      to[c] = rounded<F>(divisor_ ? value / static_cast<T>(divisor_) : value);
+    }
+  }
+
+  // Sums one block in this thread.
+  void sum_in_this_thread(int64_t block, const Parts& parts, Buffers<T>& buffers) const {
+    if (parts.n == 0) return write(block, nullptr);
+    const int64_t columns = source_.columns(block);
+    T* lanes = buffers.lanes(columns);
+    if (parts.count > 1 && parts.size == 1) {
+      // Every element is a part. Reducing tiles of one element would be slow.
+      add_elements(block, parts, buffers, lanes);
+      return;
+    }
+    const int64_t stride = parts.tiles * columns;
+    buffers.sums.resize(static_cast<size_t>(parts.count * stride));
+    T* sums = buffers.sums.data();
+    for (int64_t p = 0; p < parts.count; ++p) part_sum(block, parts, p, sums + p * stride, lanes);
+    write(block, combined(sums, parts, columns, stride));
+  }
+
+  void add_elements(int64_t block, const Parts& parts, Buffers<T>& buffers, T* lanes) const {
+    const int64_t columns = source_.columns(block);
+    buffers.sums.resize(static_cast<size_t>(2 * columns));
+    T *total = buffers.sums.data(), *next = total + columns;
+    for (int64_t i = 0; i < parts.n; ++i) {
+      const int64_t p = order_ == Order::seeded ? visit_[static_cast<size_t>(i)] : i;
+      source_.tiles(block, p, 1, i == 0 ? total : next, lanes);
+      if (i > 0) add(next, columns, total);
+    }
+    write(block, total);
+  }
+
+  static void add(const T* __restrict__ addends, int64_t columns, T* __restrict__ totals) {
+    for (int64_t c = 0; c < columns; ++c) totals[c] += addends[c];
+  }
+
+  // Sums one block in all threads: they write sums of tiles into one buffer, which this thread
+  // reduces.
+  void sum_in_all_threads(int64_t block, const Parts& parts) const {
+    const int64_t columns = source_.columns(block);
+    const int64_t stride = parts.tiles * columns;
+    std::vector<T> sums(static_cast<size_t>(parts.count * stride));
+    const int64_t units = parts.count * parts.tiles;
+    const int64_t tile_elements = std::min<int64_t>(parts.size, kTile);
+    const int64_t grain = std::max<int64_t>(kGrainElements / (2 * tile_elements * columns), 1);
+    parallel_for(
+        units, threads_, grain,
+        [&](int64_t begin, int64_t end) {
+          DefaultFloatMode mode;
+          std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
+          while (begin < end) {
+            const int64_t part = begin / parts.tiles, tile = begin % parts.tiles;
+            const int64_t count = std::min(end - begin, parts.tiles - tile);
+            const int64_t first = tile * kTile;
+            const int64_t n = std::min(count * kTile, parts.length(part) - first);
+            if (n > 0)
+              source_.tiles(block, parts.begin(part) + first, n,
+                            sums.data() + part * stride + tile * columns, lanes.data());
+            begin += count;
+          }
+        },
+        1);
+    DefaultFloatMode mode;
+    std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
+    for (int64_t p = 0; p < parts.count; ++p)
+      reduce_rows(sums.data() + p * stride, parts.tiles_of(p), columns, lanes.data());
+    if (parts.n == 0) return write(block, nullptr);
+    write(block, combined(sums.data(), parts, columns, stride));
+  }
+
+  // Sums blocks [first, last) in the atomic order, in all threads. Each takes the next part of a
+  // group of blocks, and adds its sum to the group's totals as soon as it has the group's lock.
+  void sum_as_finished(int64_t first, int64_t last, const Parts& parts) const {
+    if (parts.n == 0) {
+      for (int64_t b = first; b < last; ++b) write(b, nullptr);
+      return;
+    }
+    const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(first), 1);
+    const int64_t groups = (last - first + grouped - 1) / grouped;
+    const int64_t stride = parts.tiles * source_.columns(first);
+    const int64_t origin = source_.first_output(first);
+    const auto outputs = source_.first_output(last - 1) + source_.columns(last - 1) - origin;
+    std::vector<T> totals(static_cast<size_t>(outputs), -T{0});
+    std::vector<Lock> locks(static_cast<size_t>(groups));
+    const int64_t items = groups * parts.count;
+    std::atomic<int64_t> next{0};
+    race(static_cast<int>(std::min<int64_t>(threads_, items)), [&] {
+      DefaultFloatMode mode;
+      Buffers<T> buffers;
+      T* lanes = buffers.lanes(source_.columns(first));
+      buffers.sums.resize(static_cast<size_t>(grouped * stride));
+      T* sums = buffers.sums.data();
+      for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
+        const int64_t group = item / parts.count, part = item % parts.count;
+        const int64_t begin = first + group * grouped, end = std::min(begin + grouped, last);
+        for (int64_t b = begin; b < end; ++b)
+          part_sum(b, parts, part, sums + (b - begin) * stride, lanes);
+        const std::lock_guard lock(locks[static_cast<size_t>(group)].mutex);
+        for (int64_t b = begin; b < end; ++b)
+          add(sums + (b - begin) * stride, source_.columns(b),
+              totals.data() + source_.first_output(b) - origin);
+      }
+    });
+    for (int64_t b = first; b < last; ++b)
+      write(b, totals.data() + source_.first_output(b) - origin);
+  }
+
+  const Source& source_;
+  Bits* out_;
+  int64_t divisor_;
+  Order order_;
+  OrderKey key_;
+  int threads_;
+  std::vector<int32_t> visit_;
+};
+
+}  // namespace nondet::cpu
