@@ -1,5 +1,5 @@
-// Exact sums: threads gather parts of limbs in registers and add them to an output's limbs by
-// integer atomics, which commute; then one thread an output rounds.
+// Exact sums. Threads collect parts of limbs in registers and add them to the limbs of an output by
+// integer atomics, which commute. Then one thread for each output rounds.
 #include "exact.cuh"
 #include "numerics/exact.h"
 #include "sum_device.cuh"
@@ -8,7 +8,7 @@ namespace nondet::cuda {
 
 using Limb = unsigned long long;
 
-// The elements of one output that a thread or warp adds.
+// A range of the elements of an output, added by one thread or warp.
 struct Slice {
   int64_t begin, end;
 };
@@ -19,7 +19,8 @@ __device__ inline Slice slice_of(int64_t n, int64_t slice, int64_t slices) {
   return {begin, n < begin + size ? n : begin + size};
 }
 
-// A source hands the parts of each element to add(), and returns the flags of those that have none.
+// Sources. each() passes the parts of the elements begin, begin + step, ... of an output to add(),
+// and returns the flags of elements without parts: NaNs and infinities.
 template <class F>
 struct ExactElements {
   using Format = F;
@@ -91,7 +92,8 @@ struct ExactSegments {
   }
 };
 
-// The parts that went to three neighbouring limbs since these were last changed.
+// Parts for three neighbouring limbs that are not yet added to them. Consecutive elements often
+// have the same limbs, so this saves most of the atomics.
 template <class Accumulator>
 struct Pending {
   int first = 0;
@@ -116,8 +118,8 @@ struct Pending {
   }
 };
 
-// Adds elements begin, begin + step, ... to limbs. Values on both sides of a limb's boundary are
-// common, and go to different places.
+// Adds elements begin, begin + step, ... to limbs. Collects parts for even and odd first limbs
+// separately, because values on both sides of a limb boundary are common.
 template <class Source>
 __device__ void add_slice(const Source& source, int64_t output, Slice slice, int step, Limb* limbs,
                           int64_t stride) {
@@ -135,8 +137,8 @@ __device__ void add_slice(const Source& source, int64_t output, Slice slice, int
   if (flags != 0) atomicOr(limbs + Accumulator::kLimbs * stride, Limb{flags});
 }
 
-// One warp owns a slice of an output; its limbs are in shared memory. limbs: (kLimbs + 1, outputs),
-// the flags last.
+// One warp adds a slice of an output to limbs in shared memory, and these to `limbs`, (kLimbs + 1,
+// outputs), of which the last row holds the flags.
 template <class Source>
 __global__ void exact_rows_kernel(Source source, int64_t outputs, int64_t slices, Limb* limbs) {
   using Accumulator = typename Source::Accumulator;
@@ -144,9 +146,7 @@ __global__ void exact_rows_kernel(Source source, int64_t outputs, int64_t slices
   NONDET_SHARED(Limb, shared, kWords * (kBlock / kWarp));
   Limb* const mine = shared + threadIdx.x / kWarp * kWords;
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * (kBlock / kWarp);
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * (kBlock / kWarp) + threadIdx.x / kWarp;
-       unit < outputs * slices; unit += step) {
+  for_each_index<kWarp>(outputs * slices, [&](int64_t unit) {
     const auto [slice, output] = divide(unit, outputs);
     for (int i = lane; i < kWords; i += kWarp) mine[i] = 0;
     __syncwarp();
@@ -162,40 +162,36 @@ __global__ void exact_rows_kernel(Source source, int64_t outputs, int64_t slices
         atomicOr(to + i * outputs, mine[i]);
       } else if (i + 1 == Accumulator::kLimbs) {
         atomicAdd(to + i * outputs, mine[i]);
-      } else {  // what is above 32 bits goes to the next limb: there is room for 2^31 slices
+      } else {  // excess above 32 bits goes to the next limb, so there is room for 2^31 slices
         const int64_t low = value & 0xffffffff, high = (value - low) >> 32;
         atomicAdd(to + i * outputs, static_cast<Limb>(low));
         if (high != 0) atomicAdd(to + (i + 1) * outputs, static_cast<Limb>(high));
       }
     }
     __syncwarp();
-  }
+  });
 }
 
-// One thread owns a slice of an output, neighbouring threads read neighbouring elements.
+// One thread adds a slice of an output; neighbouring threads read neighbouring elements.
 template <class Source>
 __global__ void exact_columns_kernel(Source source, int64_t outputs, int64_t slices, Limb* limbs) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       unit < outputs * slices; unit += step) {
+  for_each_index(outputs * slices, [&](int64_t unit) {
     const auto [slice, output] = divide(unit, outputs);
     add_slice(source, output, slice_of(source.length(output), slice, slices), 1, limbs + output,
               outputs);
-  }
+  });
 }
 
 template <class F, class Accumulator>
 __global__ void exact_round_kernel(const Limb* __restrict__ limbs, int64_t outputs,
                                    typename F::Bits* __restrict__ out, int64_t divisor) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t output = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       output < outputs; output += step) {
+  for_each_index(outputs, [&](int64_t output) {
     Accumulator sum;
     for (int i = 0; i < Accumulator::kLimbs; ++i)
       sum.limb[i] = static_cast<int64_t>(limbs[i * outputs + output]);
     sum.flags = static_cast<uint32_t>(limbs[Accumulator::kLimbs * outputs + output]);
     out[output] = sum.template round<F>(divisor);
-  }
+  });
 }
 
 namespace {
@@ -209,18 +205,19 @@ int64_t outputs_at_once(int64_t outputs) {
   return std::clamp<int64_t>(kMaxWords / (Accumulator::kLimbs + 1), 1, outputs);
 }
 
-// A limb has room for 2^31 parts: a slice has fewer, and so has an output of threads that add to
-// its limbs directly.
+// A limb has room for 2^31 parts. A slice has fewer, and so has an output whose threads add to its
+// limbs directly.
 constexpr int64_t kMaxSliceElements = int64_t{1} << 30;
 
-// As many slices as keep the device busy, each long enough to be worth its limbs.
+// Returns a number of slices that keeps the device busy, each long enough to be worth its limbs.
 int64_t slices_for(int64_t n, int64_t longest, int64_t outputs) {
   const int64_t useful = std::min(n / kSliceElements, kMaxSlices * 32 / outputs);
   return std::clamp<int64_t>(useful, 1 + longest / kMaxSliceElements, kMaxSlices);
 }
 
-// source_from(output) is the source of the outputs from there on. n: the elements of an output, on
-// average; longest: no output has more.
+// Runs the kernels for all outputs, in groups that fit into the workspace. source_from(first)
+// returns the source of the outputs from `first` on. n: the average number of elements of an
+// output; longest: an upper bound for all.
 template <class SourceFrom>
 void run_exact(int64_t outputs, int64_t n, int64_t longest, bool by_columns, void* out,
                int64_t divisor, void* workspace, cudaStream_t stream,

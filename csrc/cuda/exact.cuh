@@ -1,4 +1,5 @@
-// Launchers of the exact sums.
+// Launchers of the exact sums. Pointers address device memory; the arguments are those of
+// cpu/exact.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,7 +9,7 @@
 
 namespace nondet::cuda {
 
-// Bytes of device memory, for the sums of `outputs` outputs or of products.
+// Returns the bytes that a launcher takes as `workspace`, for sums of elements or of products.
 int64_t exact_workspace(DType dtype, int64_t outputs, bool products);
 
 void exact_sum(DType dtype, const void* x, const Layout& kept, const Layout& reduced, void* out,

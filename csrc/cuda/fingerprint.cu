@@ -6,10 +6,10 @@ namespace nondet::cuda {
 
 constexpr int kWarp = 32;
 constexpr int kWarps = kBlock / kWarp;
-// The table of keys costs a block about as much as a tile.
+// The table of keys takes a block about as long as a tile, so a block should have several tiles.
 constexpr int kTilesPerBlock = 4 * kWarps;
 
-// The quad at x, of which `bytes` are there, in loads of the type Unit that x is aligned to.
+// Returns the quad at x, of which `bytes` exist, in loads of the type Unit, to which x is aligned.
 template <class Unit>
 __device__ Quad quad_at(const char* x, int64_t bytes) {
   Quad quad = {};
@@ -33,7 +33,7 @@ __device__ uint64_t warp_sum(uint64_t value) {
   return value;
 }
 
-// One warp owns a tile: lane l hashes its quads l, l + 32, ...
+// One warp hashes a tile; lane l takes the quads l, l + 32, ...
 template <class Unit>
 __global__ void fingerprint_kernel(const char* __restrict__ x, int64_t bytes,
                                    unsigned long long* out) {
@@ -41,11 +41,8 @@ __global__ void fingerprint_kernel(const char* __restrict__ x, int64_t bytes,
   for (int q = threadIdx.x; q < kKeyQuads; q += kBlock) keys[q] = fingerprint_keys(q);
   __syncthreads();
   const int lane = threadIdx.x % kWarp;
-  const int64_t tiles = fingerprint_tiles(bytes);
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kWarps;
   uint64_t sum = 0;
-  for (int64_t tile = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp; tile < tiles;
-       tile += step) {
+  for_each_index<kWarp>(fingerprint_tiles(bytes), [&](int64_t tile) {
     const int64_t left = bytes - tile * kTileBytes;
     const int quads = fingerprint_quads(left);
     TileHashes<uint64_t> hashes{};
@@ -56,7 +53,7 @@ __global__ void fingerprint_kernel(const char* __restrict__ x, int64_t bytes,
                keys[q], keys[q + kKeyShift]);
     sum +=
         tile_digest(static_cast<uint64_t>(tile), {warp_sum(hashes.first), warp_sum(hashes.second)});
-  }
+  });
   if (lane == 0) atomicAdd(out, static_cast<unsigned long long>(sum));
 }
 

@@ -1,4 +1,4 @@
-// Launcher of the digest. Pointers address device memory.
+// Launcher of the 64-bit digest. Pointers address device memory.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,7 +8,8 @@
 
 namespace nondet::cuda {
 
-// `head`: the dtype's code, the number of dimensions, the sizes. `out`: zeroed by the caller.
+// Writes the digest to `out`, which the caller has set to zero. `head`: the code of the dtype, the
+// number of dimensions, the sizes.
 void fingerprint(const std::vector<uint64_t>& head, const void* x, int64_t bytes,
                  unsigned long long* out, cudaStream_t stream);
 

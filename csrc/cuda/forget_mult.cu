@@ -4,8 +4,7 @@
 
 namespace nondet::cuda {
 
-// Each thread owns columns j, j + threads, ... from the first step to the last; neighbouring
-// threads read neighbouring elements.
+// One thread computes all steps of a column; neighbouring threads read neighbouring elements.
 template <class F, bool kGated>
 __global__ void forget_kernel(const typename F::Bits* __restrict__ z,
                               const typename F::Bits* __restrict__ f,
@@ -14,19 +13,17 @@ __global__ void forget_kernel(const typename F::Bits* __restrict__ z,
                               int64_t columns, typename F::Bits* __restrict__ h,
                               typename F::Bits* __restrict__ last) {
   using T = Accumulator<F>;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; j < columns;
-       j += threads) {
+  for_each_index(columns, [&](int64_t j) {
     T cell = initial != nullptr ? accumulator_of<F>(initial[j]) : T{0};
     for (int64_t i = j; i < steps * columns; i += columns) {
       cell = forget_step(accumulator_of<F>(z[i]), accumulator_of<F>(f[i]), cell);
       h[i] = rounded<F>(kGated ? accumulator_of<F>(o[i]) * cell : cell);
     }
     last[j] = rounded<F>(cell);
-  }
+  });
 }
 
-// The same columns, first forwards for the cells, then backwards.
+// One thread computes the cells of a column forwards, then its gradients backwards.
 template <class F, bool kGated>
 __global__ void forget_back_kernel(
     const typename F::Bits* __restrict__ z, const typename F::Bits* __restrict__ f,
@@ -36,9 +33,7 @@ __global__ void forget_back_kernel(
     typename F::Bits* __restrict__ grad_f, typename F::Bits* __restrict__ grad_o,
     typename F::Bits* __restrict__ grad_initial) {
   using T = Accumulator<F>;
-  const int64_t threads = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t j = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; j < columns;
-       j += threads) {
+  for_each_index(columns, [&](int64_t j) {
     T cell = initial != nullptr ? accumulator_of<F>(initial[j]) : T{0};
     cells[j] = cell;
     for (int64_t i = j; i < steps * columns; i += columns) {
@@ -57,7 +52,7 @@ __global__ void forget_back_kernel(
       cell = before;
     }
     grad_initial[j] = rounded<F>(reaching);
-  }
+  });
 }
 
 void forget_mult(DType dtype, const void* z, const void* f, const void* o, const void* initial,

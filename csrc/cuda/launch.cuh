@@ -1,4 +1,4 @@
-// Launching kernels: one checked way in. Every launcher goes through launch(); nothing uses <<<>>>.
+// Launching kernels. Every launcher calls launch(), which checks for errors; nothing uses <<<>>>.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,29 +8,43 @@
 #include <stdexcept>
 #include <string>
 
-// Static shared memory is declared through this macro only, so that the CPU emulation can supply
-// its own.
+// Static shared memory is declared by this macro only, because the emulation on the CPU defines its
+// own.
 #ifndef NONDET_SHARED
 #define NONDET_SHARED(type, name, count) __shared__ type name[count]
 #endif
 
 namespace nondet::cuda {
 
+// Threads in a block, unless a kernel needs another number.
 inline constexpr int kBlock = 256;
 
+// Throws std::runtime_error with CUDA's message if `status` is an error.
 inline void check(cudaError_t status, const char* what) {
   if (status != cudaSuccess)
     throw std::runtime_error(std::string(what) + ": CUDA error: " + cudaGetErrorString(status));
 }
 
-// Blocks for a grid-stride loop over `items`. A constant cap, never the device's SM count: a grid
-// that followed the device could let bits follow it too.
+// Returns the number of blocks for a loop over `items`. The maximum is a constant, not the number
+// of multiprocessors: a grid that depends on the device could make results depend on it.
 inline unsigned blocks_for(int64_t items, int64_t per_block = kBlock) {
   constexpr int64_t kMaxBlocks = 16384;
   return static_cast<unsigned>(
       std::clamp<int64_t>((items + per_block - 1) / per_block, 1, kMaxBlocks));
 }
 
+// Calls body(i) for the items i in [0, n) that belong to this thread: a grid-stride loop. With
+// kGroup > 1 an item belongs to kGroup neighbouring threads, and each of them calls body(i).
+// kThreads is the size of the blocks that the kernel is launched with; as a constant it saves
+// instructions in every loop.
+template <int kGroup = 1, int kThreads = kBlock, class Body>
+__device__ __forceinline__ void for_each_index(int64_t n, const Body& body) {
+  constexpr int kGroups = kThreads / kGroup;
+  const int64_t step = int64_t{gridDim.x} * kGroups;
+  for (int64_t i = int64_t{blockIdx.x} * kGroups + threadIdx.x / kGroup; i < n; i += step) body(i);
+}
+
+// Launches a kernel; throws if the launch fails. `name` is that of the op, for the message.
 template <class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, size_t shared_bytes,
             cudaStream_t stream, A... args) {

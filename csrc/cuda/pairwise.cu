@@ -4,19 +4,19 @@
 
 namespace nondet::cuda {
 
-// A block of threads owns kSide x kSide pairs of models, a thread one pair.
+// A block of threads computes kSide x kSide pairs of models, one pair for each thread.
 constexpr int kSide = 16;
 static_assert(kSide * kSide == kBlock);
-// Values of a model that are in shared memory at a time, in rows of kPitch for the sake of banks.
+// Values of a model in shared memory at a time, in rows of kPitch to avoid bank conflicts.
 constexpr int kDepth = 32;
 constexpr int kPitch = kDepth + 1;
 constexpr int kShared = kSide * kPitch;
-// Examples of a block that counts agreements.
+// Examples that a block compares at a time.
 constexpr int64_t kChunk = 4096;
 constexpr int64_t kMaxLayers = 4096;
 
 struct Pair {
-  int left, right;  // in the block
+  int left, right;  // numbers within the block
   int64_t i, j;
 
   __device__ Pair()
@@ -28,7 +28,8 @@ struct Pair {
   __device__ bool counts(int64_t models) const { return i <= j && j < models; }
 };
 
-// Fills left[m][d] with value(model, d) for the block's models i, and right[m][d] for its models j.
+// Stores value(model, d) in left[m][d] for the block's models i, and in right[m][d] for its models
+// j.
 template <class T, class Value>
 __device__ void load(const Value& value, int64_t models, int depth, T* left, T* right) {
   for (int k = static_cast<int>(threadIdx.x); k < kSide * kDepth; k += kBlock) {
@@ -39,7 +40,7 @@ __device__ void load(const Value& value, int64_t models, int depth, T* left, T* 
   }
 }
 
-// Blocks below the diagonal have nothing to do; a layer is a range of examples.
+// The z dimension of the grid divides the examples. Blocks below the diagonal have no work.
 template <class T>
 __global__ void pair_agreements_kernel(const T* __restrict__ predictions, int64_t models,
                                        int64_t examples, const int64_t* __restrict__ offsets,
@@ -102,12 +103,11 @@ struct HalfPower {
   }
 };
 
-// One thread a model and example: the largest logit, and the softmax's denominator.
+// One thread for each model and example computes the largest logit and the denominator of the
+// softmax.
 template <class F>
 __global__ void pair_statistics_kernel(View<F> x, bool with_sums, double* maxima, double* sums) {
-  const int64_t step = int64_t{gridDim.x} * kBlock;
-  for (int64_t k = int64_t{blockIdx.x} * kBlock + threadIdx.x; k < x.models * x.examples;
-       k += step) {
+  for_each_index(x.models * x.examples, [&](int64_t k) {
     const int64_t model = k / x.examples, n = k % x.examples;
     double max = x.at(model, n, 0);
     for (int64_t c = 1; c < x.classes; ++c) {
@@ -115,11 +115,11 @@ __global__ void pair_statistics_kernel(View<F> x, bool with_sums, double* maxima
       max = logit > max ? logit : max;
     }
     maxima[k] = max;
-    if (!with_sums) continue;
+    if (!with_sums) return;
     double sum = 0.0;
     for (int64_t c = 0; c < x.classes; ++c) sum += exponential(x.at(model, n, c) - max);
     sums[k] = sum;
-  }
+  });
 }
 
 template <class F, class Value>
@@ -156,7 +156,7 @@ __global__ void pair_correct_kernel(View<F> x, const int64_t* __restrict__ label
   if (count > 0 && pair.counts(x.models)) atomicAdd(counts + pair.i * x.models + pair.j, count);
 }
 
-// The logarithm of the product over one tile of examples, to tile_logs[layer].
+// Writes the logarithms of the products over one tile of examples, one tile for each blockIdx.z.
 template <class F>
 __global__ void pair_logs_kernel(View<F> x, int64_t first_tile, double* tile_logs) {
   NONDET_SHARED(double, left, kShared);
@@ -190,7 +190,7 @@ __global__ void pair_logs_kernel(View<F> x, int64_t first_tile, double* tile_log
         product_logarithm(product.mantissa, product.exponent, end - begin) + underflowed;
 }
 
-// The same for the sum of the label's probabilities; kDepth examples are in shared memory.
+// Writes those of the sums of the label's probabilities; kDepth examples are in shared memory.
 template <class F>
 __global__ void label_logs_kernel(View<F> x, const int64_t* __restrict__ labels, int64_t first_tile,
                                   double* tile_logs) {
@@ -225,16 +225,16 @@ __global__ void label_logs_kernel(View<F> x, const int64_t* __restrict__ labels,
         product_logarithm(product.mantissa, product.exponent, end - begin) + underflowed;
 }
 
-// One thread a pair adds the tiles one by one.
+// One thread for each pair adds the tiles one by one.
 __global__ void add_tile_logs_kernel(const double* __restrict__ tile_logs, int64_t tiles,
                                      int64_t models, double* logs) {
-  const int64_t pairs = models * models, step = int64_t{gridDim.x} * kBlock;
-  for (int64_t k = int64_t{blockIdx.x} * kBlock + threadIdx.x; k < pairs; k += step) {
-    if (k / models > k % models) continue;
+  const int64_t pairs = models * models;
+  for_each_index(pairs, [&](int64_t k) {
+    if (k / models > k % models) return;
     double sum = logs[k];
     for (int64_t t = 0; t < tiles; ++t) sum += tile_logs[t * pairs + k];
     logs[k] = sum;
-  }
+  });
 }
 
 namespace {

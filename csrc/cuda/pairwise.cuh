@@ -1,5 +1,6 @@
-// Launchers of the comparisons of all pairs of models. Pointers address device memory; matrices are
-// (models, models), and their upper triangles, the diagonal included, are added to.
+// Launchers of the comparisons of all pairs of models. Pointers address device memory. The results
+// are those of cpu/pairwise.h; they are added to the upper triangles, with the diagonal, of
+// matrices (models, models).
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,7 +21,7 @@ void pair_agreements(int itemsize, const void* predictions, int64_t models, int6
 void pair_correct(const Logits& logits, const int64_t* labels, bool probabilities,
                   unsigned long long* counts, double* workspace, cudaStream_t stream);
 
-// workspace: as above, and `wave` * models^2 doubles more, for the tiles of one launch.
+// workspace: 2 * models * examples + wave * models^2 doubles. A launch takes at most `wave` tiles.
 void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, double* logs,
                int64_t wave, double* workspace, cudaStream_t stream);
 

@@ -44,7 +44,7 @@ struct Integer {
   }
 };
 
-// One thread owns one block of four words of one row, and the elements (at most four) made of it.
+// One thread generates a block of four words of a row, and the elements (at most four) made of it.
 template <class Convert>
 __global__ void draw_kernel(PhiloxKey key, const int64_t* __restrict__ counters, int64_t rows,
                             uint64_t first, int64_t n, typename Convert::Out* __restrict__ out,
@@ -52,9 +52,7 @@ __global__ void draw_kernel(PhiloxKey key, const int64_t* __restrict__ counters,
   constexpr int64_t kPerBlock = 4 / Convert::kWords;
   const int64_t first_block = static_cast<int64_t>(first) / kPerBlock;
   const int64_t blocks = (static_cast<int64_t>(first) + n - 1) / kPerBlock - first_block + 1;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t t = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; t < rows * blocks;
-       t += step) {
+  for_each_index(rows * blocks, [&](int64_t t) {
     const int64_t row = t / blocks;
     const int64_t block = first_block + t % blocks;
     const PhiloxWords words = philox_block(static_cast<uint64_t>(block), counters + 3 * row, key);
@@ -63,7 +61,7 @@ __global__ void draw_kernel(PhiloxKey key, const int64_t* __restrict__ counters,
     for (int k = 0; k < kPerBlock; ++k)
       if (base + k >= 0 && base + k < n)
         out[row * n + base + k] = convert(words.w + k * Convert::kWords);
-  }
+  });
 }
 
 template <class Convert>

@@ -1,4 +1,5 @@
-// Launchers of the keyed random draws; the meaning of the arguments is that of csrc/cpu/philox.h.
+// Launchers of random numbers by key and counter. Pointers address device memory; the arguments are
+// those of cpu/philox.h.
 #pragma once
 
 #include <cuda_runtime.h>

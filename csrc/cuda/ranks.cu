@@ -4,23 +4,20 @@
 
 namespace nondet::cuda {
 
-// Thread t owns the sorted elements t, t + threads, ... and finds the run that each lies in by
-// itself: a row without ties costs two comparisons an element, one of nothing but ties two
-// searches.
+// One thread for each sorted element finds the run of equal keys around it. Without ties this takes
+// two comparisons; in a row of ties, two searches.
 template <class Key>
 __global__ void ranks_kernel(const Key* __restrict__ keys, const int64_t* __restrict__ positions,
                              int64_t rows, int64_t n, int64_t lowest, int64_t largest,
                              double* __restrict__ out, bool centred) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < rows * n;
-       i += step) {
+  for_each_index(rows * n, [&](int64_t i) {
     const int64_t first = i / n * n, at = i - first;
     const Key* const row = keys + first;
     const bool has_nan = row[0] < lowest || row[n - 1] > largest;
     out[first + positions[i]] =
         has_nan ? double_of(Float64::kQuietNaN)
                 : rank_of_run(run_begin(row, at), run_end(row, at, n), n, centred);
-  }
+  });
 }
 
 void ranks(int width, const void* keys, const int64_t* positions, int64_t rows, int64_t n,

@@ -1,20 +1,18 @@
 #include "numerics/exact.h"
 #include "scatter.cuh"
-#include "summation.cuh"
 #include "sum_device.cuh"
+#include "summation.cuh"
 
 namespace nondet::cuda {
 
 __global__ void check_index_kernel(const int64_t* __restrict__ index, int64_t n, int64_t rows,
                                    int32_t* fault) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   bool found = false;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    found |= index[i] < 0 || index[i] >= rows;
+  for_each_index(n, [&](int64_t i) { found |= index[i] < 0 || index[i] >= rows; });
   if (found) atomicOr(fault, 1);
 }
 
-// (outer, rows, inner) and (outer, n, inner)
+// The shapes of destinations, (outer, rows, inner), and sources, (outer, n, inner).
 struct ScatterShape {
   int64_t outer, rows, n, inner;
 
@@ -27,7 +25,7 @@ struct ScatterShape {
   }
 };
 
-// The running sum of a destination.
+// The running sum of a destination, in an accumulator.
 template <class F>
 struct OneByOne {
   Accumulator<F> sum;
@@ -56,28 +54,26 @@ struct Exactly {
   __device__ typename F::Bits result() const { return sum.template round<F>(); }
 };
 
-// The thread at the first of a run of equal indices owns a column of that destination and adds the
-// whole run in its order.
+// The thread at the first of a run of equal indices adds the whole run, in order, to one column of
+// that destination. The other threads of the run have no work.
 template <class F, class Sum>
 __global__ void add_runs_kernel(typename F::Bits* out, const int64_t* __restrict__ sorted,
                                 const int64_t* __restrict__ positions,
                                 const typename F::Bits* __restrict__ source, ScatterShape shape,
                                 const int32_t* fault) {
   if (*fault != 0) return;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       unit < shape.units(); unit += step) {
+  for_each_index(shape.units(), [&](int64_t unit) {
     const auto [row, column] = divide(unit, shape.inner);
     const auto [o, i] = divide(row, shape.n);
     const int64_t index = sorted[i];
-    if (i > 0 && sorted[i - 1] == index) continue;
+    if (i > 0 && sorted[i - 1] == index) return;
     typename F::Bits* destination = out + shape.destination(o, index, column);
     Sum sum;
     sum.start(*destination);
     for (int64_t j = i; j < shape.n && sorted[j] == index; ++j)
       sum.add(source[shape.source(o, positions[j], column)]);
     *destination = sum.result();
-  }
+  });
 }
 
 template <class F>
@@ -85,21 +81,17 @@ __global__ void atomic_add_kernel(Accumulator<F>* totals, const int64_t* __restr
                                   const typename F::Bits* __restrict__ source, ScatterShape shape,
                                   const int32_t* fault) {
   if (*fault != 0) return;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-       unit < shape.units(); unit += step) {
+  for_each_index(shape.units(), [&](int64_t unit) {
     const auto [row, column] = divide(unit, shape.inner);
     const auto [o, i] = divide(row, shape.n);
     atomicAdd(totals + shape.destination(o, index[i], column), accumulator_of<F>(source[unit]));
-  }
+  });
 }
 
 template <class F>
 __global__ void widen_kernel(const typename F::Bits* __restrict__ x,
                              Accumulator<F>* __restrict__ totals, int64_t n) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    totals[i] = accumulator_of<F>(x[i]);
+  for_each_index(n, [&](int64_t i) { totals[i] = accumulator_of<F>(x[i]); });
 }
 
 namespace {

@@ -1,11 +1,11 @@
-// Sums of segments. Their lengths are known on the device only: a warp (of one column), or a thread
-// (beside its neighbours), streams through a segment of any length.
-#include "summation.cuh"
+// Sums of segments. Only the device knows their lengths, so one warp or one thread reads a segment
+// of any length: a warp where there are few columns, else a thread for each column.
 #include "sum_device.cuh"
+#include "summation.cuh"
 
 namespace nondet::cuda {
 
-// One column of one segment.
+// One column of a segment.
 template <class F>
 struct Segment {
   const typename F::Bits* x;
@@ -29,7 +29,7 @@ struct Segments {
 
 struct WarpTile {
   static constexpr int kThreads = kWarp;
-  static constexpr int kLevels = 3;  // above the tiles: 1024^4 rows
+  static constexpr int kLevels = 3;  // above the tiles, for 1024^4 rows
 
   template <class F>
   __device__ static Accumulator<F> sum(const Segment<F>& segment, int64_t begin, int64_t end) {
@@ -45,7 +45,7 @@ struct WarpTile {
 
 struct ThreadTile {
   static constexpr int kThreads = 1;
-  static constexpr int kLevels = 2;  // 1024^3 rows: a third one would not fit into registers
+  static constexpr int kLevels = 2;  // for 1024^3 rows; a third one would not fit into registers
   static constexpr int64_t kMaxRows = int64_t{1} << 30;
 
   template <class F>
@@ -67,9 +67,9 @@ struct ThreadTile {
   }
 };
 
-// The fixed sum of elements [begin, end), at most 1024^(level + 1). Lanes are taken in the order in
-// which halving pairs them (0, 16, 8, 24, 4, ...): a binary counter of pending sums then stands for
-// 32 lanes.
+// Returns the fixed sum of elements [begin, end), at most 1024^(level + 1). Takes the lanes in the
+// order in which halving pairs them (0, 16, 8, 24, 4, ...), so that five pending sums, used like
+// the bits of a binary counter, replace 32 lanes.
 template <class Tile, int level, class F>
 __device__ Accumulator<F> nested_sum(const Segment<F>& segment, int64_t begin, int64_t end) {
   if constexpr (level == 0) {
@@ -81,9 +81,9 @@ __device__ Accumulator<F> nested_sum(const Segment<F>& segment, int64_t begin, i
     constexpr int64_t kUnit = int64_t{1} << (10 * level);
     static_assert(kTile == 1 << 10);
     T pending[kPairings], sum = -T{0};
-    for (unsigned turn = 0; turn < kLanes; ++turn) {
+    for (unsigned step = 0; step < kLanes; ++step) {
       sum = -T{0};
-      for (int64_t i = begin + (__brev(turn) >> (32 - kPairings)) * kUnit; i < end;
+      for (int64_t i = begin + (__brev(step) >> (32 - kPairings)) * kUnit; i < end;
            i += kLanes * kUnit)
         sum += nested_sum<Tile, level - 1>(segment, i, end < i + kUnit ? end : i + kUnit);
       if (end - begin <= kUnit) break;
@@ -91,7 +91,7 @@ __device__ Accumulator<F> nested_sum(const Segment<F>& segment, int64_t begin, i
 #pragma unroll
       for (int k = 0; k < kPairings; ++k) {
         if (!paired) continue;
-        paired = turn >> k & 1;
+        paired = step >> k & 1;
         if (paired)
           sum = pending[k] + sum;
         else
@@ -109,61 +109,56 @@ __device__ Accumulator<F> part_sum(const Segment<F>& segment, int64_t part, int6
   return nested_sum<Tile, Tile::kLevels>(segment, begin, end);
 }
 
-// `visits` holds the visiting order for each power of two of parts, or is null: one part.
+// `visits` holds the visiting order for each power of two of parts, or is null for one part.
 template <class F, class Tile>
 __global__ void segment_sums_kernel(Segments<F> segments, int64_t outputs,
                                     const int32_t* __restrict__ visits,
                                     typename F::Bits* __restrict__ out) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * (kBlock / Tile::kThreads);
-  for (int64_t output = static_cast<int64_t>(blockIdx.x) * (kBlock / Tile::kThreads) +
-                        threadIdx.x / Tile::kThreads;
-       output < outputs; output += step) {
+  for_each_index<Tile::kThreads>(outputs, [&](int64_t output) {
     const Segment<F> segment = segments(output);
     int64_t size = segment.length, parts = 1;
-    int turns = 1;
+    int table_size = 1;
     const int32_t* table = nullptr;
     if (visits != nullptr) {
       size = part_size(segment.length);
       parts = (segment.length + size - 1) / size;
-      while (turns < parts) turns *= 2;
-      table = visits + turns - 1;
+      while (table_size < parts) table_size *= 2;
+      table = visits + table_size - 1;
     }
     Accumulator<F> sum = -Accumulator<F>{0};
-    for (int turn = 0; turn < turns; ++turn) {
-      const int part = table != nullptr ? table[turn] : turn;
+    for (int step = 0; step < table_size; ++step) {
+      const int part = table != nullptr ? table[step] : step;
       if (part < parts) sum += part_sum<Tile>(segment, part, size);
     }
     if (threadIdx.x % Tile::kThreads == 0)
       out[output] = rounded<F>(segment.length > 0 ? sum : Accumulator<F>{0});
-  }
+  });
 }
 
-// Parts are added as they come. Each output's are dealt to `dealers` threads or warps, far apart.
+// Adds the sums of parts to their outputs' totals in the order in which they are finished.
+// `workers` threads or warps, far apart in the grid, share the parts of each output.
 template <class F, class Tile>
-__global__ void segment_atomic_kernel(Segments<F> segments, int64_t outputs, int64_t dealers,
+__global__ void segment_atomic_kernel(Segments<F> segments, int64_t outputs, int64_t workers,
                                       Accumulator<F>* totals) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * (kBlock / Tile::kThreads);
-  for (int64_t unit = static_cast<int64_t>(blockIdx.x) * (kBlock / Tile::kThreads) +
-                      threadIdx.x / Tile::kThreads;
-       unit < outputs * dealers; unit += step) {
-    const auto [dealer, output] = divide(unit, outputs);
+  for_each_index<Tile::kThreads>(outputs * workers, [&](int64_t unit) {
+    const auto [worker, output] = divide(unit, outputs);
     const Segment<F> segment = segments(output);
     if (segment.length == 0) {  // otherwise left at -0
-      if (dealer == 0 && threadIdx.x % Tile::kThreads == 0)
+      if (worker == 0 && threadIdx.x % Tile::kThreads == 0)
         atomicAdd(totals + output, Accumulator<F>{0});
-      continue;
+      return;
     }
     const int64_t size = part_size(segment.length);
-    for (int64_t part = dealer; part * size < segment.length; part += dealers) {
+    for (int64_t part = worker; part * size < segment.length; part += workers) {
       const Accumulator<F> sum = part_sum<Tile>(segment, part, size);
       if (threadIdx.x % Tile::kThreads == 0) atomicAdd(totals + output, sum);
     }
-  }
+  });
 }
 
 namespace {
 
-constexpr int64_t kDealers = 32;
+constexpr int64_t kWorkers = 32;
 
 template <class F, class Tile>
 void sum_segments(const Segments<F>& segments, int64_t outputs, void* out, Order order,
@@ -172,8 +167,8 @@ void sum_segments(const Segments<F>& segments, int64_t outputs, void* out, Order
   if (order == Order::atomic) {
     auto* const totals = static_cast<Accumulator<F>*>(workspace);
     fill_totals(F::kDType, totals, outputs, stream);
-    launch("segment_sum", segment_atomic_kernel<F, Tile>, blocks_for(outputs * kDealers, kPerBlock),
-           kBlock, 0, stream, segments, outputs, kDealers, totals);
+    launch("segment_sum", segment_atomic_kernel<F, Tile>, blocks_for(outputs * kWorkers, kPerBlock),
+           kBlock, 0, stream, segments, outputs, kWorkers, totals);
     finish_totals(F::kDType, totals, outputs, out, 0, stream);
   } else {
     const auto* visits = order == Order::seeded ? static_cast<const int32_t*>(workspace) : nullptr;

@@ -1,5 +1,5 @@
-// Sums side by side: a thread owns a tile of one, its 32 lanes in registers; neighbouring threads
-// read neighbouring elements.
+// Sums side by side: one thread adds a tile of one sum, with its 32 lanes in registers;
+// neighbouring threads read neighbouring elements.
 #include "sum_levels.cuh"
 #include "summation.cuh"
 
@@ -44,7 +44,7 @@ __global__ void column_sums_kernel(Source source, Level level, Write write) {
   }
 }
 
-// One thread owns an output.
+// One thread for each output adds the sums of its parts in visiting order.
 template <class Source, class F>
 __global__ void visit_columns_kernel(Source source, int64_t outputs, int parts,
                                      const int32_t* __restrict__ visits, typename F::Bits* out,
@@ -52,15 +52,13 @@ __global__ void visit_columns_kernel(Source source, int64_t outputs, int parts,
   NONDET_SHARED(int64_t, offsets, kMaxParts);
   for (int p = threadIdx.x; p < parts; p += kColumnBlock) offsets[p] = source.offset(visits[p], 0);
   __syncthreads();
-  const int64_t step = static_cast<int64_t>(gridDim.x) * kColumnBlock;
-  for (int64_t output = static_cast<int64_t>(blockIdx.x) * kColumnBlock + threadIdx.x;
-       output < outputs; output += step) {
+  for_each_index<1, kColumnBlock>(outputs, [&](int64_t output) {
     const int64_t base = source.base(output);
     typename Source::T sum = -typename Source::T{0};
 #pragma unroll 8
     for (int p = 0; p < parts; ++p) sum += source.at(base + offsets[p]);
     out[output] = finished<F>(sum, divisor);
-  }
+  });
 }
 
 namespace {

@@ -1,7 +1,8 @@
-// What the kernels of a sum share: where addends come from, where sums go, and tiles of 32 lanes.
+// Device functions shared by the kernels of sums: sources of elements, destinations of sums, and
+// tiles of 32 lanes.
 //
-// A sum of n elements is cut into parts (one, in the fixed order) and each part into tiles, level
-// by level: the sums of the tiles of a level are the elements of the next one.
+// A sum of n elements is divided into parts (one, in the fixed order) and each part into tiles,
+// level by level: the sums of the tiles of a level are the elements of the next level.
 #pragma once
 
 #include "launch.cuh"
@@ -20,13 +21,13 @@ inline int64_t elements_of(const Layout& layout) {
   return n;
 }
 
-// Neighbouring outputs are neighbours in memory, neighbouring elements are not.
+// Returns true if neighbouring outputs are neighbours in memory and neighbouring elements are not.
 inline bool side_by_side(const Layout& kept, const Layout& reduced) {
   if (kept.dims == 0 || kept.stride[kept.dims - 1] != 1) return false;
   return reduced.dims == 0 || reduced.stride[reduced.dims - 1] != 1;
 }
 
-// Whether that goes on for a warp of threads with an output each.
+// Returns true if, in addition, there are enough such outputs for the threads of a warp.
 inline bool by_columns(const Layout& kept, const Layout& reduced) {
   return side_by_side(kept, reduced) && kept.size[kept.dims - 1] >= kWarp;
 }
@@ -35,7 +36,7 @@ struct Quotient {
   int64_t quotient, remainder;
 };
 
-// Of non-negative numbers; in 32 bits where they fit.
+// Divides non-negative numbers; in 32 bits, which is faster, where they fit.
 __device__ inline Quotient divide(int64_t a, int64_t b) {
   if (b == 1) return {a, 0};
   if ((a | b) >> 32 == 0) {
@@ -48,20 +49,21 @@ __device__ inline Quotient divide(int64_t a, int64_t b) {
 // One level of the sums of all outputs.
 struct Level {
   int64_t outputs, parts;
-  int64_t size, last;  // elements of a part, and of the last part
-  int64_t tiles;       // of a part
+  int64_t size, last;  // elements of a part; of the last part
+  int64_t tiles;       // tiles of a part
 
   __device__ int64_t length(int64_t part) const { return part == parts - 1 ? last : size; }
 };
 
-// A source says where the addends of an output lie: at(base(output) + offset(part, i)) is element i
-// of a part, and from element i on, run(part, i) elements lie stride() apart.
+// Sources tell where the elements of an output lie: element i of a part is at(base(output) +
+// offset(part, i)), and from it on run(part, i) elements lie stride() apart. This one reads a
+// strided tensor.
 template <class F>
 struct Strided {
   using T = Accumulator<F>;
   const typename F::Bits* x;
   Layout kept, reduced;
-  int64_t first;  // output
+  int64_t first;  // first output
   int64_t part_size;
 
   __device__ int64_t base(int64_t output) const { return offset_of(kept, first + output); }
@@ -79,7 +81,7 @@ struct Strided {
   __device__ T at(int64_t offset) const { return accumulator_of<F>(x[offset]); }
 };
 
-// The products of two contiguous vectors.
+// The products of the elements of two contiguous vectors.
 template <class F>
 struct Products {
   using T = Accumulator<F>;
@@ -95,7 +97,7 @@ struct Products {
   }
 };
 
-// Where the sums of a level's tiles lie.
+// The places of the sums of a level's tiles in memory.
 struct Places {
   int64_t output, part, tile;  // strides
 
@@ -122,7 +124,7 @@ __device__ typename F::Bits finished(Accumulator<F> sum, Accumulator<F> divisor)
   return rounded<F>(divisor != 0 ? sum / divisor : sum);
 }
 
-// The sum of a tile goes to the next level, or, where `out` is given, is an output.
+// Stores the sum of a tile for the next level, or as an output if `out` is not null.
 template <class F>
 struct Put {
   Accumulator<F>* sums;
@@ -138,7 +140,7 @@ struct Put {
   }
 };
 
-// The sum of a part is added to its output's total as it comes: a race.
+// Adds the sum of a part to its output's total as soon as it is finished: a race.
 template <class T>
 struct Add {
   T* totals;
@@ -148,7 +150,7 @@ struct Add {
   }
 };
 
-// body(offset) for the elements begin, begin + step, ... before `end` of a part, in order.
+// Calls body(offset) for the elements begin, begin + step, ... before `end` of a part, in order.
 template <int unroll, class Source, class Body>
 __device__ void walk(const Source& source, int64_t part, int64_t begin, int64_t end, int step,
                      const Body& body) {
@@ -166,7 +168,7 @@ __device__ void walk(const Source& source, int64_t part, int64_t begin, int64_t 
   }
 }
 
-// What one lane of a tile adds.
+// Returns the sum of one lane of a tile.
 template <class Source>
 __device__ typename Source::T lane_sum(const Source& source, int64_t base, int64_t part,
                                        int64_t begin, int64_t end) {
@@ -176,8 +178,8 @@ __device__ typename Source::T lane_sum(const Source& source, int64_t base, int64
   return sum;
 }
 
-// In the first of every `group` lanes: their sum by halving. Lanes without elements hold -0, which
-// changes nothing: fewer than 32 lanes are enough for fewer than 32 elements.
+// Returns, in the first of every `group` lanes, their sum by halving. Lanes without elements hold
+// -0, which changes no sum, so fewer than 32 elements need fewer than 32 lanes.
 template <class T>
 __device__ T group_sum(T sum, int group) {
   for (int half = group / 2; half > 0; half /= 2)

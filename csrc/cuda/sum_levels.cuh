@@ -1,12 +1,13 @@
-// The launches of a sum, level by level, over kernels for rows or for columns.
+// The sequence of launches of a sum, level by level, with kernels for rows or for columns.
 #pragma once
 
-#include "summation.cuh"
 #include "sum_device.cuh"
+#include "summation.cuh"
 
 namespace nondet::cuda {
 
-// source_from(output) is the source of the outputs from there on.
+// Launches the kernels of a plan. source_from(first) returns the source of the outputs from `first`
+// on.
 template <class F, class Kernels, class SourceFrom>
 void sum_levels(const Kernels& kernels, const SumPlan& plan, void* out, cudaStream_t stream,
                 const SourceFrom& source_from) {

@@ -1,4 +1,4 @@
-// Sums whose elements lie side by side: a warp, or a group of its lanes, owns a tile.
+// Sums of neighbouring elements: a warp, or a group of its lanes, adds a tile.
 #include "sum_levels.cuh"
 #include "summation.cuh"
 
@@ -12,7 +12,7 @@ __global__ void row_sums_kernel(Source source, Level level, int group, bool outp
   const int64_t tiles = level.parts * level.tiles, units = level.outputs * tiles;
   for (int64_t first = blockIdx.x * per_block; first < units; first += gridDim.x * per_block) {
     const int64_t unit = first + static_cast<int>(threadIdx.x) / group;
-    // Groups that read neighbouring elements should be neighbours.
+    // Groups that read neighbouring elements should be neighbours, for coalesced loads.
     const auto [above, below] = divide(unit, outputs_first ? level.outputs : tiles);
     const int64_t output = outputs_first ? below : above, row = outputs_first ? above : below;
     const auto [part, tile] = divide(row, level.tiles);
@@ -26,15 +26,14 @@ __global__ void row_sums_kernel(Source source, Level level, int group, bool outp
   }
 }
 
-// One warp owns an output: its lanes fetch the parts' sums in visiting order and all add them.
+// One warp for each output: its lanes load the sums of the parts in visiting order, and each lane
+// adds all of them.
 template <class Source, class F>
 __global__ void visit_rows_kernel(Source source, int64_t outputs, int parts,
                                   const int32_t* __restrict__ visits, typename F::Bits* out,
                                   Accumulator<F> divisor) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * (kBlock / kWarp);
-  for (int64_t output = static_cast<int64_t>(blockIdx.x) * (kBlock / kWarp) + threadIdx.x / kWarp;
-       output < outputs; output += step) {
+  for_each_index<kWarp>(outputs, [&](int64_t output) {
     const int64_t base = source.base(output);
     typename Source::T sum = -typename Source::T{0};
     for (int first = 0; first < parts; first += kWarp) {
@@ -44,7 +43,7 @@ __global__ void visit_rows_kernel(Source source, int64_t outputs, int parts,
       for (int k = 0; k < kWarp; ++k) sum += __shfl_sync(kAllLanes, mine, k);
     }
     if (lane == 0) out[output] = finished<F>(sum, divisor);
-  }
+  });
 }
 
 namespace {

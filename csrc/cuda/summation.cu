@@ -1,10 +1,10 @@
-#include "summation.cuh"
 #include "sum_device.cuh"
+#include "summation.cuh"
 
 namespace nondet::cuda {
 
-// A part's place is the number of parts before it. One block for `count` parts; where that is 0,
-// block b for 2^b parts.
+// Sorts parts by their words: the place of a part is the number of parts before it. One block sorts
+// `count` parts; if that is 0, block b sorts 2^b parts.
 __global__ void visit_order_kernel(OrderKey key, int count, int32_t* visits) {
   NONDET_SHARED(uint32_t, words, kMaxParts);
   const int parts = count > 0 ? count : 1 << blockIdx.x;
@@ -27,17 +27,13 @@ __global__ void visit_order_kernel(OrderKey key, int count, int32_t* visits) {
 
 template <class T>
 __global__ void fill_totals_kernel(T* totals, int64_t n) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    totals[i] = -T{0};
+  for_each_index(n, [&](int64_t i) { totals[i] = -T{0}; });
 }
 
 template <class F>
 __global__ void finish_totals_kernel(const Accumulator<F>* totals, int64_t n, typename F::Bits* out,
                                      Accumulator<F> divisor) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    out[i] = finished<F>(totals[i], divisor);
+  for_each_index(n, [&](int64_t i) { out[i] = finished<F>(totals[i], divisor); });
 }
 
 void fill_totals(DType dtype, void* totals, int64_t n, cudaStream_t stream) {
@@ -61,7 +57,7 @@ void finish_totals(DType dtype, const void* totals, int64_t n, void* out, int64_
 
 namespace {
 
-// A thread for each part, in whole warps.
+// Returns a block size with a thread for each part, in whole warps.
 unsigned visit_block(int64_t parts) {
   return static_cast<unsigned>((parts + kWarp - 1) / kWarp * kWarp);
 }
@@ -82,7 +78,8 @@ void visit_orders(const OrderKey& key, int64_t most, int32_t* visits, cudaStream
 
 namespace {
 
-// What the sums of tiles and parts may take, in accumulators, before outputs are taken in turns.
+// Accumulators that a workspace holds at most. If all outputs need more, they are computed in
+// groups.
 constexpr int64_t kMaxAccumulators = int64_t{1} << 24;
 
 void prepare(SumPlan& plan, const OrderKey& key, void* workspace, cudaStream_t stream) {

@@ -1,4 +1,5 @@
-// Launchers of the sums, and the plan of a sum: how it is cut and what workspace that takes.
+// Launchers of the sums, and the plan of a sum: its partition into parts and its workspace.
+// Pointers address device memory; the arguments are those of cpu/summation.h.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -12,30 +13,30 @@ struct SumPlan {
   int64_t outputs, n, divisor;
   Order order;
   int64_t part_size, parts;
-  int64_t at_once;  // outputs whose sums of tiles are kept at once
+  int64_t at_once;  // outputs in one group
   void* workspace;  // device memory, 8-byte aligned
 
   SumPlan(int64_t outputs, int64_t n, int64_t divisor, Order order);
 
   int64_t last_part() const { return n - (parts - 1) * part_size; }
-  // Accumulators that one output takes.
+  // Returns the accumulators that one output needs.
   int64_t accumulators() const;
   int64_t bytes(DType dtype) const;
 };
 
-// The parts 0 .. count - 1 in the order of the key.
+// Writes the parts 0 .. count - 1 in the visiting order of the key.
 void visit_order(const OrderKey& key, int64_t count, int32_t* visits, cudaStream_t stream);
-// The same for the counts 1, 2, 4, ... up to one that holds `most` parts (at most kMaxParts): that
-// of count parts at visits[count - 1].
+// Writes the visiting orders of 1, 2, 4, ... parts, up to the first power of two that is at least
+// min(most, kMaxParts). That of `count` parts begins at visits[count - 1].
 inline constexpr int kVisitWords = 2 * kMaxParts - 1;
 void visit_orders(const OrderKey& key, int64_t most, int32_t* visits, cudaStream_t stream);
 
-// Accumulators to add to, and the outputs made of them.
+// Set the totals of the atomic order to -0, and convert them to outputs.
 void fill_totals(DType dtype, void* totals, int64_t n, cudaStream_t stream);
 void finish_totals(DType dtype, const void* totals, int64_t n, void* out, int64_t divisor,
                    cudaStream_t stream);
 
-// The orders fixed, seeded and atomic.
+// Sum in the orders fixed, seeded and atomic.
 void sum_rows(DType dtype, const void* x, const Layout& kept, const Layout& reduced,
               const SumPlan& plan, void* out, cudaStream_t stream);
 void sum_columns(DType dtype, const void* x, const Layout& kept, const Layout& reduced,

@@ -4,51 +4,45 @@
 
 namespace nondet::cuda {
 
-// Elementwise kernels: thread t owns elements t, t + threads, ... and nobody else's.
+// Elementwise kernels: each element belongs to one thread.
 template <class F>
 __global__ void neighbor_kernel(const typename F::Bits* __restrict__ x,
                                 typename F::Bits* __restrict__ out, int64_t n, bool up) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    out[i] = nondet::neighbor<F>(x[i], up);
+  for_each_index(n, [&](int64_t i) { out[i] = nondet::neighbor<F>(x[i], up); });
 }
 
 template <class F>
 __global__ void spacing_kernel(const typename F::Bits* __restrict__ x,
                                typename F::Bits* __restrict__ out, int64_t n) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step)
-    out[i] = nondet::spacing<F>(x[i]);
+  for_each_index(n, [&](int64_t i) { out[i] = nondet::spacing<F>(x[i]); });
 }
 
 template <class F>
 __global__ void distance_kernel(const typename F::Bits* __restrict__ a,
                                 const typename F::Bits* __restrict__ b, int64_t* __restrict__ out,
                                 int64_t n, int32_t* nan_met) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   bool met = false;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+  for_each_index(n, [&](int64_t i) {
     const int64_t distance = nondet::ulp_distance<F>(a[i], b[i]);
     met = met || distance == kDistanceNaN;
     out[i] = distance;
-  }
+  });
   if (met) atomicOr(nan_met, 1);
 }
 
-// Every index inside [0, numel) and every argument inside [low, high], zero excluded where
-// `nonzero`.
+// Sets *fault unless every index is in [0, numel) and every argument in [low, high], and not zero
+// if `nonzero`.
 __global__ void check_edits_kernel(const int64_t* __restrict__ idx, int64_t n, int64_t numel,
                                    const int64_t* __restrict__ arguments, int64_t low, int64_t high,
                                    bool nonzero, int32_t* fault) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
   int32_t found = 0;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+  for_each_index(n, [&](int64_t i) {
     if (idx[i] < 0 || idx[i] >= numel) found |= kBadIndex;
     if (arguments != nullptr) {
       const int64_t argument = arguments[i];
       if (argument < low || argument > high || (nonzero && argument == 0)) found |= kBadArgument;
     }
-  }
+  });
   if (found != 0) atomicOr(fault, found);
 }
 
@@ -70,22 +64,21 @@ struct ToggleBit {
   }
 };
 
-// The thread at the first of a run of equal indices owns that element and applies the whole run in
-// the caller's order.
+// The thread at the first of a run of equal indices applies the whole run to that element, in the
+// caller's order. The other threads of the run have no work.
 template <class F, class Edit>
 __global__ void edit_kernel(typename F::Bits* param, Layout layout,
                             const int64_t* __restrict__ sorted, const int64_t* __restrict__ order,
                             int64_t n, Edit edit, const int32_t* fault) {
   if (*fault != 0) return;
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += step) {
+  for_each_index(n, [&](int64_t i) {
     const int64_t index = sorted[i];
-    if (i > 0 && sorted[i - 1] == index) continue;
+    if (i > 0 && sorted[i - 1] == index) return;
     typename F::Bits* element = param + offset_of(layout, index);
     typename F::Bits value = *element;
     for (int64_t j = i; j < n && sorted[j] == index; ++j) value = edit(F{}, value, order[j]);
     *element = value;
-  }
+  });
 }
 
 void neighbor(DType dtype, const void* x, void* out, int64_t n, bool up, cudaStream_t stream) {
