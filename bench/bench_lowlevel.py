@@ -50,7 +50,7 @@ class Step:
         if self.order == "unconverted":
             loss = cross_entropy(logits, self.labels)
         else:
-            lowlevel.begin_step(self.layers, self.order, 1, self.step)
+            lowlevel.set_order(self.layers, self.order, 1, self.step)
             loss = lowlevel.cross_entropy(
                 logits, self.labels, order=self.order, seed=1, step=self.step
             )

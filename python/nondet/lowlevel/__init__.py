@@ -8,8 +8,8 @@ them: in a fixed order, in one that a seed draws, in a race, or exactly.
 """
 
 from nondet.lowlevel.accumulation import Order
-from nondet.lowlevel.convert import begin_step, convert, layers
+from nondet.lowlevel.convert import convert, layers, set_order
 from nondet.lowlevel.loss import cross_entropy
 from nondet.lowlevel.vendor import vendor_nondeterminism
 
-__all__ = ["Order", "begin_step", "convert", "cross_entropy", "layers", "vendor_nondeterminism"]
+__all__ = ["Order", "convert", "cross_entropy", "layers", "set_order", "vendor_nondeterminism"]

@@ -72,7 +72,7 @@ class Accumulation:
     """How one layer adds its partial sums up.
 
     layer: its number in the model. seed, step: of the key (seed, step, layer, part) of a seeded
-    order; set by `begin_step`.
+    order; set by `set_order`.
     """
 
     order: Order
@@ -100,7 +100,7 @@ class Accumulation:
         if self.order != "seeded":
             return None
         if self.seed is None:
-            raise RuntimeError("a seeded order needs a seed: call begin_step before each step")
+            raise RuntimeError("a seeded order needs a seed: call set_order before each step")
         return self.seed, self.step, self.layer, part
 
     def _threads(self) -> AbstractContextManager[None]:

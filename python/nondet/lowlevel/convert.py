@@ -30,7 +30,7 @@ def convert(model: Model, order: Order = "fixed", chunks: int = 8) -> Model:
     Parameters, names, state dict and forward pass stay as they are, bit for bit. In a backward pass
     the vendor's kernels give one partial gradient for each of `chunks` chunks of the batch (fewer
     where there are fewer examples), and `nondet_ext.accumulate` adds these. Gradients of inputs are
-    the vendor's whole. A seeded order takes its seed from `begin_step`.
+    the vendor's whole. A seeded order takes its seed from `set_order`.
 
     Raises TypeError, before anything is changed, for a layer with parameters that has no such
     backward pass, ValueError for a model converted before or an unknown order.
@@ -61,7 +61,7 @@ def layers(model: nn.Module) -> list[Layer]:
     return [module for module in model.modules() if isinstance(module, Layer)]
 
 
-def begin_step(layers: Iterable[Layer], order: Order, seed: int, step: int) -> None:
+def set_order(layers: Iterable[Layer], order: Order, seed: int, step: int) -> None:
     """Sets the order of the backward passes to come. seed, in [0, 2**32), and step, counted from 0,
     are words of the key (seed, step, layer, part) of a seeded order and nothing else.
     """

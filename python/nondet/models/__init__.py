@@ -7,7 +7,7 @@ import torch
 
 from nondet.keys import Key
 from nondet.models.base import ImageModel
-from nondet.models.dropout import begin_step, stochastic_layers
+from nondet.models.dropout import set_step_key, stochastic_layers
 from nondet.models.fully_connected import HiddenConvolution, HiddenLayer, Linear
 from nondet.models.initialize import initialize
 from nondet.models.mnist import MnistNetwork
@@ -58,7 +58,7 @@ def build_model(
     name: see `nondet.names.MODELS`. image_shape: (channels, height, width); images too small for
     the architecture are enlarged (`describe_upscaling`). dropout: the probability of a zero, before
     the last linear layer unless the model says otherwise; before each step in training mode
-    `begin_step` must say what is drawn. No global generator is touched.
+    `set_step_key` must say what is drawn. No global generator is touched.
     Raises ValueError for an unknown name, a size or number of classes below 1, or a dropout outside
     [0, 1).
     """
@@ -110,10 +110,10 @@ def _architecture(name: str) -> Callable[..., ImageModel]:
 __all__ = [
     "ImageModel",
     "QRNNLanguageModel",
-    "begin_step",
     "build_language_model",
     "build_model",
     "describe_upscaling",
     "representations",
+    "set_step_key",
     "stochastic_layers",
 ]

@@ -15,7 +15,7 @@ class KeyedLayer(nn.Module):
     """What draws in training mode with a probability `p`, and does nothing in evaluation mode.
 
     What a step draws it draws under the key and for the counter (step, number of the layer) that
-    `begin_step` gives. Training mode before the first `begin_step` raises RuntimeError where p is
+    `set_step_key` gives. Training mode before the first call of it raises RuntimeError where p is
     not 0.
     """
 
@@ -29,7 +29,7 @@ class KeyedLayer(nn.Module):
         self.p = p
         self._draw: tuple[Key, tuple[int, int]] | None = None
 
-    def begin_step(self, key: Key, step: int, number: int) -> None:
+    def set_step_key(self, key: Key, step: int, number: int) -> None:
         """Sets for what is drawn from now on."""
         self._draw = key, (step, number)
 
@@ -37,7 +37,7 @@ class KeyedLayer(nn.Module):
     def draw(self) -> tuple[Key, tuple[int, int]]:
         """The key and the counter of this step."""
         if self._draw is None:
-            raise RuntimeError(f"{self.what} in training mode: begin_step must say what step it is")
+            raise RuntimeError(f"{self.what} in training mode: call set_step_key before each step")
         return self._draw
 
     @property
@@ -109,9 +109,9 @@ def stochastic_layers(model: nn.Module) -> list[KeyedLayer]:
     return [layer for layer in model.modules() if isinstance(layer, KeyedLayer) and layer.p > 0]
 
 
-def begin_step(layers: Sequence[KeyedLayer], key: Key, step: int) -> None:
+def set_step_key(layers: Sequence[KeyedLayer], key: Key, step: int) -> None:
     """Before each training step: what layer number l draws it will draw under `key` for the counter
     (step, l).
     """
     for number, layer in enumerate(layers):
-        layer.begin_step(key, step, number)
+        layer.set_step_key(key, step, number)

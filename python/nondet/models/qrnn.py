@@ -195,7 +195,7 @@ def build_language_model(
     spec: Architecture, types: int, key: Key, device: str | torch.device = "cpu"
 ) -> QRNNLanguageModel:
     """A language model for so many word types with its initial weights, which depend on its shape
-    and on `key` alone. Before each step in training mode `begin_step` must say what is drawn.
+    and on `key` alone. Before each step in training mode `set_step_key` must say what is drawn.
 
     Raises ValueError for types below 1.
     """

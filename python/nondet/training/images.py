@@ -10,14 +10,14 @@ from torch.nn.functional import cross_entropy
 
 from nondet import lowlevel, metrics
 from nondet.data import Dataset, batch, epoch_order
-from nondet.models import ImageModel, begin_step, build_model, stochastic_layers
+from nondet.models import ImageModel, build_model, set_step_key, stochastic_layers
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
 from nondet.training.evaluation import laid_out_for, predict, weights_sha256
 from nondet.training.offsets import weight_offsets
-from nondet.training.optimizers import set_rate
+from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result
-from nondet.training.schedules import rate, snapshot_epochs
+from nondet.training.schedules import lr_at, snapshot_epochs
 from nondet.training.training import Recorder, Training, part_of
 
 _PREPARED_EXAMPLES = 2048
@@ -108,7 +108,7 @@ class ImageTraining(Training):
     def _take_gradient(self, epoch: int, number: int, seeds: Seeds) -> None:
         images, labels = self._batch(epoch, number, seeds)
         self._perturb("pixel", images=images)
-        set_rate(self.optimizer, rate(self.config, self.step, self.steps_per_epoch))
+        set_lr(self.optimizer, lr_at(self.config, self.step, self.steps_per_epoch))
         with self._gradient_at(seeds):
             loss = self._loss(self.model(images), labels, seeds)
             loss.backward()
@@ -141,9 +141,9 @@ class ImageTraining(Training):
         """
         converted, stochastic = self._layers
         key = seeds.key("stochastic")
-        begin_step(stochastic, key, self.step)
+        set_step_key(stochastic, key, self.step)
         if self._converts:
-            lowlevel.begin_step(converted, self._sum_order(seeds), seeds.lowlevel, self.step)
+            lowlevel.set_order(converted, self._sum_order(seeds), seeds.lowlevel, self.step)
         vendor = self.config.lowlevel == "vendor" and seeds.lowlevel != HELD
         moved: AbstractContextManager[None] = nullcontext()
         if self.config.weight_offset > 0:
@@ -188,9 +188,9 @@ class ImageTraining(Training):
             self.test_logits = logits
             if snapshot:
                 self._snapshots.append(logits)
-        last_rate = rate(config, self.step - 1, self.steps_per_epoch)
+        last_lr = lr_at(config, self.step - 1, self.steps_per_epoch)
         self.history.append(
-            EpochRecord(epoch, last_rate, train_loss, accuracy, entropy, weights_sha256(self.model))
+            EpochRecord(epoch, last_lr, train_loss, accuracy, entropy, weights_sha256(self.model))
         )
 
     def _predict(self) -> np.ndarray:

@@ -13,13 +13,13 @@ from torch.nn.utils import clip_grad_norm_
 
 from nondet.data import TextDataset
 from nondet.keys import Key
-from nondet.models import QRNNLanguageModel, begin_step, build_language_model, stochastic_layers
+from nondet.models import QRNNLanguageModel, build_language_model, set_step_key, stochastic_layers
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds, effective
 from nondet.training.evaluation import weights_sha256
-from nondet.training.optimizers import set_rate
+from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result, TokenPredictions
-from nondet.training.schedules import rate
+from nondet.training.schedules import lr_at
 from nondet.training.segments import segment_lengths
 from nondet.training.text_evaluation import mean_loss, predict_tokens
 from nondet.training.training import Recorder, Training, part_of
@@ -83,8 +83,8 @@ class LanguageTraining(Training):
         targets = self._columns[begin + 1 : begin + 1 + length]
         if number == 0:
             self._state = self.model.initial_state(self.config.batch_size)
-        set_rate(self.optimizer, self._rate(epoch, number))
-        begin_step(self._stochastic, seeds.key("stochastic"), self.step)
+        set_lr(self.optimizer, self._lr_at(epoch, number))
+        set_step_key(self._stochastic, seeds.key("stochastic"), self.step)
         output = self.model(inputs, self._state)
         loss = cross_entropy(output.logits.flatten(0, 1), targets.flatten())
         self._loss_sum += loss.detach() * length
@@ -100,12 +100,12 @@ class LanguageTraining(Training):
         if spec.clip > 0:
             clip_grad_norm_(self.model.parameters(), spec.clip)
 
-    def _rate(self, epoch: int, number: int) -> float:
+    def _lr_at(self, epoch: int, number: int) -> float:
         """The learning rate of a step: as schedules have it, times the segment's length in mean
         lengths.
         """
         lengths = self._lengths[epoch]
-        highest = rate(self.config, epoch * len(lengths) + number, len(lengths))
+        highest = lr_at(self.config, epoch * len(lengths) + number, len(lengths))
         return highest * lengths[number] / self.spec.bptt
 
     def _after_step(self, epoch: int) -> None:
@@ -146,7 +146,7 @@ class LanguageTraining(Training):
         self.history.append(
             EpochRecord(
                 epoch,
-                self._rate(epoch - 1, len(lengths) - 1),
+                self._lr_at(epoch - 1, len(lengths) - 1),
                 train_loss,
                 accuracy,
                 entropy,

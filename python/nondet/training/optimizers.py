@@ -18,7 +18,7 @@ _SLOTS = {
 def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
     """The optimizer of a configuration over a model's parameters, in two groups: weights, and
     biases with batch-norm scales (all that is one-dimensional), which learn at `bias_lr_scale`
-    times the rate. `set_rate` must set the rate before every step.
+    times the rate. `set_lr` must set the rate before every step.
 
     sgd: with momentum, v <- momentum v + g, w <- w - rate v (Sutskever et al. 2013, "On the
     importance of initialization and momentum", with the rate outside v). nesterov: the same with
@@ -46,10 +46,10 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
     return kind(groups, betas=betas, eps=config.adam_eps, **common)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Sets the learning rate of the next step: `rate` times each group's scale."""
+def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Set the learning rate of the next step: `lr` times the scale of each parameter group."""
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["lr_scale"]
+        group["lr"] = lr * group["lr_scale"]
 
 
 def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:

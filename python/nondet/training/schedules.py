@@ -12,7 +12,7 @@ import math
 from nondet.studies.config import RunConfig
 
 
-def rate(config: RunConfig, step: int, steps_per_epoch: int) -> float:
+def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
     """The learning rate of an optimizer step, counted from 0.
 
     With t = step / steps_per_epoch, in epochs, after the warm-up:

@@ -36,7 +36,7 @@ def test_layers_are_numbered_in_the_order_of_the_model():
         {"order": "exact", "chunks": 3, "layer": number, "seed": None, "step": 0}
         for number in (0, 1)
     ]
-    lowlevel.begin_step(layers, "seeded", 4, 9)
+    lowlevel.set_order(layers, "seeded", 4, 9)
     assert [vars(each.accumulation) for each in layers] == [
         {"order": "seeded", "chunks": 3, "layer": number, "seed": 4, "step": 9} for number in (0, 1)
     ]
@@ -89,13 +89,13 @@ def test_arguments_of_a_step_are_checked():
         (("seeded", 0, 2**32), "step is 4294967296"),
     ]:
         with pytest.raises(ValueError, match=message):
-            lowlevel.begin_step(layers, *arguments)
+            lowlevel.set_order(layers, *arguments)
     assert layers[0].accumulation.order == "fixed"
 
 
 def test_a_seeded_order_needs_a_seed():
     layer = lowlevel.convert(nn.Linear(2, 2), order="seeded")
-    with pytest.raises(RuntimeError, match="call begin_step before each step"):
+    with pytest.raises(RuntimeError, match="call set_order before each step"):
         layer(torch.ones(3, 2)).sum().backward()
 
 

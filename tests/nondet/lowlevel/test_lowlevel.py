@@ -117,7 +117,7 @@ def expected(partials, order, part):
 
 def check(case, order, n, chunks=8, prepare=lambda input: input):
     plain, model, input, upstream = make(case, n, chunks)
-    lowlevel.begin_step(lowlevel.layers(model), order, SEED, STEP)
+    lowlevel.set_order(lowlevel.layers(model), order, SEED, STEP)
     got = gradients(model[LAYER], prepare(input), prepare(upstream))
     partials = partial_gradients(plain, input, upstream, chunks)
     assert list(got) == list(partials)
@@ -184,7 +184,7 @@ def test_leading_dimensions_of_a_linear_layer_are_examples():
 def test_embedding_adds_every_place_of_a_row_in_the_order(order):
     plain = nn.Embedding(4, 3, padding_idx=2)
     model = lowlevel.convert(nn.ModuleList([nn.Linear(1, 1), copy.deepcopy(plain)]))
-    lowlevel.begin_step(lowlevel.layers(model), order, SEED, STEP)
+    lowlevel.set_order(lowlevel.layers(model), order, SEED, STEP)
     tokens = integers((5, 12), 0, 4, seed=4)
     upstream = integers((5, 12, 3), -999, 1000, seed=2).float()
     upstream *= 2.0 ** (3 * integers((5, 12, 1), 0, 8, seed=3)).float()
@@ -286,7 +286,7 @@ def test_seeded_gradients_depend_on_seed_step_and_layer_and_repeat(case):
 
     def fingerprint(seed=1, step=1, number=LAYER):
         layer.accumulation.layer = number
-        lowlevel.begin_step([layer], "seeded", seed, step)
+        lowlevel.set_order([layer], "seeded", seed, step)
         return gradients(layer, input, upstream)["weight"].numpy().tobytes()
 
     assert len({fingerprint() for _ in range(3)}) == 1
@@ -296,12 +296,12 @@ def test_seeded_gradients_depend_on_seed_step_and_layer_and_repeat(case):
 
 def test_copies_keep_their_backward_pass_and_part_ways():
     _, model, input, upstream = make("conv", 24)
-    lowlevel.begin_step(lowlevel.layers(model), "seeded", SEED, STEP)
+    lowlevel.set_order(lowlevel.layers(model), "seeded", SEED, STEP)
     wanted = gradients(model[LAYER], input, upstream)
     for copied in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         got = gradients(copied[LAYER], input, upstream)
         assert all(torch.equal(wanted[name], got[name]) for name in wanted)
-        lowlevel.begin_step(lowlevel.layers(copied), "fixed", SEED, STEP)
+        lowlevel.set_order(lowlevel.layers(copied), "fixed", SEED, STEP)
         assert model[LAYER].accumulation.order == "seeded"
 
 

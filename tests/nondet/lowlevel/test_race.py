@@ -87,7 +87,7 @@ def test_layers_race_where_torch_has_one_thread(make_layer, shape):
 
     def weight_gradient(size, order):
         model, input, upstream = prepared(size)
-        lowlevel.begin_step([model], order, 0, 0)
+        lowlevel.set_order([model], order, 0, 0)
         model.zero_grad()
         model(input).backward(upstream)
         return model.weight.grad

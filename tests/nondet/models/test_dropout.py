@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nondet.keys import Key
-from nondet.models import begin_step, build_model, stochastic_layers
+from nondet.models import build_model, set_step_key, stochastic_layers
 from nondet.models.dropout import Dropout, Zoneout
 from nondet.studies.seeds import Seeds
 from nondet_ext import philox_normal, philox_uniform
@@ -15,7 +15,7 @@ ONES = torch.ones(50, 40)
 
 def mask(p=0.25, key=KEY, step=3, number=0):
     layer = Dropout(p)
-    begin_step([Dropout(p)] * number + [layer], key, step)
+    set_step_key([Dropout(p)] * number + [layer], key, step)
     return layer(ONES)
 
 
@@ -47,7 +47,7 @@ def test_zeros_come_with_probability_p_and_the_mean_stays(p):
 
 def test_gradient_passes_where_values_pass():
     layer = Dropout(0.5)
-    layer.begin_step(KEY, 0, 0)
+    layer.set_step_key(KEY, 0, 0)
     x = philox_normal((20, 30), seed=1).requires_grad_()
     upstream = philox_normal((20, 30), seed=2)
     out = layer(x)
@@ -61,9 +61,9 @@ def test_nothing_happens_in_evaluation_or_without_probability():
 
 
 def test_training_without_a_step_is_refused():
-    with pytest.raises(RuntimeError, match="dropout in training mode: begin_step"):
+    with pytest.raises(RuntimeError, match="dropout in training mode: call set_step_key"):
         Dropout(0.5)(ONES)
-    with pytest.raises(RuntimeError, match="zoneout in training mode: begin_step"):
+    with pytest.raises(RuntimeError, match="zoneout in training mode: call set_step_key"):
         _ = Zoneout(0.5).draw
 
 
@@ -100,7 +100,7 @@ def test_the_input_of_every_models_last_layer_is_dropped(name, last, sites):
     seen = []
     for model in (plain, dropped):
         model.get_submodule(last).register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    begin_step(layers, KEY, 5)
+    set_step_key(layers, KEY, 5)
     dropped(images)
     size = tuple(seen[0].shape)
     draw = philox_uniform(size, seed=KEY.seed, stream=KEY.stream, counter=(5, sites - 1))
@@ -116,7 +116,7 @@ def test_the_mnist_network_also_drops_behind_its_pool():
     model = build_model("mnist", (1, 8, 8), 10, Key(1, 1), dropout=0.5)
     layers = stochastic_layers(model)
     assert layers == [model.dropout1, model.dropout2]
-    begin_step(layers, KEY, 0)
+    set_step_key(layers, KEY, 0)
     assert not torch.equal(layers[0](ONES), layers[1](ONES))
 
     seen = []

@@ -9,8 +9,8 @@ import torch
 from factories.texts import QUIET, SPEC
 from nondet.models import (
     QRNNLanguageModel,
-    begin_step,
     build_language_model,
+    set_step_key,
     stochastic_layers,
 )
 from nondet.models.dropout import EmbeddingDropout, LockedDropout, WeightDropout, Zoneout
@@ -117,7 +117,7 @@ def test_the_decoder_is_the_embedding():
 
 def test_gradients_reach_every_parameter():
     model = build(SPEC).train()
-    begin_step(stochastic_layers(model), DRAWS, 3)
+    set_step_key(stochastic_layers(model), DRAWS, 3)
     model(TOKENS).logits.square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
@@ -133,7 +133,7 @@ def uniform(shape, step, number):
 
 def drawn(layer, step=4, number=2):
     layer.train()
-    layer.begin_step(DRAWS, step, number)
+    layer.set_step_key(DRAWS, step, number)
     return layer
 
 
@@ -169,16 +169,16 @@ def test_masks_differ_by_step_layer_and_seed(kind):
     for step, number in ((5, 2), (4, 3)):
         assert not torch.equal(base, drawn(kind(0.5), step, number)(x))
     other = kind(0.5).train()
-    other.begin_step(Seeds(stochastic=6).key("stochastic"), 4, 2)
+    other.set_step_key(Seeds(stochastic=6).key("stochastic"), 4, 2)
     assert not torch.equal(base, other(x))
     assert torch.equal(drawn(kind(0.5)).eval()(x), x)
-    with pytest.raises(RuntimeError, match="begin_step must say what step it is"):
+    with pytest.raises(RuntimeError, match="call set_step_key before each step"):
         kind(0.5).train()(x)
 
 
 def test_the_window_sees_the_dropped_input_of_the_segment_before():
     model = build(window=2, dropout_input=0.5).train()
-    begin_step(stochastic_layers(model), DRAWS, 0)
+    set_step_key(stochastic_layers(model), DRAWS, 0)
     output = model(TOKENS)
     dropped = model.input_dropout(model.encoder(TOKENS))
     assert not torch.equal(dropped, model.encoder(TOKENS))
@@ -193,7 +193,7 @@ def test_states_are_zoned_out_by_the_draws_of_their_layer():
         layer.gates.bias.zero_()
         layer.gates.bias[12:24] = -100.0
         layer.gates.bias[24:] = 100.0
-        layer.zoneout.begin_step(DRAWS, 4, 2)
+        layer.zoneout.set_step_key(DRAWS, 4, 2)
         cell = torch.arange(1.0, 25.0).view(2, 12)
         output, last = layer(torch.zeros(3, 2, 12), cell, None)
     kept = uniform((3, 2, 12), 4, 2) < 0.4
@@ -234,7 +234,7 @@ def test_every_kind_is_numbered():
 )
 def test_each_probability_is_felt_in_training_alone(changed, where):
     plain, model = build(), build(**changed)
-    begin_step(stochastic_layers(model), DRAWS, 0)
+    set_step_key(stochastic_layers(model), DRAWS, 0)
     mine, theirs = model.train()(TOKENS), plain(TOKENS)
     assert not torch.equal(getattr(mine, where), getattr(theirs, where))
     if where == "dropped":

@@ -9,7 +9,7 @@ import torch
 
 from factories.texts import CONFIG, QUIET, SPEC, random_text, text_of
 from nondet.execute.resume import difference_of
-from nondet.models import begin_step, build_language_model, stochastic_layers
+from nondet.models import build_language_model, set_step_key, stochastic_layers
 from nondet.studies.config import LanguageSpec, PerturbationSpec
 from nondet.studies.seeds import HELD, Onset, Seeds
 from nondet.training.determinism import deterministic
@@ -58,7 +58,7 @@ def test_a_step_is_plain_sgd_on_one_segment(text):
         columns = torch.stack([text.train[k * 100 : (k + 1) * 100] for k in range(4)], 1)
         state = model.initial_state(4)
         for step, begin in enumerate((0, 10)):
-            begin_step(stochastic_layers(model), Seeds().key("stochastic"), step)
+            set_step_key(stochastic_layers(model), Seeds().key("stochastic"), step)
             inputs, targets = columns[begin : begin + 10], columns[begin + 1 : begin + 11]
             output = model(inputs, tuple(x.detach() for x in state))
             state = output.state

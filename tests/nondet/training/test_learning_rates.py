@@ -7,14 +7,14 @@ import torch
 from torch.optim import lr_scheduler
 
 from nondet.studies.config import RunConfig
-from nondet.training.schedules import rate, snapshot_epochs
+from nondet.training.schedules import lr_at, snapshot_epochs
 
 COSINE = RunConfig("digits", "linear", epochs=6, batch_size=64, lr=0.4, warmup_epochs=2)
 
 
 def rates(config, steps_per_epoch=10):
     steps = config.epochs * steps_per_epoch
-    return np.array([rate(config, step, steps_per_epoch) for step in range(steps)])
+    return np.array([lr_at(config, step, steps_per_epoch) for step in range(steps)])
 
 
 def torch_rates(config, make_scheduler, steps_per_epoch=10):
@@ -30,7 +30,7 @@ def torch_rates(config, make_scheduler, steps_per_epoch=10):
 
 
 def test_cosine_by_hand():
-    found = [rate(COSINE, step, 10) for step in range(61)]
+    found = [lr_at(COSINE, step, 10) for step in range(61)]
     assert found[0] == 0
     assert found[5] == pytest.approx(0.1)
     assert found[20] == 0.4
@@ -101,6 +101,6 @@ def test_other_schedules_take_no_snapshots():
 
 def test_bad_steps_are_refused():
     with pytest.raises(ValueError, match="step is -1; it must be at least 0"):
-        rate(COSINE, -1, 10)
+        lr_at(COSINE, -1, 10)
     with pytest.raises(ValueError, match="steps_per_epoch is 0; it must be at least 1"):
-        rate(COSINE, 0, 0)
+        lr_at(COSINE, 0, 0)

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from nondet.studies.config import RunConfig
-from nondet.training.optimizers import load_named_state, make_optimizer, named_state, set_rate
+from nondet.training.optimizers import load_named_state, make_optimizer, named_state, set_lr
 
 CONFIG = RunConfig("digits", "linear", 2, 8, lr=0.1, momentum=0.8, weight_decay=0.03)
 KINDS = ["sgd", "plain", "nesterov", "adam", "adamw"]
@@ -38,7 +38,7 @@ def run(model, optimizer, steps):
     for step in steps:
         for parameter, gradient in zip(model.parameters(), gradients(model, step), strict=True):
             parameter.grad = gradient
-        set_rate(optimizer, RATES[step])
+        set_lr(optimizer, RATES[step])
         optimizer.step()
 
 

@@ -26,7 +26,7 @@ def artefacts(monkeypatch, config, digits):
 
     def collect(seeds, **settings):
         drawn = {source: [] for source in SOURCES}
-        batch, begin_step = images.batch, lowlevel.begin_step
+        batch, set_order = images.batch, lowlevel.set_order
         run = ImageTraining(replace(config, dropout=0.5, **settings), seeds, digits)
         drawn["init"] = [tensor.clone() for tensor in run.model.state_dict().values()]
 
@@ -45,7 +45,7 @@ def artefacts(monkeypatch, config, digits):
                 drawn["stochastic"].append(layer.forward(torch.ones(output.shape)) == 0)
 
         def recorded_order(layers, order, seed, step):
-            begin_step(layers, order, seed, step)
+            set_order(layers, order, seed, step)
             drawn["lowlevel"].append(
                 nondet_ext.accumulate(
                     PARTIALS, order=order, seed=(seed, step) if order == "seeded" else None
@@ -54,7 +54,7 @@ def artefacts(monkeypatch, config, digits):
 
         with monkeypatch.context() as patch:
             patch.setattr(images, "batch", recorded_batch)
-            patch.setattr(lowlevel, "begin_step", recorded_order)
+            patch.setattr(lowlevel, "set_order", recorded_order)
             for layer in stochastic_layers(run.model):
                 layer.register_forward_hook(recorded_mask)
             with deterministic():

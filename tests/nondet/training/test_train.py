@@ -13,7 +13,7 @@ from nondet.training.evaluation import weights_sha256
 from nondet.training.images import ImageTraining
 from nondet.training.loop import train
 from nondet.training.result import DivergedError
-from nondet.training.schedules import rate
+from nondet.training.schedules import lr_at
 from races import different, race
 
 
@@ -68,7 +68,7 @@ def test_history_has_one_line_per_epoch(config, digits):
     result = train(replace(config, epochs=3), Seeds(), digits)
     assert [epoch.epoch for epoch in result.history] == [1, 2, 3]
     assert len({epoch.weights_sha256 for epoch in result.history}) == 3
-    assert result.history[2].learning_rate == rate(replace(config, epochs=3), 62, 21)
+    assert result.history[2].learning_rate == lr_at(replace(config, epochs=3), 62, 21)
     predicted = result.logits.argmax(axis=1)
     assert result.history[-1].test_accuracy == np.mean(predicted == digits.test_labels.numpy())
 
