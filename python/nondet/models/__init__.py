@@ -1,4 +1,4 @@
-"""The models, by name."""
+"""Neural networks for images and texts, built by name."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +18,7 @@ from nondet.models.taps import representations
 from nondet.models.vgg import VGG
 from nondet.names import check_model, is_language_model, resnet_width
 
-# Functions of (image shape, classes, dropout=).
+# Constructors with the arguments (image_shape, classes, dropout=).
 _MODELS: dict[str, Callable[..., ImageModel]] = {
     "linear": Linear,
     "hidden": partial(HiddenLayer, units=512),
@@ -32,7 +32,7 @@ _MODELS: dict[str, Callable[..., ImageModel]] = {
 }
 
 # Stages and blocks per stage of the residual networks. Four of them have 6n + 2 layers, n = 3, 5, 7
-# and 9 (He et al. 2016, Sec. 4.2); the others are the paper's.
+# and 9 (He et al. 2016, Sec. 4.2); the others are those of the paper.
 _RESNETS = {
     "resnet6": (1, 2),
     "resnet10": (2, 2),
@@ -53,37 +53,37 @@ def build_model(
     device: str | torch.device = "cpu",
     dropout: float = 0.0,
 ) -> ImageModel:
-    """A model with its initial weights, which depend on the architecture and on `key` alone.
+    """Build an image model with initial weights that depend on the architecture and `key` alone.
 
-    name: see `nondet.names.MODELS`. image_shape: (channels, height, width); images too small for
-    the architecture are enlarged (`describe_upscaling`). dropout: the probability of a zero, before
-    the last linear layer unless the model says otherwise; before each step in training mode
-    `set_step_key` must say what is drawn. No global generator is touched.
+    name: one of `nondet.names.MODELS`. image_shape: (channels, height, width); images too small for
+    the architecture are enlarged (see `describe_upscaling`). dropout: probability of zeroing an
+    element, before the last linear layer unless the model's docstring names another place; call
+    `set_step_key` before each training step. No global random number generator is used.
     Raises ValueError for an unknown name, a size or number of classes below 1, or a dropout outside
     [0, 1).
     """
-    model = _outline(name, image_shape, classes, dropout)
+    model = _build_without_memory(name, image_shape, classes, dropout)
     model.to_empty(device=device)
     initialize(model, key)
     return model
 
 
 def describe_upscaling(name: str, image_shape: tuple[int, int, int]) -> str | None:
-    """A sentence on how images of this shape are enlarged for a model; None if they are not."""
-    model = _outline(name, image_shape, classes=1)
+    """Return a sentence on how a model enlarges images of this shape; None if it does not."""
+    model = _build_without_memory(name, image_shape, classes=1)
     if model.upscale == 1:
         return None
     _, height, width = image_shape
     return (
-        f"{name} needs images of at least {model.least_side} x {model.least_side} pixels: every "
+        f"{name} needs images of at least {model.min_side} x {model.min_side} pixels: every "
         f"pixel of the {height} x {width} is repeated {model.upscale} times in each direction"
     )
 
 
-def _outline(
+def _build_without_memory(
     name: str, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.0
 ) -> ImageModel:
-    """The model without memory for its tensors."""
+    """Build the model on the meta device: its tensors have shapes, but no memory."""
     check_model(name)
     if is_language_model(name):
         raise ValueError(f"model is {name!r}, a language model; build_language_model builds it")
@@ -94,10 +94,11 @@ def _outline(
     if classes < 1:
         raise ValueError(f"classes is {classes}; it must be at least 1")
     with torch.device("meta"):
-        return _architecture(name)(tuple(image_shape), classes, dropout=dropout)
+        return _constructor(name)(tuple(image_shape), classes, dropout=dropout)
 
 
-def _architecture(name: str) -> Callable[..., ImageModel]:
+def _constructor(name: str) -> Callable[..., ImageModel]:
+    """Return the constructor of a model; its arguments are those of the values of `_MODELS`."""
     if name in _MODELS:
         return _MODELS[name]
     residual = resnet_width(name)

@@ -1,4 +1,4 @@
-"""What every model of images has in common."""
+"""The base class of the image models, and parts that several of them share."""
 
 import math
 from collections.abc import Sequence
@@ -11,27 +11,25 @@ class ImageModel(nn.Module):
     """A model from images, (n, channels, height, width) float32, to logits, (n, classes).
 
     Attributes:
-        taps: names of representations (paper, Fig. 1) and the paths of the submodules whose outputs
-            they are, from the first layer to the last; see `representations`.
-        least_side: below this height or width the architecture has nothing left to compute with
-            after its last stride.
-        upscale: by what whole factor smaller images are enlarged before the first layer; else 1.
-        uniform_convolutions: the rule for the initial weights of convolutions, see `initialize`.
+        taps: names of representations (paper, Fig. 1) mapped to the paths of the submodules that
+            put them out, from the first layer to the last; see `representations`.
+        min_side: the smallest height and width in pixels that the architecture can compute with.
+        upscale: the integer factor by which smaller images are enlarged before the first layer,
+            1 if they need not be.
+        uniform_convolutions: True if convolutions start with PyTorch's default; see `initialize`.
     """
 
     taps: dict[str, str]
     uniform_convolutions = False
 
-    def __init__(self, image_shape: tuple[int, int, int], least_side: int = 1) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], min_side: int = 1) -> None:
         super().__init__()
         self.taps = {}
-        self.least_side = least_side
-        self.upscale = math.ceil(least_side / min(image_shape[1:]))
+        self.min_side = min_side
+        self.upscale = math.ceil(min_side / min(image_shape[1:]))
 
-    def enlarged(self, images: torch.Tensor) -> torch.Tensor:
-        """The images with every pixel repeated `upscale` times down and right (nearest-neighbour
-        interpolation).
-        """
+    def upsample(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images with height and width multiplied by `upscale` (nearest neighbour)."""
         factor = self.upscale
         if factor == 1:
             return images
@@ -48,10 +46,10 @@ class GlobalAveragePool(nn.Module):
 
 
 def stage_taps(path: str, blocks: Sequence[int]) -> dict[str, str]:
-    """Taps on the blocks of a sequence of stages: "block2" is the output of the second stage, as in
-    the paper, "block2.1" that of its first block where this is not the last.
+    """Return taps on the outputs of the blocks of a network, as in the paper: "block2" is the
+    output of the second stage, "block2.1" that of its first block if this is not its last.
 
-    path: of the `nn.Sequential` of all blocks; blocks: how many each stage has.
+    path: of the `nn.Sequential` that holds all blocks; blocks: their number in each stage.
     """
     taps = {}
     position = 0

@@ -1,5 +1,5 @@
-"""Layers that drop (Srivastava et al. 2014) by keyed draws: their masks are equal on every
-device.
+"""Dropout layers (Srivastava et al. 2014) whose masks are counter-based random numbers, equal on
+every device.
 """
 
 from collections.abc import Sequence
@@ -12,44 +12,48 @@ from nondet_ext import philox_uniform
 
 
 class KeyedLayer(nn.Module):
-    """What draws in training mode with a probability `p`, and does nothing in evaluation mode.
+    """A layer that draws random numbers in training mode, and none in evaluation mode.
 
-    What a step draws it draws under the key and for the counter (step, number of the layer) that
-    `set_step_key` gives. Training mode before the first call of it raises RuntimeError where p is
-    not 0.
+    p: the probability of the random event, in [0, 1). The numbers of a step are drawn from the key
+    and the counter (step, number of the layer) that `set_step_key` sets. A forward pass in training
+    mode with p > 0 raises RuntimeError before the first `set_step_key`.
     """
 
-    what = "dropout"
-    """What its errors call it."""
+    setting = "dropout"
+    """The name of `p` in error messages."""
 
     def __init__(self, p: float) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"{self.what} is {p}; it must lie in [0, 1)")
+            raise ValueError(f"{self.setting} is {p}; it must lie in [0, 1)")
         self.p = p
-        self._draw: tuple[Key, tuple[int, int]] | None = None
+        self._step_key: tuple[Key, tuple[int, int]] | None = None
 
     def set_step_key(self, key: Key, step: int, number: int) -> None:
-        """Sets for what is drawn from now on."""
-        self._draw = key, (step, number)
+        """Set the key and the counter (step, number) of the draws to come."""
+        self._step_key = key, (step, number)
 
     @property
-    def draw(self) -> tuple[Key, tuple[int, int]]:
-        """The key and the counter of this step."""
-        if self._draw is None:
-            raise RuntimeError(f"{self.what} in training mode: call set_step_key before each step")
-        return self._draw
+    def step_key(self) -> tuple[Key, tuple[int, int]]:
+        """The key and the counter of this step. Raises RuntimeError before `set_step_key`."""
+        if self._step_key is None:
+            raise RuntimeError(
+                f"{self.setting} in training mode: set_step_key must be called first"
+            )
+        return self._step_key
 
     @property
     def active(self) -> bool:
-        """Whether anything is dropped now."""
+        """True in training mode if p > 0."""
         return self.training and self.p > 0
 
     def mask(self, shape: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
-        """A tensor of 0 and 1 / (1 - p), on the device and of the dtype of `like`: element j
-        (row-major) is not 0 where the j-th uniform variate in [0, 1) is at least p.
+        """Draw this step's mask: 0 with probability p, else 1 / (1 - p).
+
+        Element j (row-major) is 0 if the j-th uniform variate in [0, 1) is below p. Device and
+        dtype are those of `like`.
         """
-        key, counter = self.draw
+        key, counter = self.step_key
         mask = philox_uniform(
             shape, seed=key.seed, stream=key.stream, counter=counter, device=like.device
         )
@@ -61,17 +65,15 @@ class KeyedLayer(nn.Module):
 
 
 class Dropout(KeyedLayer):
-    """Zeros in place of single elements; what is left is divided by 1 - p. For tensors of any
-    shape.
-    """
+    """Dropout of single elements of a tensor of any shape; the others are divided by 1 - p."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x * self.mask(tuple(x.shape), x) if self.active else x
 
 
 class LockedDropout(KeyedLayer):
-    """Dropout of (T, ...) with one mask for all T steps of a sequence (Gal and Ghahramani 2016, "A
-    Theoretically Grounded Application of Dropout in Recurrent Neural Networks").
+    """Dropout of a tensor (T, ...) with one mask for all T steps of a sequence (Gal and Ghahramani
+    2016, "A Theoretically Grounded Application of Dropout in Recurrent Neural Networks").
     """
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -79,39 +81,44 @@ class LockedDropout(KeyedLayer):
 
 
 class EmbeddingDropout(KeyedLayer):
-    """Dropout of whole word types: of every occurrence of a type or of none (the same, Sec. 4.2;
-    Merity et al. 2017, Sec. 4.3).
+    """Dropout of words: every occurrence of a word of the vocabulary, or none, is zeroed (Gal and
+    Ghahramani 2016, Sec. 4.2; Merity et al. 2017, Sec. 4.3).
     """
 
-    def forward(self, embedded: torch.Tensor, tokens: torch.Tensor, types: int) -> torch.Tensor:
-        """embedded: (..., width) of tokens (...), of which there are so many types."""
-        return embedded * self.mask((types, 1), embedded)[tokens] if self.active else embedded
+    def forward(
+        self, embedded: torch.Tensor, tokens: torch.Tensor, vocabulary_size: int
+    ) -> torch.Tensor:
+        """Drop from `embedded`, (..., width), the vectors of `tokens`, (...) int64."""
+        if not self.active:
+            return embedded
+        return embedded * self.mask((vocabulary_size, 1), embedded)[tokens]
 
 
 class WeightDropout(Dropout):
     """Dropout of the elements of a weight (Wan et al. 2013, "Regularization of Neural Networks
-    using DropConnect"), one mask for all that a step computes with it (Merity et al. 2017, Sec. 2).
+    using DropConnect"); a training step uses one mask for every use of the weight (Merity et al.
+    2017, Sec. 2).
     """
 
 
 class Zoneout(KeyedLayer):
-    """The probability with which single states of a recurrence stay what they were, and the draws
-    for it (Krueger et al. 2017, "Zoneout"). The recurrence itself draws.
+    """Zoneout (Krueger et al. 2017): with probability p an element of a recurrence's state keeps
+    its previous value. This layer holds p and the step's key; the recurrence draws.
     """
 
-    what = "zoneout"
+    setting = "zoneout"
 
 
 def stochastic_layers(model: nn.Module) -> list[KeyedLayer]:
-    """The layers of a model that draw in training mode, in the order of their numbers: that of
-    `model.modules()`.
+    """Return the layers of a model that draw random numbers in training mode, in the order of
+    `model.modules()`: layer number l of `set_step_key` is element l.
     """
     return [layer for layer in model.modules() if isinstance(layer, KeyedLayer) and layer.p > 0]
 
 
 def set_step_key(layers: Sequence[KeyedLayer], key: Key, step: int) -> None:
-    """Before each training step: what layer number l draws it will draw under `key` for the counter
-    (step, l).
+    """Set what layers draw in a training step: layer number l from `key` and the counter (step, l).
+    Call it before each step.
     """
     for number, layer in enumerate(layers):
         layer.set_step_key(key, step, number)

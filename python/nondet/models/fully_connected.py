@@ -1,4 +1,4 @@
-"""The paper's smallest models (Sec. 4, Table 8): one linear layer, and one hidden layer, be it
+"""The paper's smallest models (Sec. 4, Table 8): a linear model, and models with one hidden layer,
 fully connected or convolutional.
 """
 
@@ -12,7 +12,7 @@ from nondet.models.dropout import Dropout
 
 
 class Linear(ImageModel):
-    """Logistic regression. Dropout on the pixels."""
+    """Logistic regression, with dropout on the pixels."""
 
     def __init__(
         self, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.0
@@ -28,7 +28,7 @@ class Linear(ImageModel):
 
 
 class HiddenLayer(ImageModel):
-    """One fully-connected hidden layer with ReLU. Dropout on the hidden units."""
+    """One fully connected hidden layer with ReLU, and dropout on the hidden units."""
 
     def __init__(
         self, image_shape: tuple[int, int, int], classes: int, units: int, dropout: float = 0.0
@@ -47,8 +47,8 @@ class HiddenLayer(ImageModel):
 
 
 class HiddenConvolution(ImageModel):
-    """One convolutional hidden layer, 5x5 with stride 2 and padding 2, ReLU, and a linear layer on
-    all of its pixels, as in the paper's code. Dropout on the hidden units.
+    """One convolutional hidden layer (5x5, stride 2, padding 2) with ReLU, then a linear layer, as
+    in the paper's code. Dropout on the hidden units.
     """
 
     uniform_convolutions = True
@@ -56,7 +56,7 @@ class HiddenConvolution(ImageModel):
     def __init__(
         self, image_shape: tuple[int, int, int], classes: int, filters: int, dropout: float = 0.0
     ) -> None:
-        super().__init__(image_shape, least_side=2)
+        super().__init__(image_shape, min_side=2)
         channels, *sides = image_shape
         height, width = ((side * self.upscale + 1) // 2 for side in sides)
         self.conv1 = nn.Conv2d(channels, filters, 5, stride=2, padding=2)
@@ -66,6 +66,6 @@ class HiddenConvolution(ImageModel):
         self.taps = {"conv1": "conv1", "hidden": "relu", "logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        hidden = self.relu(self.conv1(self.enlarged(images)))
+        hidden = self.relu(self.conv1(self.upsample(images)))
         logits: torch.Tensor = self.fc(self.dropout(hidden.flatten(1)))
         return logits

@@ -1,4 +1,4 @@
-"""Initial weights from the initialization seed alone, equal on every device."""
+"""Initial weights that depend on the initialization seed alone, equal on every device."""
 
 import math
 from collections.abc import Callable
@@ -12,19 +12,22 @@ from nondet_ext import philox_normal, philox_uniform
 
 @torch.no_grad()
 def initialize(model: nn.Module, key: Key) -> None:
-    """Sets every parameter and buffer of `model` in place.
+    """Set every parameter and buffer of `model`, in place, to its initial value.
 
-    Parameter number p (in the order of `model.parameters()`) is drawn under (key, counter (p,)), so
-    that no layer's draws depend on another layer.
-    Fully-connected layers: uniform between -+1/sqrt(fan_in), weights and biases, PyTorch's default
-    and the paper's choice. Convolutions: the same in a model that has `uniform_convolutions`, as
-    those have that the paper's code leaves to PyTorch; else normal with variance 2/fan_out, biases
-    0 (He et al. 2015). fan_in and fan_out are those of one group. Embeddings: standard normal, or
-    uniform within `uniform_range` of 0 where the layer has that attribute; 0 for the padding index.
-    Batch norm: scale 1 and offset 0; scale 0 where a module names the layer in `starts_as_zero`
-    (Goyal et al. 2017). Any other layer in whose `reset_parameters` nothing is drawn
-    (`draws_nothing`): that.
-    Raises TypeError for a layer type it has no rule for.
+    Parameter number p (in the order of `model.parameters()`) is drawn from the key and the counter
+    (p,), so that no layer's draws depend on another layer.
+
+    Linear: weights and biases uniform in +-1/sqrt(fan_in), PyTorch's default and the paper's.
+    Conv2d: the same if the model has `uniform_convolutions` (the models that the paper's code
+    leaves to PyTorch); else normal with variance 2/fan_out, and biases 0 (He et al. 2015). fan_in
+    and fan_out are those of one group.
+    Embedding: standard normal, or uniform in +-`uniform_range` if the layer has that attribute; 0
+    for the padding index.
+    Batch norm: scale 1 and offset 0; scale 0 if a module lists the layer in its attribute
+    `zero_init` (Goyal et al. 2017).
+    Layers with an attribute `constant_init`: their own `reset_parameters`, which draws nothing.
+
+    Raises TypeError for any other layer with parameters.
     """
     numbers = {id(parameter): number for number, parameter in enumerate(model.parameters())}
     uniform_convolutions = getattr(model, "uniform_convolutions", False)
@@ -38,34 +41,37 @@ def initialize(model: nn.Module, key: Key) -> None:
                 _fill_uniform(module, 1 / math.sqrt(fan_in), key, numbers)
             else:
                 fan_out = module.out_channels // module.groups * pixels
-                module.weight.copy_(_draws(philox_normal, module.weight, key, numbers))
+                module.weight.copy_(_draw(philox_normal, module.weight, key, numbers))
                 module.weight.mul_(math.sqrt(2 / fan_out))
                 if module.bias is not None:
                     module.bias.zero_()
         elif isinstance(module, nn.Embedding):
-            reach = getattr(module, "uniform_range", None)
-            if reach is not None:
-                _fill_uniform(module, reach, key, numbers)
+            bound = getattr(module, "uniform_range", None)
+            if bound is not None:
+                _fill_uniform(module, bound, key, numbers)
             else:
-                module.weight.copy_(_draws(philox_normal, module.weight, key, numbers))
+                module.weight.copy_(_draw(philox_normal, module.weight, key, numbers))
             if module.padding_idx is not None:
                 module.weight[module.padding_idx].zero_()
         elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) or hasattr(
-            module, "draws_nothing"
+            module, "constant_init"
         ):
             module.reset_parameters()
         elif any(True for _ in module.parameters(recurse=False)):
             raise TypeError(f"{name}: no rule for the parameters of {type(module).__name__}")
     for module in model.modules():
-        for layer in getattr(module, "starts_as_zero", ()):
+        for layer in getattr(module, "zero_init", ()):
             getattr(module, layer).weight.zero_()
 
 
-def _draws(
-    law: Callable[..., torch.Tensor], parameter: torch.Tensor, key: Key, numbers: dict[int, int]
+def _draw(
+    distribution: Callable[..., torch.Tensor],
+    parameter: torch.Tensor,
+    key: Key,
+    numbers: dict[int, int],
 ) -> torch.Tensor:
-    """Variates for every element, drawn for the number of this parameter."""
-    return law(
+    """Draw a variate for every element of a parameter; the counter is the parameter's number."""
+    return distribution(
         tuple(parameter.shape),
         seed=key.seed,
         stream=key.stream,
@@ -74,7 +80,7 @@ def _draws(
     )
 
 
-def _fill_uniform(module: nn.Module, reach: float, key: Key, numbers: dict[int, int]) -> None:
+def _fill_uniform(module: nn.Module, bound: float, key: Key, numbers: dict[int, int]) -> None:
     for parameter in module.parameters(recurse=False):
-        uniform = _draws(philox_uniform, parameter, key, numbers)
-        parameter.copy_((uniform * 2 - 1) * reach)
+        uniform = _draw(philox_uniform, parameter, key, numbers)
+        parameter.copy_((uniform * 2 - 1) * bound)

@@ -9,11 +9,11 @@ from nondet.models.dropout import Dropout
 
 
 class MnistNetwork(ImageModel):
-    """Two 3x3 convolutions without padding, 32 and 64 filters, 2x2 max pool, 128 hidden units; ReLU
-    after each layer but the last, as in the paper's code.
+    """Two 3x3 convolutions without padding (32 and 64 filters), 2x2 max pooling, 128 hidden units;
+    ReLU after each layer but the last, as in the paper's code.
 
-    That code has no dropout. Where it is asked for, it acts where the well-known network of the
-    PyTorch examples has it: after the pool and on the hidden units.
+    That code has no dropout. With `dropout` > 0 it acts where PyTorch's MNIST example has it: after
+    the pooling and on the hidden units.
     """
 
     uniform_convolutions = True
@@ -21,7 +21,7 @@ class MnistNetwork(ImageModel):
     def __init__(
         self, image_shape: tuple[int, int, int], classes: int, dropout: float = 0.0
     ) -> None:
-        super().__init__(image_shape, least_side=6)
+        super().__init__(image_shape, min_side=6)
         channels, *sides = image_shape
         height, width = ((side * self.upscale - 4) // 2 for side in sides)
         self.conv1 = nn.Conv2d(channels, 32, 3)
@@ -34,7 +34,7 @@ class MnistNetwork(ImageModel):
         self.taps = {"conv1": "conv1", "conv2": "conv2", "hidden": "relu", "logits": "fc2"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = torch.relu(self.conv1(self.enlarged(images)))
+        x = torch.relu(self.conv1(self.upsample(images)))
         x = max_pool2d(torch.relu(self.conv2(x)), 2)
         hidden = self.relu(self.fc1(self.dropout1(x.flatten(1))))
         logits: torch.Tensor = self.fc2(self.dropout2(hidden))

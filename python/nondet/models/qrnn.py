@@ -1,5 +1,5 @@
-"""The quasi-recurrent language model (Bradbury et al. 2017, "Quasi-Recurrent Neural Networks"),
-regularised after Merity et al. 2017, "Regularizing and Optimizing LSTM Language Models".
+"""The quasi-recurrent language model (Bradbury et al. 2017, "Quasi-Recurrent Neural Networks") with
+the regularization of Merity et al. 2017, "Regularizing and Optimizing LSTM Language Models".
 """
 
 from itertools import pairwise
@@ -18,7 +18,7 @@ State = tuple[torch.Tensor, ...]
 
 
 class Architecture(Protocol):
-    """The settings that this model reads; `nondet.LanguageSpec` has them and explains each."""
+    """The settings that the model reads; `nondet.LanguageSpec` has them and explains each."""
 
     @property
     def embedding(self) -> int: ...
@@ -43,10 +43,13 @@ class Architecture(Protocol):
 
 
 class LanguageOutput(NamedTuple):
-    """What a language model makes of T tokens of B texts.
+    """The output of a language model for T tokens of B texts.
 
-    logits: (T, B, types) of the tokens that come next. state: what the next segment begins with.
-    raw: (T, B, embedding), the last layer's output; dropped: the same after its dropout.
+    Attributes:
+        logits: (T, B, vocabulary_size), of the token after each input token.
+        state: the initial state of the next segment.
+        raw: (T, B, embedding), the last layer's output.
+        dropped: the same after its dropout.
     """
 
     logits: torch.Tensor
@@ -56,8 +59,8 @@ class LanguageOutput(NamedTuple):
 
 
 class QRNNLayer(nn.Module):
-    """A layer of candidates, forget and output gates over a window of 1 or 2 inputs, and the
-    recurrence `nondet_ext.forget_mult` (fo-pooling; Bradbury et al. 2017, Sec. 2.1).
+    """A quasi-recurrent layer: candidates, forget and output gates over a window of 1 or 2 inputs,
+    and the recurrence `nondet_ext.forget_mult` (fo-pooling; Bradbury et al. 2017, Sec. 2.1).
     """
 
     def __init__(self, inputs: int, outputs: int, window: int, spec: Architecture) -> None:
@@ -70,10 +73,12 @@ class QRNNLayer(nn.Module):
     def forward(
         self, x: torch.Tensor, cell: torch.Tensor, previous: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """x: (T, B, inputs). cell: (B, outputs), the state before it. previous: (B, inputs), the
-        input before it, where the window is 2. Returns (T, B, outputs), and the state after it.
+        """Return the outputs, (T, B, outputs), and the state after them, (B, outputs).
+
+        x: (T, B, inputs). cell: (B, outputs), the state before x. previous: (B, inputs), the input
+        before x, needed if the window is 2.
         """
-        drawn = self.zoneout.draw if self.zoneout.active else None
+        step_key = self.zoneout.step_key if self.zoneout.active else None
         output, last = qrnn(
             x,
             self.weight_dropout(self.gates.weight),
@@ -82,31 +87,29 @@ class QRNNLayer(nn.Module):
             previous=previous,
             window=self.window,
             zoneout=self.zoneout.p,
-            key=None if drawn is None else (drawn[0].seed, drawn[0].stream),
-            counter=() if drawn is None else drawn[1],
+            key=None if step_key is None else (step_key[0].seed, step_key[0].stream),
+            counter=() if step_key is None else step_key[1],
             training=self.training,
         )
         return output, last
 
 
 class Encoder(nn.Embedding):
-    """An embedding whose initial weights are uniform within `uniform_range` of 0 (Merity et al.
-    2017, Sec. 5).
-    """
+    """An embedding initialized uniformly in +-`uniform_range` (Merity et al. 2017, Sec. 5)."""
 
     uniform_range = 0.1
 
 
 class TiedDecoder(nn.Module):
-    """A linear layer to logits whose weight is the embedding's (Press and Wolf 2017; Inan et al.
-    2017), with an offset of its own for each type, 0 at first.
+    """A linear layer to logits that shares the embedding's weight (Press and Wolf 2017; Inan et al.
+    2017) and has a bias of its own, initially 0.
     """
 
-    draws_nothing = True
+    constant_init = True
 
-    def __init__(self, types: int) -> None:
+    def __init__(self, vocabulary_size: int) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.zeros(types))
+        self.bias = nn.Parameter(torch.zeros(vocabulary_size))
 
     def reset_parameters(self) -> None:
         nn.init.zeros_(self.bias)
@@ -116,22 +119,22 @@ class TiedDecoder(nn.Module):
 
 
 class QRNNLanguageModel(nn.Module):
-    """From tokens (T, B) to the logits of the tokens that come next; see `LanguageOutput`.
+    """A model from tokens, (T, B), to the logits of the tokens after them; see `LanguageOutput`.
 
-    Layer l has inputs of width embedding (the first) or hidden, and outputs of width hidden or
-    embedding (the last), which the tied decoder takes. The first layer has the window of the
+    The first layer has inputs of width `embedding`, the last has outputs of that width, which the
+    tied decoder takes; all widths between them are `hidden`. The first layer has the window of the
     specification, the others 1.
 
     Attributes:
-        taps: names of representations, from the first to the last; see `hidden_states`.
+        taps: names of representations, from the first layer to the last; see `hidden_states`.
     """
 
-    def __init__(self, spec: Architecture, types: int) -> None:
+    def __init__(self, spec: Architecture, vocabulary_size: int) -> None:
         super().__init__()
-        if types < 1:
-            raise ValueError(f"types is {types}; it must be at least 1")
-        self.spec, self.types = spec, types
-        self.encoder = Encoder(types, spec.embedding)
+        if vocabulary_size < 1:
+            raise ValueError(f"vocabulary_size is {vocabulary_size}; it must be at least 1")
+        self.spec, self.vocabulary_size = spec, vocabulary_size
+        self.encoder = Encoder(vocabulary_size, spec.embedding)
         self.embedding_dropout = EmbeddingDropout(spec.dropout_embedding)
         self.input_dropout = LockedDropout(spec.dropout_input)
         widths = [spec.embedding, *[spec.hidden] * (spec.layers - 1), spec.embedding]
@@ -144,12 +147,12 @@ class QRNNLanguageModel(nn.Module):
             LockedDropout(spec.dropout_hidden if number < spec.layers else spec.dropout_output)
             for number in range(1, spec.layers + 1)
         )
-        self.decoder = TiedDecoder(types)
+        self.decoder = TiedDecoder(vocabulary_size)
         self.taps = ("embedding", *(f"layer{number}" for number in range(1, spec.layers + 1)))
 
     def initial_state(self, batch: int) -> State:
-        """Zeros: the cell of every layer, (batch, width), then, where the window is 2, the first
-        layer's input before them, (batch, embedding).
+        """Return a state of zeros: the cell of every layer, (batch, width), then, if the window is
+        2, the first layer's previous input, (batch, embedding).
         """
         weight = self.encoder.weight
         cells = [weight.new_zeros(batch, width) for width in self._widths[1:]]
@@ -158,8 +161,11 @@ class QRNNLanguageModel(nn.Module):
         return tuple(cells)
 
     def forward(self, tokens: torch.Tensor, state: State | None = None) -> LanguageOutput:
-        """tokens: (T, B) int64, T at least 1. state: of the tokens before; zeros if None."""
-        representations, state, dropped = self._run(tokens, state)
+        """Compute the logits of the next tokens.
+
+        tokens: (T, B) int64, T at least 1. state: the one after the tokens before; zeros if None.
+        """
+        representations, state, dropped = self._apply_layers(tokens, state)
         logits = self.decoder(dropped, self.encoder.weight)
         return LanguageOutput(logits, state, representations[-1], dropped)
 
@@ -167,40 +173,41 @@ class QRNNLanguageModel(nn.Module):
     def hidden_states(
         self, tokens: torch.Tensor, state: State | None = None
     ) -> tuple[dict[str, torch.Tensor], State]:
-        """The embedded tokens and the outputs of every layer, (T, B, width) each, by tap, and the
-        state after them. For evaluation mode.
+        """Return the embedded tokens and the output of every layer, each (T, B, width), by tap, and
+        the state after them. For evaluation mode.
         """
-        representations, state, _ = self._run(tokens, state)
+        representations, state, _ = self._apply_layers(tokens, state)
         return dict(zip(self.taps, representations, strict=True)), state
 
-    def _run(
+    def _apply_layers(
         self, tokens: torch.Tensor, state: State | None
     ) -> tuple[list[torch.Tensor], State, torch.Tensor]:
+        """Return the representations of all taps, the next state, and the last dropout's output."""
         state = self.initial_state(tokens.shape[1]) if state is None else state
-        looks_back = self.spec.window == 2
-        embedded = self.embedding_dropout(self.encoder(tokens), tokens, self.types)
+        has_window = self.spec.window == 2
+        embedded = self.embedding_dropout(self.encoder(tokens), tokens, self.vocabulary_size)
         x = self.input_dropout(embedded)
-        representations, following = [embedded], []
-        last_input = (x[-1],) if looks_back else ()
+        representations, cells = [embedded], []
+        last_input = (x[-1],) if has_window else ()
         for number, (layer, dropout) in enumerate(zip(self.layers, self.dropouts, strict=True)):
-            previous = state[-1] if looks_back and number == 0 else None
+            previous = state[-1] if has_window and number == 0 else None
             output, cell = layer(x, state[number], previous)
             representations.append(output)
-            following.append(cell)
+            cells.append(cell)
             x = dropout(output)
-        return representations, (*following, *last_input), x
+        return representations, (*cells, *last_input), x
 
 
 def build_language_model(
-    spec: Architecture, types: int, key: Key, device: str | torch.device = "cpu"
+    spec: Architecture, vocabulary_size: int, key: Key, device: str | torch.device = "cpu"
 ) -> QRNNLanguageModel:
-    """A language model for so many word types with its initial weights, which depend on its shape
-    and on `key` alone. Before each step in training mode `set_step_key` must say what is drawn.
+    """Build a language model with initial weights that depend on its shape and `key` alone.
 
-    Raises ValueError for types below 1.
+    vocabulary_size: number of different tokens. Call `set_step_key` before each training step.
+    Raises ValueError for a vocabulary_size below 1.
     """
     with torch.device("meta"):
-        model = QRNNLanguageModel(spec, types)
+        model = QRNNLanguageModel(spec, vocabulary_size)
     model.to_empty(device=device)
     initialize(model, key)
     return model

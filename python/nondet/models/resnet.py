@@ -9,14 +9,14 @@ from nondet.models.dropout import Dropout
 
 
 class Block(nn.Module):
-    """A basic block: two 3x3 convolutions beside a shortcut without convolution.
+    """A basic block: two 3x3 convolutions, and a shortcut without convolution.
 
-    Where the block halves the image and doubles the channels, the shortcut takes every second
-    pixel, normalises, and fills the new channels with zeros. `bn2` starts with scale 0 (see
-    `initialize`): the block starts as its shortcut.
+    In a block that halves the image and doubles the channels, the shortcut takes every second
+    pixel, normalizes, and fills the new channels with zeros. `bn2` starts with scale 0 (see
+    `initialize`), so that the block starts as its shortcut.
     """
 
-    starts_as_zero = ("bn2",)
+    zero_init = ("bn2",)
 
     def __init__(self, channels_in: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -34,18 +34,18 @@ class Block(nn.Module):
         if self.shortcut_bn is not None:
             kept = self.shortcut_bn(x[:, :, :: self.stride, :: self.stride])
             shortcut = pad(kept, (0, 0, 0, 0, 0, self.new_channels))
-        # In place on the outputs of batch norms, which nothing else reads.
+        # In place: nothing else reads the outputs of the batch norms.
         out = self.bn1(self.conv1(x)).relu_()
         out = self.bn2(self.conv2(out))
         return out.add_(shortcut).relu_()
 
 
 class ResNet(ImageModel):
-    """3x3 convolution, one stage of basic blocks per width, average pool, linear.
+    """A 3x3 convolution, one stage of basic blocks per width, average pooling and a linear layer.
 
-    Every stage but the first halves the image. With three stages of two blocks it has 14 layers.
-    Dropout after the average pool.
-    widths: channels of the stages; blocks: in each stage.
+    Every stage but the first halves the image. Three stages of two blocks have 14 layers. Dropout
+    after the pooling.
+    widths: channels of each stage; blocks: their number in each stage.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class ResNet(ImageModel):
         blocks: int,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(image_shape, least_side=2 ** (len(widths) - 1))
+        super().__init__(image_shape, min_side=2 ** (len(widths) - 1))
         channels = widths[0]
         self.conv1 = nn.Conv2d(image_shape[0], channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -74,7 +74,7 @@ class ResNet(ImageModel):
         self.taps |= {"avgpool": "avgpool", "logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.bn1(self.conv1(self.enlarged(images))).relu_()
+        x = self.bn1(self.conv1(self.upsample(images))).relu_()
         x = self.avgpool(self.blocks(x))
         logits: torch.Tensor = self.fc(self.dropout(x))
         return logits

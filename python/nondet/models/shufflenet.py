@@ -7,14 +7,14 @@ from nondet.models.base import GlobalAveragePool, ImageModel, stage_taps
 from nondet.models.dropout import Dropout
 
 UNITS = (4, 8, 4)
-"""Units of the three stages (Ma et al. 2018, Table 5)."""
+"""Number of units in each stage (Ma et al. 2018, Table 5)."""
 
 
 class Unit(nn.Module):
-    """A unit of ShuffleNet V2 (Ma et al. 2018, Fig. 3): two branches of equally many channels that
-    are interleaved at the end.
+    """A unit of ShuffleNet V2 (Ma et al. 2018, Fig. 3): two branches with the same number of
+    channels, whose channels are interleaved at the end.
 
-    With stride 1 half the channels pass unchanged (Fig. 3c); with stride 2 both branches see all
+    With stride 1 half the channels pass unchanged (Fig. 3c); with stride 2 both branches read all
     channels, and the image is halved (Fig. 3d).
     """
 
@@ -41,12 +41,12 @@ class Unit(nn.Module):
 
 
 class ShuffleNetV2(ImageModel):
-    """3x3 convolution, three stages that halve the image each, 1x1 convolution, average pool,
-    linear.
+    """A 3x3 convolution, three stages that each halve the image, a 1x1 convolution, average pooling
+    and a linear layer.
 
-    As in the paper's code, the first convolution has stride 1 and no max pool follows, so that
-    images of 32 x 32 still have 4 x 4 pixels at the end. Dropout after the average pool.
-    widths: channels of the three stages and of the last convolution (Table 5 there).
+    As in the paper's code, the first convolution has stride 1 and no max pooling follows it, so
+    that images of 32 x 32 still have 4 x 4 pixels at the end. Dropout after the pooling.
+    widths: channels of the three stages and of the last convolution (Ma et al. 2018, Table 5).
     """
 
     uniform_convolutions = True
@@ -58,7 +58,7 @@ class ShuffleNetV2(ImageModel):
         widths: tuple[int, int, int, int],
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(image_shape, least_side=8)
+        super().__init__(image_shape, min_side=8)
         channels = 24
         self.conv1 = nn.Conv2d(image_shape[0], channels, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
@@ -77,7 +77,7 @@ class ShuffleNetV2(ImageModel):
         self.taps |= {"conv5": "conv5", "avgpool": "avgpool", "logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.bn1(self.conv1(self.enlarged(images))).relu_()
+        x = self.bn1(self.conv1(self.upsample(images))).relu_()
         x = self.bn5(self.conv5(self.blocks(x))).relu_()
         logits: torch.Tensor = self.fc(self.dropout(self.avgpool(x)))
         return logits

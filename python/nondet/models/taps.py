@@ -1,4 +1,4 @@
-"""Representations: what the layers of a model make of images, for comparison by CKA."""
+"""Representations: the outputs of a model's layers for given images, to compare by CKA."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -17,14 +17,13 @@ def representations(
     names: Sequence[str] | None = None,
     batch_size: int = 1000,
 ) -> dict[str, torch.Tensor]:
-    """The outputs of named layers in evaluation mode (paper, Fig. 1).
+    """Compute the outputs of named layers in evaluation mode (paper, Fig. 1).
 
-    images: (n, channels, height, width), normalised, on the model's device. names: keys of
-    `model.taps`, all of them if None. batch_size: images computed at once; the last bits may depend
-    on it.
+    images: (n, channels, height, width), normalized, on the model's device. names: keys of
+    `model.taps`, all if None. batch_size: images per forward pass; the last bits may depend on it.
     Returns a tensor per name, in the order of `names`: (n, features) or (n, channels, height,
-    width), on the images' device. The modes of the model's layers are left as they were.
-    Raises ValueError for a name that is no tap, no images, or a batch_size below 1.
+    width), on the images' device. The training flags of all modules are restored.
+    Raises ValueError for an unknown name, for no images, or for a batch_size below 1.
     """
     chosen = list(model.taps) if names is None else list(names)
     for name in chosen:
@@ -35,7 +34,7 @@ def representations(
     if batch_size < 1:
         raise ValueError(f"batch_size is {batch_size}; it must be at least 1")
 
-    seen: dict[str, torch.Tensor] = {}
+    outputs: dict[str, torch.Tensor] = {}
     results: dict[str, torch.Tensor] = {}
     with ExitStack() as stack:
         for module in model.modules():
@@ -43,22 +42,22 @@ def representations(
         model.eval()
         for name in chosen:
             layer = model.get_submodule(model.taps[name])
-            stack.callback(layer.register_forward_hook(partial(_record, seen, name)).remove)
+            stack.callback(layer.register_forward_hook(partial(_store, outputs, name)).remove)
         for start in range(0, len(images), batch_size):
             model(images[start : start + batch_size])
             for name in chosen:
-                part = seen.pop(name)
+                part = outputs.pop(name)
                 if start == 0:
                     results[name] = part.new_empty((len(images), *part.shape[1:]))
                 results[name][start : start + len(part)] = part
     return results
 
 
-def _record(
-    seen: dict[str, torch.Tensor],
+def _store(
+    outputs: dict[str, torch.Tensor],
     name: str,
     _layer: nn.Module,
     _input: object,
     output: torch.Tensor,
 ) -> None:
-    seen[name] = output
+    outputs[name] = output

@@ -10,11 +10,11 @@ WIDTHS = (64, 128, 256, 512, 512)
 
 
 class VGG(ImageModel):
-    """Five stages of 3x3 convolutions, each with batch norm and ReLU, and a 2x2 max pool after
-    every stage; average pool and one linear layer in place of the three of the publication, as in
-    the paper's code. Dropout after the average pool.
+    """Five stages of 3x3 convolutions, each with batch norm and ReLU, and 2x2 max pooling after
+    every stage; then average pooling and one linear layer, instead of the publication's three, as
+    in the paper's code. Dropout after the average pooling.
 
-    convolutions: how many each stage has.
+    convolutions: their number in each stage.
     """
 
     uniform_convolutions = True
@@ -26,14 +26,14 @@ class VGG(ImageModel):
         convolutions: tuple[int, ...],
         dropout: float = 0.0,
     ) -> None:
-        super().__init__(image_shape, least_side=2 ** len(WIDTHS))
+        super().__init__(image_shape, min_side=2 ** len(WIDTHS))
         channels = image_shape[0]
         layers: list[nn.Module] = []
         self.taps = {"conv1": "features.0"}
         for stage, (width, count) in enumerate(zip(WIDTHS, convolutions, strict=True), start=1):
             for _ in range(count):
                 layers.append(nn.Conv2d(channels, width, 3, padding=1))
-                # In place on a batch norm's output, which nothing else reads.
+                # In place: nothing else reads the output of the batch norm.
                 layers += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
                 channels = width
             layers.append(nn.MaxPool2d(2))
@@ -45,6 +45,6 @@ class VGG(ImageModel):
         self.taps |= {"avgpool": "avgpool", "logits": "fc"}
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        x = self.avgpool(self.features(self.enlarged(images)))
+        x = self.avgpool(self.features(self.upsample(images)))
         logits: torch.Tensor = self.fc(self.dropout(x))
         return logits

@@ -172,7 +172,7 @@ def test_masks_differ_by_step_layer_and_seed(kind):
     other.set_step_key(Seeds(stochastic=6).key("stochastic"), 4, 2)
     assert not torch.equal(base, other(x))
     assert torch.equal(drawn(kind(0.5)).eval()(x), x)
-    with pytest.raises(RuntimeError, match="call set_step_key before each step"):
+    with pytest.raises(RuntimeError, match="set_step_key must be called first"):
         kind(0.5).train()(x)
 
 
@@ -289,5 +289,5 @@ def test_the_paper_s_size():
 
 
 def test_no_types_are_refused():
-    with pytest.raises(ValueError, match="types is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match="vocabulary_size is 0; it must be at least 1"):
         build_language_model(SPEC, 0, KEY)
