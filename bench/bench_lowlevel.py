@@ -19,9 +19,9 @@ from harness import Bench, Contender
 from nondet import lowlevel
 from nondet.execute.executors import keep_memory
 from nondet.models import build_model
+from nondet.models.memory_format import to_memory_format
 from nondet.studies.seeds import Seeds
 from nondet.training.determinism import deterministic
-from nondet.training.evaluation import laid_out_for
 from nondet_ext import accumulate, philox_normal, philox_randint
 from nondet_ext.threads import racing_threads
 
@@ -40,7 +40,7 @@ class Step:
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True
         )
-        self.images = laid_out_for(self.model, philox_normal((batch_size, 3, 32, 32), seed=1))
+        self.images = to_memory_format(philox_normal((batch_size, 3, 32, 32), seed=1), self.model)
         self.labels = philox_randint(0, 10, (batch_size,), seed=2)
         self.step = 0
 

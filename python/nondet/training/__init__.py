@@ -1,4 +1,4 @@
-"""One training, from its first draw to its result.
+"""One training, from its initial weights to its result.
 
-Import from the modules: a package that names torch's users here would load torch with all of them.
+Import from the modules of this package: it imports none of them, because most load torch.
 """

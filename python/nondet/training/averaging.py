@@ -1,8 +1,8 @@
-"""Averages of weights over a training.
+"""Averages of a model's weights over a training.
 
-Averages are kept in float64, at twice the memory of the weights once for the average and once for
-the step from it: in float32 a mean over many thousands of steps stops moving, its updates lost
-to rounding. Elementwise -, * and + alone make them, hence the same bits on every device.
+They are computed in float64: in float32 a mean over many thousands of steps stops moving, because
+its updates are lost to rounding. Only elementwise -, * and + are used, which give the same bits on
+every device. Memory: four times that of float32 weights, half of it for the updates.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,9 +17,10 @@ from nondet.studies.config import RunConfig
 
 
 class Averaging:
-    """The average of a model's parameters; batch-norm statistics and counts stay out of it.
+    """An average of a model's parameters, without batch-norm statistics and counts.
 
-    Kinds, each beginning with the weights after its first update at epoch `start`:
+    kind: one of the following. start: the epoch, counted from 0, in which averaging begins. decay:
+    of "ema".
 
     swa: the mean of the weights at the ends of the epochs (Izmailov et al. 2018, "Averaging Weights
     Leads to Wider Optima and Better Generalization", algorithm 1).
@@ -29,9 +30,9 @@ class Averaging:
     W <- (m W + W') / (m + 1) with W' the weights after update number m + 1 (Madhyastha and Jain
     2019, "On Model Stability as a Function of Random Seed": ASWA). The m-th step hence counts one
     m-th of its length.
-    aggressive-aside: the same mean, kept aside of the trained weights.
-    triggered: as this, from the step on at which the training begins to call `update` (Merity et
-    al. 2017, Alg. 1).
+    aggressive-aside: the same mean, which leaves the trained weights alone.
+    triggered: the same as aggressive-aside; the training decides when it first calls `update`
+    (Merity et al. 2017, Alg. 1).
     """
 
     def __init__(self, model: nn.Module, kind: Kind, start: int = 0, decay: float = 0.999) -> None:
@@ -39,44 +40,45 @@ class Averaging:
         self.count = 0
         named = dict(model.named_parameters())
         device = next(iter(named.values())).device
-        # One array for all parameters: the arithmetic of an update is three passes, whatever the
-        # number of parameters.
+        # One array for all parameters: an update is then three passes over memory, however many
+        # parameters there are.
         size = sum(parameter.numel() for parameter in named.values())
         self._mean = torch.zeros(size, dtype=torch.float64, device=device)
-        self._step = torch.empty_like(self._mean)
-        self._means, self._steps = (_views(flat, named) for flat in (self._mean, self._step))
+        self._change = torch.empty_like(self._mean)
+        self._means, self._changes = (_split(flat, named) for flat in (self._mean, self._change))
 
     @torch.no_grad()
     def update(self, model: nn.Module, step: int, steps_per_epoch: int) -> None:
-        """Takes the weights after an optimizer step into the average, where its kind does so.
+        """Add the weights after an optimizer step to the average, if its kind averages this step.
 
-        step: optimizer steps done, this one included. The kind "aggressive" changes the weights.
+        step: number of optimizer steps done, this one included. The kind "aggressive" then sets the
+        weights to the average.
         """
         if step <= self.start * steps_per_epoch:
             return
         if self.kind == "swa" and step % steps_per_epoch:
             return
-        share = 1 / (self.count + 1)
+        weight = 1 / (self.count + 1)
         if self.kind == "ema" and self.count:
-            share = 1 - self.decay
+            weight = 1 - self.decay
         weights = [parameter.detach() for parameter in model.parameters()]
-        torch._foreach_copy_(list(self._steps.values()), weights)
-        # From the first update's 0, with a share of 1, this is the weights exactly.
-        self._mean.add_(self._step.sub_(self._mean).mul_(share))
+        torch._foreach_copy_(list(self._changes.values()), weights)
+        # The first update, of a mean of 0 with weight 1, gives the weights exactly.
+        self._mean.add_(self._change.sub_(self._mean).mul_(weight))
         self.count += 1
         if self.kind == "aggressive":
             torch._foreach_copy_(weights, list(self._means.values()))
 
     @contextmanager
-    def evaluated(
+    def averaged_weights(
         self, model: nn.Module, batches: Iterable[torch.Tensor] | None = None
     ) -> Iterator[None]:
-        """Within, the model holds the averaged weights, rounded once to its dtype, and batch-norm
-        statistics recomputed over `batches` of images (those of the training if None). Afterwards
-        parameters, buffers and modes have their values of before, bit for bit.
+        """Give the model the averaged weights, rounded once to its dtype, within the context. Then
+        restore parameters, buffers and training flags, bit for bit.
 
-        Changes nothing before the first update, and for "aggressive", whose weights are the average
-        already and whose statistics go with them.
+        batches: of images, over which batch-norm statistics are recomputed; if None, those of the
+        training are used. Changes nothing before the first update, nor for "aggressive", where the
+        model has the averaged weights and their statistics already.
         """
         if self.count == 0 or self.kind == "aggressive":
             yield
@@ -85,7 +87,7 @@ class Averaging:
         tensors = weights + list(model.buffers())
         with torch.no_grad():
             before = [tensor.clone() for tensor in tensors]
-        modes = [(module, module.training) for module in model.modules()]
+        flags = [(module, module.training) for module in model.modules()]
         try:
             with torch.no_grad():
                 torch._foreach_copy_(weights, list(self._means.values()))
@@ -96,25 +98,25 @@ class Averaging:
             with torch.no_grad():
                 for tensor, old in zip(tensors, before, strict=True):
                     tensor.copy_(old)
-            for module, training in modes:
+            for module, training in flags:
                 module.training = training
 
     def state(self) -> dict[str, torch.Tensor]:
-        """All there is to save: "count" (updates so far, 0-d int64) and, live, "mean.<parameter>"
-        in float64, of the parameter's shape (zeros before the first update).
+        """Return the state to save: "count", the number of updates (0-d int64), and the live
+        "mean.<parameter>", float64 of the parameter's shape (zeros before the first update).
         """
         means = {f"mean.{name}": mean for name, mean in self._means.items()}
         return {"count": torch.tensor(self.count), **means}
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Goes on from a `state`, which is copied. Raises ValueError, before anything changes,
-        where its names, shapes or dtypes are not those of this average.
+        """Copy a `state`, to continue from it. Raises ValueError, before anything changes, if its
+        names, shapes or dtypes are not those of this average.
         """
-        own = self.state()
-        if state.keys() != own.keys():
-            wrong = ", ".join(sorted(state.keys() ^ own.keys()))
+        expected = self.state()
+        if state.keys() != expected.keys():
+            wrong = ", ".join(sorted(state.keys() ^ expected.keys()))
             raise ValueError(f"the state of the average lacks, or should not have: {wrong}")
-        for name, tensor in own.items():
+        for name, tensor in expected.items():
             given = state[name]
             if given.shape != tensor.shape or given.dtype != tensor.dtype:
                 raise ValueError(
@@ -127,7 +129,7 @@ class Averaging:
 
 
 def make_averaging(model: nn.Module, config: RunConfig) -> Averaging | None:
-    """The average that a configuration asks for; None for "none"."""
+    """Make the average that a configuration names, None for "none"."""
     if config.averaging == "none":
         return None
     return Averaging(model, config.averaging, config.averaging_start, config.ema_decay)
@@ -135,13 +137,13 @@ def make_averaging(model: nn.Module, config: RunConfig) -> Averaging | None:
 
 @torch.no_grad()
 def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> None:
-    """Sets every batch norm's running mean and variance to the means of the batches' own means and
-    (unbiased) variances, weighted by the batches' numbers of images and added in float64; for equal
-    batches that is `torch.optim.swa_utils.update_bn` without its rounding.
+    """Set the running statistics of every batch norm to the mean over batches of the batches' means
+    and (unbiased) variances, weighted by their numbers of images and added in float64. For batches
+    of equal size that is `torch.optim.swa_utils.update_bn` with less rounding.
 
-    batches: of images (b, c, h, w), on the model's device. The model is left in evaluation mode. A
-    model without batch norms is left as it is and takes no batch. Raises ValueError where there are
-    batch norms and no batch.
+    batches: of images (n, channels, height, width), on the model's device. The model is left in
+    evaluation mode. A model without batch norms is left unchanged, and no batch is taken. Raises
+    ValueError if there are batch norms and no batches.
     """
     layers = [
         module
@@ -159,7 +161,7 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
     ]
     sums = [torch.zeros_like(x, dtype=torch.float64) for x in running]
     images_seen = 0
-    # Nothing else may be in training mode: dropout would draw.
+    # Only batch norms may be in training mode: dropout would draw.
     model.eval()
     try:
         for layer in layers:
@@ -168,8 +170,8 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
         for images in batches:
             model(images)
             images_seen += len(images)
-            for total, of_batch in zip(sums, running, strict=True):
-                total.add_(of_batch.double().mul_(len(images)))
+            for total, statistic in zip(sums, running, strict=True):
+                total.add_(statistic.double().mul_(len(images)))
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
@@ -180,8 +182,8 @@ def recompute_statistics(model: nn.Module, batches: Iterable[torch.Tensor]) -> N
         statistic.copy_(total / images_seen)
 
 
-def _views(flat: torch.Tensor, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Pieces of a flat array, one of the shape of each tensor, in order."""
+def _split(flat: torch.Tensor, like: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return views of consecutive pieces of a flat array, in the shapes of `like`."""
     pieces = flat.split([tensor.numel() for tensor in like.values()])
     return {
         name: piece.view(tensor.shape)

@@ -1,7 +1,7 @@
-"""States of a training on disk: tensors in safetensors, the rest in JSON, both checked when read.
+"""Checkpoints of a training: tensors as safetensors, the rest as JSON, both verified when read.
 
     FOLDER/step-00000042.safetensors    the tensors
-    FOLDER/step-00000042.json           step, identity of the job, record, and SHA-256 of both
+    FOLDER/step-00000042.json           step, record (with the job's identity), SHA-256 of both
 
 The JSON is written last: a checkpoint exists when its JSON does.
 """
@@ -28,14 +28,14 @@ _NAME = re.compile(r"step-(\d{8,})\.json$")
 
 
 class CheckpointError(Exception):
-    """A checkpoint that cannot be used; the message says why."""
+    """A checkpoint cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """The whole state of a training after `step` optimizer steps.
 
-    tensors: by name, on the CPU. record: JSON types; record["identity"] says of which job.
+    tensors: by name, on the CPU. record: of JSON types; record["identity"] identifies the job.
     """
 
     step: int
@@ -44,12 +44,12 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
-    """Writes a checkpoint, then removes all others but the `keep - 1` before it; returns the path
+    """Write a checkpoint, then remove all others except the `keep - 1` before it. Return the path
     of its JSON.
 
-    Later ones are removed too: a training that comes by here again could not read them. After it
-    returns the checkpoint survives a crash; before, the others are untouched. Raises OSError where
-    the disk does not take it, ValueError where two tensors share memory.
+    Later checkpoints are removed too: the training saves an earlier one only if it could not read
+    them. Once this function returns, the checkpoint survives a crash; until then the others are
+    untouched. Raises OSError if writing fails, ValueError if two tensors share memory.
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; it must be at least 1")
@@ -58,34 +58,34 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
     tensors = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
     )
-    head = {
+    header = {
         "format": FORMAT,
         "step": checkpoint.step,
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
         "record_sha256": _record_sha256(checkpoint.record),
         "record": checkpoint.record,
     }
-    text = json.dumps(head) + "\n"
+    text = json.dumps(header) + "\n"
     write_atomically(path.with_suffix(".safetensors"), tensors)
     write_atomically(path, text)
-    _tidy(folder, {one.stem for one in _paths(folder, checkpoint.step)[:keep]})
+    _remove_others(folder, {path.stem for path in _paths(folder, checkpoint.step)[:keep]})
     return path
 
 
 def load(path: Path) -> Checkpoint:
-    """The checkpoint whose JSON lies at `path`. Raises CheckpointError where it is damaged."""
+    """Read the checkpoint whose JSON is at `path`. Raises CheckpointError if it is damaged."""
     try:
-        head = json.loads(path.read_bytes())
-        if head["format"] != FORMAT:
-            raise ValueError(f"its format is {head['format']}, this version reads {FORMAT}")
-        if _record_sha256(head["record"]) != head["record_sha256"]:
+        header = json.loads(path.read_bytes())
+        if header["format"] != FORMAT:
+            raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
+        if _record_sha256(header["record"]) != header["record_sha256"]:
             raise ValueError("its record does not match its SHA-256")
         data = path.with_suffix(".safetensors").read_bytes()
-        if hashlib.sha256(data).hexdigest() != head["tensors_sha256"]:
+        if hashlib.sha256(data).hexdigest() != header["tensors_sha256"]:
             raise ValueError("its tensors do not match their SHA-256")
-        if path != path.with_name(f"step-{head['step']:08}.json"):
-            raise ValueError(f"it is of step {head['step']}")
-        return Checkpoint(head["step"], safetensors.torch.load(data), head["record"])
+        if path != path.with_name(f"step-{header['step']:08}.json"):
+            raise ValueError(f"it is of step {header['step']}")
+        return Checkpoint(header["step"], safetensors.torch.load(data), header["record"])
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
 
@@ -93,10 +93,10 @@ def load(path: Path) -> Checkpoint:
 def latest(
     folder: Path, identity: Mapping[str, Any], warn: Callable[[str], object] = warnings.warn
 ) -> Checkpoint | None:
-    """The newest whole checkpoint in a folder, None where there is none.
+    """Return the newest undamaged checkpoint in a folder, None if there is none.
 
-    Each damaged one that is newer is named to `warn`. Raises CheckpointError where a checkpoint is
-    another job's.
+    warn: called with a message for every damaged checkpoint that is newer. Raises CheckpointError
+    if that checkpoint belongs to another job.
     """
     paths = _paths(folder)
     for number, path in enumerate(paths):
@@ -114,8 +114,10 @@ def latest(
 
 
 class Checkpoints:
-    """Where a training leaves its states, and how often: every so many steps, or seconds of wall
-    time. How often changes no bit of a result.
+    """The checkpoints of one training in a folder, written every `every_steps` steps or, if that is
+    None, every `every_seconds` seconds. The interval changes no bit of a result.
+
+    warn: called with a message when a checkpoint cannot be read or written.
     """
 
     def __init__(
@@ -133,18 +135,18 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def latest(self, identity: Mapping[str, Any]) -> Checkpoint | None:
-        """The state to go on from; see the function `latest`."""
+        """Return the checkpoint to resume from; see the function `latest`."""
         return latest(self.folder, identity, self._warn)
 
     def due(self, step: int) -> bool:
-        """Whether the state after `step` steps should be saved."""
+        """Return True if the state after `step` steps should be saved."""
         if self._steps is not None:
             return step % self._steps == 0
         return time.monotonic() - self._last >= self._seconds
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Saves a state. Where the disk does not take it, that is a warning: the training is worth
-        more than its checkpoint, and the one before is still there.
+        """Save a state. A failure to write is only a warning: the training is worth more than its
+        checkpoint, and the previous one is still there.
         """
         try:
             save(self.folder, checkpoint)
@@ -153,8 +155,17 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def clear(self) -> None:
-        """Removes all states: the training is done."""
+        """Remove all checkpoints: the training is done."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the tensors whose names begin with "<prefix>.", without that prefix."""
+    return {
+        name.removeprefix(f"{prefix}."): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(f"{prefix}.")
+    }
 
 
 def _record_sha256(record: Mapping[str, Any]) -> str:
@@ -162,7 +173,7 @@ def _record_sha256(record: Mapping[str, Any]) -> str:
 
 
 def _paths(folder: Path, until: int | None = None) -> list[Path]:
-    """The JSON files of a folder, the newest first, none of a step after `until`."""
+    """Return the JSON files in a folder, newest first, up to step `until`."""
     found = {
         int(name[1]): path
         for path in folder.glob("step-*.json")
@@ -171,9 +182,9 @@ def _paths(folder: Path, until: int | None = None) -> list[Path]:
     return [found[step] for step in sorted(found, reverse=True) if until is None or step <= until]
 
 
-def _tidy(folder: Path, kept: set[str]) -> None:
-    """Removes other checkpoints and what crashes left: tensors without JSON, unfinished files."""
-    # JSON first: at no moment is there one whose tensors are gone.
+def _remove_others(folder: Path, kept: set[str]) -> None:
+    """Remove other checkpoints, tensors without JSON, and unfinished files that crashes left."""
+    # The JSON of a checkpoint goes first, so that none is ever without its tensors.
     for path in sorted(folder.glob("step-*")):
         if path.suffix not in (".json", ".safetensors") or path.stem not in kept:
             path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The settings under which torch computes equal bits from equal numbers."""
+"""Settings under which torch computes the same bits from the same inputs."""
 
 import os
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ _uninitialized: Any = torch.utils.deterministic
 
 @contextmanager
 def deterministic(threads: int = 1) -> Iterator[None]:
-    """A fixed number of threads and torch's deterministic algorithms, which raise where there is
-    none; afterwards the caller's settings again.
+    """Use `threads` threads and torch's deterministic algorithms within the context, then restore
+    the settings. Operations without a deterministic algorithm raise RuntimeError within it.
     """
     # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -26,7 +26,7 @@ def deterministic(threads: int = 1) -> Iterator[None]:
     )
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    # Filling memory that is about to be overwritten costs time and decides no bit.
+    # Memory that is about to be overwritten need not be filled: that costs time and changes no bit.
     _uninitialized.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     try:

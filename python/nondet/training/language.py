@@ -16,22 +16,24 @@ from nondet.keys import Key
 from nondet.models import QRNNLanguageModel, build_language_model, set_step_key, stochastic_layers
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds, effective
+from nondet.training.checkpoint import with_prefix
 from nondet.training.evaluation import weights_sha256
 from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result, TokenPredictions
 from nondet.training.schedules import lr_at
 from nondet.training.segments import segment_lengths
 from nondet.training.text_evaluation import mean_loss, predict_tokens
-from nondet.training.training import Recorder, Training, part_of
+from nondet.training.training import Recorder, Training
 
 
 class LanguageTraining(Training):
     """The training of a language model; see `Training`.
 
-    The training text is cut into `batch_size` equal pieces, read side by side; what is left over at
-    its end is left out. A step sees the next segment of all of them, and the network's state goes
-    on from segment to segment, its gradient does not; every epoch begins with a state of zeros. The
-    rate of a step is proportional to the length of its segment (Sec. 5 there).
+    The training text is cut into `batch_size` equal pieces that are read in parallel; the rest at
+    its end is left out. A step reads the next segment of every piece. The network's state is passed
+    on from segment to segment, without its gradient, and every epoch begins with a state of zeros.
+    The learning rate of a step is proportional to the length of its segment (Merity et al. 2017,
+    Sec. 5).
 
     Attributes:
         valid_losses: cross-entropy on the validation text after each epoch, in nats per token.
@@ -54,9 +56,9 @@ class LanguageTraining(Training):
         onset = onset if onset is not None else Onset()
         self.spec, self.dataset = config.language, dataset
         self._columns = _columns(dataset.train, config.batch_size)
-        steps = len(self._columns) - 1  # of the last token nothing is predicted
+        steps = len(self._columns) - 1  # the last token has no successor to predict
         self._lengths = [
-            segment_lengths(self.spec, steps, _key(seeds, onset, epoch), epoch)
+            segment_lengths(self.spec, steps, _stochastic_key(seeds, onset, epoch), epoch)
             for epoch in range(config.epochs)
         ]
         model = build_language_model(self.spec, dataset.classes, seeds.key("init"), config.device)
@@ -65,10 +67,10 @@ class LanguageTraining(Training):
         self.valid_losses: list[float] = []
         self._stochastic = stochastic_layers(model)
         self._state = model.initial_state(config.batch_size)
-        self._begin(recorders)
+        self._start_recorders(recorders)
 
     def result(self) -> Result:
-        """What the finished training leaves. Raises RuntimeError before the last step."""
+        """Return the result of the finished training. Raises RuntimeError before the last step."""
         self._check_finished()
         predictions = self._predict()
         records = {recorder.name: recorder.arrays(self) for recorder in self.recorders}
@@ -76,7 +78,7 @@ class LanguageTraining(Training):
 
     # -- a step's parts ------------------------------------------------------------------------
 
-    def _take_gradient(self, epoch: int, number: int, seeds: Seeds) -> None:
+    def _compute_gradients(self, epoch: int, number: int, seeds: Seeds) -> None:
         lengths = self._lengths[epoch]
         begin, length = sum(lengths[:number]), lengths[number]
         inputs = self._columns[begin : begin + length]
@@ -92,8 +94,8 @@ class LanguageTraining(Training):
         if spec.activation_reg > 0:
             loss = loss + spec.activation_reg * output.dropped.square().mean()
         if spec.temporal_reg > 0 and length > 1:
-            steps = output.raw[1:] - output.raw[:-1]
-            loss = loss + spec.temporal_reg * steps.square().mean()
+            changes = output.raw[1:] - output.raw[:-1]
+            loss = loss + spec.temporal_reg * changes.square().mean()
         loss.backward()
         self._state = tuple(tensor.detach() for tensor in output.state)
         self._perturb("gradient")
@@ -101,14 +103,14 @@ class LanguageTraining(Training):
             clip_grad_norm_(self.model.parameters(), spec.clip)
 
     def _lr_at(self, epoch: int, number: int) -> float:
-        """The learning rate of a step: as schedules have it, times the segment's length in mean
-        lengths.
+        """Return the learning rate of a step: the schedule's, times the length of its segment over
+        the mean length.
         """
         lengths = self._lengths[epoch]
-        highest = lr_at(self.config, epoch * len(lengths) + number, len(lengths))
-        return highest * lengths[number] / self.spec.bptt
+        lr = lr_at(self.config, epoch * len(lengths) + number, len(lengths))
+        return lr * lengths[number] / self.spec.bptt
 
-    def _after_step(self, epoch: int) -> None:
+    def _update_averaging(self, epoch: int) -> None:
         if self.averaging is None:
             return
         if self.config.averaging == "triggered" and not self.triggered:
@@ -117,12 +119,13 @@ class LanguageTraining(Training):
 
     @property
     def triggered(self) -> bool:
-        """Whether the averaging of that name has begun: after some epoch the validation loss was
-        above the best of all but the last `trigger` epochs before it (Merity et al. 2017, Alg. 1).
+        """True once the averaging "triggered" has begun: after an epoch whose validation loss is
+        above the lowest of the epochs more than `trigger` before it (Merity et al. 2017, Alg. 1).
         """
-        wait, losses = self.spec.trigger, self.valid_losses
+        patience, losses = self.spec.trigger, self.valid_losses
         return any(
-            losses[epoch] > min(losses[: epoch - wait]) for epoch in range(wait + 1, len(losses))
+            losses[epoch] > min(losses[: epoch - patience])
+            for epoch in range(patience + 1, len(losses))
         )
 
     # -- an epoch's end ------------------------------------------------------------------------
@@ -130,19 +133,19 @@ class LanguageTraining(Training):
     def _end_epoch(self, epoch: int) -> None:
         config = self.config
         lengths = self._lengths[epoch - 1]
-        train_loss = self._train_loss(epoch, sum(lengths))
+        train_loss = self._mean_train_loss(epoch, sum(lengths))
         accuracy = entropy = None
-        with self.evaluated() as model:
+        with self.evaluation_model() as model:
             valid = mean_loss(model, self.dataset.valid, self.dataset.end_of_sentence)
         if not math.isfinite(valid):
             raise self.diverged(f"the validation loss is {valid}", epoch)
         self.valid_losses.append(valid)
         if epoch % config.evaluate_every == 0 or epoch == config.epochs:
-            found = self._predict()
-            if not np.isfinite(found.log_probabilities).all():
+            predictions = self._predict()
+            if not np.isfinite(predictions.log_probabilities).all():
                 raise self.diverged("predictions are not finite", epoch)
-            accuracy = float((found.predicted == self.dataset.test.cpu().numpy()).mean())
-            entropy = float(-found.log_probabilities.mean())
+            accuracy = float((predictions.predicted == self.dataset.test.cpu().numpy()).mean())
+            entropy = float(-predictions.log_probabilities.mean())
         self.history.append(
             EpochRecord(
                 epoch,
@@ -156,30 +159,30 @@ class LanguageTraining(Training):
         )
 
     def _predict(self) -> TokenPredictions:
-        """What the model makes of the test text."""
-        with self.evaluated() as model:
+        """Predict the tokens of the test text."""
+        with self.evaluation_model() as model:
             return predict_tokens(model, self.dataset.test, self.dataset.end_of_sentence)
 
     # -- states --------------------------------------------------------------------------------
 
-    def _carried(self) -> dict[str, dict[str, torch.Tensor]]:
+    def _carried_tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {"state": {str(number): tensor for number, tensor in enumerate(self._state)}}
 
-    def _kept_record(self) -> dict[str, Any]:
+    def _extra_record(self) -> dict[str, Any]:
         return {"valid_losses": self.valid_losses}
 
-    def _load_own(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
-        state = part_of(tensors, "state")
-        own = self.model.initial_state(self.config.batch_size)
-        found = [state.get(str(number)) for number in range(len(state))]
-        if [x is not None and x.shape for x in found] != [x.shape for x in own]:
+    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+        named = with_prefix(tensors, "state")
+        expected = self.model.initial_state(self.config.batch_size)
+        state = [named.get(str(number)) for number in range(len(named))]
+        if [x is not None and x.shape for x in state] != [x.shape for x in expected]:
             raise ValueError("the checkpoint does not fit: it holds another state of the network")
-        self._state = tuple(x.clone() for x in found if x is not None)
+        self._state = tuple(x.clone() for x in state if x is not None)
         self.valid_losses = list(record["valid_losses"])
 
 
 def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
-    """A text as (length, batch_size), each column a piece of it."""
+    """Cut a text into columns, (length, batch_size). Raises ValueError if length is below 2."""
     length = len(tokens) // batch_size
     if length < 2:
         raise ValueError(
@@ -189,6 +192,6 @@ def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
     return tokens[: length * batch_size].view(batch_size, length).t().contiguous()
 
 
-def _key(seeds: Seeds, onset: Onset, epoch: int) -> Key:
-    """The key of what is stochastic in an epoch."""
+def _stochastic_key(seeds: Seeds, onset: Onset, epoch: int) -> Key:
+    """Return the key of the stochastic operations of an epoch."""
     return effective(seeds, onset, epoch).key("stochastic")

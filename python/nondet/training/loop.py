@@ -1,4 +1,4 @@
-"""A training from its beginning, or a state, to its end."""
+"""Training a model from the beginning, or from a checkpoint, to the end."""
 
 from collections.abc import Callable, Sequence
 
@@ -20,7 +20,7 @@ def make_training(
     onset: Onset | None = None,
     recorders: Sequence[Recorder] = (),
 ) -> Training:
-    """The training, nothing of it done yet, that goes with a data set; see `train`."""
+    """Make the training, with no step done, for a data set of images or text; see `train`."""
     if isinstance(dataset, TextDataset):
         return LanguageTraining(config, seeds, dataset, onset, recorders)
     return ImageTraining(config, seeds, dataset, onset, recorders)
@@ -37,21 +37,22 @@ def train(
     observe: Callable[[Training], None] | None = None,
     recorders: Sequence[Recorder] = (),
 ) -> Result:
-    """Trains one model. Equal arguments give equal bits.
+    """Train one model. Equal arguments give equal bits.
 
-    dataset lies on `config.device`. onset: from which epoch on each source follows its seed; from
-    the first if not given. start: a state to begin from, as of a shared beginning. checkpoints:
-    where to leave states and whence to resume; they change no bit, nor do recorders (see
-    nondet.training.recorders), which leave `Result.records`: where a state comes too late for one
-    of them, the training begins before it. `observe(training)` may look at the training after every
-    step. Raises DivergedError when a loss or a prediction is no longer finite; ValueError where
-    data set, batch size, perturbation or `start` do not fit.
+    dataset: on `config.device`. onset: the epoch from which each source follows its seed, the first
+    by default. start: a checkpoint to start from, such as one that several runs share. checkpoints:
+    to save to, and to resume from if there are any. recorders: their arrays become `Result.records`
+    (see nondet.training.recorders); a checkpoint that comes too late for one of them is not used.
+    observe: called with the training after every step. None of the last three changes a bit.
+
+    Raises DivergedError if a loss or a prediction is no longer finite, ValueError if the data set,
+    batch size, perturbation or `start` does not fit the configuration.
     """
     with deterministic(config.threads):
         training = make_training(config, seeds, dataset, onset, recorders)
         saved = None if checkpoints is None else checkpoints.latest(training.identity)
         for state in (saved, start):
-            if state is not None and _in_time(state, recorders):
+            if state is not None and _can_record_from(state, recorders):
                 training.restore(state)
                 break
         while training.step < training.total_steps:
@@ -63,7 +64,12 @@ def train(
         return training.result()
 
 
-def _in_time(state: Checkpoint, recorders: Sequence[Recorder]) -> bool:
-    """Whether every recorder has its part in a state or can begin there."""
-    missing = [one for one in recorders if one.name not in state.record.get("records", ())]
-    return all(one.begins_by is None or state.step <= one.begins_by for one in missing)
+def _can_record_from(state: Checkpoint, recorders: Sequence[Recorder]) -> bool:
+    """Return True if every recorder has its state in the checkpoint, or can still start there."""
+    saved = state.record.get("records", ())
+    return all(
+        recorder.name in saved
+        or recorder.latest_start is None
+        or state.step <= recorder.latest_start
+        for recorder in recorders
+    )

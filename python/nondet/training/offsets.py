@@ -1,4 +1,4 @@
-"""Weight augmentation: the gradient is taken at weights moved aside at random (paper, App. A)."""
+"""Weight augmentation: gradients are computed at randomly perturbed weights (paper, App. A)."""
 
 import math
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from nondet_ext import philox_normal
 
 @contextmanager
 def weight_offsets(model: nn.Module, key: Key, step: int, sd: float) -> Iterator[None]:
-    """Within, sd times a standard normal variate is added to every element of every parameter with
-    more than one dimension; afterwards the parameters have their bits of before, also where an
-    exception leaves. Forward and backward pass belong inside, the optimizer's step outside.
+    """Add normal noise to the weights within the context, then restore their bits, also after an
+    exception. Run forward and backward pass inside, the optimizer's step outside.
 
-    The offsets of parameter number p (of `model.parameters()`, all counted) are drawn under `key`
-    for the counter (step, p, 1): equal on every device, and in no relation to dropout masks.
+    Every element of every parameter with more than one dimension gets sd times a standard normal
+    variate. Those of parameter number p (in the order of `model.parameters()`) are drawn from `key`
+    and the counter (step, p, 1), which no dropout mask uses, and are equal on every device.
     Raises ValueError for an sd that is negative or not finite.
     """
     if not (math.isfinite(sd) and sd >= 0):

@@ -1,4 +1,4 @@
-"""torch's optimizers as a configuration asks for them, and their state by parameter name."""
+"""torch's optimizers, built from a configuration, and their state by parameter name."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,23 +16,25 @@ _SLOTS = {
 
 
 def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer:
-    """The optimizer of a configuration over a model's parameters, in two groups: weights, and
-    biases with batch-norm scales (all that is one-dimensional), which learn at `bias_lr_scale`
-    times the rate. `set_lr` must set the rate before every step.
+    """Make the optimizer that a configuration names for a model's parameters.
 
-    sgd: with momentum, v <- momentum v + g, w <- w - rate v (Sutskever et al. 2013, "On the
-    importance of initialization and momentum", with the rate outside v). nesterov: the same with
-    w <- w - rate (g + momentum v). adam: Kingma and Ba 2015, "Adam", algorithm 1, beta 1 =
-    momentum. adamw: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization",
-    algorithm 2, in torch's reading: the decay is multiplied by the rate. In the others weight decay
-    is L2: weight_decay w is part of the gradient g. It is on for both groups.
+    It has two parameter groups: weights, and everything one-dimensional (biases, batch-norm scales
+    and offsets), whose learning rate is `bias_lr_scale` times as high. Call `set_lr` before every
+    step.
+
+    sgd: with momentum, v <- momentum v + g, w <- w - lr v (Sutskever et al. 2013, "On the
+    importance of initialization and momentum", with lr outside v). nesterov: the same with
+    w <- w - lr (g + momentum v). adam: Kingma and Ba 2015, "Adam", algorithm 1, beta 1 = momentum.
+    adamw: Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2, with
+    the decay multiplied by lr, as in torch. Weight decay acts on both groups; in the other
+    optimizers it is L2 regularization: weight_decay w is part of the gradient g.
     """
     parameters = list(model.parameters())
     groups: list[dict[str, Any]] = [
         {"params": [x for x in parameters if x.dim() > 1], "lr_scale": 1.0},
         {"params": [x for x in parameters if x.dim() <= 1], "lr_scale": config.bias_lr_scale},
     ]
-    # Fused: one pass over each parameter, where the loop of tensor operations makes several.
+    # A fused step makes one pass over each parameter, a loop of tensor operations several.
     common: dict[str, Any] = {
         "lr": config.lr,
         "weight_decay": config.weight_decay,
@@ -53,10 +55,11 @@ def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 
 def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
-    """What the optimizer carries from step to step, live, as "<parameter>.<slot>", in the order of
-    the model. SGD: momentum_buffer; Adam and AdamW: step (0-d float32), exp_avg, exp_avg_sq; all
-    but step have the parameter's shape and dtype. What the optimizer has not made yet (everything
-    before the first step) is not there.
+    """Return the optimizer's live state tensors as "<parameter>.<slot>", in the model's order.
+
+    The slots are momentum_buffer for SGD, and step (0-d float32), exp_avg and exp_avg_sq for Adam
+    and AdamW; all but step have the parameter's shape and dtype. Tensors that the optimizer has not
+    made yet are left out; before the first step that is all of them.
     """
     return {
         f"{name}.{slot}": optimizer.state[parameter][slot]
@@ -70,11 +73,11 @@ def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str,
 def load_named_state(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, torch.Tensor]
 ) -> None:
-    """Makes copies of `tensors`, a `named_state`, the optimizer's state: further steps are those of
-    the optimizer that it is from, bit for bit. An empty one is that of a new optimizer.
+    """Set the optimizer's state to a copy of `tensors`, the `named_state` of another optimizer:
+    further steps give the same bits as there. An empty mapping is the state of a new optimizer.
 
-    Raises ValueError, before anything changes, for a name that the model or the optimizer does not
-    have, for a shape or dtype that does not fit, and where a parameter has some of its slots only.
+    Raises ValueError, before anything changes, for an unknown parameter or slot, a wrong shape or
+    dtype, or a parameter with only some of its slots.
     """
     slots = _slots(optimizer)
     parameters = dict(model.named_parameters())
@@ -94,7 +97,7 @@ def load_named_state(
                 f"{full_name!r} is {tensor.dtype} of shape {tuple(tensor.shape)}; expected "
                 f"{dtype} of shape {tuple(shape)}"
             )
-        # torch reads the step on the CPU, and itself moves it where a fused optimizer wants it.
+        # torch expects the step on the CPU, and moves it if the fused optimizer needs it elsewhere.
         copy = torch.empty_like(tensor, device="cpu" if slot == "step" else parameter.device)
         state.setdefault(name, {})[slot] = copy.copy_(tensor)
     for name, found in state.items():
@@ -112,6 +115,7 @@ def load_named_state(
 
 
 def _slots(optimizer: torch.optim.Optimizer) -> tuple[str, ...]:
+    """Return the names of the optimizer's state tensors. Raises TypeError for another optimizer."""
     if type(optimizer) not in _SLOTS:
         raise TypeError(
             f"optimizer is a {type(optimizer).__name__}; known: "

@@ -1,7 +1,7 @@
-"""Small changes of single numbers of a training, on record and reversible (paper, Sec. 4)."""
+"""Perturbations of single numbers of a training, recorded and reversible (paper, Sec. 4)."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -10,22 +10,23 @@ import torch
 from torch import nn
 
 from nondet.keys import Key
-from nondet.studies.config import Change, PerturbationSpec
+from nondet.studies.config import Change, PerturbationSpec, RunConfig
 from nondet.studies.config import Target as Target
+from nondet.studies.seeds import HELD, Onset, Seeds
 from nondet.training.optimizers import named_state
 from nondet_ext import flip_bit, flip_ulp, philox_bits, philox_randint
 
-# What a draw is for: the first coordinate of its counter. The first two are those of
-# nondet_ext.random_flip, which makes the same choice within one tensor.
+# The counter of each draw. The first two are those of nondet_ext.random_flip, which makes the same
+# choice within one tensor.
 _ELEMENT, _DIRECTION, _BIT = 0, 1, 2
 
-_BITS_DTYPE = {8: torch.int64, 4: torch.int32, 2: torch.int16}  # by size in bytes
+_INTEGER_DTYPES = {8: torch.int64, 4: torch.int32, 2: torch.int16}  # by size in bytes
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One element and what is to happen to it: moved in a direction (1 up, -1 down), or a bit
-    inverted (0: the lowest).
+    """An element to change: by one ULP in a direction (1 up, -1 down), or by inverting a bit (0 is
+    the lowest). `index` is the logical (row-major) index into the tensor.
     """
 
     tensor: str
@@ -36,11 +37,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """One number that was changed.
+    """The record of a number that was changed.
 
-    step: optimizer steps done before. index: logical (row-major) index into the tensor. direction:
-    1 up, -1 down, None where a bit was inverted; bit: its number from the lowest, or None. Bits:
-    the pattern in hexadecimal. Values: None where not finite.
+    Attributes:
+        index: logical (row-major) index into the tensor.
+        step: number of optimizer steps done before.
+        direction: 1 up, -1 down, None if a bit was inverted.
+        bit: number of the inverted bit from the lowest, or None.
+        old_value, new_value: None if not finite.
+        old_bits, new_bits: bit patterns in hexadecimal.
     """
 
     target: Target
@@ -57,12 +62,12 @@ class Perturbation:
 
     @torch.no_grad()
     def undo(self, tensors: Mapping[str, torch.Tensor]) -> None:
-        """Puts the old bits back, in place, into the tensor of that name.
+        """Restore the old bits, in place, in the tensor of that name.
 
-        Raises ValueError where there is no such tensor or it is too small, RuntimeError where the
-        element no longer holds the bits that the change left; nothing is changed then.
+        Raises ValueError if there is no such tensor or it is too small, RuntimeError if the element
+        no longer has the bits that the change left; then nothing is changed.
         """
-        tensor = _named(self.target, self.tensor, tensors)
+        tensor = _find_tensor(self.target, self.tensor, tensors)
         _check_index(self.index, self.tensor, tensor)
         now = _bits(tensor, self.index)
         if now != self.new_bits:
@@ -82,11 +87,11 @@ def perturbable(
     optimizer: torch.optim.Optimizer,
     images: torch.Tensor | None = None,
 ) -> dict[str, torch.Tensor]:
-    """The live tensors that a target offers, by name, in the order of the model.
+    """Return the live tensors of a target, by name, in the order of the model.
 
-    weights: the parameters; gradient: their gradients, of those that have one; momentum: what the
-    optimizer keeps of past gradients, as `<parameter>.<slot>`; statistics: running means and
-    variances; pixel: `images`, the batch as the model sees it, as "images".
+    weights: the parameters. gradient: the gradients of those parameters that have one. momentum:
+    the optimizer's averages of past gradients, as "<parameter>.<slot>". statistics: running means
+    and variances. pixel: `images`, the model's input batch, as "images".
     """
     if target == "weights":
         return dict(model.named_parameters())
@@ -104,11 +109,11 @@ def perturbable(
 
 
 def check(spec: PerturbationSpec, model: nn.Module, batch_shape: tuple[int, ...]) -> None:
-    """Raises ValueError, before a training begins, where a perturbation names a tensor, an element
-    or a bit that the training will not have.
+    """Check a perturbation before a training begins. Raises ValueError if it names a tensor, an
+    element or a bit that the training will not have.
 
-    batch_shape: (images, channels, height, width). Momentum is not checked: it is there only when
-    the optimizer has made it.
+    batch_shape: (n, channels, height, width). Momentum is not checked: the optimizer has not made
+    it yet.
     """
     if spec.target == "momentum":
         return
@@ -121,19 +126,20 @@ def check(spec: PerturbationSpec, model: nn.Module, batch_shape: tuple[int, ...]
 
 
 def draw(spec: PerturbationSpec, tensors: Mapping[str, torch.Tensor], key: Key) -> Choice:
-    """What a perturbation changes among the tensors that its target offers; nothing is changed.
+    """Choose the element that a perturbation changes among the tensors of its target.
 
-    spec.tensor names one of them, or several by a pattern as of a shell ("blocks.0.*", "*"); left
-    out, it stands for the weight of the first layer (the first with more than one dimension) where
-    weights are changed, as in the paper, and else for all. What spec leaves open is drawn from
-    `key`: the element, uniformly over all elements of those tensors, and the direction or the bit,
-    with equal odds. Draws depend on the sizes of the tensors alone, not on values or devices.
+    spec.tensor names one tensor, or several by a shell pattern ("blocks.0.*", "*"). If it is None,
+    the tensors are the first layer's weight (the first parameter with more than one dimension) for
+    the target "weights", as in the paper, and all tensors for other targets. Whatever else spec
+    leaves open is drawn from `key`: the element uniformly over all elements of those tensors, the
+    direction or the bit with equal probabilities. Draws depend on the sizes of the tensors only,
+    not on values or devices.
 
-    Raises ValueError where the target offers nothing, no name fits, or an index or bit is not
-    there.
+    Raises ValueError if the target has no elements, no name matches, or an index or bit is out of
+    range.
     """
     chosen = _candidates(spec, tensors)
-    name, index = _element(spec, chosen, key)
+    name, index = _choose_element(spec, chosen, key)
     if spec.change == "ulp":
         return Choice(name, index, spec.direction or _draw_direction(key), None)
     width = 8 * chosen[name].element_size()
@@ -146,10 +152,11 @@ def draw(spec: PerturbationSpec, tensors: Mapping[str, torch.Tensor], key: Key) 
 def apply(
     spec: PerturbationSpec, tensors: Mapping[str, torch.Tensor], key: Key, step: int = 0
 ) -> Perturbation:
-    """Changes one element in place, as `draw` chooses it; `step` goes on record.
+    """Change the element that `draw` chooses, in place, and return a record of it.
 
-    The change by one unit in the last place is the paper's (Sec. 4). An infinity moves inward only
-    and NaN stays. Raises as `draw`, before anything changes.
+    step: number of optimizer steps done, for the record. The change by one unit in the last place
+    is the paper's (Sec. 4); an infinity moves only inward, and NaN stays. Raises the errors of
+    `draw` before anything changes.
     """
     choice = draw(spec, tensors, key)
     tensor, index = tensors[choice.tensor], choice.index
@@ -175,20 +182,41 @@ def apply(
     )
 
 
+def perturbation_step(
+    config: RunConfig, seeds: Seeds, onset: Onset, epoch_ends: Sequence[int]
+) -> int | None:
+    """Return the number of steps before the perturbation is made, None if the bit seed is held.
+
+    epoch_ends: the number of steps done at the end of each epoch. Raises ValueError if the training
+    has no such step after the onset epoch has begun.
+    """
+    if seeds.bit == HELD:
+        return None
+    step, total = config.perturbation.step, epoch_ends[-1]
+    begin = epoch_ends[onset.bit - 1] if onset.bit > 0 else 0
+    # An onset at the very end of the training means that the change is never made.
+    if onset.bit < config.epochs and begin + step >= total:
+        raise ValueError(
+            f"perturbation.step is {step} with onset in epoch {onset.bit}; the training has "
+            f"{total} steps"
+        )
+    return begin + step
+
+
 def _statistics(model: nn.Module) -> dict[str, torch.Tensor]:
-    """The batch-norm statistics, without the counts of batches."""
+    """Return the batch-norm statistics, without the counts of batches."""
     return {name: x for name, x in model.named_buffers() if x.is_floating_point()}
 
 
 def _candidates(
     spec: PerturbationSpec, tensors: Mapping[str, torch.Tensor]
 ) -> Mapping[str, torch.Tensor]:
-    """The tensors among which an element is chosen."""
+    """Return the tensors from which the element is chosen."""
     if not any(tensor.numel() for tensor in tensors.values()):
         raise ValueError(f"perturbation.target is {spec.target!r}, of which there is nothing here")
     if spec.tensor is not None:
         found = {name: x for name, x in tensors.items() if fnmatchcase(name, spec.tensor)}
-        return found or {spec.tensor: _named(spec.target, spec.tensor, tensors)}
+        return found or {spec.tensor: _find_tensor(spec.target, spec.tensor, tensors)}
     if spec.target != "weights":
         return tensors
     for name, weight in tensors.items():
@@ -197,9 +225,10 @@ def _candidates(
     raise ValueError("perturbation.tensor must be given: no weight has more than one dimension")
 
 
-def _element(
+def _choose_element(
     spec: PerturbationSpec, chosen: Mapping[str, torch.Tensor], key: Key
 ) -> tuple[str, int]:
+    """Return the name of a tensor and the index of an element, given or drawn."""
     if spec.index is not None:
         if len(chosen) > 1:
             raise ValueError(
@@ -217,7 +246,7 @@ def _element(
     raise AssertionError("an element beyond the last")
 
 
-def _named(target: Target, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def _find_tensor(target: Target, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if name not in tensors:
         raise ValueError(
             f"perturbation.tensor is {name!r}; among the {target} there are: {', '.join(tensors)}"
@@ -230,8 +259,8 @@ def _check_index(index: int, name: str, tensor: torch.Tensor) -> None:
         raise ValueError(f"perturbation.index is {index}; {name!r} has {tensor.numel()} elements")
 
 
-def _draw_integer(below: int, purpose: int, key: Key) -> int:
-    draws = philox_randint(0, below, 1, seed=key.seed, stream=key.stream, counter=(purpose,))
+def _draw_integer(high: int, counter: int, key: Key) -> int:
+    draws = philox_randint(0, high, 1, seed=key.seed, stream=key.stream, counter=(counter,))
     return int(draws[0])
 
 
@@ -241,11 +270,11 @@ def _draw_direction(key: Key) -> int:
 
 
 def _as_integers(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().view(_BITS_DTYPE[tensor.element_size()])
+    return tensor.detach().view(_INTEGER_DTYPES[tensor.element_size()])
 
 
 def _bits(tensor: torch.Tensor, index: int) -> str:
-    """The pattern of one element, as 0x and two digits a byte."""
+    """Return the bit pattern of one element: 0x and two hexadecimal digits per byte."""
     size = tensor.element_size()
     pattern = int(_as_integers(tensor)[np.unravel_index(index, tensor.shape)])
     return f"0x{pattern & ((1 << 8 * size) - 1):0{2 * size}x}"

@@ -1,4 +1,4 @@
-"""What a training leaves, or how far one came that diverged."""
+"""The result of a training, and the error of a training that diverged."""
 
 import hashlib
 from collections.abc import Mapping
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """The state after one epoch. Accuracy is a fraction, losses are in nats per example (of a text,
-    per token); None where the epoch was not evaluated. valid_cross_entropy: of a text alone.
+    """Learning rate, losses and weights after one epoch.
+
+    Accuracy is a fraction; losses are in nats per example, or per token of a text. The test values
+    are None if the epoch was not evaluated; only texts have a valid_cross_entropy.
     """
 
     epoch: int
@@ -28,11 +30,13 @@ class EpochRecord:
 
 @dataclass(frozen=True, eq=False)
 class TokenPredictions:
-    """What a language model makes of a test text of N tokens.
+    """The predictions of a language model for a test text of N tokens.
 
-    log_probabilities: (N,) float64, of the tokens that came. predicted: (N,) int32, the likeliest
-    types. logits_sha256: over all logits, (N, types) float32, which are too many to be kept and are
-    computed again from the weights.
+    Attributes:
+        log_probabilities: (N,) float64, of the actual tokens.
+        predicted: (N,) int32, the most probable tokens.
+        logits_sha256: over all logits, (N, vocabulary_size) float32. They are too many to keep and
+            are recomputed from the weights.
     """
 
     log_probabilities: np.ndarray
@@ -42,12 +46,16 @@ class TokenPredictions:
 
 @dataclass(frozen=True)
 class Result:
-    """What a training leaves.
+    """The result of a training.
 
-    logits: (test examples, classes) float32, after the last epoch; None of a language model, which
-    has `tokens` in their place. snapshots: (cycles, test examples, classes) float32, one where each
-    cycle of the schedule "snapshots" ends, else None. records: arrays by name, of each recorder by
-    name (see nondet.training.recorders).
+    Attributes:
+        history: one record per epoch.
+        logits: (test examples, classes) float32, after the last epoch; None for a language model.
+        perturbations: the small changes that were made.
+        snapshots: (cycles, test examples, classes) float32, the logits at the end of each cycle of
+            the schedule "snapshots"; None for other schedules.
+        records: the arrays of each recorder, by its name (see nondet.training.recorders).
+        tokens: the predictions of a language model; None for an image model.
     """
 
     history: list[EpochRecord]
@@ -59,17 +67,19 @@ class Result:
 
     @property
     def predictions(self) -> dict[str, np.ndarray]:
-        """What is kept of the predictions, by name."""
+        """The arrays of predictions that are stored, by name."""
         if self.tokens is not None:
-            kept = {"log_probabilities": self.tokens.log_probabilities}
-            return kept | {"predicted": self.tokens.predicted}
+            return {
+                "log_probabilities": self.tokens.log_probabilities,
+                "predicted": self.tokens.predicted,
+            }
         assert self.logits is not None
         snapshots = {} if self.snapshots is None else {"snapshots": self.snapshots}
         return {"logits": self.logits, **snapshots}
 
     @property
     def predictions_sha256(self) -> str:
-        """SHA-256 over all logits of the final model."""
+        """SHA-256 over all test logits of the final model, in hexadecimal."""
         if self.tokens is not None:
             return self.tokens.logits_sha256
         assert self.logits is not None
@@ -77,8 +87,12 @@ class Result:
 
 
 class DivergedError(RuntimeError):
-    """A loss or a prediction stopped being a finite number; `epoch` (from 1), `step`, `history` and
-    `perturbations` say how far the training came.
+    """A loss or a prediction is no longer finite.
+
+    Attributes:
+        reason: the message without the epoch.
+        epoch, step: the epoch, counted from 1, and the number of steps done when it was found.
+        history, perturbations: the records up to there.
     """
 
     def __init__(

@@ -1,10 +1,9 @@
-"""Learning rates: pure functions of the configuration and the step, so that nothing has to be
-saved for a training to resume.
+"""Learning rates: pure functions of configuration and step, so that none need be saved to resume.
 
-Every schedule begins with a warm-up linear in steps (Goyal et al. 2017, "Accurate, Large Minibatch
-SGD", Sec. 2.2; here from 0, as in the paper's code): the very first step has rate 0, the step at
-`warmup_epochs` has the highest rate. The next step takes up the schedule where it would be without
-a warm-up: epochs are counted from the beginning of the training, not from the warm-up's end.
+Every schedule begins with a linear warm-up (Goyal et al. 2017, "Accurate, Large Minibatch SGD",
+Sec. 2.2; here from 0, as in the paper's code): the very first step has learning rate 0, the step at
+`warmup_epochs` the highest one. The next step takes the value that the schedule would have without
+a warm-up: epochs are counted from the beginning of the training, not from the end of the warm-up.
 """
 
 import math
@@ -13,14 +12,13 @@ from nondet.studies.config import RunConfig
 
 
 def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
-    """The learning rate of an optimizer step, counted from 0.
+    """Return the learning rate of an optimizer step, counted from 0.
 
-    With t = step / steps_per_epoch, in epochs, after the warm-up:
+    After the warm-up, with t = step / steps_per_epoch:
 
     cosine: lr (1 + cos(pi t / epochs)) / 2 (Loshchilov and Hutter 2017, "SGDR", eq. 5, one cycle).
-    snapshots: the same over each of `cycles` cycles of epochs / cycles epochs; a cycle begins at lr
-    and falls to 0 (Huang et al. 2017, "Snapshot Ensembles", eq. 2). The first one alone is warmed
-    up.
+    snapshots: the same in each of `cycles` cycles of epochs / cycles epochs, from lr to 0 (Huang et
+    al. 2017, "Snapshot Ensembles", eq. 2). Only the first cycle has a warm-up.
     step: lr decay**(number of milestones that are at most t).
     constant: lr.
 
@@ -38,7 +36,7 @@ def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
             return _cosine(config.lr, epoch, config.epochs)
         case "snapshots":
             length = config.epochs // config.cycles
-            # The remainder is taken of whole steps: a rounded one could miss a cycle's beginning.
+            # The remainder of whole steps is exact: a rounded one could miss the start of a cycle.
             return _cosine(config.lr, step % (length * steps_per_epoch) / steps_per_epoch, length)
         case "step":
             passed = sum(milestone <= epoch for milestone in config.milestones)
@@ -48,8 +46,8 @@ def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
 
 
 def snapshot_epochs(config: RunConfig) -> tuple[int, ...]:
-    """The epochs, counted from 1, after which a snapshot is taken: the last of every cycle, where
-    the rate reaches 0. Empty unless the schedule is "snapshots".
+    """Return the epochs, counted from 1, after which a snapshot is taken: the last of every cycle.
+    Empty unless the schedule is "snapshots".
     """
     if config.schedule != "snapshots":
         return ()
@@ -57,5 +55,5 @@ def snapshot_epochs(config: RunConfig) -> tuple[int, ...]:
     return tuple(range(length, config.epochs + 1, length))
 
 
-def _cosine(highest: float, epoch: float, epochs: int) -> float:
-    return highest * 0.5 * (1 + math.cos(math.pi * epoch / epochs))
+def _cosine(lr: float, epoch: float, epochs: int) -> float:
+    return lr * 0.5 * (1 + math.cos(math.pi * epoch / epochs))

@@ -1,4 +1,4 @@
-"""What the training of every kind of model has in common."""
+"""A training: its steps, its state, and the recorders that observe it."""
 
 import math
 from abc import ABC, abstractmethod
@@ -13,17 +13,17 @@ import torch
 from torch import nn
 
 from nondet.studies.config import Job, RunConfig, Target
-from nondet.studies.seeds import HELD, Onset, Seeds, effective
+from nondet.studies.seeds import Onset, Seeds, effective
 from nondet.training import perturb
 from nondet.training.averaging import make_averaging
-from nondet.training.checkpoint import Checkpoint
+from nondet.training.checkpoint import Checkpoint, with_prefix
 from nondet.training.optimizers import load_named_state, make_optimizer, named_state
 from nondet.training.perturb import Perturbation
 from nondet.training.result import DivergedError, EpochRecord, Result
 
 
 class Recorder(Protocol):
-    """Looks at one training and changes no bit of it."""
+    """An observer of one training that changes no bit of it."""
 
     @property
     def name(self) -> str:
@@ -31,70 +31,47 @@ class Recorder(Protocol):
         ...
 
     @property
-    def begins_by(self) -> int | None:
-        """After how many steps of the training it can begin at the latest; None: at any."""
+    def latest_start(self) -> int | None:
+        """The number of training steps after which it can start at the latest; None if any."""
         ...
 
-    def begin(self, training: "Training") -> None:
-        """Begins, at the training's first step or at the state from which it goes on, and forgets
-        what it saw before. Raises ValueError where that is after `begins_by`.
+    def start(self, training: "Training") -> None:
+        """Start, at the training's first step or at a restored state, without earlier records.
+        Raises ValueError if the training is past `latest_start`.
         """
         ...
 
     def observe(self, training: "Training") -> None:
-        """Looks at the training after a step. May raise DivergedError."""
+        """Observe the training after a step. May raise DivergedError."""
         ...
 
     def state(self) -> dict[str, torch.Tensor]:
-        """A copy of all that it needs to go on, by names of its own."""
+        """Return a copy of everything that it needs to continue, by names of its own."""
         ...
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Goes on from a `state`, which is copied; its tensors lie on any device. Raises ValueError
-        where it does not fit.
-        """
+        """Copy a `state`, on any device, to continue from. Raises ValueError if it does not fit."""
         ...
 
     def arrays(self, training: "Training") -> dict[str, np.ndarray]:
-        """The record of a finished training."""
+        """Return the record of a finished training."""
         ...
 
 
-class EndRecorder:
-    """A recorder that looks at the finished training alone: nothing is needed of any step before
-    the last.
-    """
-
-    begins_by = None
-
-    def begin(self, training: "Training") -> None:
-        """See `Recorder`."""
-
-    def observe(self, training: "Training") -> None:
-        """See `Recorder`."""
-
-    def state(self) -> dict[str, torch.Tensor]:
-        """Empty."""
-        return {}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """There is nothing to load."""
-
-
 class Training(ABC):
-    """A training in the making: `advance` does one step, `state` and `restore` stop and resume it.
+    """A training that has not ended: `advance` does one step, `state` and `restore` stop and resume
+    it. Use it within `deterministic(config.threads)`.
 
     Attributes:
-        step: optimizer steps done, of `total_steps`; epoch_ends: the steps that are done when each
-            epoch ends.
+        dataset: the data set, on `config.device`.
+        step, total_steps: optimizer steps done, and to be done.
+        epoch_ends: the number of steps done at the end of each epoch.
         model, optimizer, averaging: live.
-        history, perturbations: what is on record so far.
-        recorders: what else is recorded; they look at the training after every step.
-
-    Compute inside `deterministic(config.threads)`. The data set lies on `config.device`.
+        history, perturbations: the records so far.
+        recorders: observe the training after every step.
     """
 
-    dataset: Any  # each kind of training has its own
+    dataset: Any  # the type is that of the subclass
 
     def __init__(
         self,
@@ -110,7 +87,9 @@ class Training(ABC):
         self.identity = Job(config, seeds, onset=self.onset).identity()
         self.epoch_ends = tuple(epoch_ends)
         self.total_steps = self.epoch_ends[-1]
-        self.perturbation_step = perturbation_step(config, seeds, self.onset, self.epoch_ends)
+        self.perturbation_step = perturb.perturbation_step(
+            config, seeds, self.onset, self.epoch_ends
+        )
 
         self.step = 0
         self.model = model
@@ -123,35 +102,34 @@ class Training(ABC):
         if self.perturbation_step is not None:
             perturb.check(config.perturbation, model, batch_shape)
 
-    def _begin(self, recorders: Sequence[Recorder]) -> None:
-        """The last part of the construction: recorders look at a whole training."""
+    def _start_recorders(self, recorders: Sequence[Recorder]) -> None:
+        """Start recorders. A subclass calls it last: recorders need the complete training."""
         self.recorders = tuple(recorders)
         for recorder in self.recorders:
-            recorder.begin(self)
+            recorder.start(self)
 
-    # -- where it is ---------------------------------------------------------------------------
+    # -- progress ------------------------------------------------------------------------------
 
     @property
     def epochs_done(self) -> int:
-        """How many epochs are over."""
+        """The number of finished epochs."""
         return bisect_right(self.epoch_ends, self.step)
 
     @property
     def at_epoch_end(self) -> bool:
-        """Whether the last step was the last of an epoch."""
+        """True if the last step ended an epoch."""
         return self.step > 0 and self.step == self.epoch_begin(self.epochs_done)
 
     def epoch_begin(self, epoch: int) -> int:
-        """The steps that are done when an epoch, counted from 0, begins."""
+        """Return the number of steps done when an epoch, counted from 0, begins."""
         return self.epoch_ends[epoch - 1] if epoch > 0 else 0
 
     # -- a step --------------------------------------------------------------------------------
 
     def advance(self) -> None:
-        """One optimizer step, and what the end of an epoch asks for.
+        """Do one optimizer step; after the last one of an epoch, evaluate.
 
-        Raises DivergedError when a loss or a prediction is no longer finite, found at the end of an
-        epoch.
+        Raises DivergedError at the end of an epoch if a loss or a prediction is not finite.
         """
         epoch = self.epochs_done
         number = self.step - self.epoch_begin(epoch)
@@ -159,48 +137,48 @@ class Training(ABC):
         self._perturb("weights", "momentum", "statistics")
         self.model.train()
         self.optimizer.zero_grad()
-        self._take_gradient(epoch, number, seeds)
+        self._compute_gradients(epoch, number, seeds)
         self.optimizer.step()
         self.step += 1
-        self._after_step(epoch)
+        self._update_averaging(epoch)
         if self.step == self.epoch_ends[epoch]:
             self._end_epoch(epoch + 1)
         for recorder in self.recorders:
             recorder.observe(self)
 
     @abstractmethod
-    def _take_gradient(self, epoch: int, number: int, seeds: Seeds) -> None:
-        """Sets the learning rate of step `number` of an epoch, both from 0, and the gradients, and
-        adds the loss to `_loss_sum`.
+    def _compute_gradients(self, epoch: int, number: int, seeds: Seeds) -> None:
+        """Set the learning rate and the gradients of step `number` of an epoch, both counted from
+        0, and add the loss to `_loss_sum`.
         """
 
-    def _after_step(self, epoch: int) -> None:
-        """After the optimizer's step: averages take the new weights in."""
+    def _update_averaging(self, epoch: int) -> None:
+        """Add the weights to their average after an optimizer step in `epoch`, counted from 0."""
         if self.averaging is not None:
             length = self.epoch_ends[epoch] - self.epoch_begin(epoch)
             self.averaging.update(self.model, self.step, length)
 
     @abstractmethod
     def _end_epoch(self, epoch: int) -> None:
-        """Evaluates after epoch number `epoch`, counted from 1, and puts it on record."""
+        """Evaluate after epoch number `epoch`, counted from 1, and add its record to `history`."""
 
     @abstractmethod
     def result(self) -> Result:
-        """What the finished training leaves. Raises RuntimeError before the last step."""
+        """Return the result of the finished training. Raises RuntimeError before the last step."""
 
     def _perturb(self, *targets: Target, images: torch.Tensor | None = None) -> None:
-        """The small change, if it is of these and now is its step."""
+        """Make the perturbation if its target is one of these and its step is now."""
         spec = self.config.perturbation
         if self.step != self.perturbation_step or spec.target not in targets:
             return
-        offered = perturb.perturbable(spec.target, self.model, self.optimizer, images)
+        tensors = perturb.perturbable(spec.target, self.model, self.optimizer, images)
         self.perturbations.append(
-            perturb.apply(spec, offered, self.seeds.key("bit"), step=self.step)
+            perturb.apply(spec, tensors, self.seeds.key("bit"), step=self.step)
         )
 
-    def _train_loss(self, epoch: int, count: int) -> float:
-        """The sum of the losses since the last call, divided by their number. Raises DivergedError
-        where it is not finite.
+    def _mean_train_loss(self, epoch: int, count: int) -> float:
+        """Return the mean of the `count` losses of an epoch, and set their sum to 0. Raises
+        DivergedError if it is not finite.
         """
         loss = self._loss_sum.item() / count
         self._loss_sum.zero_()
@@ -223,56 +201,56 @@ class Training(ABC):
             raise RuntimeError(f"{self.step} of {self.total_steps} steps are done")
 
     @contextmanager
-    def evaluated(self) -> Iterator[Any]:
-        """Within, the model is the one whose predictions count: under the averaged weights if there
-        are any.
-        """
+    def evaluation_model(self) -> Iterator[Any]:
+        """Yield the model to evaluate: within the context it has the averaged weights, if any."""
         averaged: AbstractContextManager[None] = nullcontext()
         if self.averaging is not None:
-            averaged = self.averaging.evaluated(self.model, self.plain_batches())
+            averaged = self.averaging.averaged_weights(self.model, self.statistics_batches())
         with averaged:
             yield self.model
 
-    def plain_batches(self) -> Iterator[torch.Tensor]:
-        """What batch-norm statistics are recomputed over; nothing where there are none."""
+    def statistics_batches(self) -> Iterator[torch.Tensor]:
+        """Yield the batches over which batch-norm statistics are recomputed, if there are any."""
         return iter(())
 
     # -- states --------------------------------------------------------------------------------
 
     def named_tensors(self) -> dict[str, torch.Tensor]:
-        """Everything that the training carries from step to step, live: "weights.<name>"
-        (parameters and buffers), "momentum.<name>" (what the optimizer keeps), "averaging.<name>".
+        """Return the live tensors that the training carries from step to step: "weights.<name>"
+        (parameters and buffers), "momentum.<name>" (the optimizer's state), "averaging.<name>".
         """
         parts = {
             "weights": dict(self.model.state_dict()),
             "momentum": named_state(self.optimizer, self.model),
             "averaging": {} if self.averaging is None else self.averaging.state(),
-            **self._carried(),
+            **self._carried_tensors(),
         }
         return {f"{part}.{name}": x for part, named in parts.items() for name, x in named.items()}
 
-    def _carried(self) -> dict[str, dict[str, torch.Tensor]]:
-        """What else trainings of a kind carry from step to step, live, part by part."""
+    def _carried_tensors(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return further live tensors that a subclass carries from step to step, part by part."""
         return {}
 
-    def _kept(self) -> dict[str, torch.Tensor]:
-        """Further tensors of a kind's state, by name."""
+    def _extra_tensors(self) -> dict[str, torch.Tensor]:
+        """Return further tensors of a subclass's state, by name."""
         return {}
 
-    def _kept_record(self) -> dict[str, Any]:
-        """What of a kind's state is no tensor, as JSON types."""
+    def _extra_record(self) -> dict[str, Any]:
+        """Return the part of a subclass's state that is not tensors, as JSON types."""
         return {}
 
     @abstractmethod
-    def _load_own(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
-        """Takes the kind's own part of a state."""
+    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+        """Load the subclass's part of a state."""
 
     def state(self) -> Checkpoint:
-        """A copy of all there is, on the CPU: a training that restores it goes on bit for bit."""
-        tensors = self.named_tensors() | {"loss_sum": self._loss_sum} | self._kept()
+        """Return a copy of the whole state on the CPU. A training that restores it continues with
+        the same bits.
+        """
+        tensors = self.named_tensors() | {"loss_sum": self._loss_sum} | self._extra_tensors()
         for recorder in self.recorders:
-            kept = recorder.state()
-            tensors |= {f"records.{recorder.name}.{key}": tensor for key, tensor in kept.items()}
+            prefix = f"records.{recorder.name}"
+            tensors |= {f"{prefix}.{key}": tensor for key, tensor in recorder.state().items()}
         return Checkpoint(
             self.step,
             {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
@@ -281,15 +259,15 @@ class Training(ABC):
                 "history": [asdict(epoch) for epoch in self.history],
                 "perturbations": [asdict(record) for record in self.perturbations],
                 "records": [recorder.name for recorder in self.recorders],
-                **self._kept_record(),
+                **self._extra_record(),
             },
         )
 
     @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes on from a state of this configuration, be it of another run whose seeds agreed until
-        there. A recorder of which the state holds nothing begins there. Raises ValueError where the
-        state does not fit.
+        """Continue from a state of this configuration, of this run or of another one whose seeds
+        have had the same effect so far. A recorder without a part in the state starts here. Raises
+        ValueError if the state does not fit.
         """
         if not 0 <= checkpoint.step <= self.total_steps:
             raise ValueError(
@@ -297,14 +275,14 @@ class Training(ABC):
             )
         tensors = {name: x.to(self.config.device) for name, x in checkpoint.tensors.items()}
         try:
-            self.model.load_state_dict(part_of(tensors, "weights"))
+            self.model.load_state_dict(with_prefix(tensors, "weights"))
         except RuntimeError as error:
             raise ValueError(f"the checkpoint does not fit: {error}") from error
-        load_named_state(self.optimizer, self.model, part_of(tensors, "momentum"))
+        load_named_state(self.optimizer, self.model, with_prefix(tensors, "momentum"))
         if self.averaging is not None:
-            self.averaging.load(part_of(tensors, "averaging"))
+            self.averaging.load(with_prefix(tensors, "averaging"))
         self._loss_sum.copy_(tensors["loss_sum"])
-        self._load_own(tensors, checkpoint.record)
+        self._load_extra(tensors, checkpoint.record)
         self.step = checkpoint.step
         self.history = [EpochRecord(**epoch) for epoch in checkpoint.record["history"]]
         self.perturbations = [
@@ -312,35 +290,6 @@ class Training(ABC):
         ]
         for recorder in self.recorders:
             if recorder.name in checkpoint.record.get("records", ()):
-                recorder.load(part_of(tensors, f"records.{recorder.name}"))
+                recorder.load(with_prefix(tensors, f"records.{recorder.name}"))
             else:
-                recorder.begin(self)
-
-
-def perturbation_step(
-    config: RunConfig, seeds: Seeds, onset: Onset, epoch_ends: Sequence[int]
-) -> int | None:
-    """After how many steps the one small change is made; None where the bit seed is held.
-
-    Raises ValueError where the training, from the onset epoch on, has no such step.
-    """
-    if seeds.bit == HELD:
-        return None
-    step, total = config.perturbation.step, epoch_ends[-1]
-    begin = epoch_ends[onset.bit - 1] if onset.bit > 0 else 0
-    # A change at the very end of the training is a change that never comes.
-    if onset.bit < config.epochs and begin + step >= total:
-        raise ValueError(
-            f"perturbation.step is {step} with onset in epoch {onset.bit}; the training has "
-            f"{total} steps"
-        )
-    return begin + step
-
-
-def part_of(tensors: Mapping[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    """The tensors whose names begin with "<part>.", without that beginning."""
-    return {
-        name.removeprefix(f"{part}."): tensor
-        for name, tensor in tensors.items()
-        if name.startswith(f"{part}.")
-    }
+                recorder.start(self)

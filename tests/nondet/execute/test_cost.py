@@ -102,7 +102,7 @@ def test_what_is_recorded_costs(monkeypatch, no_proof):
 
 
 def test_a_folder_takes_the_disk_that_was_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("nondet.training.recorders.tta.REACH", 1)  # fewer moves, as many bytes
+    monkeypatch.setattr("nondet.training.recorders.tta.MAX_SHIFT", 1)  # fewer moves, as many bytes
     config = replace(CONFIG, epochs=2, warmup_epochs=0)
     settings = {"schedule": "snapshots", "cycles": 2}
     row = Row("all", ("bit",), settings, output="snapshots/flip", keep=("taps", "twin"))

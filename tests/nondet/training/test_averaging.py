@@ -24,7 +24,7 @@ def small_model():
 
 
 def move(model, step):
-    """A stand-in for an optimizer's step."""
+    """Change the weights, as an optimizer's step would."""
     with torch.no_grad():
         for p, x in enumerate(model.parameters()):
             x.add_(philox_normal(tuple(x.shape), seed=11, counter=(step, p)))
@@ -40,7 +40,7 @@ def everything(model):
 
 
 def run(kind, steps, start=0, model=None):
-    """The weights after every step as the averaging has left them, and the average."""
+    """Return the model, the average, and the weights after every step, (steps, weights) float64."""
     model = build_model("linear", (1, 4, 4), 3, Seeds().key("init")) if model is None else model
     averaging = Averaging(model, kind, start, decay=0.9)
     trained = []
@@ -109,13 +109,13 @@ def test_averages_are_torchs(kind):
         move(model, step)
         ours.update(model, step, STEPS_PER_EPOCH)
         theirs.update_parameters(model)
-    with ours.evaluated(model):
+    with ours.averaged_weights(model):
         # torch averages in float32: a few roundings a step of numbers below 16.
         np.testing.assert_allclose(flat(model), flat(theirs.module), rtol=0, atol=2e-5)
 
 
 def test_a_mean_over_many_steps_does_not_drift():
-    """In float32 a running mean of n weights is off by about n roundings or stops moving."""
+    """In float32 a running mean of n weights has an error of about n roundings, or stops moving."""
     model = nn.Linear(1, 1, bias=False)
     averaging = Averaging(model, "aggressive-aside")
     values = (1 + philox_normal(20_000, seed=5)).numpy()
@@ -132,7 +132,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(kind):
         whole, averaging, _ = run(kind, 9, 1)
         stopped, first, _ = run(kind, stop, 1)
         saved = {name: x.clone() for name, x in first.state().items()}
-        _, second, _ = run(kind, 9, 0)  # leftovers that loading has to replace
+        _, second, _ = run(kind, 9, 0)  # values that loading has to replace
         second.start = 1
         second.load(saved)
         for step in range(stop + 1, 10):
@@ -145,34 +145,34 @@ def test_a_loaded_state_goes_on_bit_for_bit(kind):
 
 
 @pytest.mark.parametrize("kind", ASIDE)
-def test_evaluated_holds_the_rounded_average_and_gives_every_bit_back(kind):
+def test_the_model_has_the_rounded_average_and_every_bit_is_restored(kind):
     model = small_model()
     _, averaging, _ = run(kind, 6, model=model)
     batches = [philox_normal((8, 1, 8, 8), seed=2, counter=(i,)) for i in range(3)]
     model.train()
     before = everything(model)
-    with averaging.evaluated(model, batches):
+    with averaging.averaged_weights(model, batches):
         assert flat(model).tobytes() == mean_of(averaging).astype(np.float32).tobytes()
         mean = torch.stack([model[0](x).mean((0, 2, 3)) for x in batches]).mean(0)
         np.testing.assert_allclose(model[1].running_mean, mean.detach(), atol=1e-5)
         assert everything(model) != before
     assert everything(model) == before
-    with pytest.raises(KeyError), averaging.evaluated(model, batches):
+    with pytest.raises(KeyError), averaging.averaged_weights(model, batches):
         raise KeyError
     assert everything(model) == before
 
 
-def test_evaluated_changes_nothing_where_there_is_nothing_to_put_in():
+def test_without_another_average_the_model_is_left_unchanged():
     model = small_model()
     for kind, steps in (("swa", 2), ("aggressive", 5)):
         _, averaging, _ = run(kind, steps, model=model)
         before = everything(model)
-        with averaging.evaluated(model, iter(())):
+        with averaging.averaged_weights(model, iter(())):
             assert everything(model) == before
 
 
 def test_statistics_are_the_batches_means():
-    """Against update_bn of torch where batches are equal, and by hand where they are not."""
+    """Compare with torch's update_bn for equal batches, and with a plain mean for others."""
     x = philox_normal((20, 1, 8, 8), seed=3)
     ours, theirs = small_model(), small_model()
     theirs.load_state_dict(ours.state_dict())

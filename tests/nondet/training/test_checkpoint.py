@@ -1,4 +1,4 @@
-"""Checkpoints come back bit for bit, or are found damaged; a crash leaves the one before."""
+"""Checkpoints are read back bit for bit, or found damaged; a crash leaves the previous one."""
 
 import errno
 import itertools
@@ -21,7 +21,7 @@ NANS = torch.tensor([0x7FC00001, 0xFFC12345, 0x80000000, 0x00000001]).to(torch.i
 
 
 def state(step):
-    """Tensors of every kind that a training has, and a few more."""
+    """A state with tensors of every dtype and shape that a training has, and more."""
     tensors = {
         "weights": torch.full((3, 4), step + 0.1),
         "payloads": NANS.view(torch.float32),
@@ -53,7 +53,7 @@ def names(folder):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Steps 3 and 5 are there."""
+    """A folder with checkpoints of steps 3 and 5."""
     for step in (3, 5):
         save(tmp_path / "job", state(step))
     return tmp_path / "job"
@@ -122,7 +122,7 @@ def test_damaged_record_is_found(folder, warned, how):
 def test_any_flipped_bit_of_the_record_is_found(folder, warned):
     path = folder / "step-00000005.json"
     data = path.read_bytes()
-    for place in range(len(data) - 1):  # the last is the line's end, which says nothing
+    for place in range(len(data) - 1):  # the last is the newline
         flipped = bytearray(data)
         flipped[place] ^= 1 << place % 7
         path.write_bytes(flipped)
@@ -140,7 +140,7 @@ def test_all_damaged_is_none(folder, warned):
 
 
 def test_training_that_passes_a_damaged_one_replaces_it(folder, warned):
-    """The damaged one is the newest by its number, not by what can be gone on from."""
+    """The damaged checkpoint has the highest step, but a training cannot resume from it."""
     damage(folder / "step-00000005.safetensors", 50)
     save(folder, state(4))
     assert latest(folder, IDENTITY, warned.append).step == 4
@@ -163,12 +163,12 @@ WRITE = files.write_flushed
 
 
 class Crash(BaseException):
-    """Ends a function where a power cut would."""
+    """Ends a function as a power cut would."""
 
 
 def crashed_copies(monkeypatch, folder, act):
-    """Repeats `act` on a copy of a folder, ended before the first, the second, ... change of a
-    file, or in the middle of it; yields each copy as it was left.
+    """Run `act` on copies of a folder, and crash before or during the first, the second, ... change
+    of a file; yield each copy as the crash left it.
     """
     for moment in itertools.count():
         copy = folder.with_name(f"copy-{moment}")
@@ -177,7 +177,7 @@ def crashed_copies(monkeypatch, folder, act):
 
         def counted(original, left=left):
             def call(*arguments, **keywords):
-                if next(left, None) is None:  # from then on nothing happens: the process is gone
+                if next(left, None) is None:  # from here on every call fails: the process is gone
                     if original is WRITE:
                         arguments[0].write_bytes(arguments[1][:40])
                     raise Crash
@@ -205,7 +205,7 @@ def test_crash_at_any_moment_leaves_a_whole_state(folder, monkeypatch, warned):
         found = latest(copy, IDENTITY, warned.append)
         assert_equal(found, state(found.step))
         seen.append(found.step)
-        save(copy, state(6))  # the next life tidies up
+        save(copy, state(6))  # the next process cleans up
         assert len(names(copy)) == 4
     assert warned == []
     assert seen == sorted(seen)
@@ -262,7 +262,7 @@ def test_cleared_folder_is_gone(folder):
 
 
 def test_later_changes_do_not_reach_a_state(config, digits):
-    """A state is a copy: the training goes on beside it."""
+    """A state is a copy, which further steps do not change."""
     training = ImageTraining(config, Seeds(), digits)
     with deterministic(1):
         training.advance()

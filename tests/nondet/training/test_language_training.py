@@ -1,4 +1,4 @@
-"""The training of language models: against code of its own, by every source, and its bits."""
+"""The training of language models: its arithmetic, its sources of nondeterminism, its bits."""
 
 import math
 from dataclasses import replace
@@ -17,6 +17,7 @@ from nondet.training.language import LanguageTraining
 from nondet.training.loop import make_training, train
 from nondet.training.result import DivergedError
 from nondet.training.segments import segment_lengths
+from nondet.training.text_evaluation import predict_tokens
 from nondet_ext import philox_normal, philox_uniform
 
 
@@ -45,7 +46,7 @@ def test_a_tiny_text_is_learned_by_heart():
 
 
 def test_a_step_is_plain_sgd_on_one_segment(text):
-    """Two steps against autograd through the model: columns, carried state, rates, clipping."""
+    """Compare two steps with autograd: columns, carried state, learning rates, clipping."""
     spec = replace(QUIET, activation_reg=2.0, temporal_reg=1.0, clip=0.05, dropout_output=0.4)
     config = replace(
         CONFIG, optimizer="sgd", momentum=0.0, lr=0.7, weight_decay=0.01, language=spec
@@ -115,15 +116,15 @@ def test_every_epoch_begins_with_a_state_of_zeros_and_carries_it_on(text):
 
 
 def test_perplexity_of_a_case_by_hand():
-    """A model whose every weight is 0 but the decoder's offsets: it knows the frequencies alone."""
+    """All weights are 0 but the decoder's biases, so that the model predicts fixed frequencies."""
     text = random_text()
     training = LanguageTraining(replace(CONFIG, language=QUIET), Seeds(), text)
     with torch.no_grad():
         for parameter in training.model.parameters():
             parameter.zero_()
-        [offsets] = [p for p in training.model.parameters() if p.shape == (9,)]
-        offsets.copy_(torch.log(torch.arange(1, 10, dtype=torch.float32)))
-    found = training._predict()
+        [bias] = [p for p in training.model.parameters() if p.shape == (9,)]
+        bias.copy_(torch.log(torch.arange(1, 10, dtype=torch.float32)))
+    found = predict_tokens(training.model, text.test, text.end_of_sentence)
     expected = np.log((text.test.numpy() + 1) / 45)
     np.testing.assert_allclose(found.log_probabilities, expected, rtol=1e-6)
     perplexity = math.exp(-found.log_probabilities.mean())
@@ -133,14 +134,14 @@ def test_perplexity_of_a_case_by_hand():
 
 
 def test_every_token_is_predicted_from_all_before_it(text, monkeypatch):
-    """Blocks carry the state on: their length changes nothing but rounding."""
-    training = LanguageTraining(CONFIG, Seeds(), text)
-    whole = training._predict()
+    """Blocks pass the state on: their length changes only rounding."""
+    model = LanguageTraining(CONFIG, Seeds(), text).model
+    whole = predict_tokens(model, text.test, text.end_of_sentence)
     monkeypatch.setattr("nondet.training.text_evaluation.EVALUATION_TOKENS", 7)
-    pieces = training._predict()
+    pieces = predict_tokens(model, text.test, text.end_of_sentence)
     np.testing.assert_allclose(pieces.log_probabilities, whole.log_probabilities, atol=1e-5)
-    other = replace(text, test=torch.cat([text.test[:20], text.test[20:].flip(0)]))
-    changed = LanguageTraining(CONFIG, Seeds(), other)._predict()
+    other = torch.cat([text.test[:20], text.test[20:].flip(0)])
+    changed = predict_tokens(model, other, text.end_of_sentence)
     assert changed.log_probabilities[:20] == pytest.approx(pieces.log_probabilities[:20], abs=1e-5)
 
 
@@ -213,7 +214,7 @@ def test_late_sources_share_their_beginning(text):
 
 @pytest.mark.parametrize("averaging", ["none", "ema", "triggered"])
 def test_stopping_anywhere_changes_no_bit(text, averaging, monkeypatch):
-    """Amid epochs too, where the network's state has to go on, and after averaging has begun."""
+    """Also within an epoch, where the network's state is carried on, and after averaging began."""
     if averaging == "triggered":  # a validation loss that rises, as weights grow
         monkeypatch.setattr(
             "nondet.training.language.mean_loss",
@@ -259,7 +260,7 @@ def test_averaging_begins_when_validation_stops_improving(text, monkeypatch):
             assert training.triggered == (training.epochs_done >= 5)
     assert training.averaging.count == len(weights) > 2
     means = [torch.stack(column).mean(0) for column in zip(*weights, strict=True)]
-    with training.evaluated() as model:
+    with training.evaluation_model() as model:
         for mean, parameter in zip(means, model.parameters(), strict=True):
             np.testing.assert_allclose(parameter.detach(), mean, atol=1e-6)
 
@@ -276,7 +277,7 @@ def test_history_has_the_validation_loss(text):
 
 
 def test_training_loss_is_the_mean_over_tokens(text):
-    """Of a model that does not learn, in segments of many lengths: that of the whole text."""
+    """Without learning it is the loss of the whole text, whatever the lengths of the segments."""
     spec = replace(QUIET, variable_bptt=True, activation_reg=2.0)
     config = replace(CONFIG, epochs=1, optimizer="sgd", lr=0.0, language=spec)
     training = finished(config, Seeds(), text)

@@ -18,7 +18,7 @@ def rates(config, steps_per_epoch=10):
 
 
 def torch_rates(config, make_scheduler, steps_per_epoch=10):
-    """What torch's scheduler, stepped once per optimizer step, sets for every step."""
+    """Return the learning rates of a torch scheduler that is stepped once per optimizer step."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.lr)
     scheduler = make_scheduler(optimizer)
     found = []
@@ -46,7 +46,7 @@ def test_cosine_without_warm_up_is_torchs():
     config = replace(COSINE, warmup_epochs=0)
     expected = torch_rates(config, lambda o: lr_scheduler.CosineAnnealingLR(o, T_max=60))
     assert rates(config)[0] == 0.4
-    # torch's closed form is a recursion: 60 steps of a few roundings each.
+    # torch computes it recursively: 60 steps of a few roundings each.
     np.testing.assert_allclose(rates(config), expected, rtol=1e-10, atol=1e-14)
 
 

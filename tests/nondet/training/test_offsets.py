@@ -20,7 +20,7 @@ def bits(tensor):
 
 
 def moved(step=5, key=KEY, sd=0.25):
-    """By how much each parameter is moved within, in float32."""
+    """Return the difference of each parameter within the context, in float32."""
     model, before = model_and_copy()
     with weight_offsets(model, key, step, sd):
         return {n: x.detach() - before[n] for n, x in model.named_parameters()}

@@ -14,7 +14,7 @@ RATES = [0.0, 0.05, 0.1, 0.07, 0.02, 0.01]
 
 
 def config_of(kind):
-    """`plain` is SGD without momentum, which keeps no state."""
+    """Return the configuration of a kind; "plain" is SGD without momentum, which has no state."""
     if kind == "plain":
         return replace(CONFIG, momentum=0.0)
     return replace(CONFIG, optimizer=kind)
@@ -43,11 +43,11 @@ def run(model, optimizer, steps):
 
 
 def reference(kind, w, grads, rates, scale):
-    """float64, from the papers' update rules."""
+    """Apply the papers' update rules in float64."""
     c, w = config_of(kind), w.astype(np.float64)
     m, v = np.zeros_like(w), np.zeros_like(w)
-    for t, (g, rate) in enumerate(zip(grads, rates, strict=True), start=1):
-        lr = rate * scale
+    scaled = [rate * scale for rate in rates]
+    for t, (g, lr) in enumerate(zip(grads, scaled, strict=True), start=1):
         if kind == "adamw":
             w = w - lr * c.weight_decay * w
         else:
@@ -96,7 +96,7 @@ def test_a_loaded_state_goes_on_bit_for_bit(kind, stop, fused):
     stopped, optimizer = fresh()
     run(stopped, optimizer, range(stop))
     saved = {name: x.clone() for name, x in named_state(optimizer, stopped).items()}
-    # The resumed optimizer has seen other steps, of which nothing may be left.
+    # The resumed optimizer has made other steps, which must leave nothing behind.
     resumed, other = fresh()
     run(resumed, other, (5, 4))
     resumed.load_state_dict(stopped.state_dict())
@@ -123,7 +123,7 @@ def test_state_by_name(kind):
     ]
     state = named_state(optimizer, model)
     assert list(state) == expected
-    for tensor in state.values():  # live: what is changed there is changed in the optimizer
+    for tensor in state.values():  # live: changing them changes the optimizer
         tensor.add_(1)
     assert all(torch.equal(x, state[name]) for name, x in named_state(optimizer, model).items())
 

@@ -17,7 +17,7 @@ UNSIGNED = {8: np.uint64, 4: np.uint32, 2: np.uint16}
 
 
 def tensors():
-    """Four tensors, one of them in a layout of its own, one without dimensions."""
+    """Four tensors, one of them not contiguous, one without dimensions."""
     base = torch.arange(1, 61, dtype=torch.float32)
     return {
         "stem.bias": base[:3].clone(),
@@ -28,7 +28,7 @@ def tensors():
 
 
 def bits(named):
-    """The patterns of all elements by (name, logical index)."""
+    """Return the bit patterns of all elements by (name, logical index)."""
     return {
         (name, index): pattern
         for name, tensor in named.items()
@@ -76,7 +76,7 @@ def test_default_choice_is_that_of_random_flip(shape):
 
 @pytest.mark.parametrize(("pattern", "sizes"), [("*", [3, 12, 30, 1]), ("head.*", [30, 1])])
 def test_elements_of_several_tensors_are_numbered_through(pattern, sizes):
-    """As one tensor of all elements, end to end: uniform over elements, whatever the tensors."""
+    """The draw is uniform over the elements of all tensors, as if they were one tensor."""
     names = [name for name in tensors() if pattern == "*" or name.startswith("head")]
     ends = np.cumsum(sizes)
     seen = Counter()
@@ -179,7 +179,7 @@ def test_what_the_targets_offer():
     assert {name.rpartition(".")[2] for name in statistics} == {"running_mean", "running_var"}
     images = torch.ones(2, 1, 8, 8)
     assert perturbable("pixel", model, optimizer, images)["images"] is images
-    # What is offered is live.
+    # The tensors are live.
     apply(PerturbationSpec(target="momentum", tensor="fc.bias.*", index=0), momentum, KEYS[0])
     assert torch.equal(
         optimizer.state[model.fc.bias]["momentum_buffer"], momentum["fc.bias.momentum_buffer"]

@@ -1,5 +1,5 @@
-"""The sources of nondeterminism are separate: moving one seed moves what it should and nothing
-else.
+"""The sources of nondeterminism are separate: changing a seed changes the draws of its own source
+and of no other.
 """
 
 from dataclasses import replace
@@ -19,10 +19,8 @@ PARTIALS = nondet_ext.philox_normal((8, 1000), seed=1)
 
 
 @pytest.fixture
-def artefacts(monkeypatch, config, digits):
-    """What a training really draws: a function of the seeds, giving the bits under the name of
-    their source.
-    """
+def draws(monkeypatch, config, digits):
+    """A function from seeds to everything that a training draws, by source."""
 
     def collect(seeds, **settings):
         drawn = {source: [] for source in SOURCES}
@@ -35,13 +33,13 @@ def artefacts(monkeypatch, config, digits):
         def recorded_batch(dataset, examples, key, epoch, *arguments):
             moved = batch(dataset, examples, key, epoch, *arguments)
             drawn["shuffle"].append(examples)
-            # By number: what an example looks like, not where it stands.
+            # By example: the image, whatever its position in the batch.
             looks[epoch][examples] = moved
             return moved
 
         def recorded_mask(layer, inputs, output):
             if layer.training:
-                # After a ReLU a 0 may be no mask: a tensor of ones instead.
+                # A 0 after a ReLU need not be the mask's, so the mask is applied to ones.
                 drawn["stochastic"].append(layer.forward(torch.ones(output.shape)) == 0)
 
         def recorded_order(layers, order, seed, step):
@@ -80,27 +78,27 @@ def differs(source, first, second):
 
 
 @pytest.mark.parametrize("moved", SOURCES)
-def test_moving_one_seed_moves_no_other_source(artefacts, moved):
+def test_changing_one_seed_changes_no_other_source(draws, moved):
     base = Seeds(bit=5, lowlevel=5)
-    first, second = artefacts(base), artefacts(replace(base, **{moved: 1234}))
+    first, second = draws(base), draws(replace(base, **{moved: 1234}))
     for source in SOURCES:
         assert first[source], source
         assert differs(source, first, second) == (source == moved), source
 
 
-def test_every_step_has_masks_and_orders_of_its_own(artefacts):
-    drawn = artefacts(Seeds(lowlevel=5))
+def test_every_step_has_masks_and_orders_of_its_own(draws):
+    drawn = draws(Seeds(lowlevel=5))
     for source in ("stochastic", "lowlevel"):
         assert len({tensor.numpy().tobytes() for tensor in drawn[source]}) == 2 * 21, source
 
 
-def test_held_bit_changes_nothing(artefacts):
-    assert artefacts(Seeds())["bit"] == []
+def test_held_bit_changes_nothing(draws):
+    assert draws(Seeds())["bit"] == []
     assert Seeds().bit == HELD
 
 
-def test_model_does_not_touch_order_augmentation_or_bits(artefacts):
-    linear, hidden = artefacts(Seeds(bit=5)), artefacts(Seeds(bit=5), model="hidden")
+def test_model_does_not_touch_order_augmentation_or_bits(draws):
+    linear, hidden = draws(Seeds(bit=5)), draws(Seeds(bit=5), model="hidden")
     assert differs("init", linear, hidden)
     for source in ("shuffle", "augment", "lowlevel"):
         assert not differs(source, linear, hidden), source

@@ -17,8 +17,16 @@ from nondet.training.schedules import lr_at
 from races import different, race
 
 
+def first_batch(config, digits):
+    """Return the augmented images and the labels of the first step with held seeds."""
+    order = epoch_order(len(digits.train_labels), Seeds().key("shuffle"), 0, "cpu")
+    chosen = order[: config.batch_size]
+    images = batch(digits, chosen, Seeds().key("augment"), 0, config.crop_padding, flip=config.flip)
+    return images, digits.train_labels[chosen]
+
+
 def test_training_is_momentum_sgd(config, digits):
-    """Against twenty lines of float64: schedule, momentum, weight decay, slower biases, batches."""
+    """Compare schedule, momentum, weight decay, slower biases and batches with NumPy in float64."""
     seeds = Seeds()
     result = train(config, seeds, digits)
     model = build_model("linear", (1, 8, 8), 10, seeds.key("init"))
@@ -26,8 +34,7 @@ def test_training_is_momentum_sgd(config, digits):
     velocity_w, velocity_b = np.zeros_like(w), np.zeros_like(b)
     n, size = 1347, 64
     for epoch in range(2):
-        everyone = torch.arange(n)
-        images = batch(digits, everyone, seeds.key("augment"), epoch, 1, False)
+        images = batch(digits, torch.arange(n), seeds.key("augment"), epoch, 1, False)
         images = images.flatten(1).double().numpy()
         order = epoch_order(n, seeds.key("shuffle"), epoch, "cpu").numpy()
         for number in range(21):
@@ -43,19 +50,19 @@ def test_training_is_momentum_sgd(config, digits):
             w -= step_size * velocity_w
             b -= 0.1 * step_size * velocity_b
     expected = digits.normalized(digits.test_images).flatten(1).double().numpy() @ w.T + b
-    # 42 float32 steps on weights below 2: far from 1e-4, while any of the parts above left out is
-    # off by 1e-2 and more.
+    # 42 float32 steps on weights below 2 stay far below 1e-4; leaving out any of the parts above
+    # gives errors of 1e-2 and more.
     np.testing.assert_allclose(result.logits, expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["seeded", "off"])
 def test_labels_are_smoothed_as_torch_does(config, digits, mode):
-    """One step from equal weights, against autograd through torch's own loss."""
+    """Compare one step with autograd through torch's own loss."""
     config = replace(config, label_smoothing=0.3, warmup_epochs=0, momentum=0.0, weight_decay=0.0)
     config = replace(config, lowlevel=mode)
     training = ImageTraining(config, Seeds(), digits)
     with deterministic():
-        images, labels = training._batch(0, 0, Seeds())
+        images, labels = first_batch(config, digits)
         plain = build_model("linear", (1, 8, 8), 10, Seeds().key("init"))
         torch.nn.functional.cross_entropy(plain(images), labels, label_smoothing=0.3).backward()
         expected = plain.fc.weight.detach() - 0.4 * plain.fc.weight.grad
@@ -154,9 +161,7 @@ def test_weights_hash_sees_every_bit():
         ("pixel", "images"),
     ],
 )
-def test_the_small_change_comes_at_its_step_and_parts_the_trainings_there(
-    config, digits, target, tensor
-):
+def test_the_perturbation_separates_two_trainings_at_its_step(config, digits, target, tensor):
     spec = PerturbationSpec(target=target, step=2, tensor=tensor, index=5, change="bit", bit=22)
     config = replace(config, model="resnet6-w8", batch_size=128, perturbation=spec)
     both = (Seeds(), Seeds(bit=3))
@@ -175,14 +180,14 @@ def test_the_small_change_comes_at_its_step_and_parts_the_trainings_there(
     assert twins[0].perturbations == []
 
 
-def test_weight_augmentation_moves_the_gradient_alone(config, digits):
-    """A linear model's gradient at moved weights, by hand."""
+def test_weight_augmentation_changes_only_the_gradient(config, digits):
+    """Compare a linear model's gradient with that at the original weights."""
     config = replace(config, weight_offset=0.05, warmup_epochs=0, momentum=0.0, weight_decay=0.0)
     training = ImageTraining(replace(config, lowlevel="off"), Seeds(stochastic=4), digits)
     plain = build_model("linear", (1, 8, 8), 10, Seeds().key("init"))
     before = plain.fc.weight.detach().clone()
     with deterministic():
-        images, labels = training._batch(0, 0, Seeds())
+        images, labels = first_batch(config, digits)
         training.advance()
         moved = (before - training.model.fc.weight.detach()) / 0.4
         torch.nn.functional.cross_entropy(plain(images), labels).backward()
@@ -195,7 +200,9 @@ def test_weight_augmentation_moves_the_gradient_alone(config, digits):
 
 
 @pytest.mark.parametrize("averaging", ["swa", "ema", "aggressive", "aggressive-aside"])
-def test_averaged_weights_are_evaluated_and_trained_on_without_a_trace(config, digits, averaging):
+def test_averaging_changes_the_evaluated_weights_but_not_the_trained_ones(
+    config, digits, averaging
+):
     config = replace(config, model="resnet6-w8", batch_size=256, epochs=2)
     averaged = train(replace(config, averaging=averaging), Seeds(), digits)
     plain = train(config, Seeds(), digits)
@@ -208,7 +215,7 @@ def test_averaged_weights_are_evaluated_and_trained_on_without_a_trace(config, d
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_threads_of_the_caller_reach_no_bit(config, digits, threads):
+def test_the_callers_number_of_threads_changes_no_bit(config, digits, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -220,7 +227,7 @@ def test_threads_of_the_caller_reach_no_bit(config, digits, threads):
     assert result.logits.tobytes() == expected.logits.tobytes()
 
 
-def test_deterministic_gives_the_settings_back():
+def test_deterministic_restores_the_settings():
     torch.use_deterministic_algorithms(False)
     threads = torch.get_num_threads()
     with deterministic(threads + 1):
@@ -235,8 +242,8 @@ def test_deterministic_gives_the_settings_back():
     assert torch.utils.deterministic.fill_uninitialized_memory
 
 
-def test_operations_without_a_deterministic_way_raise():
-    # Of torch's own list; on the CPU it is short.
+def test_operations_without_a_deterministic_algorithm_raise():
+    # One of the few operations on torch's list that run on a CPU.
     x = torch.zeros(4).put_(torch.tensor([0, 1]), torch.ones(2), accumulate=False)
     with deterministic(), pytest.raises(RuntimeError, match="deterministic"):
         x.put_(torch.tensor([0, 0]), torch.ones(2), accumulate=False)
@@ -262,7 +269,7 @@ def test_a_trained_resnet_reads_digits(config, digits):
     assert train(config, Seeds(), digits).history[-1].test_accuracy >= 0.97
 
 
-def test_what_does_not_fit_is_refused(config, digits):
+def test_settings_that_do_not_fit_are_refused(config, digits):
     with pytest.raises(ValueError, match="batch_size is 2000; the data set has 1347"):
         train(replace(config, batch_size=2000), Seeds(), digits)
     late = replace(config, perturbation=PerturbationSpec(step=42))

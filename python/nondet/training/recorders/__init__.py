@@ -1,11 +1,11 @@
-"""What is recorded of a training beside its predictions, by name:
+"""Recorders of what a training produces besides its predictions, by name:
 
-taps: representations of test images, layer by layer, for comparison by CKA (`Taps`).
-tta: predictions under test-time augmentation (`AugmentedPredictions`).
-twin: distances to a twin whose every seed is held, step by step (`Twin`).
+taps: representations of test images, layer by layer, to compare by CKA (`Taps`).
+tta: predictions with test-time augmentation (`AugmentedPredictions`).
+twin: distances, step by step, to a training with all seeds held (`Twin`).
 weights: the final weights (`Weights`).
 
-A recorder changes no bit of the training it looks at, and its own state goes into the training's
+A recorder changes no bit of the training that it observes, and its state is saved in the training's
 checkpoints.
 """
 
@@ -29,10 +29,10 @@ def make_recorders(
     onset: Onset,
     dataset: Dataset | TextDataset,
 ) -> list[Recorder]:
-    """The recorders of those names for one training of these arguments; `dataset` lies on
-    `config.device`. Each call makes new ones: a recorder serves one training.
+    """Make the recorders of the given names for one training with these arguments.
 
-    Raises ValueError for an unknown name, and where a text is given for one that looks at images.
+    dataset: on `config.device`. Make new recorders for every training. Raises ValueError for an
+    unknown name, and for a recorder of image models if the data set is a text.
     """
     for name in keeps:
         if name not in KEEPS:

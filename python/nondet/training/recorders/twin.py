@@ -1,4 +1,4 @@
-"""A training beside its held twin: how a small change grows, step by step (paper, Sec. 4.1)."""
+"""The distance, step by step, between a training and one with all seeds held (paper, Sec. 4.1)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,18 +9,17 @@ import torch
 from nondet.data import Dataset
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
-from nondet.training.checkpoint import Checkpoint
-from nondet.training.evaluation import laid_out_for
+from nondet.training.checkpoint import Checkpoint, with_prefix
+from nondet.training.evaluation import model_inputs
 from nondet.training.images import ImageTraining
+from nondet.training.perturb import perturbation_step
+from nondet.training.record_sizes import PROBE_IMAGES
 from nondet.training.recorders.path import flat_parameters, loss_path
 from nondet.training.result import DivergedError, EpochRecord
-from nondet.training.training import Training, perturbation_step
+from nondet.training.training import Training
 
-PROBE_IMAGES = 256
-"""So many test images, the first ones, are predicted after every step."""
-
-_STEPS = ("step", "weights_l2", "weights_norm", "probe_logits_rms", "probe_disagreement")
-_EPOCHS = (
+_STEP_SERIES = ("step", "weights_l2", "weights_norm", "probe_logits_rms", "probe_disagreement")
+_EPOCH_SERIES = (
     "epoch",
     "epoch_logits_rms",
     "epoch_disagreement",
@@ -29,78 +28,81 @@ _EPOCHS = (
     "epoch_accuracy_twin",
     "epoch_cross_entropy_twin",
 )
-_COUNTS = ("step", "epoch")  # int64; all others are float64
+_INTEGER_SERIES = ("step", "epoch")  # int64; all others are float64
 
 
 class Twin:
-    """Trains a twin with the same configuration and every seed held, from the step at which the two
-    can first differ: the first onset of a source of the run's own, for the bit the step of the
-    small change. Until then they are one training. (Where the run itself is held, that is the
-    beginning, and all distances are 0.) It doubles the time.
+    """Trains a twin with the same configuration and all seeds held, and records how far it is from
+    the run.
 
-    Arrays, distances computed in float64:
+    The twin starts from the run's state at the step from which the two can differ (see
+    `first_difference`); until then they are one training. Recording doubles the time.
 
-    After every step from there on: "step" (T,) int64, steps done; "weights_l2" (T,), the L2
-    distance of all parameters, and "weights_norm" (T,), the L2 norm of the twin's, both of the
-    weights as trained; "probe_logits_rms" (T,), the root mean square difference of the logits of
-    the first `PROBE_IMAGES` test images, and "probe_disagreement" (T,), the fraction of these
-    predicted differently, in evaluation mode.
-    After every evaluated epoch, on all test images and under averaged weights if there are any:
-    "epoch" (E,) int64, epochs done; "epoch_logits_rms", "epoch_disagreement" (E,) as above;
-    "epoch_accuracy", "epoch_cross_entropy" of the run, "epoch_accuracy_twin",
-    "epoch_cross_entropy_twin" (E,); accuracies are fractions, cross-entropies in nats.
-    "initial_change" (1,): |new - old| of the weight that the small change was made to, 0 where the
-    change was none of a weight.
-    At the end "alpha" and the losses along the path between the two (see `path.loss_path`), from
-    the run (0) to the twin (1).
+    Arrays (float64 unless noted; distances are computed in float64):
 
-    A twin that diverges makes the run fail as diverged: without it there is nothing to compare
-    with, and it is the study's control.
+    After every step from there on, for the weights as trained, in evaluation mode: "step" (T,)
+    int64, steps done; "weights_l2" (T,), the L2 distance of all parameters; "weights_norm" (T,),
+    the L2 norm of the twin's; "probe_logits_rms" (T,), the root mean square difference of the
+    logits of the first `PROBE_IMAGES` test images; "probe_disagreement" (T,), the fraction of these
+    images with different predicted classes.
+    After every evaluated epoch, on all test images and with averaged weights, if any: "epoch" (E,)
+    int64, epochs done; "epoch_logits_rms", "epoch_disagreement" (E,) as above; "epoch_accuracy",
+    "epoch_cross_entropy" (E,) of the run and "epoch_accuracy_twin", "epoch_cross_entropy_twin" (E,)
+    of the twin; accuracies are fractions, cross-entropies in nats.
+    "initial_change" (1,): |new - old| of the perturbed weight, 0 if no weight was perturbed.
+    At the end: "alpha" and the losses on the path from the run (0) to the twin (1); see
+    `path.loss_path`.
+
+    If the twin diverges, the run fails with DivergedError: there is nothing to compare it with, and
+    the twin is the study's control.
+
+    Attributes:
+        twin: the twin, live.
     """
 
     name = "twin"
 
     def __init__(self, config: RunConfig, seeds: Seeds, onset: Onset, dataset: Dataset) -> None:
         self._config, self._seeds, self._dataset = config, seeds, dataset
-        self._twin = ImageTraining(config, Seeds(), dataset)
-        self.begins_by: int = first_difference(config, seeds, onset, self._twin.epoch_ends)
-        self._series: dict[str, list[float]] = {name: [] for name in (*_STEPS, *_EPOCHS)}
-        self._probe = dataset.normalized(dataset.test_images[:PROBE_IMAGES])
-        self._probe = laid_out_for(self._twin.model, self._probe)
+        self.twin = ImageTraining(config, Seeds(), dataset)
+        self.latest_start: int = first_difference(config, seeds, onset, self.twin.epoch_ends)
+        self._series: dict[str, list[float]] = {
+            name: [] for name in (*_STEP_SERIES, *_EPOCH_SERIES)
+        }
+        self._probe = model_inputs(self.twin.model, dataset, dataset.test_images[:PROBE_IMAGES])
 
-    def begin(self, training: Training) -> None:
+    def start(self, training: Training) -> None:
         """See `Recorder`."""
-        if training.step > self.begins_by:
+        if training.step > self.latest_start:
             raise ValueError(
-                f"the record 'twin' must begin by step {self.begins_by}, from which on the run and "
-                f"its twin can differ; the training is at step {training.step}"
+                f"the record 'twin' must begin by step {self.latest_start}, from which on the run "
+                f"and its twin can differ; the training is at step {training.step}"
             )
         for values in self._series.values():
             values.clear()
-        if training.step == self.begins_by:
-            self._part(training)
+        if training.step == self.latest_start:
+            self._start_twin(training)
 
     def observe(self, training: Training) -> None:
-        """Does the twin's step and compares the two. Raises DivergedError where the twin does."""
-        if training.step < self.begins_by:
+        """Do the twin's step and compare the two. Raises DivergedError if the twin diverges."""
+        if training.step < self.latest_start:
             return
-        if training.step == self.begins_by:
-            self._part(training)
+        if training.step == self.latest_start:
+            self._start_twin(training)
             return
-        twin = self._twin
         try:
-            twin.advance()
+            self.twin.advance()
         except DivergedError as error:
             reason = f"the twin with every seed held: {error.reason}"
             raise training.diverged(reason, error.epoch) from error
-        self._append(_STEPS, training.step, *self._distances(training))
+        self._append(_STEP_SERIES, training.step, *self._distances(training))
         if training.at_epoch_end:
             assert isinstance(training, ImageTraining)
-            self._compare_epoch(training.history[-1], twin.history[-1], training.test_logits)
+            self._compare_epoch(training.history[-1], self.twin.history[-1], training.test_logits)
 
     def state(self) -> dict[str, torch.Tensor]:
         """See `Recorder`."""
-        twin = self._twin.state()
+        twin = self.twin.state()
         return {
             "step": torch.tensor(twin.step),
             **{f"training.{name}": tensor for name, tensor in twin.tensors.items()},
@@ -109,39 +111,31 @@ class Twin:
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """See `Recorder`."""
-        given = {name.removeprefix("series.") for name in state if name.startswith("series.")}
-        if given != self._series.keys() or "step" not in state:
-            wrong = ", ".join(sorted(given ^ self._series.keys())) or "step"
+        series = with_prefix(state, "series")
+        if series.keys() != self._series.keys() or "step" not in state:
+            wrong = ", ".join(sorted(series.keys() ^ self._series.keys())) or "step"
             raise ValueError(f"the state of 'twin' lacks, or should not have: {wrong}")
-        prefix = "training."
-        tensors = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in state.items()
-            if name.startswith(prefix)
-        }
-        # What the twin had on record is in the series.
+        # The series have everything that the twin had on record.
         record: dict[str, Any] = {"history": [], "perturbations": []}
-        self._twin.restore(Checkpoint(int(state["step"]), tensors, record))
-        self._series = {name: state[f"series.{name}"].tolist() for name in self._series}
+        self.twin.restore(Checkpoint(int(state["step"]), with_prefix(state, "training"), record))
+        self._series = {name: series[name].tolist() for name in self._series}
 
     def arrays(self, training: Training) -> dict[str, np.ndarray]:
-        """See the class."""
+        """Return the arrays; see the class."""
         change = np.array([_initial_change(training)])
-        return self._arrays() | {"initial_change": change} | loss_path(training, self._twin)
+        return self._arrays() | {"initial_change": change} | loss_path(training, self.twin)
 
-    def _part(self, training: Training) -> None:
-        """The twin goes its own way from the run's state; from the very beginning, where this has
-        initial weights of its own.
-        """
+    def _start_twin(self, training: Training) -> None:
+        """Start the twin from the run's state, or from held initial weights if the run's differ."""
         if self._seeds.init == HELD:
-            self._twin.restore(training.state())
+            self.twin.restore(training.state())
         else:
-            self._twin = ImageTraining(self._config, Seeds(), self._dataset)
+            self.twin = ImageTraining(self._config, Seeds(), self._dataset)
 
     @torch.no_grad()
     def _distances(self, training: Training) -> list[float]:
-        """The values of one step, in the order of `_STEPS`."""
-        models = training.model, self._twin.model
+        """Compute the values of one step, in the order of `_STEP_SERIES`, but for the step."""
+        models = training.model, self.twin.model
         ours, theirs = (flat_parameters(model) for model in models)
         norms = torch.stack([(ours - theirs).norm(), theirs.norm()])
         for model in models:
@@ -153,13 +147,13 @@ class Twin:
     def _compare_epoch(
         self, ours: EpochRecord, theirs: EpochRecord, logits: np.ndarray | None
     ) -> None:
-        """Puts an epoch's predictions on record, if it was evaluated."""
+        """Record the differences of an epoch's predictions, if it was evaluated."""
         if ours.test_accuracy is None or ours.test_cross_entropy is None:
             return
         values = [ours.test_accuracy, ours.test_cross_entropy]
         values += [x for x in (theirs.test_accuracy, theirs.test_cross_entropy) if x is not None]
-        both = [torch.from_numpy(x) for x in (logits, self._twin.test_logits) if x is not None]
-        self._append(_EPOCHS, ours.epoch, *difference(*both).tolist(), *values)
+        both = [torch.from_numpy(x) for x in (logits, self.twin.test_logits) if x is not None]
+        self._append(_EPOCH_SERIES, ours.epoch, *difference(*both).tolist(), *values)
 
     def _append(self, names: tuple[str, ...], *values: float) -> None:
         for name, value in zip(names, values, strict=True):
@@ -167,7 +161,7 @@ class Twin:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {
-            name: np.array(values, np.int64 if name in _COUNTS else np.float64)
+            name: np.array(values, np.int64 if name in _INTEGER_SERIES else np.float64)
             for name, values in self._series.items()
         }
 
@@ -175,8 +169,11 @@ class Twin:
 def first_difference(
     config: RunConfig, seeds: Seeds, onset: Onset, epoch_ends: Sequence[int]
 ) -> int:
-    """After how many steps, at most all, a run and its held twin are still one training; 0 where
-    every seed is held or the initial weights differ.
+    """Return the number of steps after which a run and its held twin can first differ.
+
+    It is the first onset of a source with a seed of its own, for the bit the step of the
+    perturbation, at most the number of all steps. 0 if the initial weights differ, and if every
+    seed is held: then all distances are 0.
     """
     step = perturbation_step(config, seeds, onset, epoch_ends)
     steps = [] if step is None else [step]
@@ -188,15 +185,15 @@ def first_difference(
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    """Of two arrays of logits (examples, classes): the root mean square difference, and the
-    fraction of examples whose predicted classes differ; (2,) float64.
+    """Compare two arrays of logits, (examples, classes): return their root mean square difference
+    and the fraction of examples with different predicted classes, (2,) float64.
     """
     rms = (a.double() - b.double()).square().mean().sqrt()
     return torch.stack([rms, (a.argmax(1) != b.argmax(1)).double().mean()])
 
 
 def _initial_change(training: Training) -> float:
-    """|new - old| of the weight that was changed, 0 if none was."""
+    """Return |new - old| of the perturbed weight: 0 if there is none, NaN if not finite."""
     for change in training.perturbations:
         if change.target == "weights":
             if change.old_value is None or change.new_value is None:

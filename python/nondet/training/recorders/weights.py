@@ -1,19 +1,20 @@
-"""The final weights, for whoever wants to compute with a trained model again."""
+"""The final weights of a training."""
 
 import numpy as np
 
-from nondet.training.training import EndRecorder, Training
+from nondet.training.recorders.end import EndRecorder
+from nondet.training.training import Training
 
 
 class Weights(EndRecorder):
-    """Keeps the state of the final model (under the averaged weights, if there are any).
+    """Records the state of the final model, with the averaged weights, if any.
 
-    Arrays: every entry of its `state_dict()`, by name.
+    Arrays: every tensor of its `state_dict()`, by name.
     """
 
     name = "weights"
 
     def arrays(self, training: Training) -> dict[str, np.ndarray]:
-        """See the class."""
-        with training.evaluated() as model:
+        """Return the arrays; see the class."""
+        with training.evaluation_model() as model:
             return {name: x.cpu().numpy().copy() for name, x in model.state_dict().items()}

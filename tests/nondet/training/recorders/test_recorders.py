@@ -1,5 +1,5 @@
-"""What is recorded of a training: representations, predictions under test-time augmentation, and
-that recording changes no bit, nor does stopping change a record.
+"""The recorders of representations, of test-time augmentation and of weights; recording changes no
+bit, and stopping a training changes no record.
 """
 
 from contextlib import nullcontext
@@ -40,7 +40,7 @@ DEMANDING = RunConfig(
     evaluate_every=3,
     perturbation=PerturbationSpec(step=2),
 )
-"""20 steps, snapshots after the 10th and the last, the small change after the 12th."""
+"""20 steps, snapshots after the 10th and the last, the perturbation after the 12th."""
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def config():
 
 @pytest.fixture(scope="module")
 def recorded(few_digits):
-    """A function: the result of a training with recorders."""
+    """A function that trains with recorders and returns the result."""
 
     def run(config=DEMANDING, seeds=OWN, onset=LATE, keeps=ALL, **more):
         recorders = make_recorders(keeps, config, seeds, onset, few_digits)
@@ -61,7 +61,7 @@ def recorded(few_digits):
 
 @pytest.fixture(scope="module")
 def expected(recorded):
-    """Of an uninterrupted training."""
+    """The result of an uninterrupted training."""
     return recorded()
 
 
@@ -78,8 +78,8 @@ def assert_same(found, expected, keeps=ALL):
 
 
 def test_recording_changes_no_bit(few_digits, recorded, monkeypatch):
-    """With batch norms, whose statistics a prediction in the wrong mode would move."""
-    monkeypatch.setattr(tta, "REACH", 1)  # 18 predictions are as good as 162
+    """The model has batch norms, whose statistics a prediction in training mode would change."""
+    monkeypatch.setattr(tta, "MAX_SHIFT", 1)  # 18 predictions are as good as 162
     config = replace(DEMANDING, model="resnet6-w2", epochs=2, warmup_epochs=0)
     onset = Onset(shuffle=1, bit=0)
     ends = []
@@ -103,7 +103,7 @@ class StoppedError(Exception):
     pass
 
 
-# Before the twin parts, at the first snapshot, after the parting, at the very end.
+# Before the twin starts, at the first snapshot, after the twin started, at the very end.
 @pytest.mark.parametrize("stop", [3, 10, 14, 20])
 def test_a_stop_changes_no_record(recorded, expected, stop, tmp_path):
     def interrupt(training):
@@ -126,8 +126,8 @@ def test_a_stop_changes_no_record(recorded, expected, stop, tmp_path):
     [
         (9, ALL, 10),
         (12, ("taps", "twin"), 13),
-        (13, ("twin",), 1),  # the twin parts before
-        (10, ("tta",), 1),  # as if the first snapshot had been there
+        (13, ("twin",), 1),  # the twin starts before
+        (10, ("tta",), 1),  # the first snapshot would be missing
         (15, ("taps",), 16),
     ],
 )
@@ -146,7 +146,7 @@ def test_a_shared_beginning_changes_no_record(few_digits, recorded, expected, st
     assert_same(found, expected, keeps)
 
 
-def test_a_state_without_the_records_asked_for_is_not_gone_on_from(recorded, expected, tmp_path):
+def test_a_checkpoint_without_the_requested_records_is_not_used(recorded, expected, tmp_path):
     checkpoints = Checkpoints(tmp_path, every_steps=14)
     recorded(keeps=("taps",), checkpoints=checkpoints)
     assert_same(recorded(checkpoints=checkpoints), expected)
@@ -181,7 +181,7 @@ def test_unknown_names_are_refused(config, few_digits):
 
 
 def test_taps_are_what_forward_hooks_see(config, few_digits, recorded, monkeypatch):
-    monkeypatch.setattr(taps_module, "MOST_IMAGES", 16)
+    monkeypatch.setattr(taps_module, "MAX_TAP_IMAGES", 16)
     last = []
     found = recorded(
         replace(config, model="resnet10-w2"),
@@ -208,7 +208,7 @@ def test_taps_are_what_forward_hooks_see(config, few_digits, recorded, monkeypat
     for array, expected in zip(found.records["taps"].values(), seen, strict=True):
         assert array.shape == (16, expected[0].numel())
         assert array.dtype == np.float32
-        # Channels lie last in memory there and first here: other orders of float32 sums.
+        # In the recorder channels are last in memory, here first: float32 sums have other orders.
         np.testing.assert_allclose(array, expected.flatten(1).numpy(), rtol=1e-4, atol=1e-5)
 
 
@@ -228,15 +228,15 @@ def test_no_more_images_than_there_are():
 
 
 def moved(images, down, right):
-    """By slices of an image with a border of zeros."""
+    """Shift images by slicing them with a border of zeros."""
     height, width = images.shape[2:]
     padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
     return padded[:, :, 4 - down : 4 - down + height, 4 - right : 4 - right + width]
 
 
 def naive(model, few_digits):
-    """(9, 9, 2, examples, classes): the logits of every move down and right from -4, plain and
-    mirrored.
+    """Return the logits of all images shifted by -4 to 4 pixels down and right, plain and mirrored,
+    (9, 9, 2, examples, classes).
     """
     every = np.empty((9, 9, 2, 40, 10))
     model.eval()
@@ -278,7 +278,7 @@ def test_augmented_predictions_are_those_of_a_naive_loop(config, few_digits, rec
     assert list(found) == list(expected)
     for name, array in found.items():
         assert array.dtype == np.float32
-        # Logits of some units: far above rounding, far below any move's effect.
+        # The tolerance is far above rounding, and far below the effect of any shift.
         np.testing.assert_allclose(array, expected[name], rtol=0, atol=1e-5)
 
 
@@ -287,18 +287,17 @@ def test_without_snapshots_only_the_final_model_is_augmented(config, few_digits,
     found = recorded(config, Seeds(init=2), keeps=("tta",))
     assert all(name.startswith("final/") for name in found.records["tta"])
     mirrored = recorded(config, Seeds(init=2), keeps=("tta",)).records["tta"]["final/flip"]
-    # Mean of two, one of which is known: what is left must be of averaged weights as well, linear
-    # in the mirrored image.
+    # The mean of the logits of the image and of its mirror image, both with averaged weights.
     model = []
     train(config, Seeds(init=2), few_digits, observe=lambda training: model.append(training))
-    with model[-1].evaluated() as averaged, torch.no_grad():
+    with model[-1].evaluation_model() as averaged, torch.no_grad():
         averaged.eval()
         other = averaged(few_digits.normalized(few_digits.test_images.flip(3))).numpy()
     np.testing.assert_allclose(mirrored, (found.logits + other) / 2, rtol=0, atol=1e-5)
 
 
 def test_weights_are_those_that_predict(config, digits):
-    """The averaged ones, where there are any: the logits come back bit for bit."""
+    """The recorded weights are the averaged ones: they give the same logits, bit for bit."""
     config = replace(config, averaging="ema", ema_decay=0.9, model="resnet6-w2", batch_size=256)
     recorders = make_recorders({"weights"}, config, Seeds(), Onset(), digits)
     result = train(config, Seeds(), digits, recorders=recorders)

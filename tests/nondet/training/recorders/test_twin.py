@@ -1,4 +1,4 @@
-"""The record of a run beside its held twin, against two separate trainings and NumPy."""
+"""The record of a run and its held twin, compared with two separate trainings and NumPy."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ CONFIG = RunConfig(
     crop_padding=1,
     perturbation=PerturbationSpec(step=3, change="bit", bit=20),
 )
-"""5 steps an epoch; a change of an eighth of a weight."""
+"""5 steps per epoch; the perturbation changes a weight by about an eighth."""
 
 BATCH_NORM = replace(CONFIG, model="resnet6-w2", batch_size=64, epochs=2)
 BATCH_NORM_AVERAGED = replace(BATCH_NORM, averaging="swa")
@@ -39,7 +39,7 @@ def with_twin(config, seeds, dataset, onset=None, **more):
 
 
 class Seen:
-    """A training on its own: weights and probe logits after every step, in float64."""
+    """A separate training: its weights and probe logits after every step, in float64."""
 
     def __init__(self, config, seeds, dataset, onset=None):
         self.weights, self.logits, self.training = [], [], None
@@ -80,13 +80,13 @@ def test_distances_are_those_of_two_separate_trainings(
         np.testing.assert_allclose(found["weights_l2"][i], np.linalg.norm(a - b), **close)
         np.testing.assert_allclose(found["weights_norm"][i], np.linalg.norm(b), **close)
         a, b = run.logits[step - 1], held.logits[step - 1]
-        # Images laid out otherwise in memory have other roundings, of 1e-7 of logits of some units.
+        # Another memory format of the images gives other roundings, of 1e-7 relative.
         rms = np.sqrt(np.mean((a - b) ** 2))
         np.testing.assert_allclose(found["probe_logits_rms"][i], rms, rtol=0, atol=1e-5)
         if config.model == "hidden":
             np.testing.assert_allclose(found["probe_logits_rms"][i], rms, **close)
-            parted = np.mean(a.argmax(1) != b.argmax(1))
-            assert found["probe_disagreement"][i] == parted
+            disagreement = np.mean(a.argmax(1) != b.argmax(1))
+            assert found["probe_disagreement"][i] == disagreement
     assert found["weights_l2"].max() > 0
     if seeds.bit == HELD and config is not BATCH_NORM_AVERAGED:
         assert found["probe_disagreement"].max() > 0
@@ -150,12 +150,12 @@ def test_a_held_run_is_its_own_twin(few_digits, config):
         assert not found[name].any()
     for what in ("cross_entropy", "error"):
         for part in ("train", "test"):
-            # No barrier in any bit.
+            # The loss is constant along the path, bit for bit.
             assert len(set(found[f"path_{part}_{what}"].tolist())) == 1
 
 
-def test_a_change_that_never_comes(digits):
-    """An onset after the last epoch: one training to the end."""
+def test_a_perturbation_that_is_never_made(digits):
+    """With an onset after the last epoch the two are one training to the end."""
     config = replace(CONFIG, epochs=1)
     result, found = with_twin(config, Seeds(bit=2), digits, Onset(bit=1))
     assert result.perturbations == []
@@ -168,7 +168,7 @@ def test_a_change_that_never_comes(digits):
 
 
 def losses(logits, labels):
-    """Cross-entropy and error, by hand in float64."""
+    """Compute cross-entropy and error with NumPy in float64."""
     logits = logits.astype(np.float64)
     log_sum = np.log(np.exp(logits).sum(axis=1))
     entropy = np.mean(log_sum - logits[np.arange(len(labels)), labels])
@@ -183,14 +183,14 @@ def predicted(model, digits, part):
 
 @pytest.mark.parametrize("averaging", ["none", "ema"])
 def test_the_path_is_that_of_interpolated_weights(digits, averaging):
-    """From the run to the twin: the ends and a point between, without batch norm."""
+    """Compare the ends and a point between them, for a model without batch norm."""
     config, seeds = replace(CONFIG, averaging=averaging), Seeds(init=2)
     result, found = with_twin(config, seeds, digits)
     run, held = Seen(config, seeds, digits), Seen(config, Seeds(), digits)
     np.testing.assert_array_equal(found["alpha"], np.arange(11) / 10)
     ends = []
     for seen in (run, held):
-        with seen.training.evaluated() as model:
+        with seen.training.evaluation_model() as model:
             ends.append([x.detach().numpy().astype(np.float64) for x in model.parameters()])
     model = run.training.model
     for point in (0, 3, 10):
@@ -211,7 +211,7 @@ def test_the_path_is_that_of_interpolated_weights(digits, averaging):
 
 
 def test_statistics_are_of_the_interpolated_weights(few_digits):
-    """By torch's own recomputation, over equal batches."""
+    """Compare with torch's own recomputation over equal batches."""
     seeds = Seeds(shuffle=2)
     _, found = with_twin(BATCH_NORM, seeds, few_digits)
     run, held = Seen(BATCH_NORM, seeds, few_digits), Seen(BATCH_NORM, Seeds(), few_digits)
@@ -237,7 +237,7 @@ def test_a_twin_that_diverges_makes_the_run_fail(digits):
 
     def observe(training):
         if training.step == 7:
-            recorder._twin.model.fc2.bias.data.fill_(np.nan)
+            recorder.twin.model.fc2.bias.data.fill_(np.nan)
 
     reason = "^the twin with every seed held: the training loss is nan in epoch 2"
     arguments = {"onset": Onset(shuffle=1), "recorders": [recorder], "observe": observe}
@@ -258,7 +258,7 @@ def test_before_the_onset_the_two_are_one_training(digits):
         training = ImageTraining(CONFIG, Seeds(bit=2), digits, Onset(bit=1), [recorder])
         for _ in range(8):
             training.advance()
-        assert recorder._twin.step == 8
-        assert recorder._twin.seeds.bit == HELD
-        ours, theirs = training.named_tensors(), recorder._twin.named_tensors()
+        assert recorder.twin.step == 8
+        assert recorder.twin.seeds.bit == HELD
+        ours, theirs = training.named_tensors(), recorder.twin.named_tensors()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
