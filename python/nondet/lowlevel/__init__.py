@@ -1,10 +1,11 @@
-"""The low-level source on any device: layers whose gradients are added up in an order that is an
-argument.
+"""The low-level source of nondeterminism on any device: layers whose gradients are sums in a given
+order.
 
-What differs from run to run in a vendor's kernels is the order in which partial sums over the batch
-meet: split-K matrix products and cuDNN's atomic weight-gradient algorithms add them as they come.
-Here the partial sums are the vendor's, over chunks of the batch, and `nondet_ext.accumulate` adds
-them: in a fixed order, in one that a seed draws, in a race, or exactly.
+In a vendor's kernels the order in which partial sums over the batch are added differs from run to
+run: split-K matrix products and cuDNN's atomic weight-gradient algorithms add them as they arrive.
+Here the vendor's kernels compute the partial sums over chunks of the batch, and
+`nondet_ext.accumulate` adds them: in a fixed order, in an order drawn from a seed, in a race, or
+exactly.
 """
 
 from nondet.lowlevel.accumulation import Order

@@ -1,4 +1,4 @@
-"""Chunks of a batch, and the sum of what each of them contributes."""
+"""Chunks of a batch, and the sum of their partial results in a given order."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -13,15 +13,17 @@ from nondet_ext.threads import racing_threads
 Order = Literal["fixed", "seeded", "atomic", "exact"]
 
 WEIGHT, BIAS, OTHER = 0, 1, 2
-"""The last word of a key: what of a layer is added up."""
+"""The last word of the key of a seeded order: the part of a layer that is summed."""
 
 
 def check_order(order: object) -> None:
+    """Raises ValueError if `order` is not one of the values of `Order`."""
     if order not in get_args(Order):
         raise ValueError(f"order is {order!r}; known: {', '.join(get_args(Order))}")
 
 
 def check_chunks(chunks: object) -> None:
+    """Raises TypeError if `chunks` is not an integer, ValueError if it is below 1."""
     if not isinstance(chunks, int) or isinstance(chunks, bool):
         raise TypeError(f"chunks is {chunks!r}; it must be an integer")
     if chunks < 1:
@@ -29,8 +31,9 @@ def check_chunks(chunks: object) -> None:
 
 
 def chunk_sizes(examples: int, chunks: int) -> list[int]:
-    """How many examples each chunk has: `chunks` sizes that differ by one at most, the larger ones
-    first, as torch.tensor_split cuts; of fewer examples than chunks, each is its own chunk.
+    """Return the number of examples in each chunk: `chunks` sizes that differ by at most one, the
+    larger ones first, as in torch.tensor_split. With fewer examples than chunks, every example is a
+    chunk.
     """
     count = min(examples, chunks)
     if count == 0:
@@ -45,11 +48,11 @@ def by_chunk(
     shape: tuple[int, ...],
     *tensors: torch.Tensor,
 ) -> torch.Tensor:
-    """One contribution a chunk: (number of chunks, *shape).
+    """Compute a partial result per chunk: (number of chunks, *shape).
 
-    tensors: (examples, ...) each. `partial` takes them with the examples cut in two dimensions,
-    (chunks, examples of each, ...), and returns (chunks, *shape): it is called once for the chunks
-    of one size, so once or twice.
+    tensors: each (examples, ...). partial: takes them with the examples split into two dimensions,
+    (chunks, examples per chunk, ...), and returns (chunks, *shape). It is called once for all
+    chunks of the same size, so at most twice.
     """
     sizes = chunk_sizes(len(tensors[0]), chunks)
     larger = sum(size > sizes[-1] for size in sizes)
@@ -69,10 +72,14 @@ def by_chunk(
 
 @dataclass
 class Accumulation:
-    """How one layer adds its partial sums up.
+    """The order in which one layer adds its partial sums.
 
-    layer: its number in the model. seed, step: of the key (seed, step, layer, part) of a seeded
-    order; set by `set_order`.
+    Attributes:
+        order: set before each step by `set_order`.
+        chunks: the number of partial sums.
+        layer: number of the layer in the model.
+        seed, step: words of the key (seed, step, layer, part) of a seeded order; set by
+            `set_order`.
     """
 
     order: Order
@@ -82,15 +89,16 @@ class Accumulation:
     step: int = 0
 
     def add(self, partials: torch.Tensor, part: int) -> torch.Tensor:
-        """The sum over the first dimension; part: WEIGHT, BIAS or OTHER. Raises RuntimeError where
-        a seeded order has no seed yet.
+        """Return the sum of `partials` over the first dimension; part: WEIGHT, BIAS or OTHER.
+
+        Raises RuntimeError if a seeded order has no seed yet.
         """
         with self._threads():
             return accumulate(partials, order=self.order, seed=self._key(part))
 
     def add_at(self, index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
-        """(size, width): the sum of the `rows`, (n, width), at each value of `index`, (n,). Raises
-        as `add`.
+        """Return the sums, (size, width), of the `rows`, (n, width), that have the same `index`,
+        (n,). Raises RuntimeError if a seeded order has no seed yet.
         """
         zeros = rows.new_zeros((size, rows.shape[1]))
         with self._threads():
@@ -104,5 +112,5 @@ class Accumulation:
         return self.seed, self.step, self.layer, part
 
     def _threads(self) -> AbstractContextManager[None]:
-        # A training computes with one thread, and one thread cannot race.
+        # A training uses one thread, which alone cannot race.
         return racing_threads(2) if self.order == "atomic" else nullcontext()

@@ -1,4 +1,4 @@
-"""Which layers become which."""
+"""The conversion of a model's layers to layers that add their gradients in a given order."""
 
 from collections.abc import Iterable
 from typing import TypeVar
@@ -24,20 +24,21 @@ _CONVERTED: dict[type[nn.Module], type[Layer]] = {
 
 
 def convert(model: Model, order: Order = "fixed", chunks: int = 8) -> Model:
-    """Lets every layer of the model add its weight and bias gradients up in `order`; returns the
-    model, changed in place.
+    """Convert the layers of a model, in place, to add their weight and bias gradients in `order`.
+    Return the model.
 
-    Parameters, names, state dict and forward pass stay as they are, bit for bit. In a backward pass
-    the vendor's kernels give one partial gradient for each of `chunks` chunks of the batch (fewer
-    where there are fewer examples), and `nondet_ext.accumulate` adds these. Gradients of inputs are
-    the vendor's whole. A seeded order takes its seed from `set_order`.
+    Parameters, names, state dict and forward pass stay the same, bit for bit. In a backward pass
+    the vendor's kernels compute a partial gradient for each of `chunks` chunks of the batch (one
+    per example if there are fewer), and `nondet_ext.accumulate` adds these. Gradients of inputs are
+    computed by the vendor's kernels. A seeded order takes its seed from `set_order`.
 
     Raises TypeError, before anything is changed, for a layer with parameters that has no such
-    backward pass, ValueError for a model converted before or an unknown order.
+    backward pass; ValueError for a model that is already converted, an unknown order, or chunks
+    below 1.
     """
     check_order(order)
     check_chunks(chunks)
-    found = []
+    modules = []
     for name, module in model.named_modules():
         if isinstance(module, Layer):
             raise ValueError(f"{name or 'the model'} has been converted before")
@@ -49,21 +50,24 @@ def convert(model: Model, order: Order = "fixed", chunks: int = 8) -> Model:
                     f"that can be converted: {known}"
                 )
             _CONVERTED[type(module)].check(name, module)
-            found.append(module)
-    for number, module in enumerate(found):
+            modules.append(module)
+    for number, module in enumerate(modules):
         module.__class__ = _CONVERTED[type(module)]
         module.accumulation = Accumulation(order, chunks, number)
     return model
 
 
 def layers(model: nn.Module) -> list[Layer]:
-    """The converted layers of a model, in the order of their numbers."""
+    """Return the converted layers of a model, in the order of their numbers."""
     return [module for module in model.modules() if isinstance(module, Layer)]
 
 
 def set_order(layers: Iterable[Layer], order: Order, seed: int, step: int) -> None:
-    """Sets the order of the backward passes to come. seed, in [0, 2**32), and step, counted from 0,
-    are words of the key (seed, step, layer, part) of a seeded order and nothing else.
+    """Set the order in which the next backward passes add gradients. Call it before each step.
+
+    seed, step: integers in [0, 2**32), words of the key (seed, step, layer, part) of a seeded
+    order; other orders ignore them. Raises ValueError if they are out of range or the order is
+    unknown.
     """
     check_order(order)
     for name, word in (("seed", seed), ("step", step)):

@@ -1,4 +1,4 @@
-"""Convolutions."""
+"""Convolutions whose weight gradients are sums in a given order."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ class Conv2d(Layer, nn.Conv2d):
         if module.padding == "same" and any(total % 2 for total in _same_padding(module)):
             raise TypeError(
                 f"{name} is a Conv2d whose padding 'same' adds more on one side than on the "
-                "other; such a one cannot be converted"
+                "other, which cannot be converted"
             )
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -36,7 +36,7 @@ class Conv2d(Layer, nn.Conv2d):
         return output
 
     def numeric_padding(self) -> list[int]:
-        """The padding of height and width, on each side, in pixels."""
+        """Return the padding of height and width, on each side, in pixels."""
         if self.padding == "valid":
             return [0, 0]
         if self.padding == "same":
@@ -45,6 +45,7 @@ class Conv2d(Layer, nn.Conv2d):
 
 
 def _same_padding(module: nn.Conv2d) -> list[int]:
+    """Return the total padding of height and width for the padding 'same', in pixels."""
     pairs = zip(module.dilation, module.kernel_size, strict=True)
     return [dilation * (size - 1) for dilation, size in pairs]
 

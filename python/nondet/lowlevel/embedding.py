@@ -1,4 +1,4 @@
-"""Embeddings."""
+"""Embeddings whose weight gradients are sums in a given order."""
 
 from typing import Any
 
@@ -12,8 +12,8 @@ from nondet.lowlevel.layer import Layer
 
 
 class Embedding(Layer, nn.Embedding):
-    """nn.Embedding whose weight gradient adds, row by row, the gradients of the places where the
-    row was used, in the order of `nondet_ext.index_add`: place by place, not chunk by chunk.
+    """nn.Embedding whose weight gradient is a sum, for every row, over the positions at which the
+    row was used: position by position, in the orders of `nondet_ext.index_add`, not by chunks.
     """
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What converted layers have in common."""
+"""The base class of converted layers."""
 
 import torch
 from torch import nn
@@ -7,13 +7,12 @@ from nondet.lowlevel.accumulation import Accumulation
 
 
 class Layer(nn.Module):
-    """A layer that has been converted: parameters, state and forward pass are those of the class it
-    was converted from.
-    """
+    """A converted layer, with the parameters, state and forward pass of its original class."""
 
     accumulation: Accumulation
 
     def refuse_autocast(self, input: torch.Tensor) -> None:
+        """Raises RuntimeError under autocast."""
         if torch.is_autocast_enabled(input.device.type):
             raise RuntimeError(
                 f"{type(self).__name__} of nondet.lowlevel computes in the dtype of its input and "
@@ -22,4 +21,4 @@ class Layer(nn.Module):
 
     @classmethod
     def check(cls, name: str, module: nn.Module) -> None:
-        """Raises TypeError where the module has a setting that the backward pass does not know."""
+        """Raises TypeError if the module has a setting that the backward pass does not support."""

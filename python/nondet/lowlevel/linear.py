@@ -1,4 +1,4 @@
-"""Fully-connected layers."""
+"""Fully connected layers whose gradients are sums in a given order."""
 
 from typing import Any
 
@@ -10,13 +10,13 @@ from torch.nn import functional as F
 from nondet.lowlevel.accumulation import BIAS, WEIGHT, Accumulation, by_chunk
 from nondet.lowlevel.layer import Layer
 
-# Bytes of partial sums at a time: on a CPU, what stays in its caches while it is added up.
-_MEMORY = {"cpu": 1 << 22, "cuda": 1 << 28}
+PARTIAL_BYTES = {"cpu": 1 << 22, "cuda": 1 << 28}
+"""Bytes of partial sums computed at a time: on a CPU, few enough to stay in its caches."""
 
 
 class Linear(Layer, nn.Linear):
-    """nn.Linear whose weight and bias gradients are sums over chunks of the examples: all leading
-    dimensions of the input together.
+    """nn.Linear whose weight and bias gradients are sums over chunks of the examples; all leading
+    dimensions of the input count as examples.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -59,20 +59,21 @@ class _Linear(torch.autograd.Function):
 def _weight_gradient(
     rows: torch.Tensor, examples: torch.Tensor, accumulation: Accumulation
 ) -> torch.Tensor:
-    """(outputs, inputs), from (n, outputs) gradients and (n, inputs) examples, so many outputs at a
-    time that the products of all chunks take no more memory than _MEMORY.
+    """Return the weight gradient, (outputs, inputs), from gradients `rows`, (n, outputs), and
+    examples, (n, inputs). It is computed for so many inputs at a time that the products of all
+    chunks take at most PARTIAL_BYTES.
     """
     outputs, inputs = rows.shape[1], examples.shape[1]
-    memory = _MEMORY.get(rows.device.type, _MEMORY["cuda"])
-    taken = max(memory // max(accumulation.chunks * outputs * rows.itemsize, 1), 1)
-    if taken >= inputs:
+    memory = PARTIAL_BYTES.get(rows.device.type, PARTIAL_BYTES["cuda"])
+    width = max(memory // max(accumulation.chunks * outputs * rows.itemsize, 1), 1)
+    if width >= inputs:
         products = by_chunk(_products, accumulation.chunks, (outputs, inputs), rows, examples)
         return accumulation.add(products, WEIGHT)
     total = rows.new_empty((outputs, inputs))
-    for begin in range(0, inputs, taken):
-        cut = examples[:, begin : begin + taken]
+    for begin in range(0, inputs, width):
+        cut = examples[:, begin : begin + width]
         products = by_chunk(_products, accumulation.chunks, (outputs, cut.shape[1]), rows, cut)
-        total[:, begin : begin + taken] = accumulation.add(products, WEIGHT)
+        total[:, begin : begin + width] = accumulation.add(products, WEIGHT)
     return total
 
 

@@ -1,4 +1,4 @@
-"""The mean loss of a batch, added up like the gradients."""
+"""The mean loss of a batch as a sum in a given order."""
 
 from typing import Any
 
@@ -14,8 +14,8 @@ from nondet.lowlevel.accumulation import (
     check_order,
 )
 
-# No layer of a model has this number.
-_LOSS = 2**32 - 1
+# The loss counts as a layer, with a number that no layer of a model has.
+_LOSS_LAYER = 2**32 - 1
 
 
 def cross_entropy(
@@ -28,16 +28,17 @@ def cross_entropy(
     chunks: int = 8,
     label_smoothing: float = 0.0,
 ) -> torch.Tensor:
-    """The mean cross-entropy of (n, classes) logits and (n,) int64 labels, in nats: a 0-d tensor.
+    """Return the mean cross-entropy of (n, classes) logits and (n,) int64 labels, 0-d, in nats.
 
-    The losses of the examples are the vendor's; their sums over chunks of the batch are added in
-    `order`, then divided by n. Gradients of the logits add nothing and are torch's own.
-    seed, step: of the key of a seeded order.
+    The vendor's kernels compute the losses of the examples and their sums over chunks of the batch;
+    these are added in `order`, then divided by n. Gradients of the logits involve no sum and are
+    torch's own. seed, step: words of the key of a seeded order.
+    Raises ValueError for an unknown order or chunks below 1.
     """
     check_order(order)
     check_chunks(chunks)
     losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
-    mean: torch.Tensor = _Mean.apply(losses, Accumulation(order, chunks, _LOSS, seed, step))
+    mean: torch.Tensor = _Mean.apply(losses, Accumulation(order, chunks, _LOSS_LAYER, seed, step))
     return mean
 
 

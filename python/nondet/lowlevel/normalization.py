@@ -1,4 +1,4 @@
-"""Batch normalization."""
+"""Batch normalization whose scale and offset gradients are sums in a given order."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from nondet.lowlevel.layer import Layer
 
 
 class _Converted(Layer, _BatchNorm):
-    """Batch norm whose scale and offset gradients are, in training mode, sums over chunks of the
-    batch. The statistics of the batch, and the input's gradient with the two sums inside it, are
-    the vendor's; so is all of evaluation mode.
+    """Batch norm whose scale and offset gradients, in training mode, are sums over chunks of the
+    batch. The vendor's kernels compute the statistics of the batch, the input's gradient with its
+    two sums, and everything in evaluation mode.
     """
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
@@ -33,7 +33,7 @@ class _Converted(Layer, _BatchNorm):
         return output
 
     def _count_batch(self) -> float:
-        """The weight of this batch in the running statistics, whose count goes up by one."""
+        """Count this batch, and return its weight in the running statistics."""
         if self.num_batches_tracked is None:
             return self.momentum or 0.0
         self.num_batches_tracked.add_(1)
@@ -60,7 +60,7 @@ class _BatchNormFunction(torch.autograd.Function):
         layer: _Converted,
         momentum: float,
     ) -> torch.Tensor:
-        # What F.batch_norm calls; it returns the statistics of the batch, too.
+        # F.batch_norm calls this function, which also returns the statistics of the batch.
         output, mean, inverse_sd, *_ = torch._batch_norm_impl_index(
             input,
             weight,

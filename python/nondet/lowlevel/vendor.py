@@ -1,4 +1,4 @@
-"""What the paper did (Sec. 3.1): cuDNN is let choose algorithms that race."""
+"""cuDNN's nondeterministic algorithms, as the paper used them (Sec. 3.1)."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,9 +8,10 @@ import torch
 
 @contextmanager
 def vendor_nondeterminism() -> Iterator[None]:
-    """cuDNN's deterministic flag off and its autotuner on, also where torch's deterministic
-    algorithms are asked for, which would overrule the flag; afterwards the caller's settings again.
-    Changes nothing on a CPU.
+    """Let cuDNN choose algorithms that race within the context, then restore the settings.
+
+    Its deterministic flag is off and its autotuner on; torch's deterministic algorithms are off
+    too, because they would overrule the flag. A CPU does not use cuDNN.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -1,4 +1,4 @@
-"""What can be converted, what is refused, and that a refusal changes nothing."""
+"""Models that can be converted and models that are refused; a refusal changes nothing."""
 
 import copy
 
@@ -124,7 +124,7 @@ def test_batch_norm_refuses_a_single_value_per_channel():
     assert model.num_batches_tracked == 0
 
 
-def test_vendor_nondeterminism_sets_the_flags_and_sets_them_back():
+def test_vendor_nondeterminism_sets_the_flags_and_restores_them():
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.deterministic = True
     try:

@@ -1,9 +1,9 @@
-"""The gradients of converted layers, against partial gradients computed apart and the reference of
-the orders.
+"""The gradients of converted layers, compared with separately computed partial gradients that are
+added by the reference of each order.
 
-Inputs are small integers, and the upstream gradients of chunk i integers times a power of two of
-its own: partial gradients are then exact however a kernel computes them, while their sum is
-rounded, and depends on its order.
+Inputs are small integers, and the upstream gradients of a chunk are integers times its own power of
+two: partial gradients are then exact, however a kernel computes them, while their sum is rounded
+and depends on its order.
 """
 
 import copy
@@ -35,7 +35,7 @@ def integers(shape, low, high, seed):
 
 
 def signs(n, *rest):
-    """Half of the values of a channel 1, half -1: mean 0, variance 1."""
+    """Return values of 1 and -1, half of each channel: mean 0, variance 1."""
     values = torch.ones((n, *rest))
     order = philox_normal((n, *rest), seed=3).transpose(0, 1).flatten(1).argsort(1)
     flat = values.transpose(0, 1).flatten(1).clone()
@@ -47,7 +47,7 @@ def small(n, *rest):
     return integers((n, *rest), -4, 5, seed=1).float()
 
 
-# name: layer, and its input of n examples. eps = 3 beside a variance of 1: a scale of exactly 1/2.
+# name: layer, and its input of n examples. With eps = 3 and a variance of 1 the scale is 1/2.
 CASES = {
     "linear": (lambda: nn.Linear(6, 5), lambda n: small(n, 6)),
     "linear without bias": (lambda: nn.Linear(6, 5, bias=False), lambda n: small(n, 6)),
@@ -64,7 +64,7 @@ cases = pytest.mark.parametrize("case", CASES)
 
 
 def make(case, n, chunks=8):
-    """The layer as it was, the converted one (number 1 of its model), input, upstream gradient."""
+    """Return a layer, a model whose layer 1 is its conversion, input and upstream gradient."""
     build, draw = CASES[case]
     plain = build()
     for number, parameter in enumerate(plain.parameters()):
@@ -90,8 +90,9 @@ def gradients(layer, input, upstream):
 
 
 def partial_gradients(plain, input, upstream, chunks=8):
-    """Per parameter (..., chunks) float32: torch's own gradients, in float64, of the upstream
-    gradients of one chunk alone."""
+    """Return, per parameter, (..., chunks) float32: torch's float64 gradients for the upstream
+    gradient of one chunk at a time.
+    """
     layer = copy.deepcopy(plain).double()
     found = []
     for members in chunked(len(input), chunks):
@@ -134,8 +135,8 @@ def test_gradients_are_the_partial_ones_added_in_the_order(case, order):
 
 
 @cases
-def test_the_orders_tell_each_other_apart(case):
-    # What makes the test above one.
+def test_the_orders_give_different_gradients(case):
+    # Otherwise the test above would prove little.
     bits = {order: check(case, order, 24)["weight"] for order in ("fixed", "seeded", "exact")}
     assert not torch.equal(bits["fixed"], bits["seeded"])
     assert not torch.equal(bits["fixed"], bits["exact"])
@@ -167,7 +168,7 @@ def test_memory_layout_changes_nothing(case):
 
 def test_products_computed_a_few_columns_at_a_time(monkeypatch):
     whole = check("linear", "seeded", 21)
-    monkeypatch.setitem(linear._MEMORY, "cpu", 2 * 8 * 5 * 4)  # two columns of six
+    monkeypatch.setitem(linear.PARTIAL_BYTES, "cpu", 2 * 8 * 5 * 4)  # two columns of six
     assert torch.equal(check("linear", "seeded", 21)["weight"], whole["weight"])
 
 
@@ -210,7 +211,7 @@ def test_gradients_are_torchs_own_up_to_rounding(case):
     theirs, ours = gradients(plain, theirs_in, upstream), gradients(model, ours_in, upstream)
     assert torch.equal(theirs_in.grad, ours_in.grad)
     sizes = input.abs()
-    if isinstance(plain, lowlevel.normalization._BatchNorm):
+    if isinstance(plain, nn.BatchNorm1d | nn.BatchNorm2d):
         rest = [d for d in range(input.dim()) if d != 1]
         var, mean = torch.var_mean(input, rest, correction=0, keepdim=True)
         sizes = ((input - mean) / (var + plain.eps).sqrt()).abs()
@@ -218,7 +219,8 @@ def test_gradients_are_torchs_own_up_to_rounding(case):
         bounds = dict(zip(("weight", "bias"), per_channel, strict=True))
     else:
         bounds = gradients(copy.deepcopy(plain), sizes, upstream.abs())
-    # No more terms than values of the upstream gradient in a channel; each sum within n u S.
+    # A sum has at most as many terms as the upstream gradient has values in a channel, and an error
+    # of at most n u S.
     count = upstream.numel() // (upstream.shape[-1] if upstream.dim() == 2 else upstream.shape[1])
     for name, theirs_each in theirs.items():
         limit = 2 * (count + 4) * 2.0**-24 * bounds[name] * 1.01
@@ -294,7 +296,7 @@ def test_seeded_gradients_depend_on_seed_step_and_layer_and_repeat(case):
         assert len({fingerprint(**{varied: value}) for value in range(6)}) > 1
 
 
-def test_copies_keep_their_backward_pass_and_part_ways():
+def test_copies_keep_their_backward_pass_and_are_independent():
     _, model, input, upstream = make("conv", 24)
     lowlevel.set_order(lowlevel.layers(model), "seeded", SEED, STEP)
     wanted = gradients(model[LAYER], input, upstream)
@@ -313,7 +315,7 @@ def test_cross_entropy_is_the_mean_of_chunk_sums_in_the_order(n, smoothing):
     losses = nn.functional.cross_entropy(
         logits, labels, reduction="none", label_smoothing=smoothing
     )
-    # A sum of the few losses of a chunk is torch's, whose order is its own.
+    # The losses of a chunk are added by torch, in its own order.
     partials = np.array([losses.detach()[members].sum() for members in chunked(n, 8)], np.float32)
     key = (SEED, STEP, 2**32 - 1, 2)
     for order, total in [
