@@ -59,8 +59,9 @@ class Recorder(Protocol):
 
 
 class Training(ABC):
-    """A training that has not ended: `advance` does one step, `state` and `restore` stop and resume
-    it. Use it within `deterministic(config.threads)`.
+    """A training in progress: `advance` does one step, `state` and `restore` stop and resume it.
+
+    Use it within `deterministic(config.threads)`.
 
     Attributes:
         dataset: the data set, on `config.device`.

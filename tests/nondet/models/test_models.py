@@ -23,7 +23,7 @@ DIGITS = (1, 8, 8)
 CIFAR = (3, 32, 32)
 
 SAMPLES = ("linear", "hidden", "hidden-conv", "mnist", "resnet14-w8", "shufflenet-x0.5")
-"""One small model per class; VGG has no small one."""
+"""A small model of each class; no VGG is small."""
 
 
 def build(name, image_shape=DIGITS, key=KEY):

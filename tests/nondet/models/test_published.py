@@ -1,5 +1,5 @@
-"""The architectures against their publications: parameter counts, and torchvision's networks with
-the changes for small images that the paper's code makes.
+"""The architectures compared with their publications: with published parameter counts, and with
+torchvision's networks after the changes for small images in the paper's code.
 """
 
 import pytest
@@ -71,23 +71,23 @@ def test_mnist_network_has_the_size_of_the_pytorch_example():
     assert parameters(build("mnist", (1, 28, 28))) == 1_199_882
 
 
-def as_drawn(model):
-    """Every tensor of the state random, so that no scale, offset or statistic drops out."""
+def randomized(model):
+    """Set all scales, offsets and statistics to random values, so that none has no effect."""
     for number, tensor in enumerate(model.state_dict().values()):
         if tensor.ndim == 1:
             tensor.copy_(philox_uniform(tuple(tensor.shape), seed=3, counter=(number,)) + 0.5)
     return model
 
 
-def carry_over(model, peer):
-    """Gives the peer the state of the model, tensor by tensor in order."""
+def copy_state(model, peer):
+    """Load the state of the model into the peer, tensor by tensor in order."""
     state, names = model.state_dict(), peer.state_dict()
     assert [x.shape for x in state.values()] == [x.shape for x in names.values()]
     peer.load_state_dict(dict(zip(names, state.values(), strict=True)), assign=True)
 
 
 def assert_same_network(model, peer, images):
-    carry_over(as_drawn(model), peer)
+    copy_state(randomized(model), peer)
     for training in (False, True):
         torch.testing.assert_close(
             model.train(training)(images), peer.train(training)(images), rtol=1e-5, atol=1e-5
@@ -116,7 +116,7 @@ def test_vgg_is_torchvisions_with_one_linear_layer(name, configuration):
 
 
 class Shortcut(nn.Module):
-    """Subsample, normalise, concatenate as many zeros."""
+    """A shortcut that subsamples, normalizes, and doubles the channels with zeros."""
 
     def __init__(self, channels):
         super().__init__()

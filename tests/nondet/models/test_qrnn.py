@@ -33,8 +33,8 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def by_hand(model, tokens, window):
-    """Logits, float64, token by token (Bradbury et al. 2017, eq. 3 and 4)."""
+def reference_logits(model, tokens, window):
+    """Compute the logits in float64, token by token (Bradbury et al. 2017, eq. 3 and 4)."""
     weights = {name: x.double().numpy() for name, x in model.state_dict().items()}
     embedding, layers = weights["encoder.weight"], model.spec.layers
     logits = np.empty((*tokens.shape, TYPES))
@@ -67,7 +67,9 @@ def test_equations(window, layers):
             layer.gates.weight.mul_(3)
         output = model(TOKENS)
     assert output.logits.shape == (6, 2, TYPES)
-    np.testing.assert_allclose(output.logits, by_hand(model, TOKENS.numpy(), window), atol=1e-6)
+    np.testing.assert_allclose(
+        output.logits, reference_logits(model, TOKENS.numpy(), window), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("window", [1, 2])
@@ -98,7 +100,7 @@ def test_hidden_states_are_what_the_layers_give():
 
 
 def test_the_decoder_is_the_embedding():
-    """Its gradient is the sum of both uses, and there is no second weight."""
+    """The embedding's gradient is the sum of both uses, and there is no second weight."""
     model = build()
     assert sum(x.shape == (TYPES, 12) for x in model.state_dict().values()) == 1
     model(TOKENS).logits.square().sum().backward()
@@ -124,7 +126,7 @@ def test_gradients_reach_every_parameter():
         assert parameter.grad.abs().sum() > 0, name
 
 
-# -- what is stochastic --------------------------------------------------------------------------
+# -- stochastic operations -----------------------------------------------------------------------
 
 
 def uniform(shape, step, number):
@@ -186,7 +188,7 @@ def test_the_window_sees_the_dropped_input_of_the_segment_before():
 
 
 def test_states_are_zoned_out_by_the_draws_of_their_layer():
-    """A layer whose forget gates are all but closed: only a zoned-out state survives."""
+    """The forget gates are almost closed, so that a state survives only by zoneout."""
     layer = build(layers=1, window=1, zoneout=0.4).layers[0].train()
     with torch.no_grad():
         layer.gates.weight.zero_()
@@ -280,7 +282,7 @@ def test_plain_embeddings_stay_normal():
 
 
 def test_the_paper_s_size():
-    """256, 512, 3 layers: 4.5 million parameters, over half of them the embedding of 10,000."""
+    """Widths 256 and 512, 3 layers, 10,000 words: over half of the parameters are the embedding."""
     with torch.device("meta"):
         model = QRNNLanguageModel(LanguageSpec(), 10_000)
     sizes = {name: x.numel() for name, x in model.named_parameters()}
