@@ -1,17 +1,25 @@
-"""What a run is: its configuration, its seeds, and the address under which its result is kept."""
+"""The configuration of a run, and the job that adds the seeds."""
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
+from nondet.studies.errors import SettingError
 from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.studies.validation import (
+    check_fraction,
+    check_minimum,
+    check_not_negative,
+    check_types,
+)
 
 FORMAT = 2
-"""Raised whenever equal configurations and seeds no longer mean equal training: old runs are then
-not reused.
+"""The version of the meaning of a job.
+
+It is increased whenever equal configurations and seeds no longer mean equal training, so that older
+runs are not reused.
 """
 
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
@@ -24,15 +32,20 @@ Change = Literal["ulp", "bit"]
 
 @dataclass(frozen=True)
 class PerturbationSpec:
-    """The small change that a run with a bit seed of its own makes once.
+    """The small change that a run makes once if its bit seed is not held.
 
-    target: what is changed: a weight, an entry of the optimizer's momentum, a batch-norm statistic,
-    an entry of a gradient, a pixel of a batch as the model sees it. step: just before which
-    optimizer step (gradient: in which), counted from the beginning of the onset epoch. tensor: its
-    name or a shell pattern of names ("blocks.0.*"); for weights the first layer's if not given,
-    else drawn from all. index: flat, row-major; drawn if
-    not given. change: "ulp", to a neighbouring value, or "bit", one bit of the pattern inverted.
-    direction (1 up, -1 down; ulp only) and bit (0: the lowest; bit only) are drawn if not given.
+    Attributes:
+        target: The kind of value that is changed: a weight, an entry of the optimizer's momentum, a
+            batch-norm statistic, an entry of a gradient, or a pixel of a batch as the model sees
+            it.
+        step: The optimizer step, counted from the beginning of the onset epoch, just before which
+            the value is changed; a gradient is changed within the step.
+        tensor: The name of the tensor, or a shell pattern of names such as "blocks.0.*". By default
+            the weight of the first layer; for other targets, drawn from all tensors.
+        index: The flat row-major index of the value; drawn by default.
+        change: "ulp" moves to a neighbouring floating-point value, "bit" inverts one bit.
+        direction: 1 for up, -1 for down, with "ulp" only; drawn by default.
+        bit: The bit, 0 being the lowest, with "bit" only; drawn by default.
     """
 
     target: Target = "weights"
@@ -44,39 +57,65 @@ class PerturbationSpec:
     bit: int | None = None
 
     def __post_init__(self) -> None:
-        _one_of("perturbation.target", self.target, get_args(Target))
-        _one_of("perturbation.change", self.change, get_args(Change))
-        _at_least("perturbation.step", self.step, 0)
+        check_types(self, "perturbation.")
+        check_minimum("perturbation.step", self.step, 0)
         if self.index is not None:
-            _at_least("perturbation.index", self.index, 0)
+            check_minimum("perturbation.index", self.index, 0)
             if self.tensor is None and self.target not in ("weights", "pixel"):
-                raise ValueError(
-                    "perturbation.index is given, but no perturbation.tensor that it would count in"
+                raise SettingError(
+                    f"perturbation.index is given, but no perturbation.tensor; with the target "
+                    f"{self.target!r} an index counts in a named tensor",
+                    "perturbation.index",
+                    "perturbation.target",
                 )
         if self.direction not in (None, 1, -1):
-            raise ValueError(f"perturbation.direction is {self.direction}; known: 1, -1")
+            raise SettingError(
+                f"perturbation.direction is {self.direction}; known: 1, -1",
+                "perturbation.direction",
+            )
         if self.direction is not None and self.change != "ulp":
-            raise ValueError("perturbation.direction is given, but the change is 'bit'")
+            raise SettingError(
+                "perturbation.direction is given, but the change is 'bit'; only 'ulp' has one",
+                "perturbation.direction",
+                "perturbation.change",
+            )
         if self.bit is not None:
             if self.change != "bit":
-                raise ValueError("perturbation.bit is given, but the change is 'ulp'")
+                raise SettingError(
+                    "perturbation.bit is given, but the change is 'ulp'; only 'bit' has one",
+                    "perturbation.bit",
+                    "perturbation.change",
+                )
             if not 0 <= self.bit < 64:
-                raise ValueError(f"perturbation.bit is {self.bit}; it must lie in [0, 64)")
+                raise SettingError(
+                    f"perturbation.bit is {self.bit}; it must lie in [0, 64)", "perturbation.bit"
+                )
 
 
 @dataclass(frozen=True)
 class LanguageSpec:
-    """What a language model's training has beside the settings of every other.
+    """The settings that only language models have.
 
-    embedding, hidden, layers: of the quasi-recurrent network (Bradbury et al. 2016); its first
-    layer sees `window` tokens at a time, the others 1. bptt: mean length in tokens of the segments
-    through which gradients flow; with variable_bptt every segment's is drawn (Merity et al. 2017,
-    Sec. 5). dropout_embedding: of whole word types; dropout_input, dropout_hidden, dropout_output:
-    of the embedded input, between layers and after the last, one mask for all tokens of a segment;
-    dropout_weight: of the gates' weights; zoneout: of the recurrence. activation_reg,
-    temporal_reg: factors of the two L2 penalties on the last layer's output (the same, Sec. 4).
-    clip: the largest norm of a gradient, 0 for any. trigger: the averaging "triggered" begins
-    after an epoch whose validation loss is above the best of all but the last so many before it.
+    Attributes:
+        embedding: The size of the embedding.
+        hidden: The units of each layer of the quasi-recurrent network (Bradbury et al. 2016).
+        layers: The number of its layers.
+        window: The tokens that its first layer sees at a time, 1 or 2; other layers see 1.
+        bptt: The mean length, in tokens, of the segments through which gradients flow.
+        variable_bptt: Draw the length of every segment (Merity et al. 2017, Sec. 5).
+        dropout_embedding: Dropout of whole words of the vocabulary.
+        dropout_input: Dropout of the embedded input; one mask for all tokens of a segment.
+        dropout_hidden: Dropout between layers; one mask for all tokens of a segment.
+        dropout_output: Dropout after the last layer; one mask for all tokens of a segment.
+        dropout_weight: Dropout of the weights of the gates.
+        zoneout: The probability that a unit keeps its state (Krueger et al. 2017).
+        activation_reg: The factor of the L2 penalty on the output of the last layer (Merity et al.
+            2017, Sec. 4).
+        temporal_reg: The factor of the L2 penalty on the change of that output from token to token
+            (the same).
+        clip: The largest norm of a gradient; 0 for no limit.
+        trigger: The averaging "triggered" begins after an epoch whose validation loss exceeds the
+            lowest of all epochs before it except the last `trigger` of them.
     """
 
     embedding: int = 256
@@ -97,46 +136,68 @@ class LanguageSpec:
     trigger: int = 5
 
     def __post_init__(self) -> None:
+        check_types(self, "language.")
         for name in ("embedding", "hidden", "layers", "bptt", "trigger"):
-            _at_least(f"language.{name}", getattr(self, name), 1)
+            check_minimum(f"language.{name}", getattr(self, name), 1)
         if self.window not in (1, 2):
-            raise ValueError(f"language.window is {self.window!r}; known: 1, 2")
+            raise SettingError(f"language.window is {self.window}; known: 1, 2", "language.window")
         for name, value in vars(self).items():
-            if (name.startswith("dropout_") or name == "zoneout") and not 0 <= value < 1:
-                raise ValueError(f"language.{name} is {value}; it must lie in [0, 1)")
+            if name.startswith("dropout_") or name == "zoneout":
+                check_fraction(f"language.{name}", value)
         for name in ("activation_reg", "temporal_reg", "clip"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(
-                    f"language.{name} is {value}; it must be a finite number, not negative"
-                )
+            check_not_negative(f"language.{name}", getattr(self, name))
 
     @property
     def stochastic(self) -> bool:
-        """Whether a training draws anything but its initial weights and the one small change."""
+        """True if training draws more than the initial weights and the small change."""
         dropped = [value for name, value in vars(self).items() if name.startswith("dropout_")]
         return self.variable_bptt or any(dropped) or self.zoneout > 0
 
 
 @dataclass(frozen=True)
 class RunConfig:
-    """Everything but the seeds that decides what a training computes.
+    """Everything except the seeds that decides what a training computes.
 
-    lr: highest learning rate. momentum: of SGD; of Adam the decay of the first moment (beta 1).
-    bias_lr_scale: factor on the rate for biases and batch-norm scales (0.1 in the paper's code).
-    schedule: "cosine" falls from lr to 0, "snapshots" does so `cycles` times (Huang et al. 2017),
-    "step" multiplies by `decay` at each of the epochs in `milestones`; all after a linear warm-up
-    over warmup_epochs. averaging: of weights, from averaging_start (an epoch, counted from 0) on.
-    weight_offset: the gradient is taken at weights moved by normal offsets of this standard
-    deviation (paper, Appendix A). dropout: the probability of a zero.
-    crop_padding: images are moved by up to this many pixels each way. flip: half of them mirrored.
-    lowlevel: what a low-level seed of a run's own means (see nondet.lowlevel): gradients accumulate
-    in an order drawn from it, in racing threads, exactly, or as cuDNN does when it is let; "off":
-    the vendor's kernels as they are. A held seed means a fixed order. chunks: into how many partial
-    sums a batch is split there.
-    threads: with how many threads a CPU computes; part of the configuration because results depend
-    on it. evaluate_every: epochs from one evaluation to the next; the last is always evaluated.
-    language: of a language model alone.
+    Attributes:
+        dataset: The name of the data set (`nondet.load_dataset`).
+        model: The name of the model (`nondet.names.MODELS`).
+        epochs: The number of passes over the training data.
+        batch_size: The number of examples per step; of a text, the number of pieces that are read
+            in parallel.
+        lr: The highest learning rate.
+        optimizer: "sgd", "nesterov", "adam" or "adamw".
+        momentum: The momentum of SGD, or the decay of Adam's first moment (beta 1).
+        adam_beta2: The decay of Adam's second moment.
+        adam_eps: The constant that Adam adds to the denominator.
+        weight_decay: The factor of weight decay.
+        bias_lr_scale: The factor on the learning rate of biases and batch-norm scales (0.1 in the
+            paper's code).
+        schedule: The learning rate after the warm-up: "cosine" falls from lr to 0; "snapshots" does
+            so `cycles` times (Huang et al. 2017); "step" multiplies by `decay` at each of
+            `milestones`; "constant".
+        warmup_epochs: The epochs over which the rate rises linearly at the beginning.
+        cycles: The number of cycles of the schedule "snapshots".
+        milestones: The epochs at which the schedule "step" lowers the rate, increasing.
+        decay: The factor of the schedule "step".
+        label_smoothing: The probability that is spread evenly over all classes.
+        averaging: How weights are averaged over the training; "none" by default.
+        averaging_start: The epoch, counted from 0, from which weights are averaged.
+        ema_decay: The decay of the averaging "ema".
+        weight_offset: The standard deviation of the normal offsets that are added to the weights
+            while the gradient is computed (paper, Appendix A).
+        dropout: The probability of a zero.
+        crop_padding: The pixels by which images are moved at most, each way.
+        flip: Mirror half of the images.
+        lowlevel: The order in which gradients are accumulated if the low-level seed is not held:
+            "seeded" draws it from the seed, "atomic" lets threads race, "exact" rounds the exact
+            sum, "vendor" lets cuDNN choose; "off" uses the vendor's kernels as they are. With a
+            held seed the order is fixed. See `nondet.lowlevel`.
+        chunks: The number of partial sums into which a batch is split by `lowlevel`.
+        perturbation: The small change (`PerturbationSpec`).
+        evaluate_every: The epochs from one evaluation to the next; the last is always evaluated.
+        threads: The threads with which a CPU computes. Results depend on them.
+        device: "cpu" or "cuda".
+        language: The settings of a language model; None for all other models.
     """
 
     dataset: str
@@ -172,14 +233,8 @@ class RunConfig:
     language: LanguageSpec | None = None
 
     def __post_init__(self) -> None:
-        for name, known in (
-            ("optimizer", Optimizer),
-            ("schedule", Schedule),
-            ("averaging", Averaging),
-            ("lowlevel", LowLevel),
-        ):
-            _one_of(name, getattr(self, name), get_args(known))
-        for name, least in (
+        check_types(self)
+        for name, minimum in (
             ("epochs", 1),
             ("batch_size", 1),
             ("warmup_epochs", 0),
@@ -190,50 +245,27 @@ class RunConfig:
             ("evaluate_every", 1),
             ("threads", 1),
         ):
-            _at_least(name, getattr(self, name), least)
+            check_minimum(name, getattr(self, name), minimum)
         for name in ("lr", "weight_decay", "bias_lr_scale", "weight_offset", "decay", "adam_eps"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} is {value}; it must be a finite number, not negative")
+            check_not_negative(name, getattr(self, name))
         for name in ("momentum", "adam_beta2", "ema_decay", "label_smoothing", "dropout"):
-            value = getattr(self, name)
-            if not 0 <= value < 1:
-                raise ValueError(f"{name} is {value}; it must lie in [0, 1)")
-        if self.optimizer == "nesterov" and self.momentum == 0:
-            raise ValueError("momentum is 0.0; the optimizer 'nesterov' needs one above 0")
-        if self.schedule == "snapshots" and self.epochs % self.cycles:
-            raise ValueError(
-                f"epochs is {self.epochs}; snapshots need a multiple of cycles, {self.cycles}"
-            )
-        if self.schedule == "snapshots" and self.warmup_epochs >= self.epochs // self.cycles:
-            raise ValueError(
-                f"warmup_epochs is {self.warmup_epochs}; with snapshots it must be below the "
-                f"{self.epochs // self.cycles} epochs of a cycle"
-            )
-        if self.averaging != "none" and self.averaging_start >= self.epochs:
-            raise ValueError(
-                f"averaging_start is {self.averaging_start}; it must be below the "
-                f"{self.epochs} epochs"
-            )
+            check_fraction(name, getattr(self, name))
         if list(self.milestones) != sorted(set(self.milestones)) or any(
-            not epoch > 0 for epoch in self.milestones
+            epoch < 1 for epoch in self.milestones
         ):
-            raise ValueError(
-                f"milestones are {self.milestones}; they must be increasing epochs above 0"
+            raise SettingError(
+                f"milestones are {self.milestones}; they must be increasing epochs above 0",
+                "milestones",
             )
-        if self.lowlevel == "vendor" and not self.device.startswith("cuda"):
-            raise ValueError(
-                f"lowlevel is 'vendor', which cuDNN offers on cuda alone; device is {self.device!r}"
-            )
-        if self.averaging == "triggered" and self.language is None:
-            raise ValueError("averaging is 'triggered', which only language models have")
+        _check_combinations(self)
         if self.language is not None:
             _check_language(self)
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "RunConfig":
-        """The configuration whose `asdict` this is, read from JSON. Raises TypeError, ValueError or
-        KeyError for anything else.
+        """Return the configuration that `to_json` described.
+
+        Raises TypeError, ValueError or KeyError for anything else.
         """
         values = dict(data)
         values["perturbation"] = PerturbationSpec(**values["perturbation"])
@@ -243,7 +275,7 @@ class RunConfig:
         return RunConfig(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """The configuration as JSON types; without "language" where there is none."""
+        """Return the configuration as JSON types; "language" is left out if it is None."""
         values = asdict(self) | {"milestones": list(self.milestones)}
         if self.language is None:
             del values["language"]
@@ -252,8 +284,13 @@ class RunConfig:
 
 @dataclass(frozen=True)
 class Job:
-    """One training to be done. onset: from which epoch on each source follows its seed in `seeds`.
-    `repeat` tells apart real repetitions of equal work (the control row).
+    """One training to be done.
+
+    Attributes:
+        config: The configuration.
+        seeds: One seed per source of nondeterminism.
+        repeat: A number that distinguishes repetitions of equal work, as in the control row.
+        onset: The epoch from which each source follows its seed.
     """
 
     config: RunConfig
@@ -265,14 +302,17 @@ class Job:
         for source in fields(Onset):
             epoch = getattr(self.onset, source.name)
             if epoch > self.config.epochs:
-                raise ValueError(
+                raise SettingError(
                     f"the onset of {source.name} is epoch {epoch}; the training has "
-                    f"{self.config.epochs} epochs"
+                    f"{self.config.epochs} epochs",
+                    f"onset.{source.name}",
+                    "epochs",
                 )
 
     def identity(self) -> dict[str, Any]:
-        """The job as JSON types; equal jobs give equal dictionaries. The onset of a source that is
-        held throughout changes nothing and is left out.
+        """Return the job as JSON types; equal jobs give equal dictionaries.
+
+        The onset of a source that is held throughout changes nothing and is left out.
         """
         late = {
             source.name: getattr(self.onset, source.name)
@@ -289,18 +329,63 @@ class Job:
 
     @property
     def address(self) -> str:
-        """SHA-256 (first 32 hexadecimal digits) of the canonical JSON of `identity()`."""
+        """The first 32 hexadecimal digits of the SHA-256 of the canonical JSON of `identity()`."""
         return address_of(self.identity())
 
 
 def address_of(identity: Mapping[str, Any]) -> str:
-    """The address of the job with this `identity()`."""
+    """Return the address of the job with this `identity()`."""
     canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 
+def _check_combinations(config: RunConfig) -> None:
+    """Raise SettingError for settings that are valid alone, but not together."""
+    if config.optimizer == "nesterov" and config.momentum == 0:
+        raise SettingError(
+            f"momentum is {config.momentum}; the optimizer 'nesterov' needs one above 0",
+            "momentum",
+            "optimizer",
+        )
+    if config.schedule == "snapshots":
+        if config.epochs % config.cycles:
+            raise SettingError(
+                f"epochs is {config.epochs}; snapshots need a multiple of cycles, {config.cycles}",
+                "epochs",
+                "cycles",
+                "schedule",
+            )
+        per_cycle = config.epochs // config.cycles
+        if config.warmup_epochs >= per_cycle:
+            raise SettingError(
+                f"warmup_epochs is {config.warmup_epochs}; with snapshots it must be below the "
+                f"{per_cycle} epochs of a cycle",
+                "warmup_epochs",
+                "schedule",
+                "epochs",
+                "cycles",
+            )
+    if config.averaging != "none" and config.averaging_start >= config.epochs:
+        raise SettingError(
+            f"averaging_start is {config.averaging_start}; it must be below the "
+            f"{config.epochs} epochs",
+            "averaging_start",
+            "epochs",
+        )
+    if config.lowlevel == "vendor" and not config.device.startswith("cuda"):
+        raise SettingError(
+            f"lowlevel is 'vendor', which cuDNN offers on cuda alone; device is {config.device!r}",
+            "lowlevel",
+            "device",
+        )
+    if config.averaging == "triggered" and config.language is None:
+        raise SettingError(
+            "averaging is 'triggered', which only language models have", "averaging", "language"
+        )
+
+
 def _check_language(config: RunConfig) -> None:
-    """Raises ValueError for settings that a language model's training does not have."""
+    """Raise SettingError for settings that the training of a language model does not have."""
     absent = {
         "lowlevel": config.lowlevel != "off",
         "crop_padding": config.crop_padding > 0,
@@ -313,24 +398,16 @@ def _check_language(config: RunConfig) -> None:
     }
     for name, given in absent.items():
         if given:
-            raise ValueError(
+            raise SettingError(
                 f"{name} is {getattr(config, name)!r}, which the training of a language model "
-                "does not have"
+                "does not have",
+                name,
+                "language",
             )
     if config.perturbation.target in ("pixel", "statistics"):
-        raise ValueError(
+        raise SettingError(
             f"perturbation.target is {config.perturbation.target!r}, of which a language model has "
-            "nothing"
+            "nothing",
+            "perturbation.target",
+            "language",
         )
-
-
-def _one_of(name: str, value: object, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is {value!r}; known: {', '.join(known)}")
-
-
-def _at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}; it must be an integer")
-    if value < least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")

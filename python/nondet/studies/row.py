@@ -1,12 +1,14 @@
-"""One row of a table: which sources vary, how, and what of its models is looked at."""
+"""One row of a table: the sources that vary, their settings, and the predictions compared."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from nondet.names import hint
 from nondet.studies.config import Job, RunConfig
+from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds, Source, varied
-from nondet.studies.settings import GROUPS, grouped, setting_types
+from nondet.studies.settings import GROUPS, check_settings, grouped
 
 Design = Literal["tandem", "crossed"]
 Keep = Literal["taps", "tta", "twin", "weights"]
@@ -23,20 +25,30 @@ TTA = (
     "crops80",
 )
 """Test-time augmentations; crops24 and crops80 are crops25 and crops81 without the original."""
+OUTPUTS = (*MODELS_OF, *(f"{model}/{scheme}" for model in MODELS_OF for scheme in TTA))
+"""The predictions that a row can compare."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """The sources that vary in tandem while the others are held; none in the control.
+    """One row of a table: runs in which some sources vary while the others are held.
 
-    settings: what differs in this row (see `studies.settings.setting_types`). onset: from which
-    epoch on the sources vary. output: whose predictions are compared: of the "final" weights, or
-    the mean logits of the "snapshots" of the schedule of that name; "/" and a test-time
-    augmentation (`TTA`) may follow. design: "tandem", or "crossed": every combination of `levels`
-    seeds of each source. runs: their number, where it is not the study's. keep: what is recorded
-    beside the predictions: representations ("taps"), predictions under test-time
-    augmentation ("tta"), distances to a held twin at every step ("twin"), the final weights
-    ("weights"). models: those that the row is for; all of them if empty.
+    Attributes:
+        name: The name, unique in a study.
+        varies: The sources that vary; none in the control.
+        settings: Settings that differ in this row, by name (`studies.settings.setting_types`).
+        onset: The epoch from which each source varies.
+        output: The predictions that are compared: of the "final" weights, or the mean logits of the
+            "snapshots" of the schedule of that name. "/" and a test-time augmentation (`TTA`) may
+            follow.
+        design: "tandem" varies all sources together; "crossed" runs every combination of `levels`
+            seeds of each source.
+        levels: The number of seeds per source; "crossed" only.
+        runs: The number of runs, if it is not the study's.
+        keep: What is recorded beside the predictions: representations ("taps"), predictions under
+            test-time augmentation ("tta"), distances to a held twin at every step ("twin"), the
+            final weights ("weights").
+        models: The models that the row is for; all if empty.
     """
 
     name: str
@@ -54,45 +66,70 @@ class Row:
         owner = f"row {self.name!r}"
         for source in self.varies:
             if source not in SOURCES:
-                raise ValueError(f"{owner} varies {source!r}; known sources: {', '.join(SOURCES)}")
+                raise SettingError(
+                    f"{owner} varies {source!r}; {_hint(source, SOURCES)}known sources: "
+                    f"{', '.join(SOURCES)}",
+                    "varies",
+                )
         if len(set(self.varies)) < len(self.varies):
-            raise ValueError(f"{owner} names a source twice: {', '.join(self.varies)}")
+            raise SettingError(f"{owner} names a source twice: {', '.join(self.varies)}", "varies")
         check_settings(owner, self.settings)
         for name in ("dataset", "model"):
             if name in self.settings:
-                raise ValueError(f"{owner} sets {name!r}, which is the same in all rows of a model")
-        of, slash, scheme = self.output.partition("/")
-        if of not in MODELS_OF or (slash and scheme not in TTA):
-            raise ValueError(
-                f"{owner} has output {self.output!r}; known: {', '.join(MODELS_OF)}, or one of "
-                f"them followed by / and one of {', '.join(TTA)}"
-            )
+                raise SettingError(
+                    f"{owner} sets {name!r}, which is the same in all rows of a model", name
+                )
+        _check_output(owner, self.output)
         if self.design not in get_args(Design):
-            raise ValueError(f"{owner} has design {self.design!r}; known: tandem, crossed")
+            raise SettingError(
+                f"{owner} has design {self.design!r}; {_hint(self.design, get_args(Design))}"
+                "known: tandem, crossed",
+                "design",
+            )
         for name in self.keep:
             if name not in KEEPS:
-                raise ValueError(f"{owner} keeps {name!r}; known: {', '.join(KEEPS)}")
+                raise SettingError(
+                    f"{owner} keeps {name!r}; {_hint(name, KEEPS)}known: {', '.join(KEEPS)}", "keep"
+                )
+        for name in ("runs", "levels"):
+            number = getattr(self, name)
+            if number is not None and type(number) is not int:
+                raise SettingTypeError(
+                    f"{owner} has {name} {number!r}; it must be an integer of at least 2", name
+                )
         if self.runs is not None and self.runs < 2:
-            raise ValueError(f"{owner} has runs {self.runs}; a spread needs at least 2")
+            raise SettingError(f"{owner} has runs {self.runs}; a spread needs at least 2", "runs")
         if self.design == "tandem" and self.levels is not None:
-            raise ValueError(f"{owner} has levels, which only the design 'crossed' has")
+            raise SettingError(
+                f"{owner} has levels {self.levels}, which only the design 'crossed' has",
+                "levels",
+                "design",
+            )
         if self.design == "crossed":
             if not self.varies:
-                raise ValueError(f"{owner} is crossed, but varies nothing")
+                raise SettingError(f"{owner} is crossed, but varies nothing", "varies", "design")
             if self.levels is None or self.levels < 2:
-                raise ValueError(f"{owner} has levels {self.levels}; crossed needs at least 2")
+                raise SettingError(
+                    f"{owner} has levels {self.levels}; crossed needs at least 2",
+                    "levels",
+                    "design",
+                )
             if self.runs is not None:
-                raise ValueError(f"{owner} has runs, but the levels decide them: {self.count(0)}")
+                raise SettingError(
+                    f"{owner} has runs {self.runs}, but the levels decide them: {self.count(0)}",
+                    "runs",
+                    "levels",
+                )
 
     def __hash__(self) -> int:
         return hash((self.name, self.varies))
 
     def config(self, base: RunConfig) -> RunConfig:
-        """The configuration of this row's runs, from the model's."""
+        """Return the configuration of this row's runs, given that of the model."""
         return replace(base, **grouped(self.settings, vars(base))) if self.settings else base
 
     def count(self, runs: int) -> int:
-        """How many runs the row has in a study of `runs` a row."""
+        """Return the number of runs of the row in a study with `runs` runs per row."""
         if self.design == "crossed":
             assert self.levels is not None
             return int(self.levels ** len(self.varies))
@@ -100,15 +137,15 @@ class Row:
 
     @property
     def keeps(self) -> frozenset[Keep]:
-        """All that is recorded beside the final predictions, what `output` needs among it."""
+        """Everything recorded beside the final predictions, including what `output` needs."""
         needed: tuple[Keep, ...] = ("tta",) if "/" in self.output else ()
         return frozenset((*self.keep, *needed))
 
     def applies_to(self, base: RunConfig) -> bool:
-        """Whether the row is for this model and its sources have anything to vary in it: nothing
-        stochastic happens without dropout or weight offsets, nothing is augmented without padding
-        and flips, no low-level order is anyone's choice where it is left to the vendor's kernels. A
-        text is read in its own order.
+        """Return True if the row is for this model and one of its sources can vary in it.
+
+        Nothing is stochastic without dropout and weight offsets, nothing is augmented without
+        padding and flips, the vendor's kernels take no low-level order, and a text is not shuffled.
         """
         if self.models and base.model not in self.models:
             return False
@@ -127,9 +164,10 @@ class Row:
         return not self.varies or any(present.get(source, True) for source in self.varies)
 
     def job(self, base: RunConfig, run: int) -> Job:
-        """Run number `run` of this row. The control repeats equal work, every repetition a real
-        training. Crossed: run is the number with digits (seed - HELD - 1) to base `levels`, the
-        last source's the lowest.
+        """Return run number `run`, counted from 0.
+
+        The control repeats equal work; every repetition is trained. In a crossed design, the digits
+        of `run` to the base `levels` are seed - HELD - 1 of each source, the lowest for the last.
         """
         config = self.config(base)
         if not self.varies:
@@ -144,7 +182,7 @@ class Row:
         return Job(config, Seeds(**seeds), onset=self.onset)
 
     def to_json(self) -> dict[str, Any]:
-        """The row as JSON types; `from_json` is its inverse."""
+        """Return the row as JSON types; `from_json` is its inverse."""
         return {
             "name": self.name,
             "varies": list(self.varies),
@@ -163,8 +201,9 @@ class Row:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Row":
-        """The row that `to_json` described; what is left out has its default. Raises KeyError,
-        TypeError or ValueError for anything else.
+        """Return the row that `to_json` described; missing entries have their defaults.
+
+        Raises KeyError, TypeError or ValueError for anything else.
         """
         read = dict(data)
         for name in ("varies", "keep", "models"):
@@ -179,9 +218,15 @@ class Row:
         return Row(**read | {"settings": settings, "onset": Onset(**read.get("onset", {}))})
 
 
-def check_settings(owner: str, settings: Mapping[str, Any]) -> None:
-    """Raises ValueError for a name that is no setting, nor the name of a group of them."""
-    known = setting_types()
-    for name in settings:
-        if name not in known and name not in GROUPS:
-            raise ValueError(f"{owner} sets {name!r}; known settings: {', '.join(known)}")
+def _check_output(owner: str, output: str) -> None:
+    """Raise SettingError for an output that is not in OUTPUTS."""
+    if output not in OUTPUTS:
+        raise SettingError(
+            f"{owner} has output {output!r}; {_hint(output, OUTPUTS)}known: "
+            f"{', '.join(MODELS_OF)}, or one of them followed by / and one of {', '.join(TTA)}",
+            "output",
+        )
+
+
+def _hint(name: object, known: tuple[str, ...]) -> str:
+    return hint(name, known) if isinstance(name, str) else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from nondet.keys import Key
+from nondet.studies.errors import SettingError, SettingTypeError
 
 Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -83,9 +84,14 @@ class Onset:
     def __post_init__(self) -> None:
         for source, epoch in vars(self).items():
             if not isinstance(epoch, int) or isinstance(epoch, bool):
-                raise TypeError(f"the onset of {source} is {epoch!r}; it must be an integer")
+                raise SettingTypeError(
+                    f"the onset of {source} is {epoch!r}; it must be an integer", f"onset.{source}"
+                )
             if epoch < 0:
-                raise ValueError(f"the onset of {source} is {epoch}; epochs are counted from 0")
+                raise SettingError(
+                    f"the onset of {source} is {epoch}; epochs are counted from 0",
+                    f"onset.{source}",
+                )
 
 
 def effective(seeds: Seeds, onset: Onset, epoch: int) -> Seeds:

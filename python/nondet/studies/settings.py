@@ -1,98 +1,116 @@
-"""Settings of a training from outside: NAME=VALUE on the command line, and values of a file."""
+"""Settings of a training by name, read from the command line or from a file."""
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin
 
-from nondet.names import hint
 from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.validation import check_type, show, without_none
 
 GROUPS: dict[str, type[Any]] = {"perturbation": PerturbationSpec, "language": LanguageSpec}
 """Settings that are groups of others, named "perturbation.step" and so on."""
 
 
 def setting_types() -> dict[str, Any]:
-    """The types of all settings of a training, by name."""
-    types = {one.name: one.type for one in fields(RunConfig) if one.name not in GROUPS}
+    """Return the declared type of every setting of a training, by name."""
+    types = {field.name: field.type for field in fields(RunConfig) if field.name not in GROUPS}
     for group, spec in GROUPS.items():
-        types |= {f"{group}.{one.name}": one.type for one in fields(spec)}
+        types |= {f"{group}.{field.name}": field.type for field in fields(spec)}
     return types
 
 
+def check_settings(owner: str, settings: Mapping[str, Any]) -> None:
+    """Raise SettingError for a name that is neither a setting nor a group of settings."""
+    known = setting_types()
+    for name in settings:
+        if name not in known and name not in GROUPS:
+            raise SettingError(f"{owner} sets {name!r}; known settings: {', '.join(known)}", name)
+
+
 def grouped(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name with those of a group as one value under its name: the group's value in
-    `base`, or its usual one, with what is given in its place.
+    """Collect the settings of each group in one object.
+
+    A group that is set in part takes the rest from `settings`, else from `base`, else from its
+    defaults. Returns values by names without dots. Raises SettingError for a wrong value.
     """
-    found = {name: value for name, value in settings.items() if "." not in name}
+    values = {name: value for name, value in settings.items() if "." not in name}
     for group, spec in GROUPS.items():
-        inner = {
+        changes = {
             name.removeprefix(f"{group}."): value
             for name, value in settings.items()
             if name.startswith(f"{group}.")
         }
-        if inner:
-            usual = found.get(group) or base.get(group) or spec()
-            found[group] = replace(usual, **inner)
-    return found
+        if changes:
+            original = values.get(group) or base.get(group) or spec()
+            check_type(group, original, spec)
+            values[group] = replace(original, **changes)
+    return values
 
 
-def parse_settings(given: list[str]) -> dict[str, Any]:
-    """From NAME=VALUE to values of the types that the settings have (see `setting_types`).
+def parse_settings(assignments: list[str]) -> dict[str, Any]:
+    """Read settings from texts NAME=VALUE.
 
-    Raises ValueError for anything else.
+    VALUE is a TOML value on one line, but strings need no quotes and lists no brackets: lr=1e-3,
+    model=qrnn, milestones=3,6.
+
+    Raises ValueError for a text without "=", SettingError for a name that is no setting and for a
+    value that the setting cannot have.
     """
-    known = setting_types()
+    types = setting_types()
     settings: dict[str, Any] = {}
-    for text in given:
-        name, sign, value = text.partition("=")
+    for assignment in assignments:
+        name, sign, text = assignment.partition("=")
         if not sign:
-            raise ValueError(f"--set is {text!r}; it must be NAME=VALUE")
-        if name not in known:
-            raise ValueError(f"--set names {name!r}; known settings: {', '.join(known)}")
-        settings[name] = _parse(name, value, str(known[name]))
+            raise ValueError(f"--set is {assignment!r}; it must be NAME=VALUE")
+        if name not in types:
+            raise SettingError(f"--set names {name!r}; known settings: {', '.join(types)}", name)
+        if "\n" in text or "\r" in text:
+            raise SettingError(f"--set {name} is {text!r}; it must be a single line", name)
+        try:
+            settings[name] = typed_setting(name, _parse(text, without_none(types[name])))
+        except SettingError as error:
+            raise error.prefixed("--set ") from None
     return settings
 
 
-def _parse(name: str, value: str, kind: str) -> Any:
-    """The text of a setting as its type, "a,b" for several."""
-    try:
-        if "tuple" in kind:
-            return tuple(int(part) for part in value.split(",") if part)
-        if "int" in kind:
-            return int(value)
-        if "float" in kind:
-            return float(value)
-    except ValueError:
-        wanted = "integers" if "tuple" in kind else "an integer" if "int" in kind else "a number"
-        raise ValueError(f"--set {name} is {value!r}; it must be {wanted}") from None
-    if "bool" in kind:
-        if value not in ("true", "false"):
-            raise ValueError(f"--set {name} is {value!r}; it must be true or false")
-        return value == "true"
-    return value
-
-
 def typed_setting(name: str, value: Any) -> Any:
-    """A setting as a file gives it (text, number, truth value, list), as the type that it has (see
-    `setting_types`): a whole number may stand for any other.
+    """Convert a TOML value to the type of a setting: an integer to a float, a list to a tuple.
 
-    Raises TypeError or ValueError for anything else, KeyError for a name that is no setting.
+    Raises SettingError for a value that does not fit the type, KeyError for a name that is no
+    setting.
     """
-    kind = setting_types()[name]
-    if get_origin(kind) is Literal:
-        if value not in get_args(kind):
-            known = ", ".join(get_args(kind))
-            near = hint(value, get_args(kind)) if isinstance(value, str) else ""
-            raise ValueError(f"{name} is {value!r}; {near}known: {known}")
-        return value
-    kinds = {str: "a text", int: "an integer", float: "a number", bool: "true or false"}
-    wanted = next((one for one in kinds if one is kind or one in get_args(kind)), str)
-    if get_origin(kind) is tuple:
-        if not isinstance(value, list) or not all(type(one) is int for one in value):
-            raise TypeError(f"{name} is {value!r}; it must be a list of integers")
-        return tuple(value)
-    if wanted is float and type(value) is int:
-        return float(value)
-    if type(value) is not wanted:
-        raise TypeError(f"{name} is {value!r}; it must be {kinds[wanted]}")
+    declared = without_none(setting_types()[name])
+    if get_origin(declared) is tuple:
+        if not isinstance(value, list) or not all(type(element) is int for element in value):
+            raise SettingTypeError(f"{name} is {show(value)}; it must be a list of integers", name)
+        value = tuple(value)
+    check_type(name, value, declared)
+    return float(value) if declared is float else value
+
+
+def _parse(text: str, declared: Any) -> Any:
+    """Read a TOML value, in the forms that its type permits on the command line."""
+    if declared is str or get_origin(declared) is Literal:
+        value = _parse_toml(text)
+        return value if isinstance(value, str) else text
+    if get_origin(declared) is tuple and not text.lstrip().startswith("["):
+        parts = [part for part in text.split(",") if part]
+        return [_parse(part, get_args(declared)[0]) for part in parts]
+    value = _parse_toml(text)
+    if value is text and declared in (int, float):
+        # Python reads numbers that TOML does not have, such as .5 and 1. and 007.
+        try:
+            return declared(text)
+        except ValueError:
+            return text
     return value
+
+
+def _parse_toml(text: str) -> Any:
+    """Return the value that a line of TOML gives, or the text itself if it is not TOML."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):  # RecursionError: brackets nested too deeply
+        return text

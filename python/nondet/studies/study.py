@@ -1,4 +1,4 @@
-"""A study: rows (which sources vary) times models times runs."""
+"""A study: rows (the sources that vary) times models times runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,15 +6,22 @@ from typing import Any
 
 from nondet.names import check_view
 from nondet.studies.config import Job, RunConfig
-from nondet.studies.row import Keep, Row, check_settings
-from nondet.studies.settings import grouped
+from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.row import Keep, Row
+from nondet.studies.settings import check_settings, grouped
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A study at one scale: the models with which it is run by default, and everything else of a
-    configuration. model_settings: what differs for single models, by name. rows: in place of the
-    study's. keep: recorded by every row.
+    """A study at one scale.
+
+    Attributes:
+        runs: The number of runs per row.
+        models: The models that are trained by default.
+        settings: The settings of all models, by name.
+        model_settings: Settings that differ for single models, by model.
+        rows: Rows in place of the study's.
+        keep: What is recorded in every row (see `Row.keep`).
     """
 
     runs: int
@@ -27,12 +34,18 @@ class Preset:
 
 @dataclass(frozen=True)
 class Study:
-    """A study as data. `presets` maps a scale to its settings; "laptop" is the one to take where
-    none is asked for, or the first where there is none of that name.
+    """A study as data.
 
-    shows: what a reader learns from it, one sentence. source: the table, figure or section it
-    comes from. views: the parts of its report, in order (`nondet.names.VIEWS`). baseline: the row
-    against which a reduction of variability is computed.
+    Attributes:
+        name: The name, also that of its folder.
+        title: The question that it answers.
+        rows: The rows of its table.
+        presets: Its scales, by name. "laptop" is the default, or the first if there is none of that
+            name.
+        shows: What a reader learns from it, in one sentence.
+        source: The table, figure or section of the paper.
+        views: The parts of its report, in order (`nondet.names.VIEWS`).
+        baseline: The row against which a reduction of variability is computed.
     """
 
     name: str
@@ -50,7 +63,7 @@ class Study:
 
     @property
     def default_preset(self) -> str:
-        """The preset to take where none is asked for."""
+        """The name of the preset that is used by default."""
         return "laptop" if "laptop" in self.presets else next(iter(self.presets))
 
     def plan(
@@ -64,11 +77,13 @@ class Study:
         device: str | None = None,
         settings: Mapping[str, Any] | None = None,
     ) -> "Plan":
-        """What is to be run: a preset, the default one if None, with the given values in place of
-        its own.
+        """Return the runs of a preset, with the given values in place of its own.
 
-        settings: further ones, by name (see `settings.setting_types`). Raises ValueError for an
-        unknown preset or setting, fewer than two runs, or values that do not fit together.
+        preset: by default `default_preset`. settings: further settings, by name (see
+        `settings.setting_types`).
+
+        Raises ValueError for an unknown preset, SettingError for an unknown setting, fewer than two
+        runs, or values that are wrong or do not fit together.
         """
         preset = self.default_preset if preset is None else preset
         if preset not in self.presets:
@@ -80,7 +95,7 @@ class Study:
         given |= settings or {}
         check_settings("the study", given)
         configs = tuple(
-            _config({"model": model}, base.settings, base.model_settings.get(model, {}), given)
+            _config(model, base.settings, base.model_settings.get(model, {}), given)
             for model in models or base.models
         )
         return Plan(
@@ -98,8 +113,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study whose every choice is made: one configuration per model, `runs` trainings per row
-    (where a row does not say otherwise).
+    """A study whose every choice is made.
+
+    Attributes:
+        study: The name of the study.
+        title: The question that it answers.
+        rows: The rows of its table.
+        configs: One configuration per model.
+        runs: The number of runs per row, unless the row has its own.
+        views: The parts of the report, in order.
+        baseline: The row against which a reduction of variability is computed.
+        keep: What is recorded in every row (see `Row.keep`).
+        source: The table, figure or section of the paper.
     """
 
     study: str
@@ -113,40 +138,51 @@ class Plan:
     source: str = ""
 
     def __post_init__(self) -> None:
+        if type(self.runs) is not int:
+            raise SettingTypeError(f"runs is {self.runs!r}; it must be an integer", "runs")
         if self.runs < 2:
-            raise ValueError(f"runs is {self.runs}; a spread needs at least 2 runs per row")
+            raise SettingError(
+                f"runs is {self.runs}; a spread needs at least 2 runs per row", "runs"
+            )
         models = [config.model for config in self.configs]
         if len(set(models)) < len(models):
-            raise ValueError(f"a model is named twice: {', '.join(models)}")
+            raise SettingError(f"a model is named twice: {', '.join(models)}", "models")
         names = [row.name for row in self.rows]
         for name in names:
             if names.count(name) > 1:
-                raise ValueError(f"two rows are named {name!r}")
+                error = SettingError(f"two rows are named {name!r}", "name")
+                error.row = name
+                raise error
         if self.baseline is not None and self.baseline not in names:
-            raise ValueError(f"baseline is {self.baseline!r}; the rows are: {', '.join(names)}")
+            raise SettingError(
+                f"baseline is {self.baseline!r}; the rows are: {', '.join(names)}", "baseline"
+            )
         for view in self.views:
             check_view(view)
         for config in self.configs:
-            for name in self.keep:
-                _check_record(name, config)
+            for keep in self.keep:
+                _check_record(keep, config)
             for row in self.rows:
                 try:
                     if row.applies_to(config):
                         _check_fit(row, config)
-                except ValueError as error:
-                    raise ValueError(f"row {row.name!r}: {error}") from None
+                except SettingError as error:
+                    of_row = error.prefixed(f"row {row.name!r}: ")
+                    of_row.row, of_row.model = row.name, config.model
+                    raise of_row from None
 
     def rows_of(self, config: RunConfig) -> list[Row]:
-        """The rows that apply to one model."""
+        """Return the rows that apply to a model."""
         return [row for row in self.rows if row.applies_to(config)]
 
     def jobs(self, config: RunConfig, row: Row) -> list[Job]:
-        """The runs of one row of one model, in order."""
+        """Return the runs of one row of one model, in order."""
         return [row.job(config, run) for run in range(row.count(self.runs))]
 
     def tasks(self) -> dict[Job, frozenset[Keep]]:
-        """Every run of the study once, row after row, the control of every model first, and what is
-        recorded of it. Rows that ask for equal work share it.
+        """Return every run of the study once, with what is recorded of it.
+
+        The order is that of the rows, and of the models within a row. Rows share equal runs.
         """
         tasks: dict[Job, frozenset[Keep]] = {}
         for row in self.rows:
@@ -154,12 +190,12 @@ class Plan:
                 if row.applies_to(config):
                     for job in self.jobs(config, row):
                         keeps = tasks.get(job, frozenset()) | row.keeps | set(self.keep)
-                        # From its weights a language model's logits are computed again.
+                        # The logits of a language model are recomputed from its weights.
                         tasks[job] = keeps | ({"weights"} if config.language else set())
         return tasks
 
     def to_json(self) -> dict[str, Any]:
-        """The plan as JSON types; `from_json` is its inverse."""
+        """Return the plan as JSON types; `from_json` is its inverse."""
         return {
             "study": self.study,
             "title": self.title,
@@ -174,8 +210,9 @@ class Plan:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> "Plan":
-        """The plan that `to_json` described. Raises KeyError, TypeError or ValueError for anything
-        else.
+        """Return the plan that `to_json` described.
+
+        Raises KeyError, TypeError or ValueError for anything else.
         """
         return Plan(
             study=data["study"],
@@ -190,18 +227,19 @@ class Plan:
         )
 
     def differences(self, other: "Plan") -> list[str]:
-        """In words, where `other` asks for other runs than this plan; empty for equal ones. What
-        only the report shows (title, views) may differ.
+        """Describe, a line each, where `other` asks for other runs than this plan.
+
+        Titles and views may differ, because only the report shows them.
         """
-        found = []
+        lines = []
         for name in ("study", "runs", "keep"):
             mine, theirs = getattr(self, name), getattr(other, name)
             if mine != theirs:
-                found.append(f"{name}: {mine} there, {theirs} asked for")
+                lines.append(f"{name}: {mine} there, {theirs} asked for")
         my_models = [config.model for config in self.configs]
         their_models = [config.model for config in other.configs]
         if my_models != their_models:
-            found.append(
+            lines.append(
                 f"models: {', '.join(my_models)} there, {', '.join(their_models)} asked for"
             )
         theirs_by_model = {config.model: config for config in other.configs}
@@ -212,34 +250,49 @@ class Plan:
             for name, value in vars(mine).items():
                 wanted = getattr(theirs, name)
                 line = f"{name}: {value} there, {wanted} asked for"
-                if value != wanted and line not in found:
-                    found.append(line)
-        if not found and self.rows != other.rows:
-            found.append("rows: another version of the study")
-        return found
+                if value != wanted and line not in lines:
+                    lines.append(line)
+        if not lines and self.rows != other.rows:
+            lines.append("rows: another version of the study")
+        return lines
 
 
-def _config(*settings: Mapping[str, Any]) -> RunConfig:
-    """The configuration of settings, later ones in place of earlier ones."""
-    found: dict[str, Any] = {}
-    for part in settings:
-        found |= grouped(part, found)
-    return RunConfig(**found)
+def _config(model: str, *settings: Mapping[str, Any]) -> RunConfig:
+    """Return the configuration of a model; later settings replace earlier ones."""
+    values: dict[str, Any] = {"model": model}
+    try:
+        for part in settings:
+            values |= grouped(part, values)
+        return RunConfig(**values)
+    except SettingError as error:
+        error.model = model
+        raise
 
 
 def _check_record(name: Keep, config: RunConfig) -> None:
-    """Raises ValueError for a record that trainings of this kind do not have."""
+    """Raise SettingError for a record that trainings of this kind do not have."""
     if config.language is not None and name != "weights":
-        raise ValueError(f"keep is {name!r}, which no language model has; known: weights")
+        raise SettingError(
+            f"keep is {name!r}, which no language model has; known: weights", "keep", "models"
+        )
 
 
 def _check_fit(row: Row, config: RunConfig) -> None:
-    """Raises ValueError for a row whose onset or output the model's training does not have."""
-    for name in row.keeps:
+    """Raise SettingError for a row whose records, onset or output the model does not have."""
+    for name in row.keep:
         _check_record(name, config)
+    if "/" in row.output and config.language is not None:
+        raise SettingError(
+            f"output is {row.output!r}, but test-time augmentation changes images; a language "
+            "model has none",
+            "output",
+            "models",
+        )
     schedule = row.job(config, 0).config.schedule
     if row.output.startswith("snapshots") and schedule != "snapshots":
-        raise ValueError(
+        raise SettingError(
             f"output is {row.output!r}, but the schedule is {schedule!r}; only 'snapshots' leaves "
-            "any"
+            "any",
+            "output",
+            "schedule",
         )

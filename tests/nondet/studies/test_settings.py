@@ -1,12 +1,18 @@
+import json
 from dataclasses import replace
+from typing import Literal, get_args, get_origin
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from nondet.cli.ready import check_kind, check_names
 from nondet.studies.catalog import find_study
 from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.errors import SettingError
 from nondet.studies.row import Row
-from nondet.studies.settings import grouped, parse_settings
+from nondet.studies.settings import grouped, parse_settings, setting_types
+from nondet.studies.validation import without_none
 
 
 def test_values_get_the_types_of_their_fields():
@@ -33,22 +39,131 @@ def test_the_perturbation_is_set_field_by_field():
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "name", "value"),
     [
-        ("dropout", "--set is 'dropout'; it must be NAME=VALUE"),
-        ("luck=1", "--set names 'luck'; known settings: dataset, model, epochs"),
-        ("perturbation=3", "--set names 'perturbation'"),
-        ("perturbation.lr=3", r"--set names 'perturbation\.lr'"),
-        ("epochs=many", "--set epochs is 'many'; it must be an integer"),
-        ("lr=fast", "--set lr is 'fast'; it must be a number"),
-        ("milestones=1,x", "--set milestones is '1,x'; it must be integers"),
-        ("flip=1", "--set flip is '1'; it must be true or false"),
-        ("perturbation.index=x", r"--set perturbation\.index is 'x'; it must be an integer"),
+        ("lr=1e-3", "lr", 0.001),
+        ("lr=.5", "lr", 0.5),
+        ("lr=1.", "lr", 1.0),
+        ("lr=1_000", "lr", 1000.0),
+        ("epochs=007", "epochs", 7),
+        ("epochs=+7", "epochs", 7),
+        ("milestones=3,6", "milestones", (3, 6)),
+        ("milestones=3, 6,", "milestones", (3, 6)),
+        ("milestones=3", "milestones", (3,)),
+        ("milestones=", "milestones", ()),
+        ("milestones=[3, 6]", "milestones", (3, 6)),
+        ("flip=true", "flip", True),
+        ("model=qrnn", "model", "qrnn"),
+        ('model="qrnn"', "model", "qrnn"),
+        ("model='qrnn'", "model", "qrnn"),
+        ("device=cuda:1", "device", "cuda:1"),
+        ("dataset=text:it's a file.txt", "dataset", "text:it's a file.txt"),
+        ("dataset=imagefolder:a=b@32", "dataset", "imagefolder:a=b@32"),
+        ("perturbation.tensor=blocks.0.*", "perturbation.tensor", "blocks.0.*"),
+        ("perturbation.tensor='blocks.0.*'", "perturbation.tensor", "blocks.0.*"),
+        ("perturbation.tensor=1", "perturbation.tensor", "1"),
+        ("perturbation.tensor=true", "perturbation.tensor", "true"),
+        ("optimizer=adam", "optimizer", "adam"),
+        ('optimizer="adam"', "optimizer", "adam"),
     ],
 )
-def test_bad_text_is_refused(text, message):
-    with pytest.raises(ValueError, match=message):
+def test_values_are_toml_and_may_lack_quotes_and_brackets(text, name, value):
+    settings = parse_settings([text])
+    assert settings == {name: value}
+    assert type(settings[name]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "message"),
+    [
+        ("luck=1", "luck", "; known settings: dataset, model, epochs"),
+        ("perturbation=3", "perturbation", "; known"),
+        ("perturbation.lr=3", "perturbation.lr", "; known"),
+        ("epochs=many", "epochs", "'many'.* an integer"),
+        ("epochs=5.0", "epochs", r"5\.0.* an integer"),
+        ("epochs=[5]", "epochs", r"\[5\].* an integer"),
+        ('epochs="5"', "epochs", "'5'.* an integer"),
+        ("lr=fast", "lr", "'fast'.* a number"),
+        ("lr=true", "lr", "True.* a number"),
+        ("lr=1979-05-27", "lr", "1979.* a number"),
+        ("milestones=1,x", "milestones", r"\[1, 'x'\].* a list of integers"),
+        ("milestones=3]#", "milestones", r"3\]#.* a list of integers"),
+        ("flip=1", "flip", "1.* true or false"),
+        ("flip=True", "flip", "'True'.* true or false"),
+        ("optimizer=adm", "optimizer", "'adm'; did you mean adam"),
+        ("perturbation.index=x", "perturbation.index", "'x'.* an integer"),
+        ("epochs=1\ny = 2", "epochs", "a single line"),
+        ("model=linear\nepochs = 2", "model", "a single line"),
+        ('model="linear"\r\nepochs = 2', "model", "a single line"),
+        ("epochs=" + "[" * 100_000, "epochs", "an integer"),
+        ("epochs=" + "1" * 5000, "epochs", "an integer"),
+        ("epochs=0x" + "f" * 5000, "epochs", "64 bits"),
+        ("lr=0x" + "f" * 500, "lr", "64 bits"),
+        ("milestones=1,0x" + "f" * 500, "milestones", "64 bits"),
+    ],
+    ids=lambda text: text[:30],
+)
+def test_wrong_texts_are_refused(text, field, message):
+    with pytest.raises(SettingError, match=f"--set (names '|){field}.*{message}") as caught:
         parse_settings([text])
+    assert caught.value.field == field
+
+
+def test_a_text_needs_an_equals_sign():
+    with pytest.raises(ValueError, match=r"--set is 'dropout'.*NAME=VALUE"):
+        parse_settings(["dropout"])
+
+
+TEXTS = st.one_of(
+    st.text(),
+    st.text("[]{}\"'=,.#\n\r\\ x019+-_e:tfT"),
+    st.integers().map(str),
+    st.floats().map(str),
+    st.lists(st.integers()).map(str),
+)
+
+
+def parsed_or_error(name, text):
+    try:
+        [(key, value)] = parse_settings([f"{name}={text}"]).items()
+    except SettingError as error:
+        return error
+    assert key == name
+    return value
+
+
+@given(st.sampled_from(sorted(setting_types())), TEXTS)
+def test_any_text_gives_a_value_of_the_right_type_or_names_the_setting(name, text):
+    declared = without_none(setting_types()[name])
+    value = parsed_or_error(name, text)
+    if isinstance(value, SettingError):
+        assert value.field == name
+        assert name in str(value)
+    elif get_origin(declared) is Literal:
+        assert value in get_args(declared)
+    elif get_origin(declared) is tuple:
+        assert type(value) is tuple
+        assert all(type(number) is int for number in value)
+    else:
+        assert type(value) is declared
+
+
+@given(
+    st.sampled_from(
+        sorted(name for name, kind in setting_types().items() if str in (kind, *get_args(kind)))
+    ),
+    st.text(),
+)
+def test_words_without_quotes_stay_as_they_are(name, text):
+    assume(not set(text) & set("\n\r") and text.lstrip()[:1] not in ("'", '"'))
+    assert parse_settings([f"{name}={text}"]) == {name: text}
+
+
+@given(st.text())
+def test_quoted_strings_are_those_of_toml(text):
+    quoted = json.dumps(text)
+    assume("\\ud" not in quoted and "\x7f" not in quoted)  # surrogates, which TOML does not have
+    assert parse_settings([f"dataset={quoted}"]) == {"dataset": text}
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,11 @@
-"""Studies of one's own, from files."""
+"""Reads studies from the user's files."""
 
 import importlib.util
 import traceback
 from collections.abc import Container
 from pathlib import Path
 
+from nondet.studies.errors import SettingError
 from nondet.studies.study import Study
 from nondet.studies.toml.reader import read_toml_study
 
@@ -12,11 +13,13 @@ SUFFIXES = (".toml", ".py")
 
 
 def read_study(path: Path, taken: Container[str] = ()) -> Study:
-    """The study in a file whose suffix is one of SUFFIXES: in TOML, or the variable STUDY of a
-    Python module.
+    """Return the study in a TOML file, or the variable STUDY of a Python file.
 
-    taken: names that it cannot have, because results are kept under them. Raises ValueError for a
-    file that holds no study, OSError for one that cannot be read.
+    path: ends in one of SUFFIXES. taken: names that the study cannot have, because results are
+    stored under them.
+
+    Raises ValueError for a file without a study, SettingError (a ValueError) for a wrong setting,
+    OSError if the file cannot be read.
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no study file {path}")
@@ -41,6 +44,8 @@ def _from_python(path: Path) -> Study:
         if isinstance(error, SyntaxError):
             lines = [error.lineno]
         place = f", line {lines[-1]}" if lines else ""
+        if isinstance(error, SettingError):
+            raise error.prefixed(f"{path}{place}: ") from error
         raise ValueError(f"{path}{place}: {type(error).__name__}: {error}") from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
@@ -51,6 +56,8 @@ def _from_python(path: Path) -> Study:
     for preset in study.presets:
         try:
             study.plan(preset)
+        except SettingError as error:
+            raise error.prefixed(f"{path}, preset {preset!r}: ") from error
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}, preset {preset!r}: {error}") from error
     return study

@@ -1,12 +1,11 @@
-"""Values of a TOML file, checked one by one; what is wrong is said with file, line and what is
-allowed.
-"""
+"""Checks of the values in a TOML file; errors name the file, the line and what is allowed."""
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from nondet.names import hint
+from nondet.studies.errors import SettingError
 from nondet.studies.settings import typed_setting
 from nondet.studies.toml.lines import KeyPath, key_lines, line_of
 
@@ -14,7 +13,11 @@ Table = dict[str, Any]
 
 
 class Checks:
-    """The checks of one file. `path` is where the table stands in which a value is looked for."""
+    """Checks of one file.
+
+    In all methods, `path` is the place of the table in which a key is looked up. All raise
+    ValueError with the line of what is wrong, SettingError where it is a setting.
+    """
 
     def __init__(self, path: Path, text: str) -> None:
         self.file, self.lines = path, key_lines(text)
@@ -22,28 +25,22 @@ class Checks:
     # -- values --------------------------------------------------------------------------------
 
     def text(self, path: KeyPath, table: Table, key: str, default: str | None = None) -> str:
+        """Return a string, or the default; a key without a default is required."""
         value = table.get(key, default)
         if value is None:
             self.fail(path, f"{dotted(path) or 'the study'} lacks {key!r}")
         if not isinstance(value, str) or (key == "name" and not value):
-            self.fail((*path, key), f"{key} is {value!r}; it must be a text")
+            self.fail((*path, key), f"{key} is {value!r}; it must be a string")
         return value
 
-    def integer(self, path: KeyPath, table: Table, key: str, least: int) -> int:
+    def integer(self, path: KeyPath, table: Table, key: str, minimum: int) -> int:
+        """Return an integer that is required."""
         value = table.get(key)
         if value is None:
             self.fail(path, f"{dotted(path)} lacks {key!r}")
-        if type(value) is not int or value < least:
+        if type(value) is not int or value < minimum:
             self.fail(
-                (*path, key), f"{key} is {value!r}; it must be an integer of at least {least}"
-            )
-        return value
-
-    def one_of(self, path: KeyPath, table: Table, key: str, known: tuple[str, ...]) -> str:
-        value = self.text(path, table, key)
-        if value not in known:
-            self.fail(
-                (*path, key), f"{key} is {value!r}; {hint(value, known)}known: {', '.join(known)}"
+                (*path, key), f"{key} is {value!r}; it must be an integer of at least {minimum}"
             )
         return value
 
@@ -55,13 +52,19 @@ class Checks:
         known: tuple[str, ...],
         check: Callable[[str], None] | None = None,
     ) -> tuple[str, ...]:
-        """A list of names, which `check` or `known` knows; empty where it is not given."""
+        """Return a list of names, empty by default.
+
+        Every name must pass `check`, which raises ValueError, or be among `known`.
+        """
         values = table.get(key, [])
-        if not isinstance(values, list) or not all(isinstance(one, str) for one in values):
-            self.fail((*path, key), f"{key} is {values!r}; it must be a list of texts")
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self.fail((*path, key), f"{key} is {values!r}; it must be a list of strings")
         for i, value in enumerate(values):
             if check is not None:
-                self.checked((*path, key, i), check, value)
+                try:
+                    check(value)
+                except ValueError as error:
+                    self.fail((*path, key, i), str(error))
             elif value not in known:
                 self.fail(
                     (*path, key, i),
@@ -69,18 +72,30 @@ class Checks:
                 )
         return tuple(values)
 
+    def setting(self, path: KeyPath, name: str, value: Any) -> Any:
+        """Return the value of a setting, which stands at `path`, in the type of the setting."""
+        try:
+            return typed_setting(name, value)
+        except SettingError as error:
+            self.blame(path, error)
+
+    # -- tables --------------------------------------------------------------------------------
+
     def table(self, path: KeyPath, table: Table, key: str) -> Table | None:
+        """Return a table within a table, or None."""
         if key not in table:
             return None
-        self.is_table((*path, key), table[key])
-        found: Table = table[key]
-        return found
+        inner: Table = table[key]
+        self.is_table((*path, key), inner)
+        return inner
 
     def is_table(self, path: KeyPath, value: Any) -> None:
+        """Check that the value at `path` is a table."""
         if not isinstance(value, dict):
             self.fail(path, f"{dotted(path)} is {value!r}; it must be a table of names and values")
 
     def known(self, path: KeyPath, table: Mapping[str, Any], known: Iterable[str]) -> None:
+        """Check that the table has no other keys than the known ones."""
         for key in table:
             if key not in known:
                 where = f" in {dotted(path)}" if path else ""
@@ -89,21 +104,20 @@ class Checks:
                     f"there is no {key!r}{where}; {hint(key, known)}known: {', '.join(known)}",
                 )
 
-    def converted(self, path: KeyPath, name: str, value: Any) -> Any:
-        try:
-            return typed_setting(name, value)
-        except (TypeError, ValueError) as error:
-            self.fail(path, str(error))
-
-    def checked(self, path: KeyPath, check: Callable[[str], None], value: str) -> None:
-        try:
-            check(value)
-        except ValueError as error:
-            self.fail(path, str(error))
+    # -- errors --------------------------------------------------------------------------------
 
     def fail(self, path: KeyPath, message: str) -> NoReturn:
-        raise ValueError(f"{self.file}, line {line_of(self.lines, path)}: {message}")
+        """Raise ValueError for what stands at `path`."""
+        raise ValueError(self._place(path) + message)
+
+    def blame(self, path: KeyPath, error: SettingError) -> NoReturn:
+        """Raise the error of a setting with the line of `path`."""
+        raise error.prefixed(self._place(path)) from error
+
+    def _place(self, path: KeyPath) -> str:
+        return f"{self.file}, line {line_of(self.lines, path)}: "
 
 
 def dotted(path: KeyPath) -> str:
-    return ".".join(one for one in path if isinstance(one, str))
+    """Return the keys of a path, without the numbers of elements, joined by dots."""
+    return ".".join(key for key in path if isinstance(key, str))

@@ -1,36 +1,45 @@
-"""Studies of one's own in TOML: the fields of `Study`, `Preset` and `Row` by their names.
+"""Reads a study from a TOML file, whose keys are the fields of `Study`, `Preset` and `Row`.
 
-Whatever is wrong is said with the file, the line and what is allowed instead.
+Errors name the file, the line and what is allowed.
 """
 
 import re
 import tomllib
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from nondet.names import VIEWS, check_dataset, check_model, check_view
 from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
-from nondet.studies.row import KEEPS, MODELS_OF, TTA, Design, Row
+from nondet.studies.errors import SettingError
+from nondet.studies.row import KEEPS, Row
 from nondet.studies.seeds import SOURCES, Onset
 from nondet.studies.study import Preset, Study
 from nondet.studies.toml.checks import Checks, Table, dotted
 from nondet.studies.toml.lines import KeyPath
 
-_TOP = ("name", "title", "shows", "source", "views", "baseline", "preset", "row")
-_PRESET = ("runs", "models", "settings", "model_settings", "keep", "row")
-_ROW = tuple(one.name for one in fields(Row))
-_OUTPUTS = (*MODELS_OF, *(f"{of}/{scheme}" for of in MODELS_OF for scheme in TTA))
-# The models of a preset are a list of their own.
-_SETTINGS = tuple(one.name for one in fields(RunConfig) if one.name != "model")
-_CHANGE = tuple(one.name for one in fields(PerturbationSpec))
-_LANGUAGE = tuple(one.name for one in fields(LanguageSpec))
-_ONSETS = tuple(one.name for one in fields(Onset))
+
+def _names_of(settings: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(settings))
+
+
+STUDY_KEYS = ("name", "title", "shows", "source", "views", "baseline", "preset", "row")
+PRESET_KEYS = ("runs", "models", "settings", "model_settings", "keep", "row")
+ROW_KEYS = _names_of(Row)
+# A preset has a list of models instead of a model.
+_SETTINGS = tuple(name for name in _names_of(RunConfig) if name != "model")
+_REQUIRED = tuple(
+    field.name
+    for field in fields(RunConfig)
+    if field.name in _SETTINGS and field.default is MISSING and field.default_factory is MISSING
+)
 
 
 def read_toml_study(path: Path) -> Study:
-    """The study in a TOML file. Raises ValueError for one that is wrong, OSError where it cannot be
-    read.
+    """Return the study in a TOML file.
+
+    Raises ValueError for a file that is no study, SettingError (a ValueError) for a wrong setting,
+    OSError if the file cannot be read.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -47,8 +56,11 @@ def read_toml_study(path: Path) -> Study:
 
 
 class _Reader(Checks):
+    """Builds a study from the tables of a file."""
+
     def study(self, table: Table) -> Study:
-        self.known((), table, _TOP)
+        """Return the study of the table of the whole file."""
+        self.known((), table, STUDY_KEYS)
         name = self.text((), table, "name")
         if not re.fullmatch(r"[\w.-]*\w", name) or name.startswith("."):
             self.fail(
@@ -68,7 +80,7 @@ class _Reader(Checks):
             views=views or ("spread",),
             baseline=self.text((), table, "baseline") if "baseline" in table else None,
             rows=rows,
-            presets={key: self._preset(("preset", key), one) for key, one in presets.items()},
+            presets={key: self._preset(("preset", key), preset) for key, preset in presets.items()},
         )
         for key, preset in study.presets.items():
             self._check_plan(study, key, preset)
@@ -78,24 +90,23 @@ class _Reader(Checks):
 
     def _preset(self, path: KeyPath, table: Any) -> Preset:
         self.is_table(path, table)
-        self.known(path, table, _PRESET)
+        self.known(path, table, PRESET_KEYS)
         settings = self._settings((*path, "settings"), table.get("settings", {}))
-        every = self.table(path, table, "model_settings") or {}
+        by_model = self.table(path, table, "model_settings") or {}
         models = self.names(path, table, "models", (), check_model)
         if not models:
             self.fail((*path, "models"), f"{dotted(path)} names no models")
-        for model in every:
+        for model in by_model:
             if model not in models:
                 self.fail(
                     (*path, "model_settings", model),
                     f"model_settings are for {model!r}; models of this preset: {', '.join(models)}",
                 )
-        required = ("dataset", "epochs", "batch_size", "lr")
         model_settings = {
-            model: self._settings((*path, "model_settings", model), one)
-            for model, one in every.items()
+            model: self._settings((*path, "model_settings", model), values)
+            for model, values in by_model.items()
         }
-        for name in required:
+        for name in _REQUIRED:
             if name not in settings and not all(
                 name in model_settings.get(model, {}) for model in models
             ):
@@ -117,103 +128,93 @@ class _Reader(Checks):
             self.fail(
                 path, f"{dotted(path)} is no list of rows; begin each with [[{dotted(path)}]]"
             )
-        return tuple(self._row((*path, i), one) for i, one in enumerate(tables))
+        return tuple(self._row((*path, i), table) for i, table in enumerate(tables))
 
     def _row(self, path: KeyPath, table: Any) -> Row:
         self.is_table(path, table)
-        self.known(path, table, _ROW)
-        onsets = self.table(path, table, "onset") or {}
-        self.known((*path, "onset"), onsets, _ONSETS)
-        read: dict[str, Any] = {
+        self.known(path, table, ROW_KEYS)
+        values: dict[str, Any] = {
             "name": self.text(path, table, "name"),
             "varies": self.names(path, table, "varies", SOURCES),
             "settings": self._settings((*path, "settings"), table.get("settings", {})),
             "keep": self.names(path, table, "keep", KEEPS),
             "models": self.names(path, table, "models", (), check_model),
-            "onset": Onset(
-                **{name: self.integer((*path, "onset"), onsets, name, 0) for name in onsets}
-            ),
         }
+        values |= {name: table[name] for name in ("design", "levels", "runs") if name in table}
         if "output" in table:
-            read["output"] = self.one_of(path, table, "output", _OUTPUTS)
-        if "design" in table:
-            read["design"] = self.one_of(path, table, "design", get_args(Design))
-        for name in ("levels", "runs"):
-            if name in table:
-                read[name] = self.integer(path, table, name, 2)
+            values["output"] = self.text(path, table, "output")
+        onsets = self.table(path, table, "onset") or {}
+        self.known((*path, "onset"), onsets, _names_of(Onset))
         try:
-            return Row(**read)
-        except ValueError as error:
-            self.fail(path, str(error))
+            return Row(**values, onset=Onset(**onsets))
+        except SettingError as error:
+            self.blame(self._given(error, [(*path, "settings"), path]) or path, error)
 
     def _settings(self, path: KeyPath, table: Any) -> dict[str, Any]:
         self.is_table(path, table)
         self.known(path, table, _SETTINGS)
         settings = {}
         for name, value in table.items():
+            place = (*path, name)
             if name == "perturbation":
-                settings[name] = self._change((*path, name), value)
+                settings[name] = self._perturbation(place, value)
             elif name == "language":
-                settings |= self._language((*path, name), value)
+                settings |= self._group(place, name, LanguageSpec, value)
             else:
-                settings[name] = self.converted((*path, name), name, value)
+                settings[name] = self.setting(place, name, value)
             if name == "dataset":
-                self.checked((*path, name), check_dataset, value)
+                try:
+                    check_dataset(value)
+                except ValueError as error:
+                    self.blame(place, SettingError(str(error), name))
         return settings
 
-    def _change(self, path: KeyPath, table: Any) -> PerturbationSpec:
-        self.is_table(path, table)
-        self.known(path, table, _CHANGE)
-        values = {
-            name: self.converted((*path, name), f"perturbation.{name}", value)
-            for name, value in table.items()
-        }
+    def _perturbation(self, path: KeyPath, table: Any) -> PerturbationSpec:
+        values = self._group(path, "perturbation", PerturbationSpec, table)
         try:
-            return PerturbationSpec(**values)
-        except ValueError as error:
-            self.fail(path, str(error))
+            return PerturbationSpec(
+                **{name.removeprefix("perturbation."): value for name, value in values.items()}
+            )
+        except SettingError as error:
+            self.blame(self._given(error, [path[:-1]]) or path, error)
 
-    def _language(self, path: KeyPath, table: Any) -> dict[str, Any]:
+    def _group(self, path: KeyPath, group: str, spec: type, table: Any) -> dict[str, Any]:
+        """Return the settings of a group by their dotted names."""
         self.is_table(path, table)
-        self.known(path, table, _LANGUAGE)
+        self.known(path, table, _names_of(spec))
         return {
-            f"language.{name}": self.converted((*path, name), f"language.{name}", value)
+            f"{group}.{name}": self.setting((*path, name), f"{group}.{name}", value)
             for name, value in table.items()
         }
 
     # -- the whole -----------------------------------------------------------------------------
 
     def _check_plan(self, study: Study, key: str, preset: Preset) -> None:
-        """Whether values that are right one by one fit together; a fault is put on the line of the
-        setting that the message names.
-        """
+        """Check that the values of a preset and its rows fit together."""
         path: KeyPath = ("preset", key)
-        rows, place = (
+        rows, rows_path = (
             (study.rows, ("row",)) if preset.rows is None else (preset.rows, (*path, "row"))
         )
         if not rows:
-            self.fail(path, f"there is no row; begin each with [[{dotted(place)}]]")
+            self.fail(path, f"there is no row; begin each with [[{dotted(rows_path)}]]")
         try:
             study.plan(key)
-        except (TypeError, ValueError) as error:
-            where = self._blamed(str(error), path, preset, rows, place)
-            self.fail(where, str(error))
+        except SettingError as error:
+            tables: list[KeyPath] = [(*path, "settings"), path, ()]
+            if error.model is not None:
+                tables.insert(0, (*path, "model_settings", error.model))
+            default = path
+            if error.row is not None:
+                number = max(i for i, row in enumerate(rows) if row.name == error.row)
+                default = (*rows_path, number)
+                tables = [(*default, "settings"), default, *tables]
+            self.blame(self._given(error, tables) or default, error)
 
-    def _blamed(
-        self, message: str, path: KeyPath, preset: Preset, rows: tuple[Row, ...], place: KeyPath
-    ) -> KeyPath:
-        if message.startswith("baseline"):
-            return ("baseline",)
-        named = [i for i, row in enumerate(rows) if repr(row.name) in message]
-        row: KeyPath = (*place, named[-1]) if named else ()
-        words = re.findall(r"\w+", message.partition("': ")[2] if named else message)
-        candidates: list[KeyPath] = []
-        for word in words:
-            if row:
-                candidates += [(*row, "settings", word), (*row, "onset", word), (*row, word)]
-            candidates += [
-                *((*path, "model_settings", model, word) for model in preset.models),
-                (*path, "settings", word),
-                (*path, word),
-            ]
-        return next((one for one in candidates if one in self.lines), row or path)
+    def _given(self, error: SettingError, tables: list[KeyPath]) -> KeyPath | None:
+        """Return the place of the first setting of an error that one of the tables has."""
+        for name in error.fields:
+            for table in tables:
+                place = (*table, *name.split("."))
+                if place in self.lines:
+                    return place
+        return None
