@@ -1,4 +1,4 @@
-"""Where a run was computed."""
+"""Describes the environment in which a run is computed."""
 
 import functools
 import importlib.metadata
@@ -18,14 +18,16 @@ _RENAMED = {"cpu_paths": "cpu_isas", "cpu_path": "cpu_isa"}
 
 
 def describe_environment(device: str) -> dict[str, Any]:
-    """Versions, processor, thread settings, how `nondet_ext` was built, and the commit of the
-    working directory's git repository, as JSON types.
+    """Return the environment as JSON types.
+
+    It holds the versions of packages, the processor, the thread settings, the build of
+    `nondet_ext`, and the git commit of the working directory.
     """
     import torch
 
     import nondet_ext
 
-    described: dict[str, Any] = {
+    description: dict[str, Any] = {
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
@@ -37,10 +39,10 @@ def describe_environment(device: str) -> dict[str, Any]:
         "git": describe_git(Path.cwd()),
     }
     if device.startswith("cuda"):
-        described["gpu"] = torch.cuda.get_device_name(device)
-        described["cuda"] = torch.version.cuda
-        described["cudnn"] = torch.backends.cudnn.version()
-    return described
+        description["gpu"] = torch.cuda.get_device_name(device)
+        description["cuda"] = torch.version.cuda
+        description["cudnn"] = torch.backends.cudnn.version()
+    return description
 
 
 def with_current_names(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,8 +56,9 @@ def with_current_names(environment: Mapping[str, Any]) -> dict[str, Any]:
 
 @functools.cache
 def describe_git(folder: Path) -> dict[str, Any] | None:
-    """The commit of the repository around a folder and whether tracked files differ from it; None
-    where there is no repository, no commit or no git. Asked once per process.
+    """Return the commit of the repository around a folder and whether tracked files differ from it.
+
+    Returns None if there is no repository, no commit or no git. git runs once per process.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain", "--untracked-files=no")
@@ -65,9 +68,9 @@ def describe_git(folder: Path) -> dict[str, Any] | None:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
-    """What git prints; None where it cannot."""
+    """Return the output of a git command, or None if it fails."""
     command = ["git", "-C", str(folder), *arguments]
-    # Asking must not wait for, or take, the repository's lock.
+    # Without optional locks, git neither waits for another process nor disturbs one.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Files and folders that are there whole or not at all, also after a crash."""
+"""Writes files and folders atomically, so that a crash leaves no partial ones."""
 
 import os
 import re
@@ -9,32 +9,33 @@ import time
 from pathlib import Path
 
 ABANDONED_AFTER = 3600.0
-"""Seconds without a change after which an unfinished file counts as left behind, where its writer
-cannot be asked because it ran elsewhere.
-"""
+"""Seconds without a change after which the unfinished file of another host counts as abandoned."""
 
 _HOST = re.sub(r"[^A-Za-z0-9]+", "_", socket.gethostname())[:40]
 _UNFINISHED = re.compile(r"\.(?P<host>\w+)-(?P<process>\d+)-[0-9a-f]{8}\.tmp$")
 
 
 def unfinished(path: Path) -> Path:
-    """A name beside `path` under which it can be written before it is renamed: no two writers, be
-    they on other hosts, get the same.
+    """Return a temporary path in the same folder, to be renamed to `path` once it is written.
+
+    No two writers get the same path, not even on different hosts.
     """
     return path.with_name(f"{path.name}.{_HOST}-{os.getpid()}-{secrets.token_hex(4)}.tmp")
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether this is a name that `unfinished` gave."""
+    """Return True if `unfinished` made this path."""
     return _UNFINISHED.search(path.name) is not None
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Removes what writers left unfinished that are no longer at work: processes of this host that
-    ended, and any that changed nothing for `ABANDONED_AFTER`.
+    """Remove the unfinished files and folders whose writers have stopped.
+
+    These are processes of this host that no longer run, and all writers that changed nothing for
+    `ABANDONED_AFTER`.
     """
     for path in folder.iterdir():
-        if is_unfinished(path) and _is_left_behind(path):
+        if is_unfinished(path) and _is_abandoned(path):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
             else:
@@ -42,19 +43,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write_atomically(path: Path, data: str | bytes) -> None:
-    """Replaces a file as a whole: readers see the old contents or the new, nothing in between."""
-    begun = unfinished(path)
+    """Replace a file, so that readers see either the old or the new contents."""
+    temporary = unfinished(path)
     try:
-        write_flushed(begun, data.encode() if isinstance(data, str) else data)
-        begun.replace(path)
+        write_flushed(temporary, data.encode() if isinstance(data, str) else data)
+        temporary.replace(path)
     except BaseException:
-        begun.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     flush_folder(path.parent)
 
 
 def write_flushed(path: Path, data: bytes) -> None:
-    """Writes a file to the disk, not only to the system's memory."""
+    """Write a file and flush it to the disk."""
     with path.open("wb") as file:
         file.write(data)
         file.flush()
@@ -62,7 +63,7 @@ def write_flushed(path: Path, data: bytes) -> None:
 
 
 def flush_folder(path: Path) -> None:
-    """Writes to the disk which files a folder holds."""
+    """Flush the list of a folder's files to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -70,14 +71,14 @@ def flush_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def _is_left_behind(path: Path) -> bool:
+def _is_abandoned(path: Path) -> bool:
     name = _UNFINISHED.search(path.name)
     assert name is not None
     if name["host"] == _HOST and not _is_running(int(name["process"])):
         return True
     try:
-        changes = [one.stat().st_mtime for one in (path, *path.glob("*"))]
-    except FileNotFoundError:  # its writer is finishing it this moment
+        changes = [file.stat().st_mtime for file in (path, *path.glob("*"))]
+    except FileNotFoundError:  # its writer has just renamed it
         return False
     return time.time() - max(changes) > ABANDONED_AFTER
 

@@ -1,4 +1,4 @@
-"""Keys of random draws."""
+"""The key of random draws."""
 
 from typing import NamedTuple
 

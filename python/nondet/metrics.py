@@ -1,4 +1,4 @@
-"""Pure functions on logits of shape (runs, examples, classes) and labels of shape (examples,)."""
+"""Metrics of logits of shape (runs, examples, classes) and labels of shape (examples,)."""
 
 from typing import Literal
 
@@ -9,9 +9,9 @@ import nondet_ext
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
-    """The predicted class, (runs, examples) int64; the lowest class among equals.
+    """Return the predicted classes, (runs, examples) int64; ties go to the lowest class.
 
-    Raises ValueError for NaN, which has no largest class.
+    Raises ValueError for logits with NaN.
     """
     _check(logits)
     predicted: np.ndarray = np.argmax(logits, axis=2)
@@ -19,7 +19,7 @@ def predictions(logits: np.ndarray) -> np.ndarray:
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The fraction of examples predicted correctly, (runs,) float64."""
+    """Return the fraction of examples predicted correctly, (runs,) float64."""
     _check(logits, labels)
     correct: np.ndarray = predictions(logits) == labels
     fraction: np.ndarray = correct.mean(axis=1)
@@ -27,8 +27,9 @@ def accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """The mean negative log-likelihood of the labels, (runs,) float64, in nats; computed in
-    float64.
+    """Return the mean negative log-likelihood of the labels in nats, (runs,) float64.
+
+    It is computed in float64.
     """
     mean: np.ndarray = _negative_log_likelihood(logits, labels).mean(axis=1)
     return mean
@@ -37,10 +38,10 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 def example_losses(
     logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
 ) -> np.ndarray:
-    """The loss of each run on each example, (runs, examples) float64.
+    """Return the loss of each run on each example, (runs, examples) float64.
 
-    "accuracy": the error, 1 where the prediction is wrong and 0 where it is right, so that the mean
-    over the examples is 1 - accuracy; "cross_entropy": the negative log-likelihood in nats.
+    metric: "accuracy" gives 1 for a wrong prediction and 0 for a right one, so that the mean over
+    the examples is 1 - accuracy; "cross_entropy" gives the negative log-likelihood in nats.
     """
     if metric == "accuracy":
         _check(logits, labels)
@@ -52,18 +53,19 @@ def example_losses(
 
 
 def disagreement_matrix(logits: np.ndarray) -> np.ndarray:
-    """The fraction of examples on which two runs predict different classes, (runs, runs) float64;
-    the diagonal is 0.
+    """Return the fraction of examples on which two runs predict different classes.
+
+    Returns (runs, runs) float64; the diagonal is 0.
     """
     matrix: np.ndarray = nondet_ext.disagreement(torch.from_numpy(predictions(logits))).numpy()
     return matrix
 
 
 def correlation_matrix(logits: np.ndarray) -> np.ndarray:
-    """Spearman's rank correlation between the logits of two runs, flattened over examples and
-    classes, (runs, runs) float64.
+    """Return Spearman's rank correlation between the logits of two runs.
 
-    NaN, with a warning, where a run's logits are all equal.
+    The logits are flattened over examples and classes. Returns (runs, runs) float64; NaN, with a
+    warning, for a run whose logits are all equal.
     """
     _check(logits)
     matrix: np.ndarray = nondet_ext.spearman(torch.from_numpy(logits)).numpy()
@@ -73,8 +75,9 @@ def correlation_matrix(logits: np.ndarray) -> np.ndarray:
 def ensemble_delta_matrix(
     logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
 ) -> np.ndarray:
-    """The metric ("accuracy" or "cross_entropy") of the mean logits of two runs minus the mean of
-    their metrics, (runs, runs) float64; the diagonal is 0.
+    """Return the metric of the mean logits of two runs minus the mean of their metrics.
+
+    Returns (runs, runs) float64; the diagonal is 0.
     """
     _check(logits, labels)
     matrix: np.ndarray = nondet_ext.ensemble_delta(

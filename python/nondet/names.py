@@ -1,4 +1,4 @@
-"""The names a user can ask for, known without importing torch; a test checks the registries."""
+"""Names of data sets, models and views, known without importing torch."""
 
 import difflib
 import re
@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 TEXTS = ("pydoc", "penn-treebank")
 DATASETS = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", *TEXTS)
-"""Beside these, any folder of images: "imagefolder:PATH" or "imagefolder:PATH@SIZE"; see
-`image_folder`. And "pydoc@TYPES" and any text: "text:PATH" or "text:PATH@TYPES"; see `text_source`.
+"""Data sets with a fixed name.
+
+A folder of images is "imagefolder:PATH" or "imagefolder:PATH@SIZE" (`image_folder`). Other texts
+are "pydoc@TYPES", "text:PATH" and "text:PATH@TYPES" (`text_source`).
 """
 
-LEAST_TYPES = 3
-"""Of a text: a word beside the end of a sentence and the unknown word."""
+MINIMUM_VOCABULARY = 3
+"""The smallest vocabulary: the end of a sentence, the unknown word, and one more word."""
 
 LANGUAGE_MODELS = ("qrnn",)
 MODELS = (
@@ -35,8 +37,9 @@ MODELS = (
     "shufflenet-x1",
     *LANGUAGE_MODELS,
 )
-"""Beside these, a residual network of another width: "resnet14-w8" has 8 channels in its first
-stage.
+"""Models with a fixed name.
+
+Residual networks have other widths too: "resnet14-w8" has 8 channels in its first stage.
 """
 
 VIEWS = (
@@ -52,14 +55,15 @@ VIEWS = (
     "ensembles",
     "components",
 )
-"""The parts of reports; see nondet.report.views."""
+"""The parts of reports (`nondet.report.views`)."""
 
 _WIDTHS = {name: 64 if name == "resnet18" else 16 for name in MODELS if name.startswith("resnet")}
 
 
 def image_folder(name: str) -> tuple[str, int | None] | None:
-    """The path and the size, None where not given, that follow "imagefolder:"; None for any other
-    data set. Raises ValueError if no path follows, or the size is 0.
+    """Return the path and the size in "imagefolder:PATH@SIZE"; the size is None if not given.
+
+    Returns None for any other data set. Raises ValueError if the path is missing or the size is 0.
     """
     kind, _, rest = name.partition(":")
     if kind != "imagefolder":
@@ -76,29 +80,34 @@ def image_folder(name: str) -> tuple[str, int | None] | None:
 
 
 class TextSource(NamedTuple):
-    """Where a text comes from. kind: one of TEXTS, or "text". path: of a "text", else empty. types:
-    how many word types it is cut to; None where not given.
+    """The origin of a text.
+
+    Attributes:
+        kind: One of TEXTS, or "text" for files of the user.
+        path: The path of these files, else empty.
+        vocabulary: The largest size of the vocabulary; None if not given.
     """
 
     kind: str
     path: str
-    types: int | None
+    vocabulary: int | None
 
 
 def text_source(name: str) -> TextSource | None:
-    """What the name of a text says; None for any other data set. In "text:PATH@TYPES" the types are
-    what follows the last @ if that is digits, else it belongs to the path.
+    """Return the origin of a text, given its name; None for any other data set.
 
-    Raises ValueError if no path follows "text:", and for a number of types that is none, below
-    LEAST_TYPES or for the Penn Treebank.
+    In "text:PATH@TYPES" the last @ ends the path only if digits alone follow it.
+
+    Raises ValueError if the path is missing, and if the size of the vocabulary is no number, is
+    below MINIMUM_VOCABULARY, or is given for the Penn Treebank.
     """
     if not is_text(name):
         return None
     if name.startswith("text:"):
         kind, rest = "text", name.removeprefix("text:")
-        path, sign, types = rest.rpartition("@")
-        if not sign or not re.fullmatch("[0-9]+", types):
-            path, sign, types = rest, "", ""
+        path, sign, size = rest.rpartition("@")
+        if not sign or not re.fullmatch("[0-9]+", size):
+            path, sign, size = rest, "", ""
         if not path:
             raise ValueError(
                 f"dataset is {name!r}; a text is text:PATH or text:PATH@TYPES, where PATH is a "
@@ -106,27 +115,27 @@ def text_source(name: str) -> TextSource | None:
             )
     else:
         path = ""
-        kind, sign, types = name.partition("@")
+        kind, sign, size = name.partition("@")
         if sign and kind == "penn-treebank":
             raise ValueError(
-                f"dataset is {name!r}; penn-treebank has the types of its files; text:PATH@TYPES "
-                "cuts a folder in its format to fewer"
+                f"dataset is {name!r}; penn-treebank has the vocabulary of its files; "
+                "text:PATH@TYPES limits that of a folder in its format"
             )
-    if sign and not (re.fullmatch("[0-9]+", types) and int(types) >= LEAST_TYPES):
+    if sign and not (re.fullmatch("[0-9]+", size) and int(size) >= MINIMUM_VOCABULARY):
         raise ValueError(
-            f"dataset is {name!r}; what follows the @ is the number of word types, at least "
-            f"{LEAST_TYPES}, as two of them are <eos> and <unk>"
+            f"dataset is {name!r}; what follows the @ is the size of the vocabulary, at least "
+            f"{MINIMUM_VOCABULARY}, because <eos> and <unk> belong to it"
         )
-    return TextSource(kind, path, int(types) if types else None)
+    return TextSource(kind, path, int(size) if size else None)
 
 
 def is_text(name: str) -> bool:
-    """Whether the name is one of a text; it may still be a wrong one."""
+    """Return True for the name of a text, valid or not; other names are of images."""
     return name.startswith("text:") or name.partition("@")[0] in TEXTS
 
 
 def check_dataset(name: str) -> None:
-    """Raises ValueError, with the names that come close, for a data set that does not exist."""
+    """Raise ValueError, with similar names, for a data set that does not exist."""
     if name in DATASETS or image_folder(name) is not None or text_source(name) is not None:
         return
     raise ValueError(
@@ -137,8 +146,10 @@ def check_dataset(name: str) -> None:
 
 
 def resnet_width(name: str) -> tuple[str, int] | None:
-    """The depth as a name ("resnet14") and the channels of the first stage of a residual network;
-    None for any other model. Raises ValueError for a width out of range.
+    """Return the name without its width ("resnet14") and the channels of the first stage.
+
+    Returns None for a model that is no residual network. Raises ValueError for a width that is out
+    of range.
     """
     base, sign, width = name.partition("-w")
     if base not in _WIDTHS or (sign and not re.fullmatch("[1-9][0-9]*", width)):
@@ -154,7 +165,7 @@ def resnet_width(name: str) -> tuple[str, int] | None:
 
 
 def check_model(name: str) -> None:
-    """Raises ValueError, with the names that come close, for a model that does not exist."""
+    """Raise ValueError, with similar names, for a model that does not exist."""
     if name in MODELS or resnet_width(name) is not None:
         return
     raise ValueError(
@@ -164,19 +175,17 @@ def check_model(name: str) -> None:
 
 
 def is_language_model(name: str) -> bool:
-    """Whether a model is trained on a text; any other is trained on images."""
+    """Return True for a model that is trained on texts, False for one trained on images."""
     return name in LANGUAGE_MODELS
 
 
 def check_view(name: str) -> None:
-    """Raises ValueError for a part of reports that does not exist."""
+    """Raise ValueError, with similar names, for a part of reports that does not exist."""
     if name not in VIEWS:
         raise ValueError(f"view is {name!r}; {hint(name, VIEWS)}known views: {', '.join(VIEWS)}")
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """The known names that come close to an unknown one, as a question and a space; empty if none
-    does.
-    """
+    """Return "did you mean ...? " with the known names similar to a name, or an empty string."""
     close = difflib.get_close_matches(name.lower(), list(known), n=3)
     return f"did you mean {' or '.join(close)}? " if close else ""

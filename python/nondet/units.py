@@ -1,4 +1,4 @@
-"""Times and sizes in words."""
+"""Formats durations and sizes for people."""
 
 import math
 
@@ -6,8 +6,9 @@ _UNITS = (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1))
 
 
 def duration(seconds: float) -> str:
-    """Seconds in at most two units, rounded up from 10 s on: "1.5 s", "8 s", "45 s", "3 min 20 s",
-    "2 h 5 min", "3 d 4 h".
+    """Format seconds in at most two units: "1.5 s", "45 s", "3 min 20 s", "3 d 4 h".
+
+    Durations of 10 s and more are rounded up.
     """
     if 0 < seconds < 9.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
@@ -21,7 +22,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes in decimal units: "640 B", "1.5 MB"."""
+    """Format a number of bytes in decimal units: "640 B", "1.5 MB"."""
     value, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if value < 999.5:

@@ -15,7 +15,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def few_digits(digits: Dataset) -> Dataset:
-    """320 digits to train with and 40 to test with."""
+    """The first 320 training digits and 40 test digits."""
     return replace(
         digits,
         train_images=digits.train_images[:320],
@@ -27,21 +27,19 @@ def few_digits(digits: Dataset) -> Dataset:
 
 @pytest.fixture
 def config() -> RunConfig:
-    """The linear model for two epochs: a few hundredths of a second."""
+    """The linear model, trained for two epochs in a few hundredths of a second."""
     return find_study("quick").plan(models=("linear",), epochs=2).configs[0]
 
 
 @pytest.fixture
 def plan() -> Plan:
-    """Two models, eight or nine rows of two runs, one epoch."""
+    """A plan of two models and eight or nine rows of two runs, each of one epoch."""
     return find_study("quick").plan(runs=2, epochs=1)
 
 
 @pytest.fixture
 def reports(monkeypatch):
-    """Writing the report is not what most of these tests are about, and takes longer than all else:
-    it is only counted.
-    """
-    shown = []
-    monkeypatch.setattr("nondet.cli.run.show_report", lambda plan, store, console: shown.append(1))
-    return shown
+    """Count reports instead of writing them, which would take longer than the rest of a test."""
+    calls = []
+    monkeypatch.setattr("nondet.cli.run.show_report", lambda plan, store, console: calls.append(1))
+    return calls

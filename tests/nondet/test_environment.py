@@ -1,4 +1,4 @@
-"""What is said of where a run was computed."""
+"""Tests of the description of a run's environment."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ from nondet.training.determinism import deterministic
 
 
 @pytest.fixture(autouse=True)
-def _ask_again():
+def _run_git_again():
     describe_git.cache_clear()
     yield
     describe_git.cache_clear()
@@ -34,24 +34,24 @@ def repository(tmp_path):
     return tmp_path
 
 
-def test_environment_is_json_and_says_what_computes(monkeypatch, tmp_path):
+def test_an_environment_is_json_and_has_versions_and_threads(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     with deterministic(1):
-        found = describe_environment("cpu")
-    assert json.loads(json.dumps(found)) == found
-    assert list(found["packages"]) == ["nondet", "torch", "numpy", "scikit-learn", "scipy"]
-    assert found["packages"]["scipy"] == importlib.metadata.version("scipy")
-    assert (found["torch_threads"], found["deterministic_algorithms"]) == (1, True)
-    assert found["git"] is None
-    assert "gpu" not in found
+        environment = describe_environment("cpu")
+    assert json.loads(json.dumps(environment)) == environment
+    assert list(environment["packages"]) == ["nondet", "torch", "numpy", "scikit-learn", "scipy"]
+    assert environment["packages"]["scipy"] == importlib.metadata.version("scipy")
+    assert (environment["torch_threads"], environment["deterministic_algorithms"]) == (1, True)
+    assert environment["git"] is None
+    assert "gpu" not in environment
 
 
-def test_commit_and_whether_tracked_files_differ(repository):
+def test_changes_are_those_of_tracked_files(repository):
     assert describe_git(repository) is None  # no commit yet
     git(repository, "add", "notes.txt")
     git(repository, "commit", "--quiet", "--message", "one")
     (repository / "results").mkdir()
-    (repository / "results" / "new.txt").write_text("what a study writes changes nothing")
+    (repository / "results" / "new.txt").write_text("an untracked file")
     describe_git.cache_clear()
     commit = git(repository, "rev-parse", "HEAD")
     assert len(commit) == 40
@@ -59,7 +59,7 @@ def test_commit_and_whether_tracked_files_differ(repository):
     assert describe_git(repository / "results") == {"commit": commit, "dirty": False}
 
     (repository / "notes.txt").write_text("two")
-    assert describe_git(repository)["dirty"] is False  # asked once per process
+    assert describe_git(repository)["dirty"] is False  # git runs once per process
     describe_git.cache_clear()
     assert describe_git(repository) == {"commit": commit, "dirty": True}
 

@@ -1,4 +1,4 @@
-"""The rooms of `python/nondet`: which may import which, no circles, no hidden public names."""
+"""Tests of the imports in `python/nondet`: their direction, circles, and hidden public names."""
 
 import ast
 import graphlib
@@ -27,7 +27,7 @@ FLOORS = (
     ("report",),
     ("cli",),
 )
-"""From the ground up: a room imports from floors below its own, and from itself."""
+"""The subpackages and modules from the bottom up; each imports only from floors below its own."""
 
 WITHOUT_TORCH = {
     "nondet",
@@ -41,13 +41,14 @@ WITHOUT_TORCH = {
     "nondet.execute.cost",
     "nondet.store.verification",
 }
-"""Modules that commands load before they know whether they need torch; they alone import inside
-functions.
+"""Modules that commands load before they know if they need torch.
+
+Only these import within functions.
 """
 
 
 class Import(NamedTuple):
-    """A name that a module takes from another. local: inside a function."""
+    """A name that a module imports from another; local if it does so in a function."""
 
     module: str
     name: str
@@ -66,25 +67,25 @@ MODULES = find_modules()
 
 
 def find_imports(source: str) -> list[Import]:
-    """Every import of a module, those for type checkers and those inside functions included."""
-    found = []
+    """Return all imports of a module, also those for type checkers and those in functions."""
+    imports = []
 
     def visit(node: ast.AST, local: bool) -> None:
         for child in ast.iter_child_nodes(node):
             if isinstance(child, ast.Import):
-                found.extend(Import(alias.name, "", local) for alias in child.names)
+                imports.extend(Import(alias.name, "", local) for alias in child.names)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, "imports name the whole module"
                 for alias in child.names:
                     whole = f"{child.module}.{alias.name}"
                     if whole in MODULES:
-                        found.append(Import(whole, "", local))
+                        imports.append(Import(whole, "", local))
                     else:
-                        found.append(Import(child.module or "", alias.name, local))
+                        imports.append(Import(child.module or "", alias.name, local))
             visit(child, local or isinstance(child, ast.FunctionDef))
 
     visit(ast.parse(source), False)
-    return found
+    return imports
 
 
 IMPORTS = {name: find_imports(path.read_text()) for name, path in MODULES.items()}
@@ -99,8 +100,9 @@ def floor_of(module: str) -> int:
 
 
 def arrows(imports: dict[str, list[Import]]) -> dict[str, set[str]]:
-    """The modules of the package that each module imports; the package itself offers names of all
-    and is left out.
+    """Return the modules of the package that each module imports.
+
+    The package itself is left out, because it offers names of all of them.
     """
     return {
         name: {each.module for each in taken if each.module in imports} - {"nondet"}
@@ -137,7 +139,7 @@ def test_a_circle_for_type_checkers_alone_is_found():
         graphlib.TopologicalSorter(arrows(imports)).prepare()
 
 
-def test_imports_inside_functions_stand_where_torch_must_wait():
+def test_only_modules_loaded_without_torch_import_in_functions():
     local = defaultdict(set)
     for name, taken in IMPORTS.items():
         for each in taken:

@@ -1,3 +1,5 @@
+"""Tests of metrics against values by hand, loops and SciPy."""
+
 import math
 
 import numpy as np
@@ -13,7 +15,7 @@ LOGITS = np.array(
 LABELS = np.array([0, 0, 1])
 
 
-def test_by_hand():
+def test_values_by_hand():
     assert metrics.predictions(LOGITS).tolist() == [[0, 0, 1], [1, 0, 0]]
     assert metrics.accuracy(LOGITS, LABELS).tolist() == [1.0, 1 / 3]
     # -log softmax: log 2, log(4/3), log(1 + 1/e) in the first run.
@@ -28,11 +30,11 @@ def test_by_hand():
         [math.log(2), math.log(4 / 3), math.log1p(math.exp(-1))],
         [math.log(1 + math.e), math.log(4 / 3), math.log(1 + math.e)],
     ]
-    found = metrics.example_losses(LOGITS, LABELS, "cross_entropy")
-    np.testing.assert_allclose(found, log_likelihoods, rtol=1e-14)
+    losses = metrics.example_losses(LOGITS, LABELS, "cross_entropy")
+    np.testing.assert_allclose(losses, log_likelihoods, rtol=1e-14)
 
 
-def test_against_loops():
+def test_metrics_equal_loops():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(7, 23, 5)).astype(np.float32)
     labels = rng.integers(0, 5, 23)
@@ -56,7 +58,7 @@ def test_against_loops():
         np.testing.assert_allclose(mean, expected, rtol=1e-14)
 
 
-def test_pairs_against_loops():
+def test_pairwise_metrics_equal_loops_and_scipy():
     rng = np.random.default_rng(1)
     logits = np.round(rng.normal(size=(6, 31, 4)), 1).astype(np.float32)
     labels = rng.integers(0, 4, 31)
@@ -109,5 +111,5 @@ def test_bad_input_is_refused(logits, labels, message):
 
 
 def test_unknown_metric_is_refused():
-    with pytest.raises(ValueError, match="metric is 'error'; it must be"):
+    with pytest.raises(ValueError, match="metric is 'error'"):
         metrics.example_losses(LOGITS, LABELS, "error")

@@ -1,3 +1,5 @@
+"""Tests of durations and sizes in words."""
+
 import pytest
 
 from nondet.units import duration, size

@@ -1,4 +1,4 @@
-"""Data sets, resident in memory, and the draws that decide how they are presented."""
+"""Data sets in memory, and the random draws of their order and augmentation."""
 
 from nondet.data.augment import Augmentation, apply_augmentation, batch, draw_augmentation
 from nondet.data.dataset import Dataset, make_dataset

@@ -1,7 +1,6 @@
-"""Augmentation: crops with padding and horizontal flips, drawn per (seed, epoch, example).
+"""Crops with padding and horizontal flips, drawn for each (seed, epoch, example).
 
-What an example looks like in an epoch is settled before the epoch is shuffled: no order, batch or
-worker can change it.
+The augmentation of an example depends on nothing else: not on its order, its batch or its worker.
 """
 
 import functools
@@ -16,10 +15,11 @@ from nondet_ext import philox_bits, philox_randint
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What happens to each image of a batch.
+    """The augmentation of each image of a batch.
 
-    offsets: (b, 2) int64, pixels down and right, negative for up and left
-    flips: (b,) bool, mirrored left to right after the move
+    Attributes:
+        offsets: (b, 2) int64, pixels down and right; negative for up and left.
+        flips: (b,) bool, True for images that are mirrored left to right after the move.
     """
 
     offsets: torch.Tensor
@@ -29,12 +29,14 @@ class Augmentation:
 def draw_augmentation(
     examples: torch.Tensor, key: Key, epoch: int, padding: int, flip: bool
 ) -> Augmentation:
-    """The augmentation of each example in an epoch.
+    """Draw the augmentation of examples in an epoch.
 
-    Offsets are uniform over -padding..padding in both directions, as of a random crop from an image
-    with `padding` more pixels on every side; with `flip` one example in two is mirrored.
-    examples: (b,) int64 example numbers; the draw of an example depends on its number, not on its
-    place in the list.
+    Offsets are uniform over -padding..padding in both directions, as in a random crop from an image
+    with `padding` more pixels on every side. With `flip`, each example is mirrored with probability
+    1/2.
+
+    examples: (b,) int64, numbers of examples. The draw of an example depends on its number, not on
+    its place in the tensor.
     """
     if padding:
         offsets = philox_randint(
@@ -56,17 +58,18 @@ def draw_augmentation(
 
 
 def apply_augmentation(images: torch.Tensor, augmentation: Augmentation) -> torch.Tensor:
-    """Moves every image by its own offset, uncovered pixels becoming 0, then mirrors those to be
-    flipped. Nothing is interpolated: pixels move.
+    """Move every image by its own offset, then mirror those to be flipped.
+
+    Pixels are moved, not interpolated; uncovered pixels become 0.
 
     images: (b, channels, height, width) uint8. Returns a new tensor of the same shape and dtype.
     """
     n, channels, height, width = images.shape
     size = channels * height * width
-    # A move by whole pixels is a shift of the flattened image, but for what crosses its borders. So
-    # every image is one contiguous window of the batch, which copies far faster than a gather.
-    # Mirroring first, the same as mirroring last with the move to the right reversed, makes it a
-    # matter of where the window begins.
+    # A move by whole pixels shifts the flattened image, except for pixels that cross a border. So
+    # every image is one contiguous window of the batch, which copies far faster than a gather. A
+    # flip after the move equals a flip before it with the move to the right reversed; then only
+    # the start of the window differs.
     down = augmentation.offsets[:, 0].clamp(-height, height)
     right = augmentation.offsets[:, 1].clamp(-width, width)
     right = torch.where(augmentation.flips, -right, right)
@@ -87,21 +90,21 @@ def apply_augmentation(images: torch.Tensor, augmentation: Augmentation) -> torc
 def batch(
     dataset: Dataset, examples: torch.Tensor, key: Key, epoch: int, padding: int, flip: bool
 ) -> torch.Tensor:
-    """Training images as a model sees them in an epoch: augmented and normalised.
+    """Return augmented and normalised training images of an epoch.
 
-    examples: (b,) int64 numbers of training examples, on the device of the data set. Without
+    examples: (b,) int64, numbers of training examples, on the device of the data set. Without
     padding and flip nothing is drawn. Returns (b, channels, height, width) float32.
     """
     images = dataset.train_images.index_select(0, examples)
     if padding or flip:
         total = len(dataset.train_images)
-        epochs_draws = _draw_epoch(total, key, epoch, padding, flip, examples.device)
-        chosen = Augmentation(epochs_draws.offsets[examples], epochs_draws.flips[examples])
-        images = apply_augmentation(images, chosen)
+        all_draws = _draw_epoch(total, key, epoch, padding, flip, examples.device)
+        draws = Augmentation(all_draws.offsets[examples], all_draws.flips[examples])
+        images = apply_augmentation(images, draws)
     return dataset.normalized(images)
 
 
-# Draws depend on the example alone, so one call for an epoch replaces one per batch.
+# A draw depends on its example alone, so one call per epoch replaces one call per batch.
 @functools.lru_cache(maxsize=2)
 def _draw_epoch(
     total: int, key: Key, epoch: int, padding: int, flip: bool, device: torch.device

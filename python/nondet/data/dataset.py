@@ -1,4 +1,4 @@
-"""The form every image data set takes."""
+"""The type of all image data sets."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,11 +9,17 @@ import torch
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images and labels, whole, on one device.
+    """Images and labels in memory, on one device.
 
-    train_images, test_images: (examples, channels, height, width) uint8, pixel values as stored
-    train_labels, test_labels: (examples,) int64
-    mean, std: (channels,) float32, by which images are normalised, in units of the stored values
+    Attributes:
+        name: The name of the data set.
+        classes: The number of classes.
+        train_images: (examples, channels, height, width) uint8, pixel values as stored.
+        train_labels: (examples,) int64.
+        test_images: As train_images.
+        test_labels: As train_labels.
+        mean: (channels,) float32, subtracted to normalise images, in units of the stored values.
+        std: (channels,) float32, the divisor that normalises images, in the same units.
     """
 
     name: str
@@ -27,12 +33,12 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of one image."""
+        """The (channels, height, width) of an image."""
         channels, height, width = self.train_images.shape[1:]
         return channels, height, width
 
     def to(self, device: str | torch.device) -> "Dataset":
-        """The same data on another device."""
+        """Return the data set on another device."""
         tensors: dict[str, Any] = {
             name: value.to(device)
             for name, value in vars(self).items()
@@ -41,7 +47,7 @@ class Dataset:
         return replace(self, **tensors)
 
     def normalized(self, images: torch.Tensor) -> torch.Tensor:
-        """(images - mean) / std, each step rounded to float32.
+        """Return (images - mean) / std, each step rounded to float32.
 
         images: (n, channels, height, width) uint8. Returns float32 of that shape.
         """
@@ -57,11 +63,12 @@ def make_dataset(
     test_images: torch.Tensor,
     test_labels: torch.Tensor,
 ) -> Dataset:
-    """A data set normalised by the mean and the standard deviation of its training pixels, channel
-    by channel, computed from exact sums.
+    """Make a data set with the mean and standard deviation of its training pixels, per channel.
 
-    Raises ValueError for images or labels that are not as `Dataset` says, and where a channel is
-    constant; TypeError for another dtype.
+    Both are computed from exact sums.
+
+    Raises ValueError for wrong shapes, labels out of range and a constant channel, TypeError for a
+    wrong dtype (see `Dataset`).
     """
     for part, images, labels in (
         ("train", train_images, train_labels),
@@ -85,7 +92,7 @@ def make_dataset(
 
 
 def _mean_and_std(pixels: torch.Tensor) -> tuple[float, float]:
-    """Of uint8 values; both correctly rounded but for the last square root."""
+    """Return the mean and standard deviation of uint8 values, from exact sums."""
     counts = torch.bincount(pixels.flatten(), minlength=256).tolist()
     n = sum(counts)
     total = sum(value * count for value, count in enumerate(counts))
@@ -94,9 +101,9 @@ def _mean_and_std(pixels: torch.Tensor) -> tuple[float, float]:
 
 
 def _check(name: str, part: str, images: torch.Tensor, labels: torch.Tensor, classes: int) -> None:
-    for what, tensor, dtype in (("images", images, torch.uint8), ("labels", labels, torch.int64)):
+    for kind, tensor, dtype in (("images", images, torch.uint8), ("labels", labels, torch.int64)):
         if tensor.dtype != dtype:
-            raise TypeError(f"{name}: {part}_{what} are {tensor.dtype}; they must be {dtype}")
+            raise TypeError(f"{name}: {part}_{kind} are {tensor.dtype}; they must be {dtype}")
     if images.dim() != 4 or images.numel() == 0:
         raise ValueError(
             f"{name}: {part}_images are of shape {tuple(images.shape)}; it must be (examples, "

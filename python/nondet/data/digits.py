@@ -1,8 +1,9 @@
-"""scikit-learn's handwritten digits: 1,797 real 8x8 images with 17 grey levels, inside its wheel,
-no download.
+"""Loads the handwritten digits of scikit-learn, which needs no download.
+
+They are 1,797 images of 8x8 pixels with 17 grey levels.
 
 Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
-Repository, 1998 (its test part, as scikit-learn ships it).
+Repository, 1998 (its test part, as scikit-learn distributes it).
 """
 
 import numpy as np
@@ -14,16 +15,17 @@ TEST_EVERY = 4
 
 
 def load_digits() -> Dataset:
-    """The digits, split.
+    """Load the digits, split into 1,347 training and 450 test images.
 
-    Image i is a test image when i is a multiple of 4: 450 test and 1,347 training images. The file
-    lists the images writer after writer, so both parts hold every writer. Pixels are 0 to 16; they
-    are normalised by the mean and the standard deviation of all training pixels together (one
-    channel, one mean, as usual for CIFAR-10), not pixel by pixel: an empty pixel becomes a negative
-    constant instead of 0, so every weight of a first layer takes part in the training from its
-    first step, those of the pixels that are empty in every image included.
+    Image i is a test image if i is a multiple of 4. The file lists the images by writer, so both
+    parts have every writer.
+
+    Pixels are 0 to 16. They are normalised by one mean and one standard deviation per channel, as
+    usual for CIFAR-10, not per pixel. An empty pixel thus becomes a negative constant instead of 0,
+    and every weight of a first layer is trained from the first step, even for pixels that are empty
+    in every image.
     """
-    from sklearn import datasets  # a second to import, so only where it is used
+    from sklearn import datasets  # takes a second to import
 
     source = datasets.load_digits()
     images = torch.from_numpy(source.images.astype(np.uint8)[:, None])

@@ -1,4 +1,4 @@
-"""Any images sorted into one folder per class."""
+"""Loads images that are sorted into one folder per class."""
 
 from pathlib import Path
 from typing import Any
@@ -16,18 +16,20 @@ _EIGHT_BIT_COLOUR = ("P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")
 
 
 def load_image_folder(name: str, path: Path, size: int | None) -> Dataset:
-    """The images below `path`/train and `path`/test, or `path`/val, each in a folder with the name
-    of its class.
+    """Load the images below `path`/train and `path`/test (or `path`/val).
 
-    Classes are numbered in the order of their names, images of a class in that of theirs. If all
-    images are grey there is one channel, else all become RGB; transparency is dropped. With a size
-    the shorter side of every image is scaled to it (bilinear, as Pillow does it) and the middle is
-    cut out, size x size; without one, images keep their pixels and have to be of one size.
-    Raises FileNotFoundError where a folder or the images of a class are missing, ValueError where
-    the parts have different classes or an image cannot be used, ImportError without torchvision.
+    Each image is in a folder with the name of its class. Classes are numbered in the order of their
+    names, and the images of a class are in the order of theirs. If all images are grey there is one
+    channel, otherwise all become RGB; transparency is dropped.
+
+    size: scale the shorter side of every image to it (bilinear, by Pillow) and crop the centre,
+    size x size. By default images keep their pixels and must have equal sizes.
+
+    Raises FileNotFoundError if a folder or the images of a class are missing, ValueError if the
+    parts have different classes or an image cannot be used, ImportError without torchvision.
     """
     datasets = import_datasets(name)
-    test = next((path / one for one in TEST_FOLDERS if (path / one).is_dir()), path / "test")
+    test = next((path / part for part in TEST_FOLDERS if (path / part).is_dir()), path / "test")
     parts = [_list(datasets, folder) for folder in (path / "train", test)]
     if parts[0].classes != parts[1].classes:
         only = set(parts[0].classes) ^ set(parts[1].classes)
@@ -46,7 +48,7 @@ def load_image_folder(name: str, path: Path, size: int | None) -> Dataset:
 
 
 def _list(datasets: Any, folder: Path) -> Any:
-    """torchvision's listing of the images in a folder of class folders."""
+    """Return torchvision's list of the images in a folder of class folders."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"there is no folder {folder}; a folder of images has the subfolders train and "
@@ -69,9 +71,9 @@ def _mode(file: Path) -> str:
 
 
 def _decode(files: list[Path], mode: str, size: int | None) -> torch.Tensor:
-    """All images, (n, channels, height, width) uint8."""
+    """Return all images, (n, channels, height, width) uint8."""
     decoded: torch.Tensor | None = None
-    for number, file in enumerate(files):
+    for i, file in enumerate(files):
         pixels = _pixels(file, mode, size)
         if decoded is None:
             decoded = torch.empty(len(files), *pixels.shape, dtype=torch.uint8)
@@ -81,8 +83,8 @@ def _decode(files: list[Path], mode: str, size: int | None) -> torch.Tensor:
                 f"{decoded.shape[3]} x {decoded.shape[2]}; scale them to one size, for example "
                 "to 32 x 32 with imagefolder:PATH@32"
             )
-        decoded[number] = pixels
-    assert decoded is not None  # a listing without images has been refused
+        decoded[i] = pixels
+    assert decoded is not None  # torchvision refuses a folder without images
     return decoded
 
 

@@ -1,4 +1,4 @@
-"""Data sets by name."""
+"""Loads data sets by name."""
 
 import os
 from pathlib import Path
@@ -18,21 +18,23 @@ _loaded: dict[tuple[str, Path], Dataset | TextDataset] = {}
 def load_dataset(
     name: str, root: Path | str | None = None, download: bool = False
 ) -> Dataset | TextDataset:
-    """The data set called `name`, on the CPU; read once in a process.
+    """Load a data set on the CPU; a process reads it only once.
 
-    name: of images "digits", which scikit-learn brings; "cifar10", "cifar100", "mnist",
-    "fashion-mnist", "svhn", which torchvision reads from files below `root`; or "imagefolder:PATH"
-    and "imagefolder:PATH@SIZE" (see `image_folder.load_image_folder`). Of texts "pydoc" and
-    "pydoc@TYPES", which Python brings (`pydoc.load_pydoc`); "penn-treebank", from files in the
-    folder of that name in `root` (`text_files.load_penn_treebank`); or "text:PATH" and
-    "text:PATH@TYPES" (`text_files.load_text`).
-    root: by default the folder that the environment variable NONDET_DATA names, else
-    ~/.cache/nondet/data.
-    download: fetch files that are missing; never done unasked, and never for a text.
+    name: a data set of images or a text.
+        - "digits": part of scikit-learn.
+        - "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn": files below `root`, read by
+          torchvision.
+        - "imagefolder:PATH", "imagefolder:PATH@SIZE": see `image_folder.load_image_folder`.
+        - "pydoc", "pydoc@TYPES": part of Python; see `pydoc.load_pydoc`.
+        - "penn-treebank": files in the folder `root`/penn-treebank; see
+          `text_files.load_penn_treebank`.
+        - "text:PATH", "text:PATH@TYPES": see `text_files.load_text`.
+    root: by default the folder in the environment variable NONDET_DATA, else ~/.cache/nondet/data.
+    download: download missing files, if the data set is one of torchvision's.
 
-    Raises ValueError for an unknown name or damaged files, FileNotFoundError where files are
-    missing, ImportError where torchvision is needed and not installed or Python lacks a text,
-    OSError where a download fails.
+    Raises ValueError for an unknown name or damaged files, FileNotFoundError if files are missing,
+    ImportError if torchvision or the topics of pydoc are needed and not installed, OSError if a
+    download fails.
     """
     check_dataset(name)
     source, images = text_source(name), image_folder(name)
@@ -59,12 +61,12 @@ def load_dataset(
 
 def _load_text(name: str, source: TextSource, folder: Path) -> TextDataset:
     if source.kind == "pydoc":
-        return load_pydoc(name, source.types)
+        return load_pydoc(name, source.vocabulary)
     if source.kind == "penn-treebank":
         return load_penn_treebank(folder / "penn-treebank")
-    return load_text(name, folder, source.types)
+    return load_text(name, folder, source.vocabulary)
 
 
 def default_root() -> Path:
-    """Where data sets lie if nothing else is said."""
+    """Return the default folder of data sets."""
     return Path(os.environ.get("NONDET_DATA") or "~/.cache/nondet/data").expanduser()

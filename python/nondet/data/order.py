@@ -1,4 +1,4 @@
-"""In which order an epoch shows the training examples."""
+"""Draws the order of the training examples in an epoch."""
 
 import torch
 
@@ -7,7 +7,7 @@ from nondet_ext import philox_permutation
 
 
 def epoch_order(examples: int, key: Key, epoch: int, device: str | torch.device) -> torch.Tensor:
-    """A permutation of range(examples), (examples,) int64, drawn for (key, epoch) alone."""
+    """Return a permutation of range(examples), (examples,) int64, drawn for (key, epoch) alone."""
     return philox_permutation(
         examples, seed=key.seed, stream=key.stream, counter=(epoch,), device=device
     )

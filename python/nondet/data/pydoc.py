@@ -1,7 +1,7 @@
-"""What CPython says of its own language in `help()`: prose that every Python brings, no download.
+"""Loads the topics of Python's `help()` as a text, which needs no download.
 
-Source: `pydoc_data.topics`, made from the Python Language Reference and the Library Reference,
-licensed as Python is.
+Source: `pydoc_data.topics`, generated from the Python Language Reference and the Library Reference,
+under the licence of Python.
 """
 
 import platform
@@ -10,19 +10,23 @@ import re
 from nondet.data.text import TextDataset, make_text
 from nondet.data.tokens import paragraphs_of, split_sentences
 
-DEFAULT_TYPES = 2000
+DEFAULT_VOCABULARY = 2000
 
 _TABLE = re.compile(r"[+|].*[+|]")
 _RULE = re.compile(r"\W{4,}")
 
 
-def load_pydoc(name: str, types: int | None) -> TextDataset:
-    """The topics in the order of their names, as one text, split 80/10/10 (`split_sentences`).
+def load_pydoc(name: str, vocabulary: int | None) -> TextDataset:
+    """Load the topics, in the order of their names, as one text, split 80/10/10.
 
-    Topics repeat whole paragraphs of others, about a fifth of all tokens: only the first of equal
-    paragraphs is kept, so that none is trained on and tested on. Tables and the lines under
-    headings are left out. The text depends on the version of Python, which is among its facts.
-    types: DEFAULT_TYPES where None. Raises ImportError for a Python built without the topics.
+    Topics repeat whole paragraphs of others, about a fifth of all tokens. Only the first of equal
+    paragraphs is kept, so that no paragraph is both trained on and tested on. Tables and the lines
+    under headings are left out. The text depends on the version of Python, which is among its
+    facts.
+
+    vocabulary: the largest size of the vocabulary; DEFAULT_VOCABULARY if None.
+
+    Raises ImportError for a Python without the topics.
     """
     try:
         from pydoc_data.topics import topics
@@ -42,11 +46,11 @@ def load_pydoc(name: str, types: int | None) -> TextDataset:
                 sentences.extend(paragraph)
     version = platform.python_version()
     facts = {"source": "pydoc_data.topics", "python": version, "topics": str(len(topics))}
-    return make_text(name, split_sentences(sentences), types or DEFAULT_TYPES, facts)
+    return make_text(name, split_sentences(sentences), vocabulary or DEFAULT_VOCABULARY, facts)
 
 
 def _prose(topic: str) -> str:
-    """A topic with empty lines in place of tables and of lines of punctuation."""
+    """Replace the tables of a topic, and its lines of punctuation, by empty lines."""
     return "\n".join("" if _is_drawn(line.strip()) else line for line in topic.split("\n"))
 
 

@@ -1,4 +1,4 @@
-"""The form every text takes, and how its vocabulary is cut."""
+"""The type of all texts, and the choice of a vocabulary."""
 
 import hashlib
 from collections import Counter
@@ -15,12 +15,16 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class TextDataset:
-    """A text in three parts, whole, on one device.
+    """A text in memory, in three parts, on the same device.
 
-    types: the word types; the number of a type is its place. END (of a sentence) and UNKNOWN (any
-    other word) are always among them.
-    train, valid, test: (tokens,) int64, numbers of types; each part begins with a sentence
-    facts: what is recorded with every run, among it hashes of the text
+    Attributes:
+        name: The name of the data set.
+        types: The vocabulary. The number of a word is its index. END (of a sentence) and UNKNOWN
+            (all other words) are always among the words.
+        train: (tokens,) int64, numbers of words; begins with a sentence.
+        valid: As train.
+        test: As train.
+        facts: Facts that are recorded with every run, such as hashes of the text.
     """
 
     name: str
@@ -32,59 +36,61 @@ class TextDataset:
 
     @property
     def classes(self) -> int:
-        """The number of types."""
+        """The size of the vocabulary."""
         return len(self.types)
 
     @property
     def test_labels(self) -> torch.Tensor:
-        """(test tokens,) int64: each is to be predicted, the first after the end of a sentence."""
+        """The tokens to predict, (test tokens,) int64; END precedes the first."""
         return self.test
 
     @property
     def end_of_sentence(self) -> int:
-        """The number of the type END."""
+        """The number of the word END."""
         return self.types.index(END)
 
     def to(self, device: str | torch.device) -> "TextDataset":
-        """The same text on another device."""
+        """Return the text on another device."""
         return replace(self, **{part: getattr(self, part).to(device) for part in PARTS})
 
 
 def make_text(
-    name: str, parts: Sequence[Sequence[str]], types: int | None, facts: Mapping[str, str]
+    name: str, parts: Sequence[Sequence[str]], vocabulary: int | None, facts: Mapping[str, str]
 ) -> TextDataset:
-    """A text of its tokens.
+    """Make a text of its tokens.
 
-    parts: the tokens of PARTS. types: how many types there are at most, END and UNKNOWN among them;
-    the others are the most frequent of the training part, and what is not among them becomes
-    UNKNOWN. None: all types of all parts. Types are in the order END, UNKNOWN, then by falling
-    number in the training part; equally frequent ones as Python sorts them.
-    facts: to which are added: types; of each part the tokens, the UNKNOWN ones among them and the
-    SHA-256 of its numbers as little-endian int64; text_sha256, of the tokens before the cut, joined
-    by spaces, a line for each part, as UTF-8.
+    parts: the tokens of PARTS.
+    vocabulary: the largest size of the vocabulary, with END and UNKNOWN. It has the most frequent
+        words of the training part; other words become UNKNOWN. None: all words of all parts. The
+        order is END, UNKNOWN, then by falling frequency in the training part, ties by code points.
+    facts: facts to record. Added are "types", the size of the vocabulary; of each part the number
+        of tokens, the number of UNKNOWN among them, and the SHA-256 of its numbers as little-endian
+        int64; and "text_sha256", of the original tokens in UTF-8, joined by spaces, one line per
+        part.
+
     Raises ValueError for a part without a word.
     """
     for part, tokens in zip(PARTS, parts, strict=True):
         if all(token == END for token in tokens):
             raise ValueError(f"{name}: the part {part} has no words")
     counts = Counter(parts[0])
-    offered = set(counts) if types is not None else set().union(*parts)
-    found = sorted(offered - {END, UNKNOWN}, key=lambda word: (-counts[word], word))
-    known = (END, UNKNOWN, *found)[:types]
-    numbers = {word: number for number, word in enumerate(known)}
+    candidates = set(counts) if vocabulary is not None else set().union(*parts)
+    ranked = sorted(candidates - {END, UNKNOWN}, key=lambda word: (-counts[word], word))
+    words = (END, UNKNOWN, *ranked)[:vocabulary]
+    numbers = {word: number for number, word in enumerate(words)}
     unknown = numbers[UNKNOWN]
-    described = {**facts, "types": str(len(known)), "text_sha256": _text_sha256(parts)}
+    all_facts = {**facts, "types": str(len(words)), "text_sha256": _text_sha256(parts)}
     tensors = []
     for part, tokens in zip(PARTS, parts, strict=True):
-        values = np.fromiter((numbers.get(one, unknown) for one in tokens), "<i8", len(tokens))
+        values = np.fromiter((numbers.get(token, unknown) for token in tokens), "<i8", len(tokens))
         tensors.append(torch.from_numpy(values.astype(np.int64)))
-        described |= {
+        all_facts |= {
             f"{part}_tokens": str(len(tokens)),
             f"{part}_unknown": str(np.count_nonzero(values == unknown)),
             f"{part}_sha256": hashlib.sha256(values.tobytes()).hexdigest(),
         }
     train, valid, test = tensors
-    return TextDataset(name, known, train, valid, test, described)
+    return TextDataset(name, words, train, valid, test, all_facts)
 
 
 def _text_sha256(parts: Sequence[Sequence[str]]) -> str:

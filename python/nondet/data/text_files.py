@@ -1,4 +1,4 @@
-"""Texts in files: the Penn Treebank, folders in its format, and any plain text."""
+"""Loads texts from files: the Penn Treebank, folders in its format, and plain texts."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -8,14 +8,14 @@ from pathlib import Path
 from nondet.data.text import END, PARTS, TextDataset, make_text
 from nondet.data.tokens import paragraphs_of, split_sentences
 
-DEFAULT_TYPES = 10_000
+DEFAULT_VOCABULARY = 10_000
 
 _PUBLISHED_MD5 = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
     "ptb.valid.txt": "aa0affc06ff7c36e977d7cd49e3839bf",
     "ptb.test.txt": "8b80168b89c18661a38ef683c0dc3721",
 }
-"""Of the files of T. Mikolov's preprocessed Penn Treebank, as public code checks them."""
+"""MD5 sums of the files of T. Mikolov's preprocessed Penn Treebank."""
 _PUBLISHED_COUNTS = {
     "types": "10000",
     "train_tokens": "929589",
@@ -25,34 +25,37 @@ _PUBLISHED_COUNTS = {
 
 
 def load_penn_treebank(folder: Path) -> TextDataset:
-    """The Penn Treebank as T. Mikolov preprocessed it (Mikolov et al. 2010): the files
-    ptb.train.txt, ptb.valid.txt and ptb.test.txt in `folder`. Its types are those of all three.
+    """Load the Penn Treebank as T. Mikolov preprocessed it (Mikolov et al. 2010).
 
-    The fact "published" says whether these are the published files. Raises FileNotFoundError where
-    one is missing, ValueError as `load_text` for what is in them.
+    folder: holds ptb.train.txt, ptb.valid.txt and ptb.test.txt. The vocabulary has all words of all
+    three files. The fact "published" says whether these are the published files.
+
+    Raises FileNotFoundError if a file is missing, ValueError if it is not UTF-8 or has no words.
     """
     files = _files(folder, "ptb.")
     missing = _missing(files)
     if missing:
         raise FileNotFoundError(
             f"penn-treebank is not in {folder}: no {', no '.join(missing)}. It is never "
-            "downloaded: get the three files of the preprocessed Penn Treebank (a sentence a line, "
-            "10,000 word types) and put them there; the variable NONDET_DATA names another folder "
-            f"than {folder.parent}"
+            "downloaded: get the three files of the preprocessed Penn Treebank (one sentence per "
+            "line, a vocabulary of 10,000 words) and put them there; the variable NONDET_DATA "
+            f"names another folder than {folder.parent}"
         )
     text = make_text("penn-treebank", [_read_lines(file) for file in files], None, _sources(files))
     return replace(text, facts={**text.facts, "published": _published(files, text.facts)})
 
 
-def load_text(name: str, path: Path, types: int | None) -> TextDataset:
-    """A text of the user's own, cut to so many types (DEFAULT_TYPES where None).
+def load_text(name: str, path: Path, vocabulary: int | None) -> TextDataset:
+    """Load a text of the user.
 
-    path: a folder in Penn Treebank format, which has the files ptb.train.txt, ptb.valid.txt and
-    ptb.test.txt, or train.txt, valid.txt and test.txt: tokens separated by white space, an END for
-    every end of a line. Or a plain text, which is cut into tokens (`sentences_of`) and split
-    80/10/10 (`split_sentences`). All in UTF-8.
-    Raises FileNotFoundError for a path or a file that is not there, ValueError for a file that is
-    not UTF-8, and for one or for a part without a word.
+    path: a folder in Penn Treebank format, or a plain text; all files in UTF-8. The folder has
+        train.txt, valid.txt and test.txt, or the same names after "ptb."; white space separates
+        tokens, and every line ends with END. A plain text is cut into tokens (`sentences_of`) and
+        split 80/10/10 (`split_sentences`).
+    vocabulary: the largest size of the vocabulary; DEFAULT_VOCABULARY if None.
+
+    Raises FileNotFoundError if the path or a file is missing, ValueError if a file is not UTF-8, or
+    if a file or a part has no words.
     """
     if path.is_dir():
         files = _files(path, "ptb.")
@@ -80,12 +83,12 @@ def load_text(name: str, path: Path, types: int | None) -> TextDataset:
             )
     else:
         hint = (
-            "; a number of types is what follows the last @ where that is digits alone"
+            "; only digits after the last @ are the size of the vocabulary"
             if "@" in path.name
             else ""
         )
         raise FileNotFoundError(f"{name}: there is no folder or file {path}{hint}")
-    return make_text(name, parts, types or DEFAULT_TYPES, _sources(files))
+    return make_text(name, parts, vocabulary or DEFAULT_VOCABULARY, _sources(files))
 
 
 def _files(folder: Path, prefix: str) -> list[Path]:
@@ -101,7 +104,7 @@ def _sources(files: Sequence[Path]) -> dict[str, str]:
 
 
 def _read_lines(file: Path) -> list[str]:
-    """The tokens of a file in Penn Treebank format."""
+    """Return the tokens of a file in Penn Treebank format."""
     lines = _read(file).removesuffix("\n").split("\n")
     tokens = [token for line in lines for token in (*line.split(), END)]
     if all(token == END for token in tokens):
@@ -117,14 +120,14 @@ def _read(file: Path) -> str:
 
 
 def _published(files: Sequence[Path], facts: Mapping[str, str]) -> str:
-    """ "yes", or "no" and in what the files differ from the published ones."""
-    other = [
+    """Return "yes", or "no" and how the files differ from the published ones."""
+    differences = [
         f"{name} {facts[name]} instead of {count}"
         for name, count in _PUBLISHED_COUNTS.items()
         if facts[name] != count
     ]
-    if other:
-        return f"no: {', '.join(other)}"
+    if differences:
+        return f"no: {', '.join(differences)}"
     sums = {
         file.name: hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
         for file in files

@@ -1,4 +1,4 @@
-"""Plain text cut into sentences of tokens, and these into three parts."""
+"""Cuts plain text into sentences of tokens, and splits sentences into three parts."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,7 @@ from nondet.data.text import END
 
 NUMBER = "N"
 _ENDS = (8, 9)
-"""In tenths of the tokens: where training ends, and where validation."""
+"""The ends of the training and the validation part, in tenths of all tokens."""
 
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _TOKEN = re.compile(
@@ -20,16 +20,17 @@ _TOKEN = re.compile(
 
 
 def sentences_of(paragraph: str) -> list[list[str]]:
-    """A paragraph's sentences, each a list of tokens with END for its last.
+    """Return the sentences of a paragraph, each a list of tokens that ends with END.
 
-    Words are lower-cased and keep hyphens and apostrophes between letters; "e.g." is one. A number
-    becomes NUMBER, as in the Penn Treebank. Any other character is a token of its own, or together
-    with those after it that are the same, where it is one of .*=<>/- as in "**". A sentence ends
-    with its paragraph, and where white space follows a ".", "!" or "?", but not after a number that
-    begins it, as in a list. The full stop itself is left out, as in Penn Treebank format.
+    Words are lower-cased and keep hyphens and apostrophes between letters; "e.g." is a word. A
+    number becomes NUMBER, as in the Penn Treebank. Every other character is a token, but equal
+    characters among .*=<>/- that follow each other are one token, such as "**".
+
+    A sentence ends with its paragraph, and at ".", "!" or "?" before white space, except after a
+    number that begins it, as in a list. The full stop is left out, as in Penn Treebank format.
     """
     text = paragraph.lower()
-    found: list[list[str]] = []
+    sentences: list[list[str]] = []
     sentence: list[str] = []
     for match in _TOKEN.finditer(text):
         token = NUMBER if match["number"] else match[0]
@@ -38,15 +39,15 @@ def sentences_of(paragraph: str) -> list[list[str]]:
         if not (ends and token == "."):
             sentence.append(token)
         if ends:
-            found.append([*sentence, END])
+            sentences.append([*sentence, END])
             sentence = []
     if sentence:
-        found.append([*sentence, END])
-    return found
+        sentences.append([*sentence, END])
+    return sentences
 
 
 def paragraphs_of(text: str) -> Iterator[list[list[str]]]:
-    """The sentences of each paragraph that has any; paragraphs are separated by empty lines."""
+    """Yield the sentences of each paragraph that has any; empty lines separate paragraphs."""
     for paragraph in _PARAGRAPHS.split(text):
         sentences = sentences_of(paragraph)
         if sentences:
@@ -54,8 +55,9 @@ def paragraphs_of(text: str) -> Iterator[list[list[str]]]:
 
 
 def split_sentences(sentences: Sequence[list[str]]) -> tuple[list[str], list[str], list[str]]:
-    """Training, validation and test tokens: the first 80% of the text, the next and the last 10%. A
-    sentence belongs where its first token lies.
+    """Return the training, validation and test tokens: 80%, 10% and 10% of the text, in order.
+
+    A sentence belongs to the part in which its first token lies.
     """
     total = sum(map(len, sentences))
     parts: tuple[list[str], list[str], list[str]] = ([], [], [])

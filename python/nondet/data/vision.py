@@ -1,6 +1,4 @@
-"""The published image data sets that torchvision reads: CIFAR-10, CIFAR-100, MNIST, Fashion-MNIST
-and SVHN.
-"""
+"""Loads CIFAR-10, CIFAR-100, MNIST, Fashion-MNIST and SVHN through torchvision."""
 
 import warnings
 from pathlib import Path
@@ -13,7 +11,7 @@ from nondet.data.dataset import Dataset, make_dataset
 
 
 class _Source(NamedTuple):
-    """How torchvision calls a data set, and its number of classes."""
+    """The class of torchvision that reads a data set, and its number of classes."""
 
     reader: str
     classes: int
@@ -30,11 +28,14 @@ VISION_DATASETS = tuple(_SOURCES)
 
 
 def load_vision(name: str, root: Path, download: bool) -> Dataset:
-    """One of VISION_DATASETS, from the files below `root`, in the layout torchvision gives them;
-    its training and its test part as published (SVHN without its "extra" images).
+    """Load one of VISION_DATASETS from the files below `root`, in torchvision's layout.
 
-    download: fetch what is missing. Raises ImportError without torchvision, FileNotFoundError where
-    files are missing, OSError where a download fails, ValueError for files that are damaged.
+    The training and the test part are those published (SVHN without its "extra" images).
+
+    download: download missing files.
+
+    Raises ImportError without torchvision, FileNotFoundError if files are missing, OSError if a
+    download fails, ValueError if files are damaged.
     """
     datasets = import_datasets(name)
     source = _SOURCES[name]
@@ -54,7 +55,7 @@ def load_vision(name: str, root: Path, download: bool) -> Dataset:
         return make_dataset(name, source.classes, *parts[0], *parts[1])
     except (ImportError, MemoryError):
         raise
-    except Exception as error:  # damaged files break the readers in every way
+    except Exception as error:  # damaged files raise errors of all kinds
         raise ValueError(
             f"{name} cannot be read from {root}: {error or type(error).__name__}. One of these "
             f"files is damaged: {', '.join(files)}; delete them and put whole ones there"
@@ -62,7 +63,7 @@ def load_vision(name: str, root: Path, download: bool) -> Dataset:
 
 
 def import_datasets(name: str) -> ModuleType:
-    """torchvision.datasets. Raises ImportError, with what to type, where it is not installed."""
+    """Return torchvision.datasets; raise ImportError, with the command to install it."""
     try:
         from torchvision import datasets
     except ImportError as error:
@@ -73,7 +74,7 @@ def import_datasets(name: str) -> ModuleType:
 
 
 def _files(name: str, reader: Any) -> list[str]:
-    """The files of a data set, below its root."""
+    """Return the paths of the files of a data set, relative to its root."""
     if name == "svhn":
         return [reader.split_list[split][1] for split in ("train", "test")]
     if name in ("mnist", "fashion-mnist"):
@@ -97,7 +98,7 @@ def _download(name: str, reader: Any, root: Path) -> None:
         for train in (True, False):
             _read(name, reader, root, train, download=True)
     except (OSError, RuntimeError) as error:
-        reason = " ".join(str(error).split())  # torchvision's runs over several lines
+        reason = " ".join(str(error).split())  # torchvision's message has several lines
         raise OSError(
             f"{name} could not be downloaded to {root}: {reason}. The files can also be put there "
             f"by hand: {', '.join(_files(name, reader))}"
@@ -105,7 +106,7 @@ def _download(name: str, reader: Any, root: Path) -> None:
 
 
 def _arrays(name: str, part: Any) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images (n, channels, height, width) uint8 and labels (n,) int64 of a torchvision data set."""
+    """Return the images (n, channels, height, width) uint8 and labels (n,) int64 of a part."""
     images = torch.as_tensor(part.data)
     if name in ("mnist", "fashion-mnist"):
         images = images[:, None]

@@ -63,8 +63,8 @@ class PerturbationSpec:
             check_minimum("perturbation.index", self.index, 0)
             if self.tensor is None and self.target not in ("weights", "pixel"):
                 raise SettingError(
-                    f"perturbation.index is given, but no perturbation.tensor; with the target "
-                    f"{self.target!r} an index counts in a named tensor",
+                    f"perturbation.index is {self.index}, but no perturbation.tensor is given; "
+                    f"with the target {self.target!r} an index needs a tensor",
                     "perturbation.index",
                     "perturbation.target",
                 )
@@ -75,14 +75,16 @@ class PerturbationSpec:
             )
         if self.direction is not None and self.change != "ulp":
             raise SettingError(
-                "perturbation.direction is given, but the change is 'bit'; only 'ulp' has one",
+                f"perturbation.direction is {self.direction}, but the change is 'bit'; only 'ulp' "
+                "has a direction",
                 "perturbation.direction",
                 "perturbation.change",
             )
         if self.bit is not None:
             if self.change != "bit":
                 raise SettingError(
-                    "perturbation.bit is given, but the change is 'ulp'; only 'bit' has one",
+                    f"perturbation.bit is {self.bit}, but the change is 'ulp'; only 'bit' inverts "
+                    "a bit",
                     "perturbation.bit",
                     "perturbation.change",
                 )

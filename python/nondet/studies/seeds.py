@@ -1,9 +1,8 @@
-"""Seeds: one integer per source of nondeterminism, and the one function that turns a seed into a
-key.
+"""Seeds, one per source of nondeterminism, and their Philox keys.
 
-Every random draw of a training is a Philox draw (see `nondet_ext.philox_bits`) whose key names the
-source and its seed and whose counter names what is being drawn (epoch, example, parameter). Nothing
-is drawn from a global generator, so no source can shift the draws of another.
+Every random draw of a training is a Philox draw (`nondet_ext.philox_bits`). Its key holds the
+source and its seed; its counter identifies the draw (epoch, example, parameter). No global
+generator is used, so no source can shift the draws of another.
 """
 
 from dataclasses import dataclass, replace
@@ -18,12 +17,11 @@ SOURCES: tuple[Source, ...] = get_args(Source)
 HELD = 1
 """The value of a seed that is held constant (paper, Sec. 3.1).
 
-For a source whose absence is a choice of its own, the held value means that absence, as the paper's
-cuDNN seed of 1 means "deterministic": `bit == HELD` changes no bit.
+For a source that can be absent, the held value means its absence: `bit == HELD` changes no bit, as
+the paper's cuDNN seed of 1 means "deterministic".
 """
 
-# The second half of every Philox key: draws of different sources never share a key, whatever their
-# seeds.
+# The second half of every Philox key, so that draws of different sources never share a key.
 STREAMS: dict[Source, int] = {
     "init": 1,
     "shuffle": 2,
@@ -35,7 +33,7 @@ STREAMS: dict[Source, int] = {
 
 
 def philox_key(source: Source, seed: int) -> Key:
-    """The Philox key of a source under a seed in [0, 2**32).
+    """Return the Philox key of a source with a seed in [0, 2**32).
 
     Raises ValueError for an unknown source or a seed out of range, TypeError for a seed that is no
     integer.
@@ -51,7 +49,7 @@ def philox_key(source: Source, seed: int) -> Key:
 
 @dataclass(frozen=True)
 class Seeds:
-    """The seeds of one run. A field left out is held at `HELD`."""
+    """The seeds of a run, one per source; `HELD` by default."""
 
     init: int = HELD
     shuffle: int = HELD
@@ -65,14 +63,16 @@ class Seeds:
             self.key(source)
 
     def key(self, source: Source) -> Key:
-        """The Philox key of one source of this run."""
+        """Return the Philox key of a source."""
         return philox_key(source, getattr(self, source))
 
 
 @dataclass(frozen=True)
 class Onset:
-    """From which epoch on (counted from 0) each source follows its run's own seed; before that it
-    is held (paper, Fig. 2). Initial weights are drawn at the very beginning and have no onset.
+    """The epoch, counted from 0, from which each source follows its seed (paper, Fig. 2).
+
+    Before that epoch the source is held. Initial weights are drawn at the beginning and have no
+    onset.
     """
 
     shuffle: int = 0
@@ -95,15 +95,15 @@ class Onset:
 
 
 def effective(seeds: Seeds, onset: Onset, epoch: int) -> Seeds:
-    """The seeds in force during an epoch: a source whose onset is still to come is held."""
-    return replace(seeds, **{name: HELD for name, begins in vars(onset).items() if epoch < begins})
+    """Return the seeds during an epoch: sources are held before their onset."""
+    return replace(seeds, **{name: HELD for name, start in vars(onset).items() if epoch < start})
 
 
 def varied(sources: tuple[Source, ...], run: int) -> Seeds:
-    """The seeds of run number `run` (from 0) of a row in which `sources` vary in tandem.
+    """Return the seeds of a run of a row in which `sources` vary in tandem.
 
-    The varying seeds are HELD + 1, HELD + 2, ...: they never meet the held value, at which no bit
-    is changed.
+    run: the number of the run, counted from 0. The varying seeds are HELD + 1, HELD + 2, ..., never
+    the held value, at which no bit is changed.
     """
     if run < 0:
         raise ValueError(f"run is {run}; runs are counted from 0")

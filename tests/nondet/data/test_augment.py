@@ -1,4 +1,4 @@
-"""Augmentation against torchvision's own crop and flip, and the law of its draws."""
+"""Tests of augmentation against torchvision, and of the distribution of its draws."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,16 @@ KEY = Seeds(augment=12).key("augment")
 
 
 def as_torchvision(images, augmentation, padding):
-    """What RandomCrop(padding=...) and RandomHorizontalFlip make of each image with these draws."""
+    """Apply RandomCrop(padding=...) and RandomHorizontalFlip with these draws to each image."""
     height, width = images.shape[2:]
-    seen = []
+    augmented = []
     for image, (down, right), flip in zip(
         images, augmentation.offsets.tolist(), augmentation.flips.tolist(), strict=True
     ):
         padded = functional.pad(image, [padding] * 4)
         moved = functional.crop(padded, padding - down, padding - right, height, width)
-        seen.append(functional.hflip(moved) if flip else moved)
-    return torch.stack(seen)
+        augmented.append(functional.hflip(moved) if flip else moved)
+    return torch.stack(augmented)
 
 
 def pixels(*shape):
@@ -65,7 +65,7 @@ def test_images_need_not_be_contiguous():
     assert torch.equal(apply_augmentation(images, drawn), as_torchvision(images, drawn, 2))
 
 
-def test_draws_belong_to_the_example_not_to_its_place():
+def test_draws_depend_on_the_example_not_on_its_place():
     every = draw_augmentation(torch.arange(1000), KEY, 3, 2, True)
     some = torch.tensor([999, 5, 5, 0])
     chosen = draw_augmentation(some, KEY, 3, 2, True)
@@ -80,17 +80,17 @@ def test_draws_belong_to_the_example_not_to_its_place():
         assert not torch.equal(other.flips, every.flips)
 
 
-def test_draws_are_named_by_epoch_and_example():
+def test_draws_are_philox_draws_of_epoch_and_example():
     examples = list(range(30, 60))
     drawn = draw_augmentation(torch.tensor(examples), KEY, 7, 4, True)
     key = {"seed": KEY.seed, "stream": KEY.stream}
-    offsets = [philox_randint(-4, 5, 2, counter=(7, one), **key).tolist() for one in examples]
-    words = [philox_bits(1, counter=(7, one, 1), **key).item() for one in examples]
+    offsets = [philox_randint(-4, 5, 2, counter=(7, i), **key).tolist() for i in examples]
+    words = [philox_bits(1, counter=(7, i, 1), **key).item() for i in examples]
     assert drawn.offsets.tolist() == offsets
     assert drawn.flips.tolist() == [word % 2 == 1 for word in words]
 
 
-def test_crop_and_flip_do_not_touch_each_other():
+def test_crop_and_flip_are_drawn_independently():
     examples = torch.arange(100)
     both = draw_augmentation(examples, KEY, 0, 4, True)
     assert torch.equal(draw_augmentation(examples, KEY, 0, 4, False).offsets, both.offsets)

@@ -1,3 +1,5 @@
+"""Tests of data sets in memory, of the digits, and of the order of examples."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +16,7 @@ KEY = Seeds().key("augment")
 
 @pytest.fixture
 def colours():
-    """20 training and 6 test images of 2 channels of different brightness, 5 x 7 pixels."""
+    """20 training and 6 test images of 5 x 7 pixels, with 2 channels of different brightness."""
     numbers = np.random.default_rng(3)
     images = numbers.integers([[[[0]], [[90]]]], [[[[30]], [[256]]]], (26, 2, 5, 7), np.uint8)
     labels = torch.arange(26) % 3
@@ -67,15 +69,15 @@ def test_a_batch_holds_the_examples_asked_for(colours):
 
 @pytest.mark.parametrize(("padding", "flip"), [(0, True), (2, False), (2, True)])
 def test_an_example_looks_the_same_in_every_batch_of_an_epoch(colours, padding, flip):
-    def seen(examples, key=KEY, epoch=4):
+    def images_of(examples, key=KEY, epoch=4):
         return batch(colours, torch.tensor(examples), key, epoch, padding, flip)
 
-    together = seen(list(range(20)))
-    assert torch.equal(seen([19, 3, 3, 11]), together[[19, 3, 3, 11]])
-    split = [seen(list(range(begin, min(begin + 6, 20)))) for begin in range(0, 20, 6)]
+    together = images_of(list(range(20)))
+    assert torch.equal(images_of([19, 3, 3, 11]), together[[19, 3, 3, 11]])
+    split = [images_of(list(range(begin, min(begin + 6, 20)))) for begin in range(0, 20, 6)]
     assert torch.equal(torch.cat(split), together)
-    assert not torch.equal(seen(list(range(20)), epoch=5), together)
-    assert not torch.equal(seen(list(range(20)), Seeds(augment=2).key("augment")), together)
+    assert not torch.equal(images_of(list(range(20)), epoch=5), together)
+    assert not torch.equal(images_of(list(range(20)), Seeds(augment=2).key("augment")), together)
 
 
 def test_another_data_set_gets_draws_of_its_own_length(colours):
@@ -149,8 +151,8 @@ def test_unfit_images_and_labels_are_refused(change, error, message):
         make_dataset("toy", 3, **(parts | change))
 
 
-def test_unknown_data_sets_are_refused_with_what_comes_close():
-    with pytest.raises(ValueError, match=r"'cifar-10'; did you mean cifar10.*known data sets: dig"):
+def test_unknown_data_sets_are_refused_with_similar_names():
+    with pytest.raises(ValueError, match=r"'cifar-10'; did you mean cifar10.*digits"):
         load_dataset("cifar-10")
     with pytest.raises(ValueError, match="dataset is 'imagefolder:'; a folder of images is"):
         load_dataset("imagefolder:")
@@ -167,7 +169,7 @@ def test_names_of_image_folders():
         check_dataset(name)
 
 
-def test_order_is_a_permutation_of_its_own_for_every_epoch():
+def test_every_epoch_has_its_own_permutation():
     key = Seeds().key("shuffle")
     orders = [epoch_order(1347, key, epoch, "cpu") for epoch in range(3)]
     for order in orders:

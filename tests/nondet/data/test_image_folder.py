@@ -1,4 +1,4 @@
-"""Folders of images, written with Pillow and read back."""
+"""Tests of folders of images that are written with Pillow."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def save(path, pixels, mode=None):
 
 @pytest.fixture
 def coloured(tmp_path):
-    """Two classes of 6 x 9 RGB images, 2 + 1 for training, 1 + 1 to test."""
+    """Two classes of 6 x 9 RGB images: 2 and 1 training images, 1 and 1 test images."""
     files = ("train/ant/2.png", "train/ant/1.png", "train/bee/1.bmp", "test/bee/7.png")
     pixels = {file: save(tmp_path / file, draw(6, 9, 3)) for file in files}
     return pixels | {"test/ant/9.png": save(tmp_path / "test/ant/9.png", draw(6, 9, 3))}
@@ -79,7 +79,7 @@ def test_images_are_scaled_and_cropped_as_torchvision_does(tmp_path):
     pixels = [save(tmp_path / file, draw(*size)) for file, size in zip(files, sizes, strict=True)]
     dataset = load_dataset(f"imagefolder:{tmp_path}@12")
     reference = transforms.Compose([transforms.Resize(12), transforms.CenterCrop(12)])
-    expected = [np.array(reference(Image.fromarray(one))).transpose(2, 0, 1) for one in pixels]
+    expected = [np.array(reference(Image.fromarray(image))).transpose(2, 0, 1) for image in pixels]
     np.testing.assert_array_equal(dataset.train_images, np.stack(expected[:2]))
     np.testing.assert_array_equal(dataset.test_images, expected[2][None])
 
@@ -111,7 +111,7 @@ def test_missing_folders_and_empty_classes_are_named(coloured, tmp_path):
         load_dataset(f"imagefolder:{tmp_path}")
 
 
-def test_what_is_no_image_or_too_deep_is_named(coloured, tmp_path):
+def test_files_that_are_no_image_or_too_deep_are_named(coloured, tmp_path):
     (tmp_path / "train/bee/5.png").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"train/bee/5.png cannot be read as an image"):
         load_dataset(f"imagefolder:{tmp_path}")

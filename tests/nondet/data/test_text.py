@@ -1,4 +1,4 @@
-"""Texts as data sets: their names, their files, and how their vocabulary is cut."""
+"""Tests of texts as data sets: their names, their files and their vocabulary."""
 
 import hashlib
 from collections import Counter
@@ -56,7 +56,7 @@ def test_names_of_texts():
         assert image_folder(name) is None
 
 
-def test_texts_are_told_from_images():
+def test_texts_and_images_are_distinguished():
     texts = [name for name in DATASETS if is_text(name)]
     assert texts == ["pydoc", "penn-treebank"]
     for name in ("digits", "imagefolder:pydoc", "imagefolder:text:a", "pydocs", "text", ""):
@@ -70,12 +70,12 @@ def test_texts_are_told_from_images():
     [
         ("text:", "dataset is 'text:'; a text is text:PATH or text:PATH@TYPES, where PATH"),
         ("text:@50", "a text is text:PATH or"),
-        ("text:a@2", "'text:a@2'; what follows the @ is the number of word types, at least 3, as"),
-        ("pydoc@2", "'pydoc@2'; what follows the @ is the number of word types, at least 3"),
-        ("pydoc@many", "'pydoc@many'; what follows the @ is the number of word types"),
+        ("text:a@2", "'text:a@2'; what follows the @ is the size of the vocabulary, at least 3"),
+        ("pydoc@2", "'pydoc@2'; what follows the @ is the size of the vocabulary, at least 3"),
+        ("pydoc@many", "'pydoc@many'; what follows the @ is the size of the vocabulary"),
         ("pydoc@-5", "'pydoc@-5'; what follows"),
         ("pydoc@", "'pydoc@'; what follows"),
-        ("penn-treebank@500", "penn-treebank has the types of its files; text:PATH@TYPES cuts"),
+        ("penn-treebank@500", "penn-treebank has the vocabulary of its files; text:PATH@"),
         (
             "pydocs",
             r"did you mean pydoc\? known data sets: digits.*; pydoc@TYPES; and a text, text",
@@ -107,7 +107,7 @@ def test_every_line_of_a_folder_ends_a_sentence(tmp_path, name):
     assert words(text, "train") == ("the cat sat <eos> the <unk> sat on the mat <eos> N cats <eos>")
     assert {text.train.dtype, text.valid.dtype, text.test.dtype} == {torch.int64}
     assert text.types[:5] == ("<eos>", "<unk>", "the", "sat", "N")
-    if name == "penn-treebank":  # all types of all files
+    if name == "penn-treebank":  # all words of all files
         assert text.classes == 2 + 7 + 2
         assert text.types[5:] == ("cat", "cats", "mat", "on", "a", "dog")
         assert words(text, "valid") == "the dog sat <eos>"
@@ -134,7 +134,7 @@ def test_the_penn_treebank_lies_where_the_environment_says(tmp_path, monkeypatch
     assert words(load_dataset("penn-treebank"), "test") == "cat <eos>"
 
 
-def test_published_files_are_told_from_others(tmp_path, monkeypatch):
+def test_published_files_are_recognized(tmp_path, monkeypatch):
     def published():
         monkeypatch.setattr("nondet.data.loading._loaded", {})
         return load_dataset("penn-treebank", tmp_path).facts["published"]
@@ -235,13 +235,13 @@ def test_unfit_plain_texts_are_refused(tmp_path, content, message):
         load_dataset(f"text:{file}")
 
 
-def test_what_is_not_there_is_named(tmp_path):
+def test_missing_files_are_named(tmp_path):
     with pytest.raises(FileNotFoundError) as caught:
         load_dataset(f"text:{tmp_path}/none")
     assert str(caught.value) == (
         f"text:{tmp_path}/none: there is no folder or file {tmp_path}/none"
     )
-    with pytest.raises(FileNotFoundError, match="none@5k; a number of types is what follows the l"):
+    with pytest.raises(FileNotFoundError, match="none@5k; only digits after the last @"):
         load_dataset(f"text:{tmp_path}/none@5k")
 
 
@@ -254,17 +254,17 @@ TOKENS = st.lists(st.sampled_from(["<eos>", "<unk>", *"abcdefg"]), max_size=30)
 def test_the_most_frequent_words_are_kept(parts, limit):
     parts = [["a", *part] for part in parts]
     text = make_text("made", parts, limit, {})
-    offered = {word for part in (parts if limit is None else parts[:1]) for word in part}
-    offered -= {"<eos>", "<unk>"}
+    candidates = {word for part in (parts if limit is None else parts[:1]) for word in part}
+    candidates -= {"<eos>", "<unk>"}
     kept = set(text.types) - {"<eos>", "<unk>"}
     assert text.types[:2] == ("<eos>", "<unk>")
     assert len(text.types) == len(set(text.types)) == text.classes
-    assert len(kept) == (len(offered) if limit is None else min(len(offered), limit - 2))
-    assert kept <= offered
+    assert len(kept) == (len(candidates) if limit is None else min(len(candidates), limit - 2))
+    assert kept <= candidates
     counts = Counter(parts[0])
     ranks = [(-counts[word], word) for word in text.types[2:]]
     assert ranks == sorted(ranks)
-    assert all((-counts[word], word) > ranks[-1] for word in offered - kept)
+    assert all((-counts[word], word) > ranks[-1] for word in candidates - kept)
     for name, tokens in zip(("train", "valid", "test"), parts, strict=True):
         numbers = getattr(text, name)
         expected = [word if word in text.types else "<unk>" for word in tokens]

@@ -1,4 +1,4 @@
-"""Plain texts cut into tokens, that which Python brings too, against a second cutting."""
+"""Tests of the tokens of plain texts and of pydoc, against a second implementation."""
 
 import collections
 import hashlib
@@ -40,21 +40,25 @@ TEXTS = st.text(
     ],
 )
 def test_sentences_by_hand(paragraph, sentences):
-    assert [" ".join(one) for one in sentences_of(paragraph)] == [
+    assert [" ".join(tokens) for tokens in sentences_of(paragraph)] == [
         f"{sentence} <eos>" for sentence in sentences
     ]
 
 
 def test_paragraphs_end_at_empty_lines():
-    found = [" ".join(*one) for one in paragraphs_of("a b\nc\n \t\nd\n\n\n?\n\n\n")]
-    assert found == ["a b c <eos>", "d <eos>", "? <eos>"]
+    paragraphs = paragraphs_of("a b\nc\n \t\nd\n\n\n?\n\n\n")
+    assert [" ".join(*sentences) for sentences in paragraphs] == [
+        "a b c <eos>",
+        "d <eos>",
+        "? <eos>",
+    ]
 
 
 @given(TEXTS)
 def test_tokens_are_those_of_a_loop_over_characters(text):
     assert sentences_of(text) == naive_sentences(text)
     expected = [naive_sentences(paragraph) for paragraph in naive_paragraphs(text)]
-    assert list(paragraphs_of(text)) == [one for one in expected if one]
+    assert list(paragraphs_of(text)) == [sentences for sentences in expected if sentences]
 
 
 @given(st.lists(TEXTS, min_size=3, max_size=3))
@@ -86,8 +90,8 @@ def test_parts_are_whole_sentences_in_their_order(lengths):
 # -- pydoc -----------------------------------------------------------------------------------------
 
 
-def drawn(line):
-    """Whether a line is of a table, or one of punctuation such as stands below a heading."""
+def is_drawn(line):
+    """Return True for a line of a table, and for a line of punctuation, as under a heading."""
     line = line.strip()
     table = len(line) > 1 and {line[0], line[-1]} <= set("+|")
     return table or (len(line) >= 4 and not any(x.isalnum() or x == "_" for x in line))
@@ -95,17 +99,17 @@ def drawn(line):
 
 @pytest.fixture(scope="module")
 def prose():
-    """The sentences of all topics, each paragraph once, and how many tokens were left out."""
+    """The sentences of all topics without repeated paragraphs, and the tokens of the latter."""
     sentences, seen, repeated = [], [], 0
     for _, topic in sorted(topics.items()):
-        lines = [" " if drawn(line) else line for line in topic.split("\n")]
+        lines = [" " if is_drawn(line) else line for line in topic.split("\n")]
         for paragraph in naive_paragraphs("\n".join(lines)):
-            found = naive_sentences(paragraph)
-            if found in seen:
-                repeated += sum(map(len, found))
+            new = naive_sentences(paragraph)
+            if new in seen:
+                repeated += sum(map(len, new))
             else:
-                seen.append(found)
-                sentences += found
+                seen.append(new)
+                sentences += new
     return sentences, repeated
 
 
@@ -120,7 +124,7 @@ def test_pydoc_is_the_prose_of_the_topics_each_paragraph_once(prose):
     assert 0.15 < repeated / (repeated + len(tokens)) < 0.25  # docs/text.md: a fifth
 
 
-def test_pydoc_is_cut_to_types_that_train_well():
+def test_pydoc_has_a_vocabulary_that_can_be_learned():
     text = load_dataset("pydoc")
     assert (text.name, text.classes, text.end_of_sentence) == ("pydoc", 2000, 0)
     total = sum(map(len, (text.train, text.valid, text.test)))
@@ -130,13 +134,13 @@ def test_pydoc_is_cut_to_types_that_train_well():
         assert part[-1] == 0
     unknown = [float((part == 1).double().mean()) for part in (text.train, text.test)]
     assert 0.01 < unknown[0] < 0.04 < unknown[1] < 0.08
-    # Every type but the two that are always there can be learned.
+    # Every word occurs at least twice, so that it can be learned.
     counts = collections.Counter(text.train.tolist())
     assert min(counts[number] for number in range(2000)) >= 2
     assert load_dataset("pydoc@50").types == text.types[:50]
 
 
-def test_pydoc_says_which_text_it_was(prose):
+def test_facts_identify_the_text_of_pydoc(prose):
     facts, other = load_dataset("pydoc").facts, load_dataset("pydoc@50").facts
     assert facts["python"] == platform.python_version()
     assert (facts["source"], facts["topics"]) == ("pydoc_data.topics", str(len(topics)))
@@ -146,7 +150,7 @@ def test_pydoc_says_which_text_it_was(prose):
     assert facts["test_sha256"] != other["test_sha256"]
 
 
-def test_a_python_without_topics_is_named(monkeypatch):
+def test_a_python_without_topics_is_an_error(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydoc_data.topics", None)
     with pytest.raises(ImportError, match=r"text pydoc@9 needs the module pydoc_data\.topics, whi"):
         load_pydoc("pydoc@9", 9)

@@ -1,4 +1,4 @@
-"""The published data sets, read from small files in their real formats."""
+"""Tests of the published data sets, with small files in their real formats."""
 
 import hashlib
 import sys
@@ -23,17 +23,17 @@ CASES = {
 
 
 def parts(shape, classes):
-    """Images and labels, (train, test). No two axes and no two channels are alike."""
+    """Return (images, labels) for training and test; no axes and no channels are alike."""
     numbers = np.random.default_rng(8)
-    drawn = []
+    pairs = []
     for examples in (23, 9):
         images = numbers.integers(0, 256, (examples, *shape), np.uint8)
-        drawn.append((images, numbers.permutation(np.arange(examples) * 3 % classes)))
-    return drawn
+        pairs.append((images, numbers.permutation(np.arange(examples) * 3 % classes)))
+    return pairs
 
 
 def accept_sums_of(reader, root, monkeypatch):
-    """torchvision checks the MD5 sums of the published files; here those of the files in `root`."""
+    """Let torchvision check the MD5 sums of the files in `root`, not of the published ones."""
 
     def md5(*path):
         return hashlib.md5(root.joinpath(*path).read_bytes(), usedforsecurity=False).hexdigest()
@@ -55,7 +55,7 @@ def accept_sums_of(reader, root, monkeypatch):
 
 @pytest.fixture(params=CASES)
 def written(request, tmp_path, monkeypatch):
-    """A data set's name and its parts, which lie in tmp_path."""
+    """The name and the parts of a data set that is written to tmp_path."""
     write, reader, shape, classes = CASES[request.param]
     train, test = parts(shape, classes)
     write(tmp_path, train, test)

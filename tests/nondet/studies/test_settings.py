@@ -1,3 +1,5 @@
+"""Tests of settings by name, of their texts, and of configurations."""
+
 import json
 from dataclasses import replace
 from typing import Literal, get_args, get_origin
@@ -30,7 +32,7 @@ def test_values_get_the_types_of_their_fields():
     assert isinstance(settings["lr"], float)
 
 
-def test_the_perturbation_is_set_field_by_field():
+def test_fields_of_a_perturbation_are_set_one_by_one():
     settings = parse_settings(
         ["perturbation.target=pixel", "perturbation.step=7", "perturbation.index=3"]
     )
@@ -201,10 +203,10 @@ def test_integers_are_integers():
     [
         ({"target": "luck"}, r"perturbation\.target is 'luck'; known: weights, momentum"),
         ({"step": -1}, r"perturbation\.step is -1"),
-        ({"target": "momentum", "index": 3}, "index is given, but no perturbation.tensor"),
+        ({"target": "momentum", "index": 3}, r"index is 3, but no perturbation\.tensor"),
         ({"direction": 2}, r"perturbation\.direction is 2; known: 1, -1"),
-        ({"change": "bit", "direction": 1}, "direction is given, but the change is 'bit'"),
-        ({"bit": 3}, "bit is given, but the change is 'ulp'"),
+        ({"change": "bit", "direction": 1}, "direction is 1, but the change is 'bit'"),
+        ({"bit": 3}, "bit is 3, but the change is 'ulp'"),
         ({"change": "bit", "bit": 64}, r"bit is 64; it must lie in \[0, 64\)"),
     ],
 )

@@ -1,4 +1,4 @@
-"""The built-in studies: that each can be planned, and what its report and the others rely on."""
+"""Tests of the built-in studies: their plans, and what reports and other studies rely on."""
 
 import subprocess
 import sys
@@ -49,7 +49,7 @@ def rows(name, scale="laptop"):
 
 
 def jobs(name, row, scale="laptop"):
-    """The runs of one row, over all models."""
+    """Return the runs of a row, for all models."""
     plan = find_study(name).plan(scale)
     return {job for config in plan.configs for job in plan.jobs(config, rows(name, scale)[row])}
 
@@ -68,7 +68,7 @@ def test_every_plan_is_whole(planned):
         check_model(config.model)
         assert config.dataset in DATASETS
         assert config.device == "cpu"
-        # Every row is for every model, but where quick's model drops nothing.
+        # Every row is for every model, except dropout for the model of quick without dropout.
         left_out = [row.name for row in planned.rows if row not in planned.rows_of(config)]
         assert left_out in ([], ["dropout"])
     tasks = replace(planned, runs=3).tasks()
@@ -107,7 +107,7 @@ def test_the_paper_s_scale_is_the_paper_s_setting():
 
 
 def test_language_models_are_those_of_the_paper():
-    """Sec. 3.3, and the defaults of the public code that it used."""
+    """Compare with Sec. 3.3 and the defaults of the public code that the paper used."""
     for name in LANGUAGE:
         [config] = find_study(name).plan("paper").configs
         assert (config.model, config.language) == ("qrnn", LanguageSpec())
@@ -182,7 +182,7 @@ def test_laptop_studies_share_their_runs():
         "linear",
         "hidden",
     }
-    # What is recorded for the first figure is recorded in the tables whose runs it takes.
+    # The tables whose runs the first figure takes record what the figure needs.
     fig1 = find_study("fig1").plan()
     lent = {**table1, **find_study("table3").plan().tasks()}
     assert fig1.tasks() == {job: keeps for job, keeps in lent.items() if job in fig1.tasks()}
@@ -202,13 +202,13 @@ SINGLE = "single model, all sources"
 def test_onsets_run_from_the_beginning_to_the_end(scale):
     plan = find_study("fig2").plan(scale)
     [config] = plan.configs
-    found = {}
+    epochs_by_source = {}
     for row in plan.rows[1:]:
         [source] = row.varies
         assert row.onset == Onset(**{source: getattr(row.onset, source)})
-        found.setdefault(source, []).append(getattr(row.onset, source))
-    assert found.keys() == {"shuffle", "augment", "lowlevel", "bit"}
-    for epochs in found.values():
+        epochs_by_source.setdefault(source, []).append(getattr(row.onset, source))
+    assert epochs_by_source.keys() == {"shuffle", "augment", "lowlevel", "bit"}
+    for epochs in epochs_by_source.values():
         assert (epochs[0], epochs[-1]) == (0, config.epochs)
         assert epochs == sorted(set(epochs))
         assert len(epochs) >= 7
@@ -218,7 +218,7 @@ def test_onsets_run_from_the_beginning_to_the_end(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_rows_that_look_at_the_same_runs_train_them_once(scale):
+def test_rows_that_compare_the_same_runs_share_them(scale):
     plan = find_study("tta").plan(scale)
     assert plan.baseline == SINGLE
     outputs = {row.output for row in plan.rows}
@@ -229,7 +229,7 @@ def test_rows_that_look_at_the_same_runs_train_them_once(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_views_have_what_they_look_at(scale):
+def test_runs_record_what_their_views_need(scale):
     plans = {name: study.plan(scale) for name, study in STUDIES.items()}
     shown = {view: name for name, plan in plans.items() for view in plan.views}
     assert shown.keys() >= {"test-set", "barrier", "onset", "epochs"}
@@ -250,9 +250,9 @@ def test_the_crossed_design_has_every_combination():
     row = plan.rows[1]
     seeds = {tuple(getattr(job.seeds, s) for s in SOURCES) for job in jobs("crossed", row.name)}
     assert len(seeds) == row.levels ** len(row.varies) == 256
-    found = np.array(sorted(seeds))
-    assert found.max() == HELD + row.levels
-    assert (found[:, [SOURCES.index("stochastic"), SOURCES.index("bit")]] == HELD).all()
+    table = np.array(sorted(seeds))
+    assert table.max() == HELD + row.levels
+    assert (table[:, [SOURCES.index("stochastic"), SOURCES.index("bit")]] == HELD).all()
 
 
 def test_learning_rates_follow_the_momentum():
@@ -266,7 +266,7 @@ def test_learning_rates_follow_the_momentum():
         assert lengths == pytest.approx([config.lr / (1 - config.momentum)] * 8)
 
 
-def test_unknown_studies_are_refused_with_what_comes_close():
+def test_unknown_studies_are_refused_with_similar_names():
     with pytest.raises(
         ValueError, match=r"no study 'tabel1'; did you mean table1.*\? known studies"
     ):

@@ -1,3 +1,5 @@
+"""Tests of rows, jobs, plans and studies."""
+
 import json
 from dataclasses import replace
 
@@ -26,7 +28,7 @@ def test_quick_has_the_control_and_every_source():
     plan = quick.plan()
     assert plan.runs == 10
     assert [config.model for config in plan.configs] == ["linear", "hidden"]
-    # Nothing is dropped in the linear model.
+    # The linear model has no dropout.
     of_linear = plan.rows_of(plan.configs[0])
     assert [row.name for row in plan.rows if row not in of_linear] == ["dropout"]
     assert plan.rows_of(plan.configs[1]) == list(plan.rows)
@@ -44,7 +46,7 @@ def test_quick_has_the_control_and_every_source():
         ({"lowlevel": "exact"}, ["dropout", "low-level order", "low-level race"]),
     ],
 )
-def test_rows_apply_where_their_source_is_there(settings, left_out):
+def test_rows_apply_to_models_with_their_source(settings, left_out):
     plan = find_study("quick").plan(models=("linear",), settings=settings)
     rows = plan.rows_of(plan.configs[0])
     assert [row.name for row in plan.rows if row not in rows] == left_out
@@ -89,7 +91,7 @@ def test_plan_survives_json(name):
     assert plan.differences(plan) == []
 
 
-def test_differences_name_what_differs(plan):
+def test_differences_are_named(plan):
     other = find_study("quick").plan(runs=4, epochs=9, models=("hidden",))
     assert plan.differences(other) == [
         "runs: 2 there, 4 asked for",
@@ -146,7 +148,7 @@ def test_a_row_that_does_not_fit_the_training_is_named():
         Study("own", "", (unfit,), {"laptop": preset}).plan()
 
 
-def test_runs_that_rows_share_are_done_once_with_all_that_is_recorded_of_them(config):
+def test_shared_runs_record_what_all_their_rows_need(config):
     rows = (
         Row("control", runs=2),
         Row("all", ("init", "bit"), keep=("taps",)),

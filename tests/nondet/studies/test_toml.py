@@ -1,4 +1,4 @@
-"""Studies in TOML and in Python: what they mean, and how what is wrong is said."""
+"""Tests of studies in TOML and in Python: their meaning and their errors."""
 
 import re
 import tomllib
@@ -140,7 +140,7 @@ def file(tmp_path):
 
 
 def refusal(file, text):
-    """What is said of a file, without its name."""
+    """Return the error of a file, without the file's name."""
     file.write_text(text)
     with pytest.raises(ValueError, match=r"my\.toml") as caught:
         find_study(str(file))
@@ -153,12 +153,12 @@ def test_a_file_means_what_the_classes_mean(file):
     assert study == EXPECTED
     for preset in ("laptop", "large"):
         assert study.plan(preset) == EXPECTED.plan(preset)
-    # A whole number for another must not make another run of an equal one.
+    # An integer in the file must not give equal runs another address.
     assert type(study.plan().configs[0].lr) is float
     assert len(study.plan("large").rows) == 2
 
 
-def test_what_is_left_out_has_its_default(file):
+def test_missing_keys_have_their_defaults(file):
     file.write_text(
         'name = "small"\npreset.any = { runs = 2, models = ["linear"], settings.dataset = '
         '"digits", settings.epochs = 1, settings.batch_size = 64, settings.lr = 0.1 }\n'
@@ -175,7 +175,7 @@ def test_what_is_left_out_has_its_default(file):
 
 
 WRONG = [
-    # (what stands in the file, what is put there, line, what is said of it)
+    # (text in the file, its replacement, line of the error, beginning of the error)
     ('title = "Do', 'titel = "Do', 3, "there is no 'titel'; did you mean title? known: name, "),
     ('name = "momenta"', "name = 3", 2, "name is 3; it must be a string"),
     ('name = "momenta"', 'name = "../up"', 2, "name is '../up'; it names a folder: letters"),
@@ -221,7 +221,7 @@ WRONG = [
 @pytest.mark.parametrize(
     ("old", "new", "line", "message"), WRONG, ids=[new for _, new, *_ in WRONG]
 )
-def test_what_is_wrong_is_said_with_its_line(file, old, new, line, message):
+def test_errors_name_the_line(file, old, new, line, message):
     assert WHOLE.count(old) == 1
     assert refusal(file, WHOLE.replace(old, new)).startswith(f"line {line}: {message}")
 
@@ -303,7 +303,7 @@ t = true
     }
     assert [lines["f", "g", i] for i in range(3)] == [6, 6, 8]
     assert [lines["n", i] for i in range(2)] == [12, 13]
-    for path in lines:  # every one is a path into what tomllib reads
+    for path in lines:  # every path exists in the table that tomllib returns
         value = parsed
         for key in path:
             value = value[key]
@@ -345,7 +345,7 @@ def test_a_study_in_python(tmp_path):
         ('"lr": 0.1', '"lr": -1.0', r"own\.py, preset 'laptop': lr is -1\.0; it must be a finite"),
     ],
 )
-def test_what_is_wrong_in_python_is_said(tmp_path, old, new, message):
+def test_errors_of_a_study_in_python(tmp_path, old, new, message):
     path = tmp_path / "own.py"
     path.write_text(PYTHON.replace(old, new))
     with pytest.raises(ValueError, match=message):
@@ -363,10 +363,10 @@ def test_the_example_of_the_page(tmp_path):
     assert result.exit_code == 0, result.stderr
     assert result.stdout.startswith("dropout (dropout.toml): Does dropout make training more")
     assert "Runs: 52 different ones" in result.stdout
-    [said] = re.findall(r"^error: dropout\.toml, (.*)$", PAGE.read_text(), re.MULTILINE)
+    [message] = re.findall(r"^error: dropout\.toml, (.*)$", PAGE.read_text(), re.MULTILINE)
     path.write_text(example.replace('"shuffle"', '"shufle"', 1))
     result = CliRunner().invoke(app, ["run", str(path), "--dry-run"])
-    assert (result.exit_code, result.stderr) == (2, f"error: {path}, {said}\n")
+    assert (result.exit_code, result.stderr) == (2, f"error: {path}, {message}\n")
 
 
 def test_every_key_is_on_the_page():

@@ -1,4 +1,4 @@
-"""The studies, by name."""
+"""The built-in studies, by name."""
 
 from pathlib import Path
 
@@ -48,10 +48,10 @@ STUDIES: dict[str, Study] = {
 
 
 def find_study(name_or_path: str) -> Study:
-    """A study by its name, or from a .toml or .py file, the latter with a variable STUDY.
+    """Return a study by its name, or from a .toml file or a .py file with a variable STUDY.
 
-    Raises ValueError for an unknown name and a file that holds no study, OSError for one that
-    cannot be read.
+    Raises ValueError for an unknown name and for a file without a study, OSError if the file cannot
+    be read.
     """
     if Path(name_or_path).suffix in SUFFIXES:
         return read_study(Path(name_or_path), STUDIES)

@@ -1,5 +1,6 @@
-"""`nondet run appendix-a`: what did not help (paper, Appendix A; learning rates and durations are
-Table 7).
+"""`nondet run appendix-a`: methods that did not reduce the spread (paper, Appendix A).
+
+Learning rates and durations are in Table 7.
 """
 
 from typing import Any
@@ -19,14 +20,14 @@ from nondet.studies.row import Row
 from nondet.studies.study import Preset, Study
 
 MOMENTUM = 0.9
-"""Of the presets: their learning rates belong to it."""
+"""The momentum of the presets, for which their learning rates were chosen."""
 
 
 def _rows(lr: float, epochs: int, adam_lr: float) -> tuple[Row, ...]:
-    """All sources, and one bit, under every remedy.
+    """Return rows of all sources, and of one bit, with every remedy.
 
-    lr, epochs: the preset's. With another momentum the rate is scaled so that lr / (1 - momentum),
-    the length of a step in the long run, stays what it was.
+    lr, epochs: those of the preset. With another momentum, the rate is scaled so that the long-term
+    step length, lr / (1 - momentum), stays the same.
     """
     remedies: dict[str, dict[str, Any]] = {
         f"momentum {momentum:g}": {
@@ -38,7 +39,7 @@ def _rows(lr: float, epochs: int, adam_lr: float) -> tuple[Row, ...]:
     remedies["Adam"] = {"optimizer": "adam", "lr": adam_lr}
     remedies["weight augmentation"] = {"weight_offset": 0.01}
     remedies["aggressive averaging"] = {"averaging": "aggressive"}
-    # Beside the training, and from its middle on: the form of it that converges.
+    # The variant that converges: it does not change the training, and starts at its middle.
     remedies["averaging aside"] = {
         "averaging": "aggressive-aside",
         "averaging_start": epochs // 2,

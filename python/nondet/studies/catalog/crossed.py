@@ -1,5 +1,7 @@
-"""`nondet run crossed`: the full cross product of seeds that Appendix D calls out of reach, at a
-size within reach, and how much of the variance each source and each interaction explains.
+"""`nondet run crossed`: the variance that each source and each interaction explains.
+
+It is the full cross product of seeds, which the paper (Appendix D) could not afford, at a smaller
+size.
 """
 
 from nondet.studies.catalog.scales import CONTROL, LAPTOP_MODELS, LAPTOP_RESNET, PAPER, PAPER_MODELS

@@ -1,4 +1,4 @@
-"""`nondet run divergence`: a model with one moved bit beside its twin (paper, Sec. 4.1)."""
+"""`nondet run divergence`: a model with one changed bit, beside its twin (paper, Sec. 4.1)."""
 
 from dataclasses import replace
 

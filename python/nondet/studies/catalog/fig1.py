@@ -1,4 +1,4 @@
-"""`nondet run fig1`: how alike the layers of two trained models are (paper, Sec. 3.2)."""
+"""`nondet run fig1`: the similarity of the layers of two trained models (paper, Sec. 3.2)."""
 
 from nondet.studies.catalog.scales import (
     ALL_SOURCES,

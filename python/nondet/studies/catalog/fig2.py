@@ -1,4 +1,4 @@
-"""`nondet run fig2`: a source that sets in after k epochs (paper, Sec. 3.4)."""
+"""`nondet run fig2`: sources that vary only after k epochs (paper, Sec. 3.4)."""
 
 from nondet.studies.catalog.scales import CONTROL, LAPTOP_MODELS, LAPTOP_RESNET, PAPER, PAPER_MODELS
 from nondet.studies.row import Row
@@ -14,8 +14,9 @@ SOURCES: dict[str, Source] = {
 
 
 def onset_rows(epochs: tuple[int, ...]) -> tuple[Row, ...]:
-    """A row for every source and every epoch from which on it varies. From the last epoch on
-    nothing is left to vary.
+    """Return a row for every source and every epoch from which it varies.
+
+    A source that varies from the end of the training has no effect.
     """
     return tuple(
         Row(f"{name} from epoch {epoch}", (source,), onset=Onset(**{source: epoch}))

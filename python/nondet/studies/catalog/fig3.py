@@ -1,4 +1,4 @@
-"""`nondet run fig3`: one moved bit, epoch by epoch (paper, Appendix C)."""
+"""`nondet run fig3`: the effect of one changed bit, epoch by epoch (paper, Appendix C)."""
 
 from nondet.studies.catalog.scales import (
     CONTROL,

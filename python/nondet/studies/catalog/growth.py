@@ -1,8 +1,8 @@
-"""`nondet run growth`: how fast twins part, and whether a barrier rises between them.
+"""`nondet run growth`: the growth of the distance between twins, and the loss barrier between them.
 
-Beyond the paper: finite-time Lyapunov exponents of training, and linear mode connectivity (Frankle
-et al. 2020, "Linear Mode Connectivity and the Lottery Ticket Hypothesis") against onset, for the
-data order as there and for one bit.
+It goes beyond the paper: finite-time Lyapunov exponents of training, and linear mode connectivity
+against the onset (Frankle et al. 2020, "Linear Mode Connectivity and the Lottery Ticket
+Hypothesis"), for the data order as there, and for one bit.
 """
 
 from dataclasses import replace
@@ -21,7 +21,7 @@ from nondet.studies.study import Preset, Study
 
 
 def _rows(epochs: tuple[int, ...]) -> tuple[Row, ...]:
-    """One bit from the beginning, then data order and one bit from each epoch on."""
+    """Return rows of one bit from the beginning, then of data order and one bit from each epoch."""
     late: tuple[tuple[str, Source], ...] = (("shuffling", "shuffle"), ("one bit", "bit"))
     return (
         CONTROL,

@@ -1,6 +1,4 @@
-"""`nondet run quick`: the paper's central finding (Table 8 beside Tables 1 and 3) on digits, in a
-minute.
-"""
+"""`nondet run quick`: the paper's central finding in a minute, on digits (Tables 1, 3 and 8)."""
 
 from nondet.studies.catalog.scales import (
     ALL_SOURCES,

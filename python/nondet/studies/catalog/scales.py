@@ -1,6 +1,6 @@
-"""The two scales of the studies, and the rows and settings that several of them share.
+"""The two scales of the studies, and rows and settings that several studies share.
 
-Studies of one scale use the same settings field by field, so that equal runs are trained once.
+Studies of one scale have equal settings, so that equal runs are trained once.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from nondet.studies.seeds import Source
 
 CONTROL = Row("control", runs=2)
 ALL: tuple[Source, ...] = ("init", "shuffle", "augment", "stochastic", "lowlevel")
-"""All sources of training together; the bit is none of them."""
+"""All sources of ordinary training; a changed bit is not among them."""
 
 ALL_SOURCES = Row("all sources", ALL)
 INITIALIZATION = Row("initialization", ("init",))
@@ -19,11 +19,11 @@ SHUFFLING = Row("shuffling", ("shuffle",))
 AUGMENTATION = Row("augmentation", ("augment",))
 LOW_LEVEL = Row("low-level order", ("lowlevel",))
 ONE_BIT = Row("one bit", ("bit",))
-# Of language models, which have these two sources alone.
+# Language models have only these two sources.
 STOCHASTIC = Row("stochastic operations", ("stochastic",))
 BOTH = Row("both", ("init", "stochastic"))
 
-# Sec. 3.2 and the authors' code. The low-level source is our seeded one; theirs, cuDNN, is
+# Sec. 3.2 and the authors' code. The low-level source is "seeded"; theirs, cuDNN, is
 # lowlevel="vendor" on device="cuda".
 PAPER: Mapping[str, Any] = {
     "dataset": "cifar10",
@@ -37,14 +37,14 @@ PAPER: Mapping[str, Any] = {
     "crop_padding": 4,
     "flip": True,
 }
-# The paper names no rate for these; with 0.4 they do not train.
+# The paper gives no learning rate for these; with 0.4 they do not train.
 PAPER_MODELS: Mapping[str, Mapping[str, Any]] = {
     "hidden-conv": {"lr": 0.1},
     "mnist": {"dataset": "mnist", "lr": 0.1, "flip": False},
 }
 
-# Momentum, weight decay, warm-up and bias rate are the paper's; batch and rate are fitted to 1,347
-# images of 8x8 pixels: a width-8 ResNet-14 reaches 98% in 150 steps.
+# Momentum, weight decay, warm-up and bias rate are the paper's. Batch size and rate are chosen for
+# 1,347 images of 8x8 pixels, on which a width-8 ResNet-14 reaches 98% in 150 steps.
 LAPTOP_RESNET: Mapping[str, Any] = {
     "dataset": "digits",
     "epochs": 15,
@@ -64,12 +64,12 @@ LAPTOP_MODELS: Mapping[str, Mapping[str, Any]] = {
     "mnist": {"lr": 0.1},
 }
 
-# From the paper (Sec. 3.3): Penn Treebank, the network's size, and that it used the public code of
-# Merity et al. (2017). From that code: batch, epochs and the dropout of the embedded input and
-# between layers are those with which its README trains an LSTM on Penn Treebank; the rest are its
-# main.py's defaults. Guesses: that the paper left them as they are, and no dropout of the gates'
-# weights. By default that code drops half of an LSTM's; its README drops a tenth of those of its
-# own QRNN, which is three times as wide.
+# The paper (Sec. 3.3) gives the data, Penn Treebank, the size of the network, and the code: that of
+# Merity et al. (2017). Batch size, epochs and the dropout of the embedded input and between layers
+# are those with which the README of that code trains an LSTM on Penn Treebank; the rest are the
+# defaults of its main.py. Two things are guesses: that the paper kept these values, and that it
+# dropped no weights of the gates. By default the code drops half of the weights of an LSTM; its
+# README drops a tenth of those of its own QRNN, which is three times as wide.
 PAPER_LANGUAGE: Mapping[str, Any] = {
     "dataset": "penn-treebank",
     "epochs": 500,
@@ -96,8 +96,8 @@ PAPER_LANGUAGE: Mapping[str, Any] = {
     "language.clip": 0.25,
     "language.trigger": 5,
 }
-# The same training, of a network and a text small enough for two cores. The rate is what lets one
-# bit grow within so few steps: with Adam at 0.003 it did not.
+# The same training with a network and a text that are small enough for two cores. With this rate
+# the effect of one bit grows within few steps; with Adam at 0.003 it did not.
 LAPTOP_LANGUAGE: Mapping[str, Any] = {
     **PAPER_LANGUAGE,
     "dataset": "pydoc",
@@ -111,9 +111,10 @@ LAPTOP_LANGUAGE: Mapping[str, Any] = {
 
 
 def snapshot_ensemble(laptop: bool, **settings: Any) -> Row:
-    """All sources vary, five cosine cycles, and the mean logits of their ends (paper, Sec. 5).
+    """Return the row of snapshot ensembles, in which all sources vary (paper, Sec. 5).
 
-    On the laptop a cycle has few epochs, so one of them is the warm-up.
+    It compares the mean logits of the ends of five cosine cycles. On the laptop, cycles are short,
+    so the warm-up has a single epoch.
     """
     warmup = {"warmup_epochs": 1} if laptop else {}
     return Row(

@@ -32,7 +32,7 @@ TABLE1 = Study(
     ),
     views=("spread", "test-set"),
     presets={
-        # The representations are kept for Fig. 1, whose runs these are.
+        # Representations are recorded because Fig. 1 takes these runs.
         "laptop": Preset(10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, keep=("taps",)),
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
     },

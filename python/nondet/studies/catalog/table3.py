@@ -1,4 +1,4 @@
-"""`nondet run table3`: one weight moved by one bit, beside what else varies (paper, Sec. 4.1)."""
+"""`nondet run table3`: one bit of a weight, beside other sources (paper, Sec. 4.1)."""
 
 from nondet.studies.catalog.scales import (
     ALL_SOURCES,
@@ -21,7 +21,7 @@ TABLE3 = Study(
     views=("spread", "test-set"),
     baseline="all sources",
     presets={
-        # The representations are kept for Fig. 1, whose runs these are.
+        # Representations are recorded because Fig. 1 takes these runs.
         "laptop": Preset(10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, keep=("taps",)),
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
     },

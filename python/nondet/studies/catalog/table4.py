@@ -1,6 +1,4 @@
-"""`nondet run table4`: one weight of a language model moved by one bit, beside what else varies
-(paper, Sec. 4.1).
-"""
+"""`nondet run table4`: one bit of a language model, beside other sources (paper, Sec. 4.1)."""
 
 from nondet.studies.catalog.scales import (
     BOTH,

@@ -16,7 +16,7 @@ from nondet.studies.study import Preset, Study
 
 
 def _rows(laptop: bool) -> tuple[Row, ...]:
-    # Ensembles of up to half as many models are drawn from the pool, so it is a large one.
+    # Ensembles of up to half of these models are drawn from them, so there are more than elsewhere.
     pool = replace(ALL_SOURCES, runs=20) if laptop else ALL_SOURCES
     return (CONTROL, pool, snapshot_ensemble(laptop))
 

@@ -19,8 +19,8 @@ def _rows(laptop: bool) -> tuple[Row, ...]:
     return (CONTROL, INITIALIZATION, ALL_SOURCES, ONE_BIT, snapshot_ensemble(laptop))
 
 
-# A step of ShuffleNet takes five times one of ResNet-14 on a CPU, one of VGG-11 fifty times: they
-# belong to the paper's scale alone.
+# Only the paper's scale has ShuffleNet and VGG-11: on a CPU their steps take 5 and 50 times as long
+# as those of ResNet-14.
 TABLE6 = Study(
     name="table6",
     title="Does it hold for other architectures?",

@@ -19,8 +19,9 @@ from nondet.studies.study import Preset, Study
 def _rows(
     laptop: bool, rates: tuple[float, ...], durations: tuple[int, ...], short: int
 ) -> tuple[Row, ...]:
-    """Rates and durations in place of the preset's own, and one bit and snapshots in a training of
-    `short` epochs.
+    """Return rows with other learning rates and durations.
+
+    short: the epochs of the rows of one bit and of snapshots.
     """
     return (
         CONTROL,

@@ -1,4 +1,4 @@
-"""`nondet run table8`: linear models against two-layer ones (paper, Sec. 4.2 and Appendix B)."""
+"""`nondet run table8`: linear models and two-layer networks (paper, Sec. 4.2 and Appendix B)."""
 
 from nondet.studies.catalog.scales import (
     ALL_SOURCES,

@@ -1,6 +1,4 @@
-"""`nondet run tta`: test-time augmentation, alone and with snapshots (the published version of the
-paper).
-"""
+"""`nondet run tta`: test-time augmentation, alone and with snapshots (published paper)."""
 
 from dataclasses import replace
 
@@ -20,7 +18,7 @@ SINGLE = "single model, all sources"
 
 
 def _rows(laptop: bool) -> tuple[Row, ...]:
-    """All rows but the control look at the same two sets of runs."""
+    """Return the rows; all but the control compare outputs of the same two sets of runs."""
     single = Row(SINGLE, ALL)
     snapshots = snapshot_ensemble(laptop)
     return (
@@ -47,7 +45,7 @@ TTA = Study(
     rows=_rows(laptop=False),
     baseline=SINGLE,
     presets={
-        # Trained with the augmentation that is used at test time, as far as digits bear it.
+        # Augmentation in training as at test time, but within the size of digits.
         "laptop": Preset(
             10,
             ("resnet14-w8",),

@@ -1,4 +1,4 @@
-"""On which line of a TOML text a value stands, which tomllib does not say."""
+"""Finds the lines of the values in a TOML text, which tomllib does not report."""
 
 import re
 import tomllib
@@ -15,21 +15,23 @@ _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """The line, counted from 1, of every key, table and array element of a TOML text that tomllib
-    accepts: the path ("row", 1, "settings", "lr") is the rate in the second [[row]].
+    """Return the line, counted from 1, of every key, table and array element of a TOML text.
+
+    The text must be one that tomllib accepts. Paths are tuples of keys and indices:
+    ("row", 1, "settings", "lr") is the rate in the second [[row]].
     """
     return _Scanner(text).scan()
 
 
 def line_of(lines: dict[KeyPath, int], path: KeyPath) -> int:
-    """The line of a value, or of the innermost thing around it that the text has; 1 at worst."""
+    """Return the line of a value, or of the innermost table around it that the text has, or 1."""
     while path and path not in lines:
         path = path[:-1]
     return lines.get(path, 1)
 
 
 class _Scanner:
-    """Reads the text once, from front to back; what is valid is tomllib's business."""
+    """Scans a text once from front to back; tomllib has checked its syntax."""
 
     def __init__(self, text: str) -> None:
         self._text, self._at = text, 0
@@ -49,15 +51,15 @@ class _Scanner:
 
     def _header(self) -> KeyPath:
         start = self._at
-        several = self._text.startswith("[[", start)
-        self._at += 2 if several else 1
+        is_array = self._text.startswith("[[", start)
+        self._at += 2 if is_array else 1
         keys = self._keys()
-        self._at += 2 if several else 1
+        self._at += 2 if is_array else 1
         path: KeyPath = ()
         for key in keys[:-1]:
             path = self._inside((*path, key))
         path = (*path, keys[-1])
-        if several:
+        if is_array:
             self._lines.setdefault(path, self._line(start))
             self._counts[path] = self._counts.get(path, 0) + 1
             path = self._inside(path)
@@ -65,7 +67,7 @@ class _Scanner:
         return path
 
     def _inside(self, path: KeyPath) -> KeyPath:
-        """The path itself, or that of its last element where it is an array of tables."""
+        """Return the path of the last element of an array of tables, else the path itself."""
         return (*path, self._counts[path] - 1) if path in self._counts else path
 
     def _key_and_value(self, table: KeyPath) -> None:
@@ -74,7 +76,7 @@ class _Scanner:
         for key in self._keys():
             path = (*path, key)
             self._lines.setdefault(path, line)
-        self._at += 1  # the sign =
+        self._at += 1  # the equals sign
         self._skip_blank()
         self._value(path)
 
@@ -101,7 +103,7 @@ class _Scanner:
                 element += 1
 
     def _keys(self) -> list[str]:
-        """A key, at its dots."""
+        """Read a dotted key and return its parts."""
         keys = []
         while True:
             self._skip_blank()
