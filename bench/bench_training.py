@@ -24,7 +24,8 @@ from nondet.execute.runner import perform
 from nondet.models import build_model
 from nondet.store import Store
 from nondet.studies.catalog import find_study
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 from nondet.training.determinism import deterministic
 from nondet.training.images import ImageTraining

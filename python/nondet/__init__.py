@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from nondet.execute.runner import run_study as run_study
     from nondet.store import Store as Store
     from nondet.studies.catalog import find_study as find_study
-    from nondet.studies.config import Job as Job
-    from nondet.studies.config import LanguageSpec as LanguageSpec
-    from nondet.studies.config import PerturbationSpec as PerturbationSpec
     from nondet.studies.config import RunConfig as RunConfig
+    from nondet.studies.job import Job as Job
     from nondet.studies.row import Row as Row
     from nondet.studies.seeds import Onset as Onset
     from nondet.studies.seeds import Seeds as Seeds
+    from nondet.studies.specs import LanguageSpec as LanguageSpec
+    from nondet.studies.specs import PerturbationSpec as PerturbationSpec
     from nondet.studies.study import Plan as Plan
     from nondet.studies.study import Preset as Preset
     from nondet.studies.study import Study as Study
@@ -41,11 +41,11 @@ _MODULE_OF = {
     "Checkpoints": "nondet.training.checkpoint",
     "DivergedError": "nondet.training.result",
     "EpochRecord": "nondet.training.result",
-    "Job": "nondet.studies.config",
-    "LanguageSpec": "nondet.studies.config",
+    "Job": "nondet.studies.job",
+    "LanguageSpec": "nondet.studies.specs",
     "LocalPool": "nondet.execute.executors",
     "Onset": "nondet.studies.seeds",
-    "PerturbationSpec": "nondet.studies.config",
+    "PerturbationSpec": "nondet.studies.specs",
     "Plan": "nondet.studies.study",
     "Preset": "nondet.studies.study",
     "RayTasks": "nondet.execute.executors",

@@ -10,7 +10,8 @@ from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.document import Figure, Table
 from nondet.report.render.drawing import render
 from nondet.store import Failure, StoredRun
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import Row
 from nondet.studies.study import Plan
 

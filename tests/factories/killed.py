@@ -16,7 +16,8 @@ import warnings
 from pathlib import Path
 
 from nondet.data import load_dataset
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.checkpoint import Checkpoints, latest
 from nondet.training.loop import train

@@ -11,7 +11,7 @@ from nondet.analysis.streaming import Measures
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.store import StoredRun
 from nondet.studies.catalog import find_study
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.row import Row
 from nondet.studies.study import Plan
 from nondet.training.result import TokenPredictions

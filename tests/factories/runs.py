@@ -17,7 +17,7 @@ from nondet.analysis.summary import (
 )
 from nondet.report.document import Figure
 from nondet.store import Failure, StoredRun
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.study import Plan
 
 LABELS = np.arange(40) % 4

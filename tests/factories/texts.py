@@ -4,7 +4,8 @@ import numpy as np
 import torch
 
 from nondet.data import TextDataset
-from nondet.studies.config import LanguageSpec, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.specs import LanguageSpec
 
 SPEC = LanguageSpec(
     embedding=12,

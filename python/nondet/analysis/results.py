@@ -13,7 +13,8 @@ import pandas as pd
 
 from nondet.store import DamagedRunError, Outline, Store, StoredRun, StoreError
 from nondet.store.listing import asked_for
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.study import Plan

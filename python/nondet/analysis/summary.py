@@ -13,7 +13,8 @@ from nondet.analysis.resampling import RESAMPLES, bootstrap
 from nondet.analysis.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
 from nondet.analysis.streaming.stored import stored_measures
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
 from nondet.studies.study import Plan
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from nondet.cli.time_left import seconds_left
 from nondet.execute.perform import Finish
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.study import Plan
 from nondet.units import duration
 

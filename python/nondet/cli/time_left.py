@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
 from nondet.execute.perform import Finish
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 
 
 def seconds_left(

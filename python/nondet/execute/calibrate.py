@@ -11,8 +11,9 @@ import torch
 from nondet.data import Dataset, TextDataset
 from nondet.data.dataset import make_dataset
 from nondet.models import QRNNLanguageModel, build_model, representations
-from nondet.studies.config import PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Seeds, philox_key
+from nondet.studies.specs import PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.evaluation import predict
 from nondet.training.images import ImageTraining

@@ -13,7 +13,8 @@ import numpy as np
 
 from nondet.data import load_dataset
 from nondet.execute.executors import Executor
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 from nondet.training import loop
 from nondet.training.result import DivergedError, EpochRecord

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nondet.execute.prefixes import prefix_of, shared_prefixes
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import TTA, Keep
 from nondet.studies.study import Plan
 from nondet.units import duration, size

@@ -10,7 +10,8 @@ from nondet.data import Dataset, TextDataset, load_dataset
 from nondet.environment import describe_environment
 from nondet.execute.prefixes import Prefix, prefix_of
 from nondet.store import Failure, Store
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import Keep
 from nondet.training import checkpoint, loop
 from nondet.training.checkpoint import Checkpoint, Checkpoints

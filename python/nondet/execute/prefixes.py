@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.job import Job
 from nondet.studies.seeds import HELD, effective
+from nondet.studies.specs import PerturbationSpec
 
 
 @dataclass(frozen=True)

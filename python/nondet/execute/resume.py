@@ -16,7 +16,8 @@ import torch
 from nondet.data import load_dataset
 from nondet.execute.control import differing_element
 from nondet.execute.executors import Executor
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds
 from nondet.training import checkpoint
 from nondet.training.checkpoint import Checkpoint

@@ -18,7 +18,8 @@ from nondet.execute.prefixes import shared_prefixes
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
 from nondet.store import DamagedRunError, Failure, Store, StoreError
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.row import Keep
 from nondet.studies.study import Plan
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import asdict
 
 from nondet.analysis.stats import Interval, Spread
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import HELD, SOURCES
 
 NOTHING = "-"

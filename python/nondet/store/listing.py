@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nondet.store.errors import DamagedRunError
 from nondet.store.runs import Outline
 from nondet.store.store import Store
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.row import Keep
 from nondet.studies.study import Plan
 

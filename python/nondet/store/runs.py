@@ -28,7 +28,7 @@ from nondet.store.formats import (
     parse_arrays,
     parse_history,
 )
-from nondet.studies.config import Job, address_of
+from nondet.studies.job import Job, address_of
 from nondet.studies.row import KEEPS
 from nondet.training.result import EpochRecord, Result, TokenPredictions
 

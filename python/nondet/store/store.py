@@ -32,7 +32,7 @@ from nondet.store.errors import DamagedRunError, StoreError, writing
 from nondet.store.folder import recover, write_folder
 from nondet.store.labels import Labels, folder_name, format_labels, read_labels
 from nondet.store.runs import FORMAT, Failure, Outline, StoredRun
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.study import Plan
 from nondet.training.result import EpochRecord, Result
 

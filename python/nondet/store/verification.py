@@ -14,7 +14,7 @@ from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
 from nondet.store.labels import read_labels
 from nondet.store.runs import check_run
 from nondet.store.store import Store
-from nondet.studies.config import address_of
+from nondet.studies.job import address_of
 from nondet.studies.study import Plan
 
 _ADDRESS = re.compile("[0-9a-f]{32}")

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from nondet.names import hint
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.job import Job
 from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds, Source, varied
 from nondet.studies.settings import GROUPS, check_settings, grouped
 

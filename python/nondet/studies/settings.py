@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin
 
-from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.validation import check_type, show, without_none
 
 GROUPS: dict[str, type[Any]] = {"perturbation": PerturbationSpec, "language": LanguageSpec}

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nondet.names import check_view
-from nondet.studies.config import Job, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
 from nondet.studies.settings import check_settings, grouped
 

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 
 from nondet.keys import Key
-from nondet.studies.config import Change, PerturbationSpec, RunConfig
-from nondet.studies.config import Target as Target
+from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.studies.specs import Change, PerturbationSpec
+from nondet.studies.specs import Target as Target
 from nondet.training.optimizers import named_state
 from nondet_ext import flip_bit, flip_ulp, philox_bits, philox_randint
 

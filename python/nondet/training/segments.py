@@ -3,7 +3,7 @@
 import numpy as np
 
 from nondet.keys import Key
-from nondet.studies.config import LanguageSpec
+from nondet.studies.specs import LanguageSpec
 from nondet_ext import philox_normal, philox_uniform
 
 MIN_LENGTH = 5

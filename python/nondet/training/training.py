@@ -12,8 +12,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from nondet.studies.config import Job, RunConfig, Target
+from nondet.studies.config import RunConfig
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds, effective
+from nondet.studies.specs import Target
 from nondet.training import perturb
 from nondet.training.averaging import make_averaging
 from nondet.training.checkpoint import Checkpoint, with_prefix

@@ -15,7 +15,7 @@ from nondet.execute.control import (
     record_trajectory,
 )
 from nondet.execute.executors import Serial
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 from nondet.training import loop
 from nondet.training.training import Training

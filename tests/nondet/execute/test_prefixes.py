@@ -7,8 +7,9 @@ import pytest
 from nondet.execute.perform import perform, perform_prefix
 from nondet.execute.prefixes import prefix_of, shared_prefixes
 from nondet.store import Store
-from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds, effective
+from nondet.studies.specs import PerturbationSpec
 from nondet.training import loop
 from nondet.training.training import Training
 

@@ -15,8 +15,8 @@ from nondet.models import (
 )
 from nondet.models.dropout import EmbeddingDropout, LockedDropout, WeightDropout, Zoneout
 from nondet.models.initialize import initialize
-from nondet.studies.config import LanguageSpec
 from nondet.studies.seeds import Seeds
+from nondet.studies.specs import LanguageSpec
 from nondet_ext import philox_normal, philox_uniform
 
 KEY = Seeds(init=3).key("init")

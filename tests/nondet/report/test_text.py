@@ -21,7 +21,7 @@ from nondet.report.text import (
     plural,
     spread,
 )
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.row import Row
 from nondet.studies.seeds import Seeds
 

@@ -8,7 +8,7 @@ import pytest
 
 from factories.results import ENVIRONMENT, made_result
 from nondet.store import Failure, Store, StoreError, folder, verify
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
 TAPS = {"taps": {"00.fc": np.arange(6, dtype=np.float32)}}

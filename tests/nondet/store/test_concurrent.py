@@ -12,7 +12,7 @@ import pytest
 from factories.results import ENVIRONMENT, made_result
 from nondet import files
 from nondet.store import Failure, Store, StoreError, folder
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
 CRASHED = Failure("killed by signal 9", 0, 0, crashed=True)

@@ -10,7 +10,7 @@ import pytest
 
 from factories.results import ENVIRONMENT, made_result
 from nondet.store import Failure, Store, StoreError, folder, verify
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
 RECORDS = {"taps": {"00.fc": np.zeros(100, np.float32)}}

@@ -12,7 +12,7 @@ import pytest
 from factories.results import ENVIRONMENT, made_result
 from nondet.store import DamagedRunError, Failure, Store, StoreError
 from nondet.store.formats import format_arrays, parse_arrays
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.perturb import Perturbation
 from nondet.training.result import EpochRecord

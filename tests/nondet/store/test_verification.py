@@ -11,7 +11,7 @@ from nondet.cli import app
 from nondet.execute.prefixes import shared_prefixes
 from nondet.store import Failure, Store, list_runs, verify
 from nondet.studies.catalog import find_study
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training import checkpoint
 from nondet.training.checkpoint import Checkpoint

@@ -8,11 +8,13 @@ from typing import Literal, get_origin
 import pytest
 
 from nondet.studies.catalog import find_study
-from nondet.studies.config import Job, LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.job import Job
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.settings import GROUPS, grouped, setting_types
+from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.study import Preset, Study
 from nondet.studies.validation import without_none
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from nondet.cli.ready import check_kind, check_names
 from nondet.studies.catalog import find_study
-from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError
 from nondet.studies.row import Row
 from nondet.studies.settings import grouped, parse_settings, setting_types
+from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.validation import without_none
 
 

@@ -10,9 +10,9 @@ import pytest
 from nondet.execute.prefixes import prefix_of
 from nondet.names import DATASETS, check_model
 from nondet.studies.catalog import STUDIES, find_study
-from nondet.studies.config import LanguageSpec
 from nondet.studies.row import TTA
 from nondet.studies.seeds import HELD, SOURCES, Onset
+from nondet.studies.specs import LanguageSpec
 from nondet.studies.study import Plan
 
 NAMES = {

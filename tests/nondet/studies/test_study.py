@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 
 from nondet.studies.catalog import STUDIES, find_study
-from nondet.studies.config import Job, PerturbationSpec
+from nondet.studies.job import Job
 from nondet.studies.row import Row
 from nondet.studies.seeds import SOURCES, Onset, Seeds
+from nondet.studies.specs import PerturbationSpec
 from nondet.studies.study import Plan, Preset, Study
 
 

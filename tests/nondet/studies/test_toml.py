@@ -11,9 +11,9 @@ from typer.testing import CliRunner
 from nondet.cli import app
 from nondet.names import VIEWS
 from nondet.studies.catalog import find_study
-from nondet.studies.config import PerturbationSpec
 from nondet.studies.row import KEEPS, Row
 from nondet.studies.seeds import SOURCES, Onset
+from nondet.studies.specs import PerturbationSpec
 from nondet.studies.study import Preset, Study
 from nondet.studies.toml import reader as toml
 from nondet.studies.toml.lines import key_lines, line_of

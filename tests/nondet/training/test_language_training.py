@@ -10,8 +10,8 @@ import torch
 from factories.texts import CONFIG, QUIET, SPEC, random_text, text_of
 from nondet.execute.resume import difference_of
 from nondet.models import build_language_model, set_step_key, stochastic_layers
-from nondet.studies.config import LanguageSpec, PerturbationSpec
 from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.language import LanguageTraining
 from nondet.training.loop import make_training, train

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from nondet.models import build_model
-from nondet.studies.config import PerturbationSpec
 from nondet.studies.seeds import Seeds
+from nondet.studies.specs import PerturbationSpec
 from nondet.training.perturb import Perturbation, apply, check, draw, perturbable
 from nondet_ext import random_flip
 

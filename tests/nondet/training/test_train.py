@@ -6,8 +6,8 @@ import torch
 
 from nondet.data import batch, epoch_order
 from nondet.models import build_model
-from nondet.studies.config import PerturbationSpec
 from nondet.studies.seeds import Onset, Seeds
+from nondet.studies.specs import PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.evaluation import weights_sha256
 from nondet.training.images import ImageTraining

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from nondet.names import VIEWS, check_dataset, check_model, check_view
-from nondet.studies.config import LanguageSpec, PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError
 from nondet.studies.row import KEEPS, Row
 from nondet.studies.seeds import SOURCES, Onset
+from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.study import Preset, Study
 from nondet.studies.toml.checks import Checks, Table, dotted
 from nondet.studies.toml.lines import KeyPath

@@ -14,7 +14,7 @@ from nondet.analysis.streaming.stored import StoredModel, stored_measures
 from nondet.execute.perform import facts_of
 from nondet.store import Store
 from nondet.store.verification import verify
-from nondet.studies.config import Job
+from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.determinism import deterministic
 from nondet.training.loop import make_training, train

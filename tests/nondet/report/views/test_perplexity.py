@@ -24,8 +24,8 @@ from nondet.report.build import build
 from nondet.report.render.markdown import markdown
 from nondet.report.views import make_section
 from nondet.studies.catalog import find_study
-from nondet.studies.config import PerturbationSpec
 from nondet.studies.row import Row
+from nondet.studies.specs import PerturbationSpec
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from nondet.analysis.stats import sd_ratio
 from nondet.analysis.summary import compute_statistics
 from nondet.report.views import make_section
 from nondet.studies.catalog import find_study
-from nondet.studies.config import PerturbationSpec
 from nondet.studies.row import Row
+from nondet.studies.specs import PerturbationSpec
 
 ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 

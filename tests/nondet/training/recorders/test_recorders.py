@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from nondet.models import build_model
-from nondet.studies.config import PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds
+from nondet.studies.specs import PerturbationSpec
 from nondet.training.checkpoint import Checkpoints
 from nondet.training.determinism import deterministic
 from nondet.training.evaluation import predict, weights_sha256

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from nondet.studies.config import PerturbationSpec, RunConfig
+from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.studies.specs import PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.images import ImageTraining
 from nondet.training.loop import train
