@@ -10,13 +10,13 @@ from nondet.data.tokens import paragraphs_of, split_sentences
 
 DEFAULT_VOCABULARY = 10_000
 
-_PUBLISHED_MD5 = {
+PUBLISHED_MD5 = {
     "ptb.train.txt": "f26c4b92c5fdc7b3f8c7cdcb991d8420",
     "ptb.valid.txt": "aa0affc06ff7c36e977d7cd49e3839bf",
     "ptb.test.txt": "8b80168b89c18661a38ef683c0dc3721",
 }
 """MD5 sums of the files of T. Mikolov's preprocessed Penn Treebank."""
-_PUBLISHED_COUNTS = {
+PUBLISHED_COUNTS = {
     "types": "10000",
     "train_tokens": "929589",
     "valid_tokens": "73760",
@@ -123,7 +123,7 @@ def _published(files: Sequence[Path], facts: Mapping[str, str]) -> str:
     """Return "yes", or "no" and how the files differ from the published ones."""
     differences = [
         f"{name} {facts[name]} instead of {count}"
-        for name, count in _PUBLISHED_COUNTS.items()
+        for name, count in PUBLISHED_COUNTS.items()
         if facts[name] != count
     ]
     if differences:
@@ -132,5 +132,5 @@ def _published(files: Sequence[Path], facts: Mapping[str, str]) -> str:
         file.name: hashlib.md5(file.read_bytes(), usedforsecurity=False).hexdigest()
         for file in files
     }
-    changed = [name for name, md5 in _PUBLISHED_MD5.items() if sums[name] != md5]
+    changed = [name for name, md5 in PUBLISHED_MD5.items() if sums[name] != md5]
     return f"no: as many tokens, but other bytes in {', '.join(changed)}" if changed else "yes"

@@ -136,8 +136,7 @@ def test_the_penn_treebank_lies_where_the_environment_says(tmp_path, monkeypatch
 
 def test_published_files_are_recognized(tmp_path, monkeypatch):
     def published():
-        monkeypatch.setattr("nondet.data.loading._loaded", {})
-        return load_dataset("penn-treebank", tmp_path).facts["published"]
+        return text_files.load_penn_treebank(folder).facts["published"]
 
     folder = write(tmp_path / "penn-treebank")
     assert published() == (
@@ -145,11 +144,11 @@ def test_published_files_are_recognized(tmp_path, monkeypatch):
         "valid_tokens 4 instead of 73760, test_tokens 10 instead of 82430"
     )
     counts = {"types": "11", "train_tokens": "14", "valid_tokens": "4", "test_tokens": "10"}
-    monkeypatch.setattr(text_files, "_PUBLISHED_COUNTS", counts)
+    monkeypatch.setattr(text_files, "PUBLISHED_COUNTS", counts)
     files = ("ptb.train.txt", "ptb.valid.txt", "ptb.test.txt")
     assert published() == f"no: as many tokens, but other bytes in {', '.join(files)}"
     sums = {file: hashlib.md5((folder / file).read_bytes()).hexdigest() for file in files}
-    monkeypatch.setattr(text_files, "_PUBLISHED_MD5", sums)
+    monkeypatch.setattr(text_files, "PUBLISHED_MD5", sums)
     assert published() == "yes"
     write(folder, valid="the dog sat\n")
     assert published() == "no: as many tokens, but other bytes in ptb.valid.txt"

@@ -50,9 +50,7 @@ def _from_python(path: Path) -> Study:
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         got = "no STUDY" if study is None else f"STUDY of type {type(study).__name__}"
-        raise ValueError(
-            f"{path} defines {got}; it must define STUDY, a nondet.studies.study.Study"
-        )
+        raise ValueError(f"{path} defines {got}; it must define STUDY, a nondet.Study")
     for preset in study.presets:
         try:
             study.plan(preset)
