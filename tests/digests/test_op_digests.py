@@ -28,12 +28,12 @@ EXPECTED: dict[str, dict[str, str]] = json.loads(
 )
 
 
-@pytest.fixture(params=_C.cpu.available_paths())
-def cpu_path(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = _C.cpu.current_path()
-    _C.cpu.set_path(request.param)
+@pytest.fixture(params=_C.cpu.available_isas())
+def cpu_isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    before = _C.cpu.current_isa()
+    _C.cpu.set_isa(request.param)
     yield request.param
-    _C.cpu.set_path(before)
+    _C.cpu.set_isa(before)
 
 
 @pytest.fixture(params=[1, 3], ids=["one-thread", "three-threads"])
@@ -44,7 +44,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-@pytest.mark.usefixtures("cpu_path", "threads")
+@pytest.mark.usefixtures("cpu_isa", "threads")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bits_are_those_of_the_file(family):
     # A dtype that this torch does not have, such as bcomplex32 before 2.14, has no results.
