@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nondet_ext
+from nondet_ext import DegenerateInputWarning
 from nondet_ext._correlation_ops import _KINDS
-from nondet_ext._warnings import DegenerateInputWarning
 from references.quotients import is_nearest
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]

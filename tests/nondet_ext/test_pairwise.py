@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nondet_ext
-from nondet_ext._warnings import DegenerateInputWarning
+from nondet_ext import DegenerateInputWarning
 from references import pairwise as reference
 
 SPACES = ["logits", "probabilities"]
