@@ -20,7 +20,7 @@ import nondet_ext
 from harness import Bench, Contender
 from nondet.data import Dataset
 from nondet.execute.executors import LocalPool, Serial, keep_memory
-from nondet.execute.runner import perform
+from nondet.execute.jobs import run_job
 from nondet.models import build_model
 from nondet.store import Store
 from nondet.studies.catalog import find_study
@@ -225,7 +225,7 @@ def test_digits_study(bench: Bench, tmp_path: Path, who: str) -> None:
 
     def run() -> None:
         with LocalPool(2) if who == "ours" else Serial() as executor:
-            assert len(list(executor.map(partial(perform, store), tasks))) == len(tasks)
+            assert len(list(executor.map(partial(run_job, store), tasks))) == len(tasks)
 
     name = "2 workers, a thread each" if who == "ours" else "one process, 2 threads"
     role = "ours" if who == "ours" else "peer"

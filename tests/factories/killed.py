@@ -44,26 +44,26 @@ JOB = Job(
 
 
 def compute(checkpoints: Checkpoints | None, log: Path) -> None:
-    """A whole training, or what is left of it; the log tells which step began and which was left
-    on disk, and at the end the bits of the result.
+    """Train, or resume, to the end; log the step of the start, of each save, and a hash of all bits
+    of the result.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
     def note(*words: object) -> None:
         os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
 
-    class Noted(Checkpoints):
+    class LoggedCheckpoints(Checkpoints):
         def latest(self, identity):
-            found = super().latest(identity)
-            note("from", 0 if found is None else found.step)
-            return found
+            checkpoint = super().latest(identity)
+            note("from", 0 if checkpoint is None else checkpoint.step)
+            return checkpoint
 
         def save(self, checkpoint):
             super().save(checkpoint)
             note("saved", checkpoint.step)
 
     if checkpoints is not None:
-        checkpoints = Noted(checkpoints.folder, every_steps=1)
+        checkpoints = LoggedCheckpoints(checkpoints.folder, every_steps=1)
     last: list[Training] = []
     dataset = load_dataset(CONFIG.dataset)
     result = train(
@@ -82,7 +82,8 @@ def compute(checkpoints: Checkpoints | None, log: Path) -> None:
     note("end", digest.hexdigest())
 
 
-def child(checkpoints: Checkpoints, log: Path) -> int:
+def fork(checkpoints: Checkpoints, log: Path) -> int:
+    """Train in a new process; return its number."""
     number = os.fork()
     if number == 0:
         code = 1
@@ -104,14 +105,14 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
     warnings.simplefilter("error")  # a checkpoint found damaged would be one
     plain = folder / "plain.log"
     compute(None, plain)
-    assert len(list(Path("/proc/self/task").iterdir())) == 1  # only then a fork is a whole process
+    assert len(list(Path("/proc/self/task").iterdir())) == 1  # a fork copies one thread only
 
     timed, log = Checkpoints(folder / "timed"), folder / "timed.log"
     begin = time.monotonic()
-    assert os.waitpid(child(timed, log), 0)[1] == 0
+    assert os.waitpid(fork(timed, log), 0)[1] == 0
     whole = time.monotonic() - begin
 
-    # The moments come from Philox, but what happens then is up to the machine.
+    # The moments are pseudo-random, but their effect depends on the speed of the machine.
     moments = philox_uniform(kills, seed=5, counter=(0,)).tolist()
     log = folder / "killed.log"
     log.touch()
@@ -122,7 +123,7 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
     while done < kills or (
         len(set(values(log, "from"))) < beginnings and time.monotonic() < deadline
     ):
-        number = child(checkpoints, log)
+        number = fork(checkpoints, log)
         time.sleep(longest * moments[done % kills])
         os.kill(number, signal.SIGKILL)
         if os.WIFSIGNALED(os.waitpid(number, 0)[1]):
@@ -133,7 +134,7 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
         else:
             checkpoints.clear()  # it was through before its time; another one begins
             longest /= 2
-    assert os.waitpid(child(checkpoints, log), 0)[1] == 0
+    assert os.waitpid(fork(checkpoints, log), 0)[1] == 0
     left = latest(checkpoints.folder, JOB.identity())
     assert left is not None
     print(
@@ -142,7 +143,6 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
                 "plain": values(plain, "end"),
                 "killed": values(log, "end"),
                 "log": log.read_text().splitlines(),
-                "leftovers": leftovers,
                 "last": left.step,
             }
         )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from nondet.store import DamagedRunError, Outline, Store, StoredRun, StoreError
-from nondet.store.listing import asked_for
+from nondet.store import DamagedRunError, Header, Store, StoredRun, StoreError
+from nondet.store.listing import jobs_by_address
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
@@ -55,7 +55,7 @@ class Results:
     def __init__(self, store: Store, plan: Plan) -> None:
         self._store = store
         self.plan = plan
-        self._keeps = asked_for(plan)
+        self._keeps = jobs_by_address(plan)
 
     def __repr__(self) -> str:
         models = ", ".join(config.model for config in self.plan.configs)
@@ -72,9 +72,9 @@ class Results:
         its folder in runs/).
         """
         lines = []
-        for names, job, outline in self._outlines():
-            failure = outline.failure
-            end = {} if failure is not None else outline.history[-1]
+        for names, job, header in self._headers():
+            failure = header.failure
+            end = {} if failure is not None else header.history[-1]
             lines.append(
                 names
                 | {"repeat": job.repeat}
@@ -83,7 +83,7 @@ class Results:
                 | {
                     "accuracy": end.get("test_accuracy", np.nan),
                     "cross_entropy": end.get("test_cross_entropy", np.nan),
-                    "seconds": outline.record["seconds"],
+                    "seconds": header.record["seconds"],
                     "failure": None if failure is None else failure.reason,
                     "address": job.address,
                 }
@@ -101,9 +101,7 @@ class Results:
         test_accuracy (a fraction) and test_cross_entropy (nats), both NaN if the epoch was not
         evaluated, weights_sha256.
         """
-        lines = [
-            names | epoch for names, _, outline in self._outlines() for epoch in outline.history
-        ]
+        lines = [names | epoch for names, _, header in self._headers() for epoch in header.history]
         return pd.DataFrame(
             lines, columns=[*_NAMES, *(field.name for field in fields(EpochRecord))]
         )
@@ -202,15 +200,15 @@ class Results:
         if not found:
             raise ValueError(f"row {row!r} of {model!r} has no finished run in {self._store.root}")
 
-    def _outlines(self) -> Iterator[tuple[dict[str, Any], Job, Outline]]:
+    def _headers(self) -> Iterator[tuple[dict[str, Any], Job, Header]]:
         """Yield the model, the row, the number and the header of every stored run."""
         for config in self.plan.configs:
             for row in self.plan.rows_of(config):
                 for number, job in enumerate(self.plan.jobs(config, row)):
-                    outline = self._read(self._store.outline, job)
-                    if outline is not None:
+                    header = self._read(self._store.header, job)
+                    if header is not None:
                         names = dict(zip(_NAMES, (config.model, row.name, number), strict=True))
-                        yield names, job, outline
+                        yield names, job, header
 
     def _read(self, read: Callable[[Job, frozenset[Keep]], Found], job: Job) -> Found | None:
         """Return a run as `read` gives it; for a damaged one warn and return None."""

@@ -13,9 +13,10 @@ from nondet.analysis.resampling import RESAMPLES, bootstrap
 from nondet.analysis.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
 from nondet.analysis.streaming.stored import stored_measures
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
+from nondet.store.listing import jobs_by_address
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
-from nondet.studies.row import Keep, Row
+from nondet.studies.row import Row
 from nondet.studies.study import Plan
 
 
@@ -261,9 +262,7 @@ class _Reader:
         self.store = store
         self.damaged: list[str] = []
         self._runs: dict[str, StoredRun | None] = {}
-        self._keeps: dict[str, frozenset[Keep]] = {}
-        for job, keeps in plan.tasks().items():
-            self._keeps[job.address] = self._keeps.get(job.address, frozenset()) | keeps
+        self._jobs = jobs_by_address(plan)
 
     def read(self, jobs: Sequence[Job]) -> list[StoredRun]:
         """Return those of these runs that are stored."""
@@ -274,7 +273,7 @@ class _Reader:
         address = job.address
         if address not in self._runs:
             try:
-                self._runs[address] = self.store.load(job, self._keeps[address])
+                self._runs[address] = self.store.load(job, self._jobs[address][1])
             except DamagedRunError as error:
                 self.damaged.append(str(error))
                 self._runs[address] = None

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from nondet.cli.time_left import seconds_left
-from nondet.execute.perform import Finish
+from nondet.execute.jobs import Outcome
 from nondet.studies.job import Job
 from nondet.studies.study import Plan
 from nondet.units import duration
@@ -25,7 +25,7 @@ class RowCount:
     """
 
     name: str
-    ends: dict[Job, Finish | None] = field(default_factory=dict)
+    ends: dict[Job, Outcome | None] = field(default_factory=dict)
 
     @property
     def planned(self) -> int:
@@ -46,9 +46,9 @@ class Counts:
     and once in the total.
     """
 
-    def __init__(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+    def __init__(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
         self.workers = workers
-        self.ends: dict[Job, Finish | None] = {job: done.get(job) for job in plan.tasks()}
+        self.ends: dict[Job, Outcome | None] = {job: done.get(job) for job in plan.tasks()}
         self._kinds = {
             job: ((config.model, row.name), config.model, None)
             for config in plan.configs
@@ -64,12 +64,12 @@ class Counts:
             for row in plan.rows_of(config)
         ]
 
-    def finished(self, job: Job, finish: Finish) -> list[RowCount]:
+    def finished(self, job: Job, outcome: Outcome) -> list[RowCount]:
         """Count a run and return its rows."""
-        self.ends[job] = finish
+        self.ends[job] = outcome
         found = [row for row in self.rows if job in row.ends]
         for row in found:
-            row.ends[job] = finish
+            row.ends[job] = outcome
         return found
 
     @property
@@ -95,10 +95,10 @@ class QuietProgress:
     def proving(self) -> None:
         pass
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
         pass
 
-    def finished(self, job: Job, finish: Finish) -> None:
+    def finished(self, job: Job, outcome: Outcome) -> None:
         pass
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class _Counting(QuietProgress):
 
     counts: Counts | None = None
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
         self.counts = Counts(plan, done, workers)
         if done:
             self.message(f"{len(done)} of {len(self.counts.ends)} runs were already there")
@@ -126,13 +126,13 @@ class PlainProgress(_Counting):
     def proving(self) -> None:
         self._line("proving the control: every model twice with equal seeds")
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
         self._line("control proved: every bit of every weight and prediction agrees")
         super().start(plan, done, workers)
 
-    def finished(self, job: Job, finish: Finish) -> None:
+    def finished(self, job: Job, outcome: Outcome) -> None:
         assert self.counts is not None
-        for row in self.counts.finished(job, finish):
+        for row in self.counts.finished(job, outcome):
             if row.done == row.planned:
                 failed = f", {row.failed} failed" if row.failed else ""
                 left = self.counts.left()
@@ -163,16 +163,16 @@ class LiveProgress(_Counting):
     def proving(self) -> None:
         self._stage = "proving the control: every model twice with equal seeds"
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
         self.console.print(
             "[green]control proved[/]: every bit of every weight and prediction agrees"
         )
         super().start(plan, done, workers)
         self._expect_end()
 
-    def finished(self, job: Job, finish: Finish) -> None:
+    def finished(self, job: Job, outcome: Outcome) -> None:
         assert self.counts is not None
-        self.counts.finished(job, finish)
+        self.counts.finished(job, outcome)
         self._expect_end()
 
     def close(self) -> None:

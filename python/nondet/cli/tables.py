@@ -22,7 +22,7 @@ def rows_table(listings: Listings) -> Table:
         table.add_row(name, row, *_runs(listing), *_means(listing))
     table.add_section()
     # Rows may share runs.
-    table.add_row("all", "each run once", *_runs(listings.whole), "", "")
+    table.add_row("all", "each run once", *_runs(listings.total), "", "")
     return table
 
 
@@ -31,7 +31,7 @@ def studies_table(names: Sequence[str], studies: Sequence[Listings]) -> Table:
     table = _table("folder", "study", "models", *_RUNS, left=3)
     for name, listings in zip(names, studies, strict=True):
         models = ", ".join(config.model for config in listings.plan.configs)
-        table.add_row(name, listings.plan.study, models, *_runs(listings.whole))
+        table.add_row(name, listings.plan.study, models, *_runs(listings.total))
     return table
 
 

@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 
-from nondet.execute.perform import Finish
+from nondet.execute.jobs import Outcome
 from nondet.studies.job import Job
 
 
 def seconds_left(
-    ends: Mapping[Job, Finish | None], kinds: Mapping[Job, Sequence[Hashable]], workers: int
+    ends: Mapping[Job, Outcome | None], kinds: Mapping[Job, Sequence[Hashable]], workers: int
 ) -> float | None:
     """Return the estimated wall seconds until all runs have ended; None if some run has no
     estimate.

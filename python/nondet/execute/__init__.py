@@ -1,1 +1,1 @@
-"""Run the trainings of a study: what is still to do, in which order, and where."""
+"""Run the trainings of a study, and estimate their cost."""

@@ -1,4 +1,4 @@
-"""How fast this machine trains a configuration, from a few steps on made-up images or texts."""
+"""Measure how fast this machine trains a configuration, by a few steps on synthetic data."""
 
 import statistics
 import time
@@ -22,20 +22,18 @@ from nondet.training.text_evaluation import EVALUATION_TOKENS, predict_tokens
 
 ImageShape = tuple[int, int, int]
 
-_BUDGET = 0.15
-"""Seconds for which some work is repeated."""
-_LONG = 1.0
-"""Seconds that are too many to be spent again."""
-_SMALL = 8
-"""A batch from which the time of a larger one is extrapolated, where that would take too long."""
-_IMAGES = 256
-"""Predicted at once, where that does not take too long."""
+_BUDGET = 0.15  # seconds for which a measurement is repeated
+_TOO_LONG = 1.0  # seconds after which a measurement is not repeated
+_SMALL_BATCH = 8  # from which the time of a batch that would take too long is extrapolated
+_IMAGES = 256  # in one prediction, if that does not take too long
 
 
 @dataclass(frozen=True)
 class Speed:
-    """In seconds of one core, on a GPU of the clock: an optimizer step, its batch prepared, and the
-    prediction of one example, an image or a token of a text.
+    """Times in seconds of one core, or wall time on a GPU.
+
+    step: of an optimizer step, including the preparation of its batch. example: of the prediction
+    of an image, or of a token of a text.
     """
 
     step: float
@@ -44,8 +42,10 @@ class Speed:
 
 @dataclass(frozen=True)
 class Size:
-    """Of a model: numbers of all parameters and statistics, and of all the features at its taps for
-    one image (of a language model none).
+    """The size of a model.
+
+    state: number of all parameters and batch-norm statistics. features: number of all features at
+    its taps for one image; 0 for a language model.
     """
 
     state: int
@@ -53,27 +53,29 @@ class Size:
 
 
 def calibrate(config: RunConfig, shape: ImageShape, classes: int) -> Speed:
-    """The speed of a configuration on images of this shape (channels, height, width). Takes about a
-    second, several for models whose single step takes one; what was measured once in a process is
-    remembered. Raises RuntimeError for a device that is not there.
+    """Measure the speed of a configuration on images of this shape (channels, height, width).
+
+    Takes about a second, or several if a single step takes one; results are cached in the process.
+    Raises RuntimeError if the device is missing.
     """
     with deterministic(config.threads):
         return Speed(
-            _step_seconds(_essence(config), shape, classes),
-            _image_seconds(_architecture(config), shape, classes),
+            _step_seconds(_timing_key(config), shape, classes),
+            _image_seconds(_prediction_key(config), shape, classes),
         )
 
 
 def calibrate_language(config: RunConfig, types: int) -> Speed:
-    """The speed of a language model's configuration for so many word types; see `calibrate`. The
-    step is one through as many tokens as segments have on average.
+    """Measure the speed of a language model's configuration with a vocabulary of this size.
+
+    A step has the expected number of tokens of a segment. See `calibrate`.
     """
     with deterministic(config.threads):
-        return _language_speed(_essence(config), types)
+        return _language_speed(_timing_key(config), types)
 
 
 def language_model_size(config: RunConfig, types: int) -> Size:
-    """The size of a configuration's language model."""
+    """Return the size of a configuration's language model for a vocabulary of this size."""
     assert config.language is not None
     with torch.device("meta"):
         model = QRNNLanguageModel(config.language, types)
@@ -85,10 +87,10 @@ def _language_speed(config: RunConfig, types: int) -> Speed:
     assert config.language is not None
     spec = replace(config.language, variable_bptt=False)
     config = replace(config, language=spec)
-    steps = 20  # more than are done
+    steps = 20  # more than are timed
     text = torch.arange(config.batch_size * (steps * spec.bptt + 1)) * 2654435761 % types
     names = tuple(map(str, range(types)))
-    dataset = TextDataset("made-up", names, text, text[:2], text[:EVALUATION_TOKENS], {})
+    dataset = TextDataset("synthetic", names, text, text[:2], text[:EVALUATION_TOKENS], {})
     dataset = dataset.to(config.device)
     training = LanguageTraining(config, Seeds(stochastic=2), dataset)
     step = _timed(training.advance, config.device, budget=0.0)
@@ -99,7 +101,7 @@ def _language_speed(config: RunConfig, types: int) -> Speed:
 
 
 def model_size(config: RunConfig, shape: ImageShape, classes: int) -> Size:
-    """The size of a configuration's model."""
+    """Return the size of a configuration's model for images of this shape."""
     return _size(config.model, shape, classes)
 
 
@@ -111,8 +113,10 @@ def _size(name: str, shape: ImageShape, classes: int) -> Size:
     return Size(state, sum(tensor.numel() for tensor in taps.values()))
 
 
-def _essence(config: RunConfig) -> RunConfig:
-    """The configuration without what costs no time, so that fewer are measured."""
+def _timing_key(config: RunConfig) -> RunConfig:
+    """Return the configuration with fixed values for all settings that do not affect the time of
+    a step, so that fewer configurations are measured.
+    """
     return replace(
         config,
         dataset="",
@@ -135,18 +139,20 @@ def _essence(config: RunConfig) -> RunConfig:
     )
 
 
-def _architecture(config: RunConfig) -> RunConfig:
-    """What decides the time of a prediction."""
+def _prediction_key(config: RunConfig) -> RunConfig:
+    """Return the configuration with only the settings that affect the time of a prediction."""
     plain = RunConfig("", config.model, 1, 1, 0.0)
     return replace(plain, device=config.device, threads=config.threads)
 
 
 @cache
 def _step_seconds(config: RunConfig, shape: ImageShape, classes: int) -> float:
-    """Directly, or on the line through two small batches where one step would take too long."""
-    small = min(config.batch_size, max(_SMALL, config.chunks))
+    """Measure the seconds of a step, or extrapolate them linearly from two smaller batches if a
+    step would take too long.
+    """
+    small = min(config.batch_size, max(_SMALL_BATCH, config.chunks))
     seconds = _timed_step(config, small, shape, classes, budget=0.0)
-    if seconds * config.batch_size / small < _LONG:
+    if seconds * config.batch_size / small < _TOO_LONG:
         return _timed_step(config, config.batch_size, shape, classes, _BUDGET)
     double = min(2 * small, config.batch_size)
     more = _timed_step(config, double, shape, classes, budget=0.0)
@@ -158,10 +164,10 @@ def _timed_step(
     config: RunConfig, batch: int, shape: ImageShape, classes: int, budget: float
 ) -> float:
     config = replace(config, batch_size=batch)
-    # As many images as a training prepares at once.
+    # A training prepares the batches of this many images at once.
     images = max(2048 // batch, 1) * batch
     training = ImageTraining(
-        config, Seeds(stochastic=2, lowlevel=2), _made_up(images, shape, classes)
+        config, Seeds(stochastic=2, lowlevel=2), _synthetic_images(images, shape, classes)
     )
     return _timed(training.advance, config.device, budget)
 
@@ -169,18 +175,20 @@ def _timed_step(
 @cache
 def _image_seconds(config: RunConfig, shape: ImageShape, classes: int) -> float:
     model = build_model(config.model, shape, classes, philox_key("init", 1), config.device)
-    dataset = _made_up(_IMAGES, shape, classes).to(config.device)
-    few = dataset.train_images[:_SMALL]
+    dataset = _synthetic_images(_IMAGES, shape, classes).to(config.device)
+    few = dataset.train_images[:_SMALL_BATCH]
     seconds = _timed(lambda: predict(model, dataset, few), config.device, budget=0.0)
-    if seconds * _IMAGES / _SMALL > _LONG:
-        return seconds / _SMALL
+    if seconds * _IMAGES / _SMALL_BATCH > _TOO_LONG:
+        return seconds / _SMALL_BATCH
     many = dataset.train_images
     return _timed(lambda: predict(model, dataset, many), config.device, _BUDGET) / _IMAGES
 
 
 def _timed(work: Callable[[], object], device: str, budget: float) -> float:
-    """Median seconds of some work, done for so many seconds, and at least twice after a first time
-    that does not count.
+    """Return the median seconds of `work()`.
+
+    It is repeated until it has taken `budget` seconds, but at least three times; the first time, a
+    warm-up, does not count unless it is too long.
     """
     clock = _cuda_clock if device.startswith("cuda") else time.process_time
     seconds: list[float] = []
@@ -188,7 +196,7 @@ def _timed(work: Callable[[], object], device: str, budget: float) -> float:
         begin = clock()
         work()
         seconds.append(clock() - begin)
-        if seconds[0] > _LONG:
+        if seconds[0] > _TOO_LONG:
             return seconds[0]
     return statistics.median_low(seconds[1:])
 
@@ -199,9 +207,9 @@ def _cuda_clock() -> float:
 
 
 @cache
-def _made_up(images: int, shape: ImageShape, classes: int) -> Dataset:
-    """Images whose pixels follow a pattern; what they show costs nothing."""
+def _synthetic_images(images: int, shape: ImageShape, classes: int) -> Dataset:
+    """Return a data set of so many training images; the time does not depend on their content."""
     pixels = torch.arange(images * shape[0] * shape[1] * shape[2]) * 2654435761 % 251
     train = pixels.to(torch.uint8).view(images, *shape)
     labels = torch.arange(images) % classes
-    return make_dataset("made-up", classes, train, labels, train[:1], labels[:1])
+    return make_dataset("synthetic", classes, train, labels, train[:1], labels[:1])

@@ -1,4 +1,4 @@
-"""What a study costs, before anything is trained: runs, time, disk."""
+"""Estimate the cost of a study before training: number of runs, time and disk space."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,27 +9,24 @@ from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import TTA, Keep
 from nondet.studies.study import Plan
+from nondet.training.record_sizes import MAX_TAP_IMAGES, PATH_POINTS, PROBE_IMAGES, TTA_VIEWS
 from nondet.units import duration, size
 
 if TYPE_CHECKING:
     from nondet.execute.calibrate import Speed
 
-PATH_POINTS = 11
-"""Of a recorded path between twins."""
-_TAP_IMAGES = 2000
-_PROBE_IMAGES = 256
-_TTA_PLACES = 162
-_PROOF = 2.2
-"""Trainings by which the control is proved, with the looking at every step."""
-_FILES = 24 << 10
-"""Bytes of a run's small files, in blocks of the disk."""
-_EPOCH = 160
-"""Bytes of a line of a history."""
+CONTROL_TRAININGS = 2.2
+"""Cost of verifying the control, in trainings: two, and the fingerprints after every step."""
+
+_SMALL_FILES_BYTES = 24 << 10  # run.json and SHA256SUMS of a run, in whole disk blocks
+_EPOCH_BYTES = 160  # a line of history.csv
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Of a data set of images: an image, classes, numbers of images."""
+    """The size of a data set of images: the shape of an image (channels, height, width), the number
+    of classes, and the numbers of training and test images.
+    """
 
     image: tuple[int, int, int]
     classes: int
@@ -39,7 +36,9 @@ class Shape:
 
 @dataclass(frozen=True)
 class TextShape:
-    """Of a text: types, and tokens to train with, to validate with and to test with."""
+    """The size of a text: the size of its vocabulary, and the numbers of training, validation and
+    test tokens.
+    """
 
     types: int
     train: int
@@ -63,8 +62,10 @@ AnyShape = Shape | TextShape
 
 @dataclass(frozen=True)
 class Cost:
-    """runs: trainings, each counted once. core_seconds: of one processor core, on a GPU of the GPU;
-    None where it was not estimated. disk_bytes: of the study's folder, None where it is not known.
+    """The cost of a study.
+
+    runs: number of different trainings. core_seconds: time of one processor core, or of the GPU;
+    None if not estimated. disk_bytes: size of the study's folder; None if not estimated.
     """
 
     runs: int
@@ -73,11 +74,11 @@ class Cost:
 
 
 def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
-    """The cost of a whole study, nothing of which is done yet, its control's proof included.
+    """Return the cost of a whole study, including the verification of its control.
 
-    calibrated: time a few steps of every configuration on made-up images, about a second each
-    (remembered within the process); without it the time is not estimated. It is not either where
-    the device is not in this machine or a folder of images is not there.
+    calibrated: if True, estimate the time by timing a few steps of every configuration on synthetic
+    data, about a second each (cached within the process). The time is not estimated if a device or
+    a folder of images is missing on this machine.
     """
     tasks = plan.tasks()
     try:
@@ -91,24 +92,27 @@ def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
     )
     seconds = None
     if calibrated and not any(missing_device(config.device) for config in plan.configs):
-        seconds = sum(_work(plan, tasks, shapes))
+        seconds = sum(_core_seconds(plan, tasks, shapes))
     return Cost(len(tasks), seconds, disk)
 
 
 def configurations(plans: Iterable[Plan]) -> list[tuple[RunConfig, AnyShape]]:
-    """What `estimate` would time for these plans, for whoever shows how far it is."""
-    found: dict[RunConfig, AnyShape] = {}
+    """Return the configurations that `estimate` times for these plans, with their data sets' sizes.
+
+    For a progress bar. Configurations whose data set is missing are left out.
+    """
+    shapes: dict[RunConfig, AnyShape] = {}
     for plan in plans:
         for job in plan.tasks():
             try:
-                found[job.config] = _shape(job.config.dataset)
+                shapes[job.config] = _shape(job.config.dataset)
             except (OSError, ValueError, ImportError):
                 continue
-    return list(found.items())
+    return list(shapes.items())
 
 
 def speed(config: RunConfig, shape: AnyShape) -> "Speed":
-    """How fast a configuration is here, measured once in a process."""
+    """Measure the speed of a configuration on this machine, once per process."""
     from nondet.execute.calibrate import calibrate, calibrate_language
 
     if isinstance(shape, TextShape):
@@ -117,7 +121,7 @@ def speed(config: RunConfig, shape: AnyShape) -> "Speed":
 
 
 def missing_device(device: str) -> bool:
-    """Whether a device is not in this machine."""
+    """Return True if this machine does not have the device ("cpu" or "cuda")."""
     if device == "cpu":
         return False
     import torch
@@ -126,8 +130,9 @@ def missing_device(device: str) -> bool:
 
 
 def describe(plan: Plan, workers: int | None = None) -> list[str]:
-    """Lines that say what would be run, how long it takes with so many workers (one per processor
-    if None), and what it needs.
+    """Describe a plan in lines of text: its rows and settings, its cost, and missing requirements.
+
+    workers: number of workers for the time estimate, by default one per available processor.
     """
     from nondet.execute.executors import available_processors
 
@@ -137,16 +142,16 @@ def describe(plan: Plan, workers: int | None = None) -> list[str]:
     lines = [f"{plan.study}{source}: {plan.title}", "", *_rows(plan), ""]
     planned = sum(row.count(plan.runs) for config in plan.configs for row in plan.rows_of(config))
     shared = f", {planned} in all rows together" if planned != cost.runs else ""
-    lines.append(f"Runs: {cost.runs} different ones{shared}; equal ones are trained once.")
+    lines.append(f"Runs: {cost.runs} different ones{shared}; equal runs are trained once.")
     lines += _settings(plan.configs)
     if cost.core_seconds is None:
-        lines.append("Time: not estimated; a device or a data set is not in this machine.")
+        lines.append("Time: not estimated; this machine lacks a device or a data set.")
     else:
         many = "1 worker" if workers == 1 else f"{workers} workers"
         wall = duration(cost.core_seconds / workers)
         lines.append(
             f"Time: about {duration(cost.core_seconds)} of one core, {wall} with {many} "
-            "(from a few steps timed here; nothing taken over from other studies)."
+            "(from timing a few steps here, without reusing runs of other studies)."
         )
     if cost.disk_bytes is not None:
         lines.append(f"Disk: about {size(cost.disk_bytes)}.")
@@ -154,18 +159,18 @@ def describe(plan: Plan, workers: int | None = None) -> list[str]:
 
 
 def needs(plan: Plan) -> list[str]:
-    """What a plan needs that is not there, or would be good to have; a sentence each."""
+    """Return a sentence for each data set or device that a plan needs and this machine lacks."""
     from nondet.data import load_dataset
 
-    found = []
+    missing = []
     for name in sorted({config.dataset for config in plan.configs}):
         try:
             load_dataset(name)
         except (OSError, ImportError, ValueError) as error:
-            found.append(f"Needs: {error}")
+            missing.append(f"Needs: {error}")
     if any(missing_device(config.device) for config in plan.configs):
-        found.append("Needs: a CUDA device; torch sees none on this machine.")
-    return found
+        missing.append("Needs: a CUDA device; torch finds none on this machine.")
+    return missing
 
 
 def _rows(plan: Plan) -> list[str]:
@@ -186,7 +191,7 @@ def _rows(plan: Plan) -> list[str]:
 
 
 def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
-    """What all models have in common, and what each has of its own."""
+    """Describe the settings that all models share, and those that differ between them."""
     first = configs[0].to_json()
     common = [
         name for name in first if all(config.to_json()[name] == first[name] for config in configs)
@@ -209,87 +214,99 @@ def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
 
 
 def _shape(dataset: str) -> AnyShape:
-    """Raises what `load_dataset` raises, for a folder of images and for a text."""
+    """Return the size of a data set; one that is not in the tables above is read.
+
+    Raises as `load_dataset`.
+    """
     known: AnyShape | None = SHAPES.get(dataset) or TEXT_SHAPES.get(dataset)
     if known is not None:
         return known
     from nondet.data import TextDataset, load_dataset
 
-    read = load_dataset(dataset)
-    if isinstance(read, TextDataset):
-        return TextShape(read.classes, len(read.train), len(read.valid), len(read.test))
-    return Shape(read.image_shape, read.classes, len(read.train_labels), len(read.test_labels))
+    data = load_dataset(dataset)
+    if isinstance(data, TextDataset):
+        return TextShape(data.classes, len(data.train), len(data.valid), len(data.test))
+    return Shape(data.image_shape, data.classes, len(data.train_labels), len(data.test_labels))
 
 
-def _work(
+def _core_seconds(
     plan: Plan, tasks: dict[Job, frozenset[Keep]], shapes: dict[str, AnyShape]
 ) -> Iterator[float]:
-    """Core seconds of everything that has to be done."""
+    """Yield the core seconds of each part of a study."""
     for config in plan.configs:
-        yield _PROOF * _epochs(config, shapes[config.dataset], 0, config.epochs)
+        yield CONTROL_TRAININGS * _training_seconds(
+            config, shapes[config.dataset], 0, config.epochs
+        )
     for prefix in shared_prefixes(tasks):
         config = prefix.job.config
-        yield _epochs(config, shapes[config.dataset], 0, max(prefix.epochs))
+        yield _training_seconds(config, shapes[config.dataset], 0, max(prefix.epochs))
     for job, keeps in tasks.items():
         config, shape = job.config, shapes[job.config.dataset]
         shared = prefix_of(job)
         begin = shared.epochs[0] if shared is not None else 0
-        yield _epochs(config, shape, begin, config.epochs)
-        yield _recording(config, shape, begin, keeps)
+        yield _training_seconds(config, shape, begin, config.epochs)
+        yield _recording_seconds(config, shape, begin, keeps)
 
 
-def _epochs(config: RunConfig, shape: AnyShape, begin: int, end: int) -> float:
-    """Of a training from one epoch to another, with its evaluations."""
-    found = speed(config, shape)
+def _training_seconds(config: RunConfig, shape: AnyShape, begin: int, end: int) -> float:
+    """Return the core seconds of a training from one epoch to another, with its evaluations."""
+    measured = speed(config, shape)
     steps = _steps(config, shape) * (end - begin)
     evaluations = max(end // config.evaluate_every - begin // config.evaluate_every, 1)
     if isinstance(shape, TextShape):
         tokens = (end - begin) * shape.valid + evaluations * shape.test
-        return steps * found.step + tokens * found.example
+        return steps * measured.step + tokens * measured.example
     images = shape.test if config.averaging == "none" else shape.test + shape.train
-    return steps * found.step + evaluations * images * found.example
+    return steps * measured.step + evaluations * images * measured.example
 
 
 def _steps(config: RunConfig, shape: AnyShape) -> int:
-    """Of an epoch; of a text on average."""
+    """Return the number of steps in an epoch; for a text, the expected number."""
     if config.language is not None:
         return max(shape.train // (config.batch_size * config.language.bptt), 1)
     return shape.train // config.batch_size
 
 
-def _recording(config: RunConfig, shape: AnyShape, begin: int, keeps: frozenset[Keep]) -> float:
-    """Of what is recorded beside the predictions."""
+def _recording_seconds(
+    config: RunConfig, shape: AnyShape, begin: int, keeps: frozenset[Keep]
+) -> float:
+    """Return the core seconds of a run's recorders."""
     if isinstance(shape, TextShape):
         return shape.test * speed(config, shape).example
     image = speed(config, shape).example
     seconds = 0.0
     if "taps" in keeps:
-        seconds += min(shape.test, _TAP_IMAGES) * image
+        seconds += min(shape.test, MAX_TAP_IMAGES) * image
     if "tta" in keeps:
         models = config.cycles if config.schedule == "snapshots" else 1
-        seconds += models * _TTA_PLACES * shape.test * image
+        seconds += models * TTA_VIEWS * shape.test * image
     if "twin" in keeps:
         steps = shape.train // config.batch_size * (config.epochs - begin)
-        seconds += _epochs(config, shape, begin, config.epochs)
-        seconds += 2 * steps * min(shape.test, _PROBE_IMAGES) * image
-        # Statistics are recomputed on the training images, then both parts predicted.
+        seconds += _training_seconds(config, shape, begin, config.epochs)
+        seconds += 2 * steps * min(shape.test, PROBE_IMAGES) * image
+        # At each point, batch-norm statistics are recomputed and both parts are predicted.
         seconds += PATH_POINTS * (2 * shape.train + shape.test) * image
     return seconds
 
 
 def _run_bytes(job: Job, keeps: frozenset[Keep], shape: AnyShape) -> int:
-    """Of one run's folder."""
+    """Return the size of a run's folder in bytes."""
     config = job.config
     if isinstance(shape, TextShape):
-        return _FILES + _EPOCH * config.epochs + 12 * shape.test + _weights_bytes(config, shape)
+        return (
+            _SMALL_FILES_BYTES
+            + _EPOCH_BYTES * config.epochs
+            + 12 * shape.test
+            + _weights_bytes(config, shape)
+        )
     logits = 4 * shape.test * shape.classes
     sets = 1 + (config.cycles if config.schedule == "snapshots" else 0)
-    total = _FILES + _EPOCH * config.epochs + sets * logits
+    total = _SMALL_FILES_BYTES + _EPOCH_BYTES * config.epochs + sets * logits
     if "taps" in keeps:
         from nondet.execute.calibrate import model_size
 
         features = model_size(config, shape.image, shape.classes).features
-        total += 4 * min(shape.test, _TAP_IMAGES) * features
+        total += 4 * min(shape.test, MAX_TAP_IMAGES) * features
     if "tta" in keeps:
         total += len(TTA) * logits * (2 if config.schedule == "snapshots" else 1)
     if "twin" in keeps:
@@ -300,9 +317,9 @@ def _run_bytes(job: Job, keeps: frozenset[Keep], shape: AnyShape) -> int:
 
 
 def _state_bytes(config: RunConfig, shape: AnyShape) -> int:
-    """Of a training's state on disk: weights and what the optimizer keeps of each."""
-    kept = 3 if config.optimizer.startswith("adam") else 2
-    return kept * _weights_bytes(config, shape)
+    """Return the size in bytes of a training's state: weights and optimizer state."""
+    tensors = 3 if config.optimizer.startswith("adam") else 2
+    return tensors * _weights_bytes(config, shape)
 
 
 def _weights_bytes(config: RunConfig, shape: AnyShape) -> int:

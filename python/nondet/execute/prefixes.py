@@ -1,8 +1,11 @@
-"""Shared beginnings: runs whose sources are held until an epoch are one training until there.
+"""Find prefixes of trainings that several runs share.
 
-    DIR/prefixes/<address>/epoch-<k>/    the state after epoch k, as a checkpoint
+Runs whose sources are held until an epoch are the same training up to that epoch. It is trained
+once, and its state is saved as a checkpoint:
 
-The address is that of the held training as a job of its own.
+    DIR/prefixes/<address>/epoch-<k>/    the state after epoch k
+
+The address is that of the held training as a job.
 """
 
 from collections import defaultdict
@@ -17,19 +20,19 @@ from nondet.studies.specs import PerturbationSpec
 
 @dataclass(frozen=True)
 class Prefix:
-    """A held training (`job`) and the epochs, in increasing order, whose states are wanted."""
+    """A held training (`job`), and the epochs after which its state is saved, in order."""
 
     job: Job
     epochs: tuple[int, ...]
 
     def folder(self, root: Path, epoch: int) -> Path:
-        """Where the state after `epoch` epochs lies, under the folder of all prefixes."""
+        """Return the folder of the state after `epoch` epochs. root: the folder of all prefixes."""
         return root / self.job.address / f"epoch-{epoch:05}"
 
 
 def prefix_of(job: Job) -> Prefix | None:
-    """What a job shares with others: its training up to the first onset of a source of its own;
-    None where that is the beginning.
+    """Return the part of a job that other jobs may share: its training up to the first epoch, after
+    epoch 0, at which a source gets a seed of its own. None if no source begins after epoch 0.
     """
     own = [source for source, seed in vars(job.seeds).items() if seed != HELD]
     onsets = [epoch for source, epoch in vars(job.onset).items() if source in own]
@@ -39,7 +42,7 @@ def prefix_of(job: Job) -> Prefix | None:
     epoch = min(late)
     seeds = effective(job.seeds, job.onset, epoch - 1)
     config = job.config
-    # What is decided by a held seed leaves no trace of how it would be decided otherwise.
+    # While a source is held, its settings have no effect: use the default, so that more jobs share.
     if seeds.bit == HELD:
         config = replace(config, perturbation=PerturbationSpec())
     if seeds.lowlevel == HELD and config.lowlevel in ("seeded", "atomic"):
@@ -48,7 +51,7 @@ def prefix_of(job: Job) -> Prefix | None:
 
 
 def shared_prefixes(jobs: Iterable[Job]) -> list[Prefix]:
-    """The held trainings that the jobs begin with, each once, with all epochs wanted of it."""
+    """Return the prefixes of the jobs, those of the same training merged into one."""
     wanted: defaultdict[Job, set[int]] = defaultdict(set)
     for job in jobs:
         prefix = prefix_of(job)

@@ -1,5 +1,5 @@
-"""Proof that stopping changes nothing: a training that is stopped, left on disk and resumed by
-another process ends with the bits of one that never stopped.
+"""Verify that a training that is stopped, saved to disk and resumed by another process ends with
+the same bits as one that was never stopped.
 """
 
 import json
@@ -29,8 +29,9 @@ from nondet.training.training import Training
 
 @dataclass(frozen=True)
 class Stop:
-    """One stop after `step` steps, why there, and where the resumed training parts from the
-    uninterrupted one, in words; None where they are equal in every bit.
+    """A stop after `step` steps, the reason for that step, and a description of the first
+    difference between the resumed and the uninterrupted training; None if they are equal bit for
+    bit.
     """
 
     step: int
@@ -40,8 +41,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class ResumeReport:
-    """What stopping a job at several steps led to. saving: where a training that only leaves its
-    states on disk parts from one that does not; None where nowhere.
+    """The result of stopping a job at several steps.
+
+    saving: the first difference between a training that saves its states and one that does not;
+    None if they are equal bit for bit.
     """
 
     job: Job
@@ -51,23 +54,26 @@ class ResumeReport:
 
     @property
     def holds(self) -> bool:
-        """Whether every bit is equal, whatever the stop."""
+        """Return True if all trainings ended with the same bits."""
         return self.saving is None and all(stop.difference is None for stop in self.stops)
 
     def lines(self) -> list[str]:
-        """The report as text, a line per stop."""
-        verdicts = [] if self.saving is None else [f"saving states changed {self.saving}"]
+        """Return the report as text, a line per stop."""
+        lines = [] if self.saving is None else [f"saving states changed {self.saving}"]
         for stop in self.stops:
-            end = "equal in every bit" if stop.difference is None else f"differs: {stop.difference}"
-            verdicts.append(
-                f"stopped at step {stop.step} of {self.total_steps}, {stop.reason}: {end}"
+            verdict = "bitwise equal"
+            if stop.difference is not None:
+                verdict = f"differs: {stop.difference}"
+            lines.append(
+                f"stopped at step {stop.step} of {self.total_steps}, {stop.reason}: {verdict}"
             )
-        return verdicts
+        return lines
 
 
 def demanding_job(config: RunConfig) -> Job:
-    """A run of a configuration with as much to lose at a stop as there is: every source follows a
-    seed of its own from the middle epoch on. Where the low-level source would be a race it is held.
+    """Return a run that is hard to resume: every source gets a seed of its own from the middle
+    epoch on, so that all of them have a state to save. A low-level source without a seed, such as a
+    race, is held.
     """
     seeds = Seeds(**dict.fromkeys(SOURCES, HELD + 1))
     if config.lowlevel in ("atomic", "vendor"):
@@ -81,19 +87,19 @@ def verify_resume(
     make_executor: Callable[[], AbstractContextManager[Executor]],
     stops: tuple[int, ...] | None = None,
 ) -> ResumeReport:
-    """Trains a job uninterrupted, and for every stop up to there and then on from disk, in a
-    process of the executor; compares all tensors, the history, perturbations and predictions.
+    """Train a job without interruption and, for every stop, resume it from disk in a process of the
+    executor; compare all tensors, the history, perturbations and predictions.
 
-    stops: steps in [0, total steps]; by default the first step, the last but one, the end of an
-    epoch, the middle of one, and that after the small change. Raises ValueError where a stop lies
-    outside, before anything is trained.
+    stops: numbers of steps in [0, total steps]; by default after the first step, before the last
+    one, at the end of an epoch, within an epoch, and after the perturbation. Raises ValueError for
+    a stop outside this range, before anything is trained.
     """
-    plan = _stops(_training(job), stops)
+    plan = _stops(_make_training(job), stops)
     with tempfile.TemporaryDirectory(prefix="nondet-resume-") as name:
         folder = Path(name)
         with deterministic(job.config.threads):
-            expected = _finish(_training(job))
-            saved = _leave_states(_training(job), tuple(plan), folder)
+            expected = _train_to_end(_make_training(job))
+            saved = _save_states(_make_training(job), tuple(plan), folder)
         with make_executor() as executor:
             resumed = dict(executor.map(partial(resume_from, job, folder), list(plan)))
         return ResumeReport(
@@ -108,70 +114,72 @@ def verify_resume(
 
 
 def resume_from(job: Job, folder: Path, step: int) -> Path:
-    """Resumes a job from the state of one step and leaves its end in a folder, which is returned.
-    Runs in a worker.
+    """Resume a job from its state after a step, save its final state, and return the folder of that
+    state. Runs in a worker.
     """
-    training = _training(job)
+    training = _make_training(job)
     with deterministic(job.config.threads):
         training.restore(_load(folder / f"at-{step}"))
         end = folder / f"from-{step}"
-        checkpoint.save(end, _finish(training))
+        checkpoint.save(end, _train_to_end(training))
     return end
 
 
-def difference_of(expected: "Checkpoint", found: "Checkpoint") -> str | None:
-    """In words, where two ends of a training have different bits first; None for equal ones."""
-    for key in sorted(expected.record.keys() | found.record.keys()):
-        mine, theirs = expected.record.get(key), found.record.get(key)
+def difference_of(expected: Checkpoint, other: Checkpoint) -> str | None:
+    """Describe the first difference of two states of a training, or return None if they are equal
+    bit for bit.
+    """
+    for key in sorted(expected.record.keys() | other.record.keys()):
+        mine, theirs = expected.record.get(key), other.record.get(key)
         if _text(mine) != _text(theirs):
             return _differing_record(key, mine, theirs)
-    if expected.tensors.keys() != found.tensors.keys():
-        odd = sorted(expected.tensors.keys() ^ found.tensors.keys())
-        return f"only one of the two has {', '.join(odd)}"
+    if expected.tensors.keys() != other.tensors.keys():
+        names = sorted(expected.tensors.keys() ^ other.tensors.keys())
+        return f"only one of the two has {', '.join(names)}"
     for name, tensor in expected.tensors.items():
-        difference = differing_element(name, tensor.numpy(), found.tensors[name].numpy())
+        difference = differing_element(name, tensor.numpy(), other.tensors[name].numpy())
         if difference is not None:
             return difference
     return None
 
 
-def _training(job: Job) -> "Training":
+def _make_training(job: Job) -> Training:
     dataset = load_dataset(job.config.dataset).to(job.config.device)
     return make_training(job.config, job.seeds, dataset, job.onset)
 
 
-def _stops(training: "Training", given: tuple[int, ...] | None) -> dict[int, str]:
-    """Steps to stop after, and why there."""
+def _stops(training: Training, given: tuple[int, ...] | None) -> dict[int, str]:
+    """Return the numbers of steps to stop after, each with the reason."""
     total = training.total_steps
     if given is not None:
         for step in given:
             if not 0 <= step <= total:
                 raise ValueError(f"a stop is at step {step}; the training has {total} steps")
-        return dict.fromkeys(given, "as asked")
+        return dict.fromkeys(given, "as requested")
     epoch = training.config.epochs // 2
     middle, end = training.epoch_begin(epoch), training.epoch_begin(epoch + 1)
     stops = {
         1: "after the first step",
-        middle: "at an epoch's end",
-        (middle + end) // 2: "amid an epoch",
+        middle: "at the end of an epoch",
+        (middle + end) // 2: "within an epoch",
         total - 1: "before the last step",
     }
     if training.perturbation_step is not None:
-        stops[training.perturbation_step + 1] = "after the small change"
+        stops[training.perturbation_step + 1] = "after the perturbation"
     return {step: stops[step] for step in sorted(stops) if 0 < step < total}
 
 
-def _leave_states(training: "Training", stops: tuple[int, ...], folder: Path) -> "Checkpoint":
-    """Trains to the end and leaves the state of every stop."""
+def _save_states(training: Training, stops: tuple[int, ...], folder: Path) -> Checkpoint:
+    """Train to the end and save the state at every stop; return the final state."""
     for step in sorted(stops):
         while training.step < step:
             training.advance()
         checkpoint.save(folder / f"at-{step}", training.state())
-    return _finish(training)
+    return _train_to_end(training)
 
 
-def _finish(training: "Training") -> "Checkpoint":
-    """The end of a training, or where it diverged: its state, with predictions."""
+def _train_to_end(training: Training) -> Checkpoint:
+    """Train to the end, or until the training diverges; return its state, with predictions."""
     predictions: Mapping[str, torch.Tensor] = {}
     failure = digest = None
     try:
@@ -192,18 +200,18 @@ def _finish(training: "Training") -> "Checkpoint":
     return replace(end, tensors={**end.tensors, **predictions}, record=record)
 
 
-def _load(folder: Path) -> "Checkpoint":
+def _load(folder: Path) -> Checkpoint:
     [path] = folder.glob("*.json")
     return checkpoint.load(path)
 
 
 def _text(value: Any) -> str:
-    """JSON types as text: every bit of a number counts, -0.0 and NaN included."""
+    """Return JSON types as text, which tells -0.0 from 0.0 and makes NaN equal to itself."""
     return json.dumps(value, sort_keys=True)
 
 
 def _differing_record(where: str, mine: Any, theirs: Any) -> str:
-    """The first difference of two unequal JSON values, with its place."""
+    """Describe the first difference of two unequal JSON values, and its place."""
     if isinstance(mine, dict) and isinstance(theirs, dict) and mine.keys() == theirs.keys():
         key = next(key for key in mine if _text(mine[key]) != _text(theirs[key]))
         return _differing_record(f"{where}, {key}", mine[key], theirs[key])
@@ -211,4 +219,4 @@ def _differing_record(where: str, mine: Any, theirs: Any) -> str:
         pairs = enumerate(zip(mine, theirs, strict=True), 1)
         number, pair = next((n, pair) for n, pair in pairs if _text(pair[0]) != _text(pair[1]))
         return _differing_record(f"{where}, entry {number}", *pair)
-    return f"{where}: {mine!r} against {theirs!r}"
+    return f"{where}: {mine!r} vs {theirs!r}"

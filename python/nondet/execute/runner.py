@@ -1,5 +1,7 @@
-"""Running a study: what is stored is read, what another study did already is taken over, what is
-missing is trained, the control is proved before anything else.
+"""Run a study.
+
+Stored runs are kept, equal runs of other studies are reused, and missing runs are trained, after
+the control has been verified.
 """
 
 import logging
@@ -13,7 +15,7 @@ from typing import Any, Protocol
 from nondet.data import Dataset, load_dataset
 from nondet.execute.control import Trajectory, check_against, prove_control
 from nondet.execute.executors import Executor, JobFailedError, Serial
-from nondet.execute.perform import Finish, environment_of, perform, perform_prefix
+from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
 from nondet.execute.prefixes import shared_prefixes
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
@@ -24,60 +26,58 @@ from nondet.studies.row import Keep
 from nondet.studies.study import Plan
 
 TRIES = 2
-"""How often a run is tried that crashes: raises, or is killed."""
+"""Number of attempts at a run that crashes: that raises, or whose process is killed."""
 
-BUG_AFTER = 3
-"""So many runs that crash in the same way before any comes to its end are no bad luck."""
+ABORT_AFTER = 3
+"""A study stops if its first runs, this many, all crash with the same exception."""
 
-_SAID = 5
+_MAX_CRASH_MESSAGES = 5
+
+Tasks = dict[Job, frozenset[Keep]]
+"""Runs, and the names of their records."""
 
 
 class Progress(Protocol):
-    """Where a running study reports to."""
+    """Receives messages and events of a running study."""
 
     def message(self, text: str) -> None:
-        """Something the reader should know."""
-        ...
+        """Show a message to the user."""
 
     def proving(self) -> None:
-        """The control is being proved."""
-        ...
+        """Show that the control is being verified."""
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
-        """The runs begin, `workers` at a time; `done` are there already."""
-        ...
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+        """Show that the runs start, `workers` at a time; `done` are stored already."""
 
-    def finished(self, job: Job, finish: Finish) -> None:
-        """One more run came to its end."""
-        ...
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Show that a run ended."""
 
 
-class Logged:
-    """Sends messages to the logger "nondet" and shows no progress."""
+class LoggedProgress:
+    """Logs messages as warnings of the logger "nondet" and ignores all other events."""
 
     def message(self, text: str) -> None:
-        logging.getLogger("nondet").warning(text)
+        """Log a warning."""
+        logging.getLogger("nondet").warning("%s", text)
 
     def proving(self) -> None:
-        pass
+        """Do nothing."""
 
-    def start(self, plan: Plan, done: Mapping[Job, Finish], workers: int) -> None:
-        pass
+    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+        """Do nothing."""
 
-    def finished(self, job: Job, finish: Finish) -> None:
-        pass
-
-
-Tasks = dict[Job, frozenset[Keep]]
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Do nothing."""
 
 
-def take_stock(
+def scan(
     plan: Plan, store: Store, message: Callable[[str], None]
-) -> tuple[dict[Job, Finish], Tasks]:
-    """The runs of the plan that the store holds, and those that it does not. Damaged ones are set
-    aside, with a message, and are missing; so are those that crashed.
+) -> tuple[dict[Job, Outcome], Tasks]:
+    """Return the plan's runs that are stored, with their outcomes, and those that are missing.
+
+    Crashed runs count as missing. So do damaged ones, which are set aside with a message.
     """
-    done: dict[Job, Finish] = {}
+    done: dict[Job, Outcome] = {}
     missing: Tasks = {}
     for job, keeps in plan.tasks().items():
         try:
@@ -88,7 +88,7 @@ def take_stock(
         if run is None or (run.failure is not None and run.failure.crashed):
             missing[job] = keeps
         else:
-            done[job] = Finish(run.seconds, run.failure is not None)
+            done[job] = Outcome(run.seconds, run.failure is not None)
     return done, missing
 
 
@@ -98,119 +98,120 @@ def run_study(
     make_executor: Callable[[], AbstractContextManager[Executor]] = Serial,
     progress: Progress | None = None,
 ) -> int:
-    """Complete the study in an opened store; compute nothing when nothing is missing.
+    """Train the missing runs of a study in an opened store, and return the number of crashed runs.
 
-    progress: None for messages to the logger "nondet" alone. Returns how many runs crashed, each
-    after `TRIES` tries: they are on record, and missing the next time.
+    make_executor: creates the executor; it is called only if runs are missing. progress: by default
+    messages go to the logger "nondet".
 
-    Raises ControlError; StoreError; JobFailedError where a run of the control's proof fails, or the
-    first `BUG_AFTER` runs all crash in the same way, or all runs do. The runs finished until then
-    stay in the store.
+    A run that crashes `TRIES` times is stored as crashed, and is missing the next time. Raises
+    ControlError if the control fails; StoreError if the store cannot be read or written;
+    JobFailedError if a training of the control crashes, the first `ABORT_AFTER` runs all crash with
+    the same exception, or all runs crash. Runs that finished before an error stay stored.
     """
-    progress = Logged() if progress is None else progress
-    _keep_labels(plan, store)
-    done, missing = take_stock(plan, store, progress.message)
+    progress = LoggedProgress() if progress is None else progress
+    _save_labels(plan, store)
+    done, missing = scan(plan, store, progress.message)
     if not missing:
         return 0
     with make_executor() as executor:
         settings = {(job.config.device, job.config.threads) for job in missing}
         environments = dict(executor.map(environment_of, sorted(settings)))
-        _borrow(store, done, missing, environments, progress)
+        _reuse_runs(store, done, missing, environments, progress)
         progress.proving()
-        with _scratch(store) as folder:
-            proved = prove_control(_configs_to_prove(plan), executor, folder)
-        controls = _controls(plan)
+        with _temporary_folder(store) as folder:
+            proved = prove_control(_control_configs(plan), executor, folder)
+        controls = _control_jobs(plan)
         for job in done:
-            if job in controls:
+            if job in controls:  # stored and reused ones alike
                 _check_control(job, proved[job.config], store)
         progress.start(plan, done, executor.workers)
-        _share_beginnings(store, missing, executor, progress)
+        _train_prefixes(store, missing, executor, progress)
         return _train(plan, store, done, missing, environments, proved, executor, progress)
 
 
 def _train(
     plan: Plan,
     store: Store,
-    done: Mapping[Job, Finish],
+    done: Mapping[Job, Outcome],
     missing: Tasks,
     environments: Mapping[tuple[str, int], dict[str, Any]],
     proved: Mapping[RunConfig, Trajectory],
     executor: Executor,
     progress: Progress,
 ) -> int:
-    """Trains what is missing; returns how many runs crashed."""
-    controls = _controls(plan)
+    """Train the missing runs; return the number of crashed runs."""
+    controls = _control_jobs(plan)
     crashes: list[JobFailedError] = []
-    work = executor.attempt(partial(perform, store), missing.items(), TRIES)
-    for number, ((job, _), end) in enumerate(work, 1):
-        if not isinstance(end, JobFailedError):
+    work = executor.attempt(partial(run_job, store), missing.items(), TRIES)
+    for number, ((job, _), outcome) in enumerate(work, 1):
+        if not isinstance(outcome, JobFailedError):
             if job in controls:
                 _check_control(job, proved[job.config], store)
-            progress.finished(job, end)
+            progress.finished(job, outcome)
             continue
-        if end.kind == StoreError.__name__:  # it is the folder that is at fault
-            raise StoreError(str(end).partition(": ")[2])
-        crashes.append(end)
-        failure = Failure(str(end), epoch=0, step=0, crashed=True)
+        if outcome.kind == StoreError.__name__:  # the fault of the folder, not of the run
+            raise StoreError(str(outcome).partition(": ")[2])
+        crashes.append(outcome)
+        failure = Failure(str(outcome), epoch=0, step=0, crashed=True)
         environment = environments[job.config.device, job.config.threads]
         store.save_failure(job, failure, [], environment)
-        if len(crashes) == number and _is_bug(crashes, len(missing), done):
-            raise end
-        if len(crashes) <= _SAID:
+        if len(crashes) == number and _is_hopeless(crashes, len(missing), done):
+            raise outcome
+        if len(crashes) <= _MAX_CRASH_MESSAGES:
             progress.message(
                 f"a run of {job.config.model!r} crashed {TRIES} times and is recorded as failed: "
-                f"{end} (runs/{job.address})"
+                f"{outcome} (runs/{job.address})"
             )
-        progress.finished(job, Finish(0.0, failed=True))
+        progress.finished(job, Outcome(0.0, failed=True))
     if crashes:
         runs = "1 run" if len(crashes) == 1 else f"{len(crashes)} runs"
         progress.message(f"{runs} crashed; the same command tries again")
     return len(crashes)
 
 
-def _is_bug(crashes: list[JobFailedError], missing: int, done: Mapping[Job, Finish]) -> bool:
-    """Whether crashes, before which no run came to its end, say that none will."""
-    alike = len({crash.kind for crash in crashes}) == 1
-    if len(crashes) >= BUG_AFTER and alike:
+def _is_hopeless(crashes: list[JobFailedError], missing: int, done: Mapping[Job, Outcome]) -> bool:
+    """Return True if the study should stop, given that all of its runs so far crashed."""
+    same_kind = len({crash.kind for crash in crashes}) == 1
+    if len(crashes) >= ABORT_AFTER and same_kind:
         return True
-    return len(crashes) == missing and not any(not finish.failed for finish in done.values())
+    return len(crashes) == missing and all(outcome.failed for outcome in done.values())
 
 
-def _borrow(
+def _reuse_runs(
     store: Store,
-    done: dict[Job, Finish],
+    done: dict[Job, Outcome],
     missing: Tasks,
     environments: Mapping[tuple[str, int], dict[str, Any]],
     progress: Progress,
 ) -> None:
-    """Takes over what studies beside this one did already in the same environment. Runs of the
-    control are no exception: every one is held against the control that is proved now.
+    """Reuse finished runs of other studies that were computed in the same environment, and move
+    them from `missing` to `done`.
     """
     before = len(missing)
     for job, keeps in list(missing.items()):
         environment = environments[job.config.device, job.config.threads]
-        if store.borrow(job, keeps, environment):
-            outline = store.outline(job, keeps)
-            assert outline is not None
-            done[job] = Finish(float(outline.record["seconds"]), failed=False)
+        if store.reuse(job, keeps, environment):
+            header = store.header(job, keeps)
+            assert header is not None
+            done[job] = Outcome(float(header.record["seconds"]), failed=False)
             del missing[job]
     if len(missing) < before:
         progress.message(
-            f"{before - len(missing)} equal runs were taken over from other studies in "
+            f"{before - len(missing)} equal runs were reused from other studies in "
             f"{store.root.absolute().parent}"
         )
 
 
-def _share_beginnings(store: Store, missing: Tasks, executor: Executor, progress: Progress) -> None:
-    """Trains the beginnings that missing runs share; without its own a run begins by itself."""
+def _train_prefixes(store: Store, missing: Tasks, executor: Executor, progress: Progress) -> None:
+    """Train the prefixes that missing runs share. A run whose prefix fails starts from epoch 0."""
     prefixes = shared_prefixes(missing)
-    for _, value in executor.attempt(partial(perform_prefix, store), prefixes, TRIES):
+    for _, value in executor.attempt(partial(train_prefix, store), prefixes, TRIES):
         if isinstance(value, JobFailedError):
-            progress.message(f"a beginning that runs share could not be trained: {value}")
+            progress.message(f"a prefix that runs share could not be trained: {value}")
 
 
-def _keep_labels(plan: Plan, store: Store) -> None:
-    """Puts what the report needs of the data sets into the store."""
+def _save_labels(plan: Plan, store: Store) -> None:
+    """Store the test labels of the data sets, and notes on the images, for the report."""
     for name in sorted({config.dataset for config in plan.configs}):
         dataset = load_dataset(name)
         models = [config.model for config in plan.configs if config.dataset == name]
@@ -221,8 +222,8 @@ def _keep_labels(plan: Plan, store: Store) -> None:
 
 
 @contextmanager
-def _scratch(store: Store) -> Iterator[Path]:
-    """A folder that all workers see, for as long as it is needed."""
+def _temporary_folder(store: Store) -> Iterator[Path]:
+    """Create a folder that all workers can access; remove it afterwards."""
     folder = unfinished(store.root / "control")
     folder.mkdir()
     try:
@@ -231,7 +232,7 @@ def _scratch(store: Store) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _controls(plan: Plan) -> set[Job]:
+def _control_jobs(plan: Plan) -> set[Job]:
     return {
         job
         for config in plan.configs
@@ -241,8 +242,8 @@ def _controls(plan: Plan) -> set[Job]:
     }
 
 
-def _configs_to_prove(plan: Plan) -> tuple[RunConfig, ...]:
-    """The configurations of the control's rows, and the model's own where it has no such row."""
+def _control_configs(plan: Plan) -> tuple[RunConfig, ...]:
+    """Return the configurations of each model's control rows, or the model's own if it has none."""
     configs = []
     for config in plan.configs:
         rows = [row for row in plan.rows_of(config) if not row.varies]

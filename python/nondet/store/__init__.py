@@ -1,10 +1,10 @@
-"""What a study leaves on the disk, and what can be wrong with it."""
+"""The folder of a study on disk: its plan, runs and labels, and checks of their integrity."""
 
 from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.folder import CHECKSUMS
 from nondet.store.labels import Labels
 from nondet.store.listing import Listing, Listings, list_runs
-from nondet.store.runs import FORMAT, Failure, Outline, StoredRun
+from nondet.store.runs import FORMAT, Failure, Header, StoredRun
 from nondet.store.store import Store
 from nondet.store.verification import Verification, find_studies, verify
 
@@ -13,10 +13,10 @@ __all__ = [
     "FORMAT",
     "DamagedRunError",
     "Failure",
+    "Header",
     "Labels",
     "Listing",
     "Listings",
-    "Outline",
     "Store",
     "StoreError",
     "StoredRun",

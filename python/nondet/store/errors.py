@@ -1,4 +1,4 @@
-"""What can be wrong with the folder of a study, in words."""
+"""Errors of a study's folder."""
 
 import errno
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ _ADVICE = {
 
 
 class StoreError(Exception):
-    """The folder cannot be used as asked; the message says why and what to do."""
+    """A study's folder cannot be used as asked. The message gives the reason and a remedy."""
 
 
 class DamagedRunError(StoreError):
@@ -23,16 +23,15 @@ class DamagedRunError(StoreError):
 
 
 @contextmanager
-def writing(what: str, folder: Path) -> Iterator[None]:
-    """Turns an OSError into a StoreError that says what could not be written where, and what to do
-    about it.
+def writing(content: str, folder: Path) -> Iterator[None]:
+    """Turn an OSError into a StoreError that names the content and the folder and suggests a
+    remedy.
     """
     try:
         yield
     except OSError as error:
-        advice = _ADVICE.get(error.errno or 0, "Repair that")
+        advice = _ADVICE.get(error.errno or 0, "Fix the cause")
         raise StoreError(
-            f"cannot write {what} to {folder}: {error.strerror or error}. {advice}, or choose "
-            "another folder with --out; what is there already is unharmed, and the same command "
-            "goes on from it."
+            f"cannot write {content} to {folder}: {error.strerror or error}. {advice}, or choose "
+            "another folder with --out. Stored data is intact; the same command resumes the study."
         ) from error

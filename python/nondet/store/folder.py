@@ -1,5 +1,7 @@
-"""Folders of files with their checksums: written beside their place and renamed into it, read as
-one state even while another process replaces them.
+"""Read and write a folder of files with checksums as a unit.
+
+A folder is written under a temporary name and renamed; a reader sees one consistent state even
+while another process replaces the folder.
 """
 
 import ctypes
@@ -17,13 +19,13 @@ from typing import BinaryIO, TypeVar
 
 from nondet.files import flush_folder, is_unfinished, remove_leftovers, unfinished, write_flushed
 
-CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum, so that `sha256sum -c` checks a run too
+CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum: `sha256sum -c` checks a run too
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([\w+-][\w.+-]*)")
-_PIECE = 1 << 20
+_CHUNK_BYTES = 1 << 20
 _REPLACED = ".replaced"
-_PATIENCE = 2.0
-_LOOKS = 4
+_TIMEOUT = 2.0  # seconds
+_MAX_ABSENCES = 4
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
 
 Read = TypeVar("Read")
@@ -31,30 +33,33 @@ Read = TypeVar("Read")
 
 @dataclass(frozen=True)
 class OpenFolder:
-    """A folder held open: its files stay those of one state when the folder is replaced."""
+    """An open folder. Its files stay the same when another process replaces the folder."""
 
     path: Path
     descriptor: int
 
     def open(self, name: str) -> BinaryIO:
-        """One of its files, for reading."""
+        """Open one of its files for reading."""
         descriptor = os.open(name, os.O_RDONLY, dir_fd=self.descriptor)
         return os.fdopen(descriptor, "rb")
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 by file name, as listed. Raises ValueError where the list is none."""
-        found = {}
+        """Return the SHA-256 of each file by name, as listed in `CHECKSUMS`.
+
+        Raises ValueError if the list has a malformed line.
+        """
+        checksums = {}
         with self.open(CHECKSUMS) as file:
             text = file.read().decode()
         for line in text.splitlines():
             match = _LINE.fullmatch(line)
             if match is None:
-                raise ValueError(f"{CHECKSUMS} has a line that is none of sha256sum's: {line!r}")
-            found[match[2]] = match[1]
-        return found
+                raise ValueError(f"{CHECKSUMS} has a malformed line: {line!r}")
+            checksums[match[2]] = match[1]
+        return checksums
 
     def read(self, name: str, digest: str) -> bytes:
-        """The contents of a file. Raises ValueError where they do not match."""
+        """Return the contents of a file. Raises ValueError if they do not match the digest."""
         with self.open(name) as file:
             data = file.read()
         if hashlib.sha256(data).hexdigest() != digest:
@@ -62,32 +67,34 @@ class OpenFolder:
         return data
 
     def check(self, name: str, digest: str) -> int:
-        """Reads a file piece by piece; returns its size in bytes. Raises ValueError where it does
-        not match.
+        """Check a file against its digest, reading it in chunks, and return its size in bytes.
+
+        Raises ValueError if it does not match.
         """
         computed, size = hashlib.sha256(), 0
         with self.open(name) as file:
-            while piece := file.read(_PIECE):
-                computed.update(piece)
-                size += len(piece)
+            while chunk := file.read(_CHUNK_BYTES):
+                computed.update(chunk)
+                size += len(chunk)
         if computed.hexdigest() != digest:
             raise ValueError(f"{name} does not match its SHA-256")
         return size
 
     def size(self, name: str) -> int:
-        """Of a file, in bytes."""
+        """Return the size of a file in bytes."""
         return os.stat(name, dir_fd=self.descriptor).st_size
 
     def unlisted(self, listed: Collection[str]) -> list[str]:
-        """What lies in it beside the listed files and the list; hidden files are the system's."""
+        """Return the names of all other entries, sorted, except `CHECKSUMS` and hidden files."""
         with os.scandir(self.descriptor) as entries:
             names = {entry.name for entry in entries if not entry.name.startswith(".")}
         return sorted(names - {CHECKSUMS, *listed})
 
 
 def read_folder(place: Path, read: Callable[[OpenFolder], Read]) -> Read | None:
-    """What `read` makes of the folder at `place`, None where there is none. Where another process
-    replaces the folder meanwhile it is read again.
+    """Return `read(folder)` for the folder at `place`, or None if there is no folder.
+
+    If `read` fails because another process replaced the folder meanwhile, it is called again.
     """
     while True:
         try:
@@ -98,7 +105,7 @@ def read_folder(place: Path, read: Callable[[OpenFolder], Read]) -> Read | None:
             try:
                 return read(OpenFolder(place, descriptor))
             except Exception:
-                if _is_still(place, descriptor):
+                if _is_same(place, descriptor):
                     raise
         finally:
             os.close(descriptor)
@@ -107,52 +114,54 @@ def read_folder(place: Path, read: Callable[[OpenFolder], Read]) -> Read | None:
 def write_folder(
     place: Path, contents: Mapping[str, bytes], superseded: Callable[[Path], bool]
 ) -> None:
-    """A folder with these files and the checksums over them, whole or not at all; `superseded` as
-    for `publish`. Raises OSError, and nothing is left then.
+    """Write a folder with these files and their checksums, atomically. superseded: see `publish`.
+
+    Raises OSError if it cannot be written; nothing is left behind then.
     """
     sums = "".join(
         f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in contents.items()
     )
-    with being_written(place) as begun:
+    with temporary_folder(place) as temporary:
         for name, data in {**contents, CHECKSUMS: sums.encode()}.items():
-            write_flushed(begun / name, data)
-        flush_folder(begun)
-        publish(begun, place, superseded)
+            write_flushed(temporary / name, data)
+        flush_folder(temporary)
+        publish(temporary, place, superseded)
 
 
 @contextmanager
-def being_written(place: Path) -> Iterator[Path]:
-    """A new folder beside `place`, for this writer alone; what is left of it afterwards goes."""
-    begun = unfinished(place)
-    begun.mkdir(parents=True)
+def temporary_folder(place: Path) -> Iterator[Path]:
+    """Create a new folder next to `place`; remove it afterwards if it still exists."""
+    temporary = unfinished(place)
+    temporary.mkdir(parents=True)
     try:
-        yield begun
+        yield temporary
     finally:
-        shutil.rmtree(begun, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish(begun: Path, place: Path, superseded: Callable[[Path], bool]) -> None:
-    """Renames a complete folder into its place and flushes the folder around it. Where there is one
-    already it is kept, unless `superseded` says of it that the new one is to replace it; readers
-    see the one or the other.
+def publish(temporary: Path, place: Path, superseded: Callable[[Path], bool]) -> None:
+    """Rename a complete folder to `place` and flush the parent folder to disk.
+
+    An existing folder is kept, unless `superseded(place)` returns True: then the new folder
+    replaces it. Readers see either the old or the new folder.
     """
     while True:
         try:
-            begun.rename(place)
+            temporary.rename(place)
         except OSError as error:
             if error.errno not in _OCCUPIED:
                 raise
             if not superseded(place):
                 return
-            if not _exchange(begun, place):
+            if not _exchange(temporary, place):
                 continue
         flush_folder(place.parent)
         return
 
 
 def recover(folder: Path) -> None:
-    """Brings back what a crash left in the middle of being replaced, and removes what is left of
-    writers that ended. For every folder in which `write_folder` writes.
+    """Restore folders whose replacement was interrupted by a crash, and remove unfinished folders
+    of writers that no longer run. Call it once for every parent folder of `write_folder`.
     """
     for aside in folder.glob(f"*{_REPLACED}.*"):
         place = aside.with_name(aside.name.partition(_REPLACED)[0])
@@ -162,32 +171,37 @@ def recover(folder: Path) -> None:
 
 
 def _open(place: Path) -> int:
-    """A descriptor of the folder. Where folders cannot be exchanged, there is none for a moment."""
-    patience, absences = time.monotonic() + _PATIENCE, 0
+    """Open a folder and return its descriptor.
+
+    On file systems that cannot exchange two folders, a folder is absent for a moment while it is
+    replaced; this waits for the replacement.
+    """
+    deadline, absences = time.monotonic() + _TIMEOUT, 0
     while True:
         try:
             return os.open(place, os.O_RDONLY | os.O_DIRECTORY)
         except FileNotFoundError:
-            # A replacement may end, and another begin, between two looks.
+            # One replacement may end and another begin between two tests.
             replaced = any(place.parent.glob(f"{place.name}{_REPLACED}.*"))
             absences = 0 if replaced else absences + 1
-            if absences == _LOOKS or time.monotonic() > patience:
+            if absences == _MAX_ABSENCES or time.monotonic() > deadline:
                 raise
             time.sleep(0.0005)
 
 
-def _is_still(place: Path, descriptor: int) -> bool:
+def _is_same(place: Path, descriptor: int) -> bool:
+    """Return True if `place` is still the folder that was opened as `descriptor`."""
     try:
-        there, read = place.stat(), os.fstat(descriptor)
+        current, opened = place.stat(), os.fstat(descriptor)
     except FileNotFoundError:
         return False
-    return (there.st_dev, there.st_ino) == (read.st_dev, read.st_ino)
+    return (current.st_dev, current.st_ino) == (opened.st_dev, opened.st_ino)
 
 
-def _exchange(begun: Path, place: Path) -> bool:
-    """Lets two folders change places; False where `place` is gone or changed meanwhile."""
+def _exchange(temporary: Path, place: Path) -> bool:
+    """Exchange two folders; return False if `place` was removed or replaced meanwhile."""
     try:
-        _rename_exchange(begun, place)
+        _rename_exchange(temporary, place)
     except FileNotFoundError:
         return False
     except NotImplementedError:
@@ -197,7 +211,7 @@ def _exchange(begun: Path, place: Path) -> bool:
         except FileNotFoundError:
             return False
         try:
-            begun.rename(place)
+            temporary.rename(place)
         except OSError as error:
             if error.errno in _OCCUPIED:  # another writer was faster
                 shutil.rmtree(aside, ignore_errors=True)
@@ -209,8 +223,9 @@ def _exchange(begun: Path, place: Path) -> bool:
 
 
 def _rename_exchange(one: Path, other: Path) -> None:
-    """renameat2(2) with RENAME_EXCHANGE. Raises NotImplementedError where the system or the file
-    system does not have it.
+    """Exchange two paths by renameat2(2) with RENAME_EXCHANGE.
+
+    Raises NotImplementedError if the system or the file system does not support it.
     """
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:

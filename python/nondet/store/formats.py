@@ -1,4 +1,4 @@
-"""The contents of stored files: JSON, arrays and histories, as bytes."""
+"""Convert JSON records, arrays and histories to and from the bytes of stored files."""
 
 import csv
 import io
@@ -14,30 +14,34 @@ from nondet.training.result import EpochRecord
 
 
 def format_json(record: Mapping[str, Any]) -> bytes:
-    """Indented JSON; ValueError for what JSON has no word for, such as NaN."""
+    """Return indented JSON. Raises ValueError for values that JSON lacks, such as NaN."""
     return (json.dumps(record, indent=2, allow_nan=False) + "\n").encode()
 
 
 def format_arrays(arrays: Mapping[str, np.ndarray]) -> bytes:
-    """Named arrays in the format of safetensors, equal ones as equal bytes."""
-    # safetensors writes an array's memory as it lies, whatever its strides.
+    """Return named arrays in the safetensors format; equal arrays give equal bytes."""
+    # safetensors writes an array's memory as is and ignores its strides.
     return safetensors.numpy.save(
         {name: np.asarray(array, order="C") for name, array in arrays.items()}
     )
 
 
 def parse_arrays(data: bytes) -> dict[str, np.ndarray]:
-    """The arrays of `format_arrays`, sorted by name. Raises ValueError for anything else."""
+    """Return the arrays that `format_arrays` wrote, sorted by name.
+
+    Raises ValueError for anything else.
+    """
     try:
         arrays: dict[str, np.ndarray] = safetensors.numpy.load(data)
     except safetensors.SafetensorError as error:
-        raise ValueError(f"no safetensors: {error}") from error
+        raise ValueError(f"not in the safetensors format: {error}") from error
     return dict(sorted(arrays.items()))
 
 
 def format_history(history: Sequence[EpochRecord]) -> bytes:
-    """A line per epoch; an empty cell where an epoch was not evaluated. The validation loss has a
-    column where there is one.
+    """Return a history as CSV: a line per epoch, with empty cells for an epoch without evaluation.
+
+    The column of the validation loss is left out if no epoch has one.
     """
     text = io.StringIO()
     names = [field.name for field in fields(EpochRecord)]
@@ -50,7 +54,7 @@ def format_history(history: Sequence[EpochRecord]) -> bytes:
 
 
 def parse_history(text: str) -> list[dict[str, Any]]:
-    """What `format_history` wrote: one dictionary of numbers per epoch, None for empty cells."""
+    """Return the dictionaries of a history, one per epoch; empty cells are None."""
     history: list[dict[str, Any]] = []
     for line in csv.DictReader(io.StringIO(text)):
         epoch: dict[str, Any] = {

@@ -1,8 +1,8 @@
-"""The labels of test images, kept once per data set.
+"""Store the test labels of a data set, once per study.
 
 labels.safetensors   "labels", (test examples,) int64
-labels.json          the name of the data set, notes
-SHA256SUMS           of both
+labels.json          the name of the data set, and notes
+SHA256SUMS           the checksums of both
 """
 
 import hashlib
@@ -23,24 +23,24 @@ _LABELS = "labels.safetensors"
 
 @dataclass(frozen=True, eq=False)
 class Labels:
-    """What a report needs of a data set. labels: (test examples,) int64; notes: sentences that a
-    reader of its results should see.
-    """
+    """Test labels of a data set, (test examples,) int64, and notes that a report shows."""
 
     labels: np.ndarray
     notes: tuple[str, ...] = ()
 
 
 def folder_name(dataset: str) -> str:
-    """A data set may be named by a path: what a file name cannot hold is replaced, and a hash keeps
-    different names apart.
+    """Return the name of a data set's folder of labels.
+
+    A data set may be named by a path: characters that a file name cannot hold are replaced, and a
+    hash keeps different names apart.
     """
     digest = hashlib.sha256(dataset.encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9-]+', '_', dataset)[-60:]}-{digest}"
 
 
 def format_labels(dataset: str, labels: np.ndarray, notes: Sequence[str]) -> dict[str, bytes]:
-    """The files, by name."""
+    """Return the contents of the files by name."""
     return {
         "labels.json": format_json({"dataset": dataset, "notes": list(notes)}),
         _LABELS: format_arrays({"labels": labels.astype(np.int64)}),
@@ -48,8 +48,9 @@ def format_labels(dataset: str, labels: np.ndarray, notes: Sequence[str]) -> dic
 
 
 def read_labels(place: Path) -> Labels | None:
-    """The labels in a folder, checked; None where there is none. Raises StoreError where they are
-    damaged.
+    """Return the labels in a folder, or None if there is no folder.
+
+    Raises StoreError if they are damaged.
     """
 
     def read(folder: OpenFolder) -> Labels:
@@ -58,7 +59,7 @@ def read_labels(place: Path) -> Labels | None:
             raise ValueError(f"{CHECKSUMS} does not list {', '.join(unlisted)}")
         record = json.loads(folder.read("labels.json", files["labels.json"]))
         if folder_name(record["dataset"]) != place.name:
-            raise ValueError(f"they are of {record['dataset']!r}")
+            raise ValueError(f"they belong to {record['dataset']!r}")
         arrays = parse_arrays(folder.read(_LABELS, files[_LABELS]))
         return Labels(arrays["labels"], tuple(record["notes"]))
 
@@ -67,5 +68,5 @@ def read_labels(place: Path) -> Labels | None:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise StoreError(
             f"the test labels in {place} are damaged: {error}. "
-            "The command that began the study writes them again."
+            "The command that started the study writes them again."
         ) from error

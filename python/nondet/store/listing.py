@@ -1,10 +1,10 @@
-"""What a study folder holds, row by row, without reading predictions and records."""
+"""Count the stored runs of a study by row, without reading predictions and records."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from nondet.store.errors import DamagedRunError
-from nondet.store.runs import Outline
+from nondet.store.runs import Header
 from nondet.store.store import Store
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -13,9 +13,11 @@ from nondet.studies.study import Plan
 
 @dataclass(frozen=True)
 class Listing:
-    """Some runs of a study: those planned, stored and failed (stored ones too), their size in
-    bytes, the wall seconds of their trainings; the means of accuracy (a fraction) and cross-entropy
-    (nats) of those that did not fail, None where there are none.
+    """Totals over some runs of a study.
+
+    planned, stored, failed: numbers of runs; failed runs are stored too. bytes: size on disk.
+    seconds: total wall time of the trainings. accuracy (a fraction), cross_entropy (nats): means
+    over the stored runs that did not fail, None if there are none.
     """
 
     planned: int
@@ -29,58 +31,61 @@ class Listing:
 
 @dataclass(frozen=True)
 class Listings:
-    """rows: by model and row; what rows share counts in each. whole: every run once. damaged: in
-    words, the runs that are.
+    """Totals over a study's runs.
+
+    rows: by model and row; a run that several rows share counts in each of them. total: every run
+    once. damaged: a message for each damaged run.
     """
 
     plan: Plan
     rows: dict[tuple[str, str], Listing]
-    whole: Listing
+    total: Listing
     damaged: list[str]
 
 
-def asked_for(plan: Plan) -> dict[str, tuple[Job, frozenset[Keep]]]:
-    """The runs of a plan by their addresses, each with all that is recorded of it."""
-    found: dict[str, tuple[Job, frozenset[Keep]]] = {}
+def jobs_by_address(plan: Plan) -> dict[str, tuple[Job, frozenset[Keep]]]:
+    """Return the runs of a plan by address, each with the names of all its records."""
+    jobs: dict[str, tuple[Job, frozenset[Keep]]] = {}
     for job, keeps in plan.tasks().items():
-        _, others = found.get(job.address, (job, frozenset()))
-        found[job.address] = (job, others | keeps)
-    return found
+        _, others = jobs.get(job.address, (job, frozenset()))
+        jobs[job.address] = (job, others | keeps)
+    return jobs
 
 
 def list_runs(store: Store) -> Listings:
-    """A look at every run of the plan. Raises StoreError where the plan cannot be read, or a run
-    not for another reason than damage.
+    """Read the header of every run of the plan and return the totals.
+
+    Raises StoreError if the plan cannot be read, or a run cannot be read although it is undamaged.
     """
     plan = store.plan()
     damaged: list[str] = []
-    outlines: dict[str, Outline | None] = {}
-    for job, keeps in asked_for(plan).values():
+    headers: dict[str, Header | None] = {}
+    for job, keeps in jobs_by_address(plan).values():
         try:
-            outlines[job.address] = store.outline(job, keeps)
+            headers[job.address] = store.header(job, keeps)
         except DamagedRunError as error:
             damaged.append(str(error))
-            outlines[job.address] = None
+            headers[job.address] = None
     rows = {
-        (config.model, row.name): _listing(outlines[job.address] for job in plan.jobs(config, row))
+        (config.model, row.name): _listing(headers[job.address] for job in plan.jobs(config, row))
         for config in plan.configs
         for row in plan.rows_of(config)
     }
-    return Listings(plan, rows, _listing(outlines.values()), damaged)
+    return Listings(plan, rows, _listing(headers.values()), damaged)
 
 
-def _listing(outlines: Iterable[Outline | None]) -> Listing:
-    planned = list(outlines)
-    stored = [one for one in planned if one is not None]
-    ends = [one.history[-1] for one in stored if one.failure is None]
+def _listing(headers: Iterable[Header | None]) -> Listing:
+    planned = list(headers)
+    stored = [header for header in planned if header is not None]
+    last_epochs = [header.history[-1] for header in stored if header.failure is None]
     return Listing(
         planned=len(planned),
         stored=len(stored),
-        failed=len(stored) - len(ends),
-        bytes=sum(one.bytes for one in stored),
-        seconds=sum(one.record["seconds"] for one in stored),
-        accuracy=_mean([end["test_accuracy"] for end in ends]),
-        cross_entropy=_mean([end["test_cross_entropy"] for end in ends]),
+        failed=len(stored) - len(last_epochs),
+        bytes=sum(header.bytes for header in stored),
+        seconds=sum(header.record["seconds"] for header in stored),
+        accuracy=_mean([epoch["test_accuracy"] for epoch in last_epochs]),
+        cross_entropy=_mean([epoch["test_cross_entropy"] for epoch in last_epochs]),
     )
 
 

@@ -1,12 +1,12 @@
-"""A run as files and as data.
+"""Read and write the files of a run.
 
-run.json               configuration, seeds, onset, environment, what was perturbed, wall seconds,
-                       hashes; of a failed run its failure
+run.json               configuration, seeds, onset, environment, perturbations, wall seconds,
+                       hashes; for a failed run the failure
 history.csv            a line per epoch
-predictions.safetensors   "logits" and, where the schedule takes any, "snapshots"; of a language
+predictions.safetensors   "logits" and, with a snapshot schedule, "snapshots"; for a language
                        model "log_probabilities" and "predicted"
-<record>.safetensors   what was recorded beside them: taps, tta, twin, weights
-SHA256SUMS             of all of these
+<record>.safetensors   the records taps, tta, twin, weights, if any
+SHA256SUMS             the checksums of all these files
 """
 
 import json
@@ -36,19 +36,23 @@ if TYPE_CHECKING:
     from nondet.training.perturb import Perturbation
 
 FORMAT = 2
-"""Of the files in a study's folder. Raised whenever this version cannot read older ones."""
+"""Version of the file formats in a study's folder, increased by every incompatible change."""
+
+END_OF_SENTENCE = "end_of_sentence"
+"""Key in the "dataset" object of run.json: the type number of a text's end-of-sentence token."""
 
 Arrays = Mapping[str, np.ndarray]
 _ARRAYS = ".safetensors"
-_REMEMBERED = 256 << 20
+_CACHE_BYTES = 256 << 20
 _PREDICTIONS = f"predictions{_ARRAYS}"
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run came to nothing. Of a training that ended too early, where: epoch counted from 1,
-    optimizer steps done. crashed: it was no property of the training: it may succeed when tried
-    again.
+    """The reason why a run has no result.
+
+    epoch (counted from 1), step (number of completed optimizer steps): where a training diverged.
+    crashed: True if the run raised or was killed, and may succeed when it is tried again.
     """
 
     reason: str
@@ -59,14 +63,15 @@ class Failure:
 
 @dataclass(frozen=True, eq=False)
 class StoredRun:
-    """A run read back. history: one dictionary of numbers per epoch, None where an epoch was not
-    evaluated; logits: (examples, classes) float32; snapshots: (cycles, examples, classes) float32,
-    where the schedule takes any; records: by name ("taps", "tta", "twin", "weights"), arrays by
-    key, read from the disk when a name is used (keep what you use often; it is shared, do not
-    change it); tokens: of a language model, whose logits and snapshots are None.
+    """A run read from disk.
 
-    A run with a `failure` has no predictions, and the history of the epochs before it only, be it
-    none.
+    history: a dictionary of numbers per epoch, None for an epoch without evaluation. logits:
+    (examples, classes) float32. snapshots: (cycles, examples, classes) float32, None without a
+    snapshot schedule. records: arrays by name ("taps", "tta", "twin", "weights") and key, read from
+    disk at each access; keep a reference if you use them often, and do not modify them: they are
+    shared. tokens: the predictions of a language model, whose logits and snapshots are None.
+
+    A run with a `failure` has no predictions; its history has the epochs before the failure.
     """
 
     job: Job
@@ -80,29 +85,36 @@ class StoredRun:
 
     @property
     def accuracy(self) -> float:
-        """Test accuracy after the last epoch, a fraction."""
+        """Return the test accuracy after the last epoch, a fraction."""
         return float(self.history[-1]["test_accuracy"])
 
     @property
     def cross_entropy(self) -> float:
-        """Test cross-entropy after the last epoch, in nats."""
+        """Return the test cross-entropy after the last epoch, in nats."""
         return float(self.history[-1]["test_cross_entropy"])
 
     @property
     def seconds(self) -> float:
-        """Wall time of the training and everything recorded of it."""
+        """Return the wall time of the training and its recorders."""
         return float(self.record["seconds"])
 
     @property
     def weight_hashes(self) -> list[str]:
-        """SHA-256 of the model's state after each epoch."""
+        """Return the SHA-256 of the model's state after each epoch."""
         return [epoch["weights_sha256"] for epoch in self.history]
+
+    @property
+    def end_of_sentence(self) -> int:
+        """Return the type number of the end-of-sentence token. Raises KeyError for images."""
+        return int(self.record["dataset"][END_OF_SENTENCE])
 
 
 @dataclass(frozen=True)
-class Outline:
-    """What a look at a run tells without its arrays, which are not checked. history: as in
-    `StoredRun`; files: SHA-256 by name; bytes: size of them all.
+class Header:
+    """The part of a stored run that is read without its arrays, which are not checked.
+
+    record: the contents of run.json. history: as in `StoredRun`. files: SHA-256 by file name.
+    bytes: the total size of all files.
     """
 
     record: dict[str, Any]
@@ -113,7 +125,7 @@ class Outline:
 
     @property
     def records(self) -> frozenset[str]:
-        """The names of what was recorded beside the predictions."""
+        """Return the names of the run's records."""
         return frozenset(KEEPS) & {name.removesuffix(_ARRAYS) for name in self.files}
 
 
@@ -125,8 +137,8 @@ def describe(
     failure: Failure | None = None,
     dataset: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """What is the same in the run.json of whole and of failed runs; "dataset" where there is
-    anything to say of it.
+    """Return the entries of run.json that finished and failed runs share; "dataset" is left out if
+    it is empty.
     """
     return {
         "format": FORMAT,
@@ -140,7 +152,7 @@ def describe(
 
 
 def format_run(record: Mapping[str, Any], result: Result) -> dict[str, bytes]:
-    """The files of a whole run, by name."""
+    """Return the contents of a finished run's files by name."""
     hashes = {
         "weights": result.history[-1].weights_sha256,
         "predictions": result.predictions_sha256,
@@ -152,38 +164,38 @@ def format_run(record: Mapping[str, Any], result: Result) -> dict[str, bytes]:
 
 
 def format_failure(record: Mapping[str, Any], history: Sequence[EpochRecord]) -> dict[str, bytes]:
-    """The files of a failed run, by name."""
+    """Return the contents of a failed run's files by name."""
     return {"run.json": format_json(record), "history.csv": format_history(history)}
 
 
 def read_run(place: Path, job: Job) -> StoredRun | None:
-    """The run of `job` in a folder, every file of it checked; None where there is no folder.
+    """Return the run of `job` in a folder after checking all its files; None if there is no folder.
 
-    Raises DamagedRunError; StoreError where it cannot be read or another version wrote it.
+    Raises DamagedRunError; StoreError if it cannot be read or another version wrote it.
     """
 
     def read(folder: OpenFolder) -> StoredRun:
-        outline = _outline(folder, job.address)
+        header = _read_header(folder, job.address)
         logits = snapshots = tokens = None
-        if outline.failure is None:
-            predictions = parse_arrays(folder.read(_PREDICTIONS, outline.files[_PREDICTIONS]))
+        if header.failure is None:
+            predictions = parse_arrays(folder.read(_PREDICTIONS, header.files[_PREDICTIONS]))
             if "log_probabilities" in predictions:
-                digest = outline.record["hashes"]["predictions"]
+                digest = header.record["hashes"]["predictions"]
                 tokens = TokenPredictions(**predictions, logits_sha256=digest)
             else:
                 logits, snapshots = predictions["logits"], predictions.get("snapshots")
-            if not outline.history:
+            if not header.history:
                 raise ValueError("history.csv holds no epoch")
-        files = {name: outline.files[f"{name}{_ARRAYS}"] for name in sorted(outline.records)}
+        files = {name: header.files[f"{name}{_ARRAYS}"] for name in sorted(header.records)}
         for name, digest in files.items():
             folder.check(f"{name}{_ARRAYS}", digest)
         records = _Records(place, job.address, files)
         return StoredRun(
             job,
-            outline.history,
+            header.history,
             logits,
-            outline.record,
-            outline.failure,
+            header.record,
+            header.failure,
             snapshots,
             records,
             tokens,
@@ -193,43 +205,48 @@ def read_run(place: Path, job: Job) -> StoredRun | None:
         return read_folder(place, read)
 
 
-def read_outline(place: Path, address: str) -> Outline | None:
-    """The outline of the run with this address in a folder; raises as `read_run`."""
+def read_header(place: Path, address: str) -> Header | None:
+    """Return the header of a run, or None if there is no folder. Raises as `read_run`."""
     with _reading(address):
-        return read_folder(place, lambda folder: _outline(folder, address))
+        return read_folder(place, lambda folder: _read_header(folder, address))
 
 
-def check_run(place: Path, address: str) -> Outline | None:
-    """Checks every file in a run's folder; raises as `read_run`."""
+def check_run(place: Path, address: str) -> Header | None:
+    """Check all files of a run and return its header; None if there is no folder. Raises as
+    `read_run`.
+    """
 
-    def read(folder: OpenFolder) -> Outline:
-        outline = _outline(folder, address)
-        for name, digest in outline.files.items():
+    def read(folder: OpenFolder) -> Header:
+        header = _read_header(folder, address)
+        for name, digest in header.files.items():
             folder.check(name, digest)
-        return outline
+        return header
 
     with _reading(address):
         return read_folder(place, read)
 
 
 def is_superseded(place: Path, records: Collection[str]) -> bool:
-    """Whether a run that is there gives way to a new one with these records (none of a failed one):
-    a crashed run does, and a whole one that lacks any of them. Raises as `read_run`.
+    """Return True if a new run with these records (none for a failed run) replaces the stored one:
+    a crashed run is replaced, and a finished run that lacks one of the records.
+
+    Raises as `read_run`.
     """
-    outline = read_outline(place, place.name)
-    if outline is None:
+    header = read_header(place, place.name)
+    if header is None:
         return True
-    if outline.failure is not None:
-        return outline.failure.crashed
-    return not outline.records >= set(records)
+    if header.failure is not None:
+        return header.failure.crashed
+    return not header.records >= set(records)
 
 
 class _Records(Mapping[str, Arrays]):
-    """The records of one run, read and checked when they are asked for; the last ones of any run
-    stay in memory, at most `_REMEMBERED` bytes of them.
+    """The records of a run, read and checked at each access.
+
+    All instances share a least-recently-used cache of at most `_CACHE_BYTES` bytes.
     """
 
-    _recent: ClassVar[OrderedDict[tuple[Path, str], Arrays]] = OrderedDict()
+    _cache: ClassVar[OrderedDict[tuple[Path, str], Arrays]] = OrderedDict()
 
     def __init__(self, place: Path, address: str, files: Mapping[str, str]) -> None:
         self._place, self._address, self._files = place, address, files
@@ -237,9 +254,9 @@ class _Records(Mapping[str, Arrays]):
     def __getitem__(self, name: str) -> Arrays:
         digest = self._files[name]
         key = (self._place, digest)
-        if key in self._recent:
-            self._recent.move_to_end(key)
-            return self._recent[key]
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
 
         def read(folder: OpenFolder) -> Arrays:
             return parse_arrays(folder.read(f"{name}{_ARRAYS}", digest))
@@ -247,16 +264,16 @@ class _Records(Mapping[str, Arrays]):
         with _reading(self._address):
             arrays = read_folder(self._place, read)
         if arrays is None:
-            raise DamagedRunError(f"run {self._address} is gone from {self._place.parent}")
-        self._remember(key, arrays)
+            raise DamagedRunError(f"run {self._address} no longer exists in {self._place.parent}")
+        self._add_to_cache(key, arrays)
         return arrays
 
     @classmethod
-    def _remember(cls, key: tuple[Path, str], arrays: Arrays) -> None:
-        cls._recent[key] = arrays
-        held = sum(_bytes(one) for one in cls._recent.values())
-        while held > _REMEMBERED:
-            held -= _bytes(cls._recent.popitem(last=False)[1])
+    def _add_to_cache(cls, key: tuple[Path, str], arrays: Arrays) -> None:
+        cls._cache[key] = arrays
+        size = sum(_bytes(cached) for cached in cls._cache.values())
+        while size > _CACHE_BYTES:
+            size -= _bytes(cls._cache.popitem(last=False)[1])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._files)
@@ -269,30 +286,30 @@ def _bytes(arrays: Arrays) -> int:
     return sum(array.nbytes for array in arrays.values())
 
 
-def _outline(folder: OpenFolder, address: str) -> Outline:
+def _read_header(folder: OpenFolder, address: str) -> Header:
     files = folder.checksums()
     if unlisted := folder.unlisted(files):
         raise ValueError(f"{CHECKSUMS} does not list {', '.join(unlisted)}")
     record = json.loads(folder.read("run.json", files["run.json"]))
     if not isinstance(record, dict):
-        raise ValueError("run.json is no object")
+        raise ValueError("run.json is not a JSON object")
     if record.get("format") != FORMAT:
         raise StoreError(
-            f"run {address} in {folder.path.parent} was written by another version of nondet (its "
-            f"format is {record.get('format', 1)}, this version reads {FORMAT}). Read it with that "
-            "version, or choose another folder with --out."
+            f"run {address} in {folder.path.parent} was written by another version of nondet "
+            f"(format {record.get('format', 1)}; this version reads format {FORMAT}). Read it with "
+            "that version, or choose another folder with --out."
         )
     if address_of(record["job"]) != address:
-        raise ValueError("it records another job")
+        raise ValueError("its run.json describes another job")
     history = parse_history(folder.read("history.csv", files["history.csv"]).decode())
     failure = Failure(**record["failure"]) if record["failure"] else None
     size = sum(folder.size(name) for name in (*files, CHECKSUMS))
-    return Outline(record, history, failure, files, size)
+    return Header(record, history, failure, files, size)
 
 
 @contextmanager
 def _reading(address: str) -> Iterator[None]:
-    """Says which run it was that could not be read, and whether that is damage."""
+    """Turn errors of reading a run into a DamagedRunError, or a StoreError if it is undamaged."""
     try:
         yield
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
@@ -300,7 +317,7 @@ def _reading(address: str) -> Iterator[None]:
             f"run {address} is damaged: {error.filename}: {error.strerror}"
         ) from error
     except KeyError as error:
-        raise DamagedRunError(f"run {address} is damaged: it lacks {error}") from error
+        raise DamagedRunError(f"run {address} is damaged: {error} is missing") from error
     except (ValueError, TypeError) as error:
         raise DamagedRunError(f"run {address} is damaged: {error}") from error
     except OSError as error:

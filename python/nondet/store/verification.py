@@ -1,5 +1,6 @@
-"""Checking all that a study folder holds, without changing anything; it may have been copied or
-moved, and others may be writing to it.
+"""Check the integrity of a study's folder without changing it.
+
+The folder may have been copied or moved, and other processes may be writing to it.
 """
 
 import re
@@ -18,13 +19,16 @@ from nondet.studies.job import address_of
 from nondet.studies.study import Plan
 
 _ADDRESS = re.compile("[0-9a-f]{32}")
-_AGAIN_AFTER = 0.2
+_RETRY_DELAY = 0.2  # seconds
 
 
 @dataclass
 class Verification:
-    """What was found in one study folder. problems: in words; the counts are of what is sound.
-    aside: damaged runs that were set aside before.
+    """The result of checking a study's folder.
+
+    problems: a message each. runs, failed, labels, states: numbers of undamaged runs, failed runs
+    among them, sets of labels and training states. bytes: size of the undamaged runs. aside: number
+    of damaged runs that were set aside earlier.
     """
 
     folder: Path
@@ -37,76 +41,77 @@ class Verification:
     aside: int = 0
 
     def summary(self) -> str:
-        """One line."""
+        """Return the result in one line."""
         failed = f" ({self.failed} of them failed)" if self.failed else ""
-        verdict = _count(len(self.problems), "problem") if self.problems else "all sound"
-        aside = f"; {_count(self.aside, 'damaged run')} set aside before" if self.aside else ""
+        verdict = _count(len(self.problems), "problem") if self.problems else "no problems"
+        aside = f"; {_count(self.aside, 'damaged run')} set aside earlier" if self.aside else ""
         return (
             f"{self.folder}: {_count(self.runs, 'run')}{failed}, {self.bytes / 1e6:.1f} MB, "
-            f"{_count(self.labels, 'set')} of labels, {_count(self.states, 'state')} of "
-            f"trainings: {verdict}{aside}"
+            f"{_count(self.labels, 'set')} of labels, {_count(self.states, 'training state')}: "
+            f"{verdict}{aside}"
         )
 
 
 def find_studies(folder: Path) -> list[Path]:
-    """The folder itself where it holds a study, or those in it that do, by name. Raises StoreError
-    where there is none.
+    """Return the folder itself if it holds a study, else its subfolders that do, sorted by name.
+
+    Raises StoreError if there are none.
     """
     if (folder / "study.json").exists():
         return [folder]
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [path for path in inside if (path / "study.json").is_file()]
-    if not found:
-        raise StoreError(f"{folder} holds no study (no study.json, nor in a folder below it)")
-    return found
+    studies = [path for path in inside if (path / "study.json").is_file()]
+    if not studies:
+        raise StoreError(f"{folder} holds no study (no study.json here or in a subfolder)")
+    return studies
 
 
 def verify(folder: Path) -> Verification:
-    """Checks a study folder: SHA-256 of every file, and whether runs, labels, states and measures
-    lie where they belong.
+    """Check a study's folder: the SHA-256 of every file, and that runs, labels, training states and
+    pairwise measures are stored under the right names.
     """
-    store, found = Store(folder), Verification(folder)
+    store, result = Store(folder), Verification(folder)
     plan = None
     try:
         plan = store.plan()
     except StoreError as error:
-        found.problems.append(str(error))
-    _check_runs(store, found)
-    _check_labels(store, plan, found)
-    _check_states(store, plan, found)
-    _check_measures(store, found)
+        result.problems.append(str(error))
+    _check_runs(store, result)
+    _check_labels(store, result)
+    _check_states(store, plan, result)
+    _check_measures(store, result)
     if (store.root / "damaged").is_dir():
-        found.aside = len(list((store.root / "damaged").iterdir()))
-    return found
+        result.aside = len(list((store.root / "damaged").iterdir()))
+    return result
 
 
-def _check_runs(store: Store, found: Verification) -> None:
+def _check_runs(store: Store, result: Verification) -> None:
     for place in _entries(store.runs):
         if not _ADDRESS.fullmatch(place.name):
-            found.problems.append(f"{place} is no run: its name is no address")
+            result.problems.append(f"{place} is not a run: its name is not an address")
             continue
         try:
-            outline = check_run(place, place.name)
+            header = check_run(place, place.name)
         except StoreError as error:
-            found.problems.append(str(error))
+            result.problems.append(str(error))
             continue
-        if outline is not None:  # else it was set aside this moment
-            found.runs += 1
-            found.failed += outline.failure is not None
-            found.bytes += outline.bytes
+        if header is not None:  # else it was set aside just now
+            result.runs += 1
+            result.failed += header.failure is not None
+            result.bytes += header.bytes
 
 
-def _check_labels(store: Store, plan: Plan | None, found: Verification) -> None:
+def _check_labels(store: Store, result: Verification) -> None:
     for place in _entries(store.labels):
         try:
-            found.labels += read_labels(place) is not None
+            result.labels += read_labels(place) is not None
         except StoreError as error:
-            found.problems.append(str(error))
+            result.problems.append(str(error))
 
 
-def _check_states(store: Store, plan: Plan | None, found: Verification) -> None:
-    """Checkpoints of runs under way and shared beginnings, which have a format of their own."""
-    # A checkpoint does not know which of several repetitions it is of; the plan does.
+def _check_states(store: Store, plan: Plan | None, result: Verification) -> None:
+    """Check the checkpoints of unfinished runs and of shared prefixes."""
+    # A checkpoint does not record which of several repetitions it belongs to; the plan does.
     owners = {}
     for job in plan.tasks() if plan is not None else ():
         owners[job.address] = address_of({**job.identity(), "repeat": 0})
@@ -118,18 +123,18 @@ def _check_states(store: Store, plan: Plan | None, found: Verification) -> None:
         owner = owners.get(address, address) if known else None
         problem = _state_problem(path, owner)
         if problem is not None and path.exists():
-            time.sleep(_AGAIN_AFTER)  # its tensors may have been written anew
+            time.sleep(_RETRY_DELAY)  # its tensors may just have been replaced
             problem = _state_problem(path, owner)
         if not path.exists():
             continue
         if problem is None:
-            found.states += 1
+            result.states += 1
         else:
-            found.problems.append(problem)
+            result.problems.append(problem)
 
 
-def _check_measures(store: Store, found: Verification) -> None:
-    """What was computed of pairs of language models; unfinished work of it is passed over."""
+def _check_measures(store: Store, result: Verification) -> None:
+    """Check the measures of pairs of language models; unfinished ones are skipped."""
 
     def check(folder: OpenFolder) -> None:
         files = folder.checksums()
@@ -144,13 +149,15 @@ def _check_measures(store: Store, found: Verification) -> None:
         try:
             read_folder(place, check)
         except (OSError, ValueError) as error:
-            found.problems.append(
-                f"the measures in {place} are damaged: {error}. The next report computes them again"
+            result.problems.append(
+                f"the measures in {place} are damaged: {error}. The next report recomputes them"
             )
 
 
 def _state_problem(path: Path, owner: str | None) -> str | None:
-    """What is wrong with a state, which is of the training `owner` if that is known."""
+    """Return a message if a training state is damaged or does not belong to the training `owner`,
+    if that is known; else None.
+    """
     from nondet.training import checkpoint
 
     try:
@@ -163,8 +170,8 @@ def _state_problem(path: Path, owner: str | None) -> str | None:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, by name; nothing where there is none. Hidden and unfinished ones are
-    passed over.
+    """Yield the entries of a folder sorted by name, except hidden and unfinished ones; none if
+    there is no folder.
     """
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
@@ -172,5 +179,5 @@ def _entries(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

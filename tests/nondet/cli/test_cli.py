@@ -177,10 +177,8 @@ def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
     monkeypatch.setattr(images, "epoch_order", racy)
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
-    assert (
-        "the control of 'linear' failed: two trainings with equal seeds part in step 22 (epoch 2)"
-        in done.stderr
-    )
+    assert "the control of 'linear' failed" in done.stderr
+    assert "step 22 (epoch 2)" in done.stderr
     assert "fc.weight at index [" in done.stderr
     assert done.stdout == ""
     assert list((tmp_path / "study" / "runs").iterdir()) == []
@@ -202,7 +200,7 @@ def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, mon
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert "control run 1 of 'linear'" in done.stderr
-    assert "the weights part in epoch 1" in done.stderr
+    assert "the weights differ from epoch 1 on" in done.stderr
 
 
 def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch, reports):
@@ -241,7 +239,7 @@ def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     done = nondet(*SMALL, "--out", study)
     assert done.exit_code == 2
     assert "control run 1 of 'linear'" in done.stderr
-    assert "the folder was begun in another environment" in done.stderr
+    assert "another environment" in done.stderr
     assert not (study / removed).exists()
 
 

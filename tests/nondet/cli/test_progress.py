@@ -9,7 +9,7 @@ from rich.console import Console
 
 from nondet.cli.progress import Counts, LiveProgress, PlainProgress, QuietProgress, rows_table
 from nondet.cli.time_left import seconds_left
-from nondet.execute.perform import Finish
+from nondet.execute.jobs import Outcome
 
 
 def console(height=24, terminal=True):
@@ -36,9 +36,9 @@ def jobs_of(plan, name):
 
 
 def test_a_run_that_rows_share_counts_in_each_of_them_and_once_in_the_whole(plan):
-    counts = Counts(plan, {jobs_of(plan, "control")[0]: Finish(1.0, False)}, workers=1)
+    counts = Counts(plan, {jobs_of(plan, "control")[0]: Outcome(1.0, False)}, workers=1)
     job = jobs_of(plan, "shuffling")[0]
-    rows = counts.finished(job, Finish(1.0, True))
+    rows = counts.finished(job, Outcome(1.0, True))
     assert [row.name for row in rows] == ["shuffling", "shuffling again"]
     assert [(row.done, row.planned, row.failed) for row in counts.rows] == [
         (1, 2, 0),
@@ -51,7 +51,7 @@ def test_a_run_that_rows_share_counts_in_each_of_them_and_once_in_the_whole(plan
 
 def test_every_row_is_shown_where_there_is_room(plan):
     counts = Counts(plan, {}, 1)
-    counts.finished(jobs_of(plan, "shuffling")[0], Finish(1.0, True))
+    counts.finished(jobs_of(plan, "shuffling")[0], Outcome(1.0, True))
     lines = shown(counts, 4)
     assert [line[:16].strip() for line in lines] == [row.name for row in plan.rows]
     assert lines[1].split()[-3:] == ["1/2", "1", "failed"]
@@ -61,8 +61,8 @@ def test_every_row_is_shown_where_there_is_room(plan):
 def test_rows_under_way_are_shown_first_where_there_is_little_room(plan):
     counts = Counts(plan, {}, 1)
     for job in jobs_of(plan, "control"):
-        counts.finished(job, Finish(1.0, False))
-    counts.finished(jobs_of(plan, "one bit")[1], Finish(1.0, False))
+        counts.finished(job, Outcome(1.0, False))
+    counts.finished(jobs_of(plan, "one bit")[1], Outcome(1.0, False))
     three = shown(counts, 3)
     assert [line.split()[0] for line in three] == ["shuffling", "one", "and"]
     assert three[2].startswith("and 2 more rows, 1 of them done")
@@ -74,25 +74,25 @@ def test_time_left_follows_the_runs_of_a_row_then_of_the_model_then_all():
     kinds = {n: ("aaaabbbbcc"[n], "other" if n >= 8 else "model", None) for n in range(10)}
     ends = dict.fromkeys(range(10))
     assert seconds_left(ends, kinds, 2) is None
-    ends |= {0: Finish(10.0, False), 1: Finish(20.0, False), 2: Finish(1e9, True)}
+    ends |= {0: Outcome(10.0, False), 1: Outcome(20.0, False), 2: Outcome(1e9, True)}
     # One more of a, four of b, and two of the other model, of which nothing else is known.
     assert seconds_left(ends, kinds, 2) == 7 * 15 / 2
-    ends[4] = Finish(3.0, False)
+    ends[4] = Outcome(3.0, False)
     # a: 15 s; b: 3 s; of the other model's the mean of all three, 11 s.
     assert seconds_left(ends, kinds, 1) == 15 + 3 * 3 + 2 * 11
-    assert seconds_left({**ends, **dict.fromkeys(range(3, 9), Finish(1.0, False))}, kinds, 8) > 0
+    assert seconds_left({**ends, **dict.fromkeys(range(3, 9), Outcome(1.0, False))}, kinds, 8) > 0
     # Workers that have nothing to do make nothing faster.
-    one = {0: Finish(10.0, False), 1: None}
+    one = {0: Outcome(10.0, False), 1: None}
     assert seconds_left(one, kinds, 8) == 10
-    assert seconds_left({0: Finish(10.0, False)}, kinds, 8) == 0
+    assert seconds_left({0: Outcome(10.0, False)}, kinds, 8) == 0
 
 
 def run(progress, plan):
     """Shows a study with one failure; all but the last run end."""
     progress.proving()
-    progress.start(plan, {jobs_of(plan, "control")[0]: Finish(2.0, False)}, 1)
+    progress.start(plan, {jobs_of(plan, "control")[0]: Outcome(2.0, False)}, 1)
     for job in list(plan.tasks())[1:-1]:
-        progress.finished(job, Finish(2.0, failed=job.seeds.shuffle == 3))
+        progress.finished(job, Outcome(2.0, failed=job.seeds.shuffle == 3))
     progress.message("[something] worth knowing")
 
 

@@ -142,7 +142,7 @@ def test_a_bug_is_shown_with_its_traceback(tmp_path, monkeypatch):
     def buggy(*arguments, **named):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("nondet.execute.perform._dataset", buggy)
+    monkeypatch.setattr("nondet.execute.jobs.load_dataset", buggy)
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert "in buggy" in done.stderr

@@ -1,7 +1,8 @@
-"""What a study is said to cost, against counts by hand and against what it costs."""
+"""Compare the estimated cost of a study with hand-computed and with measured costs."""
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -10,7 +11,7 @@ from nondet.data import load_dataset
 from nondet.execute import calibrate, cost
 from nondet.execute.calibrate import Size, Speed
 from nondet.execute.cost import SHAPES, TEXT_SHAPES, Cost, describe, estimate
-from nondet.execute.perform import perform
+from nondet.execute.jobs import run_job
 from nondet.names import DATASETS
 from nondet.store import Store
 from nondet.studies.catalog import find_study
@@ -18,12 +19,16 @@ from nondet.studies.config import RunConfig
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.study import Plan
+from nondet.training import record_sizes
 from nondet.training.evaluation import predict
 from nondet.training.images import ImageTraining
 from nondet.training.loop import train
+from nondet.training.recorders import tta
 
 CONFIG = RunConfig("digits", "linear", epochs=4, batch_size=64, lr=0.1, warmup_epochs=1)
-STEPS, TEST, TRAIN = 21, 450, 1347  # of an epoch of digits in batches of 64; images
+TRAIN, TEST = SHAPES["digits"].train, SHAPES["digits"].test
+STEPS = TRAIN // CONFIG.batch_size  # in an epoch
+RUN_IMAGES = CONFIG.epochs * TEST  # that a run predicts: the test images after every epoch
 
 
 def plan(*rows, runs=2, config=CONFIG):
@@ -41,20 +46,21 @@ def seconds(*rows, **more):
 
 
 @pytest.fixture
-def no_proof(monkeypatch):
-    monkeypatch.setattr(cost, "_PROOF", 0)
+def no_control(monkeypatch):
+    """Leave out the verification of the control, so that seconds are whole numbers."""
+    monkeypatch.setattr(cost, "CONTROL_TRAININGS", 0)
 
 
-def test_known_shapes_are_those_of_the_data():
+def test_the_table_of_shapes_agrees_with_the_data():
     digits = load_dataset("digits")
     assert SHAPES["digits"] == cost.Shape(
         digits.image_shape, digits.classes, len(digits.train_labels), len(digits.test_labels)
     )
-    # The text pydoc depends on the version of Python.
+    # The size of pydoc depends on the version of Python.
     assert {*SHAPES, *TEXT_SHAPES, "pydoc"} == set(DATASETS)
 
 
-def test_every_run_counts_once_by_its_steps(monkeypatch, no_proof):
+def test_every_run_counts_once(monkeypatch, no_control):
     speed_is(monkeypatch, step=1.0, image=0.0)
     init, bit = Row("init", ("init",)), Row("bit", ("bit",))
     assert seconds(init, bit) == 2 * 2 * 4 * STEPS
@@ -62,34 +68,35 @@ def test_every_run_counts_once_by_its_steps(monkeypatch, no_proof):
     assert seconds(init, again, runs=3) == 3 * 4 * STEPS
     longer = Row("long", ("init",), {"epochs": 10})
     assert seconds(init, longer) == 2 * (4 + 10) * STEPS
-    # The beginning up to epoch 3 is trained once, for the one from 1 on too.
+    # The prefix up to epoch 3 is trained once and contains the prefix up to epoch 1.
     late = [Row(f"from {k}", ("shuffle",), onset=Onset(shuffle=k)) for k in (1, 3, 4)]
     assert seconds(*late) == (4 + 2 * (3 + 1 + 0)) * STEPS
 
 
-def test_the_proof_of_the_control_is_two_more_runs(monkeypatch):
+def test_verifying_the_control_takes_two_more_runs(monkeypatch):
     speed_is(monkeypatch, step=1.0, image=0.0)
     assert 2 <= seconds(Row("control")) / (4 * STEPS) - 2 < 3
 
 
-def test_images_are_predicted_when_something_is_evaluated(monkeypatch, no_proof):
+def test_every_evaluation_predicts_images(monkeypatch, no_control):
     speed_is(monkeypatch, step=0.0, image=1.0)
     init = Row("init", ("init",))
-    assert seconds(init) == 2 * 4 * TEST
+    assert seconds(init) == 2 * RUN_IMAGES
     assert seconds(init, config=replace(CONFIG, evaluate_every=2)) == 2 * 2 * TEST
     assert seconds(init, config=replace(CONFIG, evaluate_every=9)) == 2 * 1 * TEST
     averaged = replace(CONFIG, averaging="ema")
     assert seconds(init, config=averaged) == 2 * 4 * (TEST + TRAIN)
 
 
-def test_what_is_recorded_costs(monkeypatch, no_proof):
+def test_recording_takes_time(monkeypatch, no_control):
     init = Row("init", ("init",))
     speed_is(monkeypatch, step=0.0, image=1.0)
-    plain = 2 * 4 * TEST
+    plain = 2 * RUN_IMAGES
+    assert TEST < record_sizes.MAX_TAP_IMAGES
     assert seconds(replace(init, keep=("taps",))) == plain + 2 * TEST
-    assert seconds(replace(init, output="final/flip")) == plain + 2 * 162 * TEST
-    path = 11 * (2 * TRAIN + TEST)
-    probes = 2 * 4 * STEPS * 256
+    assert seconds(replace(init, output="final/flip")) == plain + 2 * record_sizes.TTA_VIEWS * TEST
+    path = record_sizes.PATH_POINTS * (2 * TRAIN + TEST)
+    probes = 2 * 4 * STEPS * record_sizes.PROBE_IMAGES
     assert seconds(replace(init, keep=("twin",))) == 2 * plain + 2 * (path + probes)
     speed_is(monkeypatch, step=1.0, image=0.0)
     assert seconds(replace(init, keep=("twin",))) == 2 * 2 * 4 * STEPS
@@ -98,11 +105,23 @@ def test_what_is_recorded_costs(monkeypatch, no_proof):
     cycles = {"schedule": "snapshots", "cycles": 2}
     speed_is(monkeypatch, step=0.0, image=1.0)
     snapshots = Row("s", ("init",), cycles, output="snapshots/flip")
-    assert seconds(snapshots) == plain + 2 * 2 * 162 * TEST
+    assert seconds(snapshots) == plain + 2 * 2 * record_sizes.TTA_VIEWS * TEST
 
 
-def test_a_folder_takes_the_disk_that_was_said(tmp_path, monkeypatch):
-    monkeypatch.setattr("nondet.training.recorders.tta.MAX_SHIFT", 1)  # fewer moves, as many bytes
+def test_test_time_augmentation_predicts_every_view(few_digits, monkeypatch):
+    batches = []
+
+    def predict(model, dataset, images):
+        batches.append(len(images))
+        return np.zeros((len(images), dataset.classes), np.float32)
+
+    monkeypatch.setattr(tta, "predict", predict)
+    tta.mean_logits(ImageTraining(CONFIG, Seeds(), few_digits))
+    assert sum(batches) == record_sizes.TTA_VIEWS * len(few_digits.test_images)
+
+
+def test_the_size_of_a_study_is_about_the_estimate(tmp_path, monkeypatch):
+    monkeypatch.setattr(tta, "MAX_SHIFT", 1)  # fewer predictions, same size on disk
     config = replace(CONFIG, epochs=2, warmup_epochs=0)
     settings = {"schedule": "snapshots", "cycles": 2}
     row = Row("all", ("bit",), settings, output="snapshots/flip", keep=("taps", "twin"))
@@ -110,22 +129,22 @@ def test_a_folder_takes_the_disk_that_was_said(tmp_path, monkeypatch):
     store = Store(tmp_path)
     with store.opened_for(own):
         for task in own.tasks().items():
-            perform(store, task)
+            run_job(store, task)
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
-    # Disks give out whole blocks.
-    taken = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
-    said = estimate(own, calibrated=False)
-    assert (said.runs, said.core_seconds) == (2, None)
-    assert taken / 1.3 < said.disk_bytes < 1.3 * taken
+    # A file occupies whole blocks of the disk.
+    size = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)
+    estimated = estimate(own, calibrated=False)
+    assert (estimated.runs, estimated.core_seconds) == (2, None)
+    assert size / 1.3 < estimated.disk_bytes < 1.3 * size
 
 
-def test_states_of_shared_beginnings_take_disk(monkeypatch):
+def test_states_of_shared_prefixes_take_disk_space(monkeypatch):
     monkeypatch.setattr(calibrate, "model_size", lambda *_: Size(state=10**9, features=0))
     late = [Row(f"from {k}", ("shuffle",), onset=Onset(shuffle=k)) for k in (1, 3)]
     assert estimate(plan(*late), calibrated=False).disk_bytes // (8 * 10**9) == 2
 
 
-def test_what_cannot_be_known_is_not_said(tmp_path):
+def test_what_cannot_be_measured_is_not_estimated(tmp_path):
     nowhere = replace(CONFIG, dataset=f"imagefolder:{tmp_path}/none")
     assert estimate(plan(Row("init", ("init",)), config=nowhere)) == Cost(2, None, None)
     elsewhere = replace(CONFIG, device="cuda")
@@ -184,42 +203,56 @@ def test_a_training_takes_the_calibrated_time(monkeypatch):
 
 
 def test_long_steps_are_extrapolated_from_small_batches(monkeypatch):
-    asked = []
+    """With a training whose step advances a fake clock by a time that is linear in the batch."""
+    clock, batches = 0.0, []
 
-    def timed(_config, batch, *_rest, **_more):
-        asked.append(batch)
-        return 0.5 + 0.25 * batch
+    class SlowTraining:
+        def __init__(self, config, *_):
+            self.batch = config.batch_size
+            batches.append(self.batch)
 
-    monkeypatch.setattr(calibrate, "_timed_step", timed)
-    slow = replace(CONFIG, batch_size=512, weight_decay=0.25, model="hidden-conv")
-    found = calibrate._step_seconds(slow, (3, 32, 32), 10)
-    assert found == 0.5 + 0.25 * 512
-    assert max(asked) <= 16
+        def advance(self):
+            nonlocal clock
+            clock += 0.5 + 0.25 * self.batch
+
+    def tick():
+        nonlocal clock
+        clock += 1 / 16  # so that predictions seem to take time
+        return clock
+
+    monkeypatch.setattr(calibrate, "ImageTraining", SlowTraining)
+    monkeypatch.setattr("time.process_time", tick)
+    slow = replace(CONFIG, batch_size=512)
+    odd = (3, 5, 7)  # a shape of this test alone, because results are cached
+    assert calibrate.calibrate(slow, odd, 10).step == pytest.approx(0.5 + 0.25 * 512, abs=0.1)
+    assert max(batches) <= 16
 
 
-def test_a_plan_in_words(tmp_path, monkeypatch):
+def test_a_plan_is_described(tmp_path, monkeypatch):
     monkeypatch.setenv("NONDET_DATA", str(tmp_path))
     monkeypatch.setattr(cost, "estimate", lambda _plan: Cost(14, 7200.0, 5_000_000))
     table = find_study("table8").plan(
         "paper", runs=3, models=("linear", "hidden-conv"), dataset="cifar10"
     )
-    text = "\n".join(describe(table, workers=2))
+    title, *lines = describe(table, workers=2)
+    assert title.startswith("table8 (Table 8): ")
+    words = {line.strip().partition("  ")[0]: " ".join(line.split()) for line in lines}
+    assert "2 runs x 2 models: nothing varies" in words["control"]
+    assert "3 runs x 2 models: init + shuffle" in words["all sources"]
+    text = "\n".join(lines)
     for part in (
-        "table8 (Table 8): Is one hidden layer enough for instability?",
-        "  control             2 runs x 2 models: nothing varies\n",
-        "  all sources         3 runs x 2 models: init + shuffle + augment + stochastic + lowlevel",
-        "Runs: 14 different ones, 40 in all rows together",
-        "Models: linear, hidden-conv",
+        "14 different ones, 40 in all rows",
+        "linear, hidden-conv",
         "dataset cifar10, epochs 500, batch_size 512",
-        "  hidden-conv: lr 0.1",
-        "about 2 h of one core, 1 h with 2 workers",
-        "Disk: about 5.0 MB.",
-        f"Needs: cifar10 is not in {tmp_path}",
+        "hidden-conv: lr 0.1",
+        "2 h of one core, 1 h with 2 workers",
+        "5.0 MB",
+        f"cifar10 is not in {tmp_path}",
     ):
         assert part in text, part
 
 
-def test_the_list_of_studies():
+def test_the_list_of_studies_has_their_numbers_of_runs():
     result = CliRunner().invoke(app, ["studies", "--no-calibrate"])
     assert result.exit_code == 0
     assert max(map(len, result.stdout.splitlines())) <= 100

@@ -1,10 +1,10 @@
-"""Sources that are held until an epoch, and beginnings that runs share."""
+"""Sources may be held until an epoch; runs share the training up to there."""
 
 from dataclasses import replace
 
 import pytest
 
-from nondet.execute.perform import perform, perform_prefix
+from nondet.execute.jobs import run_job, train_prefix
 from nondet.execute.prefixes import prefix_of, shared_prefixes
 from nondet.store import Store
 from nondet.studies.job import Job
@@ -29,12 +29,12 @@ def late(epoch):
     return Onset(**dict.fromkeys(vars(Onset()), epoch))
 
 
-def test_onset_in_the_first_epoch_is_no_onset(config, digits):
+def test_onset_at_epoch_0_changes_nothing(config, digits):
     plain = loop.train(config, ALL, digits)
     assert bits(loop.train(config, ALL, digits, onset=late(0))) == bits(plain)
 
 
-def test_onset_after_the_last_epoch_is_the_control(config, digits):
+def test_onset_after_the_last_epoch_gives_the_control(config, digits):
     control = loop.train(config, Seeds(), digits)
     never = loop.train(config, ALL, digits, onset=late(4))
     assert bits(never) == bits(control)
@@ -42,7 +42,7 @@ def test_onset_after_the_last_epoch_is_the_control(config, digits):
 
 
 @pytest.mark.parametrize("source", vars(Onset()))
-def test_weights_part_in_the_epoch_of_the_onset(config, digits, source):
+def test_weights_differ_from_the_epoch_of_the_onset_on(config, digits, source):
     control = loop.train(config, Seeds(), digits)
     onset, seeds = Onset(**{source: 2}), Seeds(**{source: 7})
     run = loop.train(config, seeds, digits, onset=onset)
@@ -50,7 +50,7 @@ def test_weights_part_in_the_epoch_of_the_onset(config, digits, source):
     assert agree == [True, True, False, False]
 
 
-def test_sources_may_begin_at_different_epochs():
+def test_sources_may_have_different_onsets():
     seeds = Seeds(init=2, shuffle=3, bit=4)
     onset = Onset(shuffle=2, bit=5)
     assert effective(seeds, onset, 1) == Seeds(init=2)
@@ -59,7 +59,7 @@ def test_sources_may_begin_at_different_epochs():
 
 
 def sweep(config, epochs=(1, 2, 3), runs=3):
-    """Runs of shuffling and of one bit from several epochs on, as the paper's Fig. 2 has them."""
+    """Return runs of shuffling and of one bit with several onsets, as in the paper's Fig. 2."""
     jobs = [Job(config, Seeds(shuffle=2), onset=Onset(shuffle=0))]
     for epoch in epochs:
         late_shuffles = [Seeds(shuffle=2 + run) for run in range(runs)]
@@ -69,13 +69,13 @@ def sweep(config, epochs=(1, 2, 3), runs=3):
     return jobs
 
 
-def test_a_sweep_shares_one_beginning(config):
+def test_a_sweep_shares_one_prefix(config):
     [prefix] = shared_prefixes(sweep(config))
     assert prefix.job == Job(config, Seeds())
     assert prefix.epochs == (1, 2, 3)
 
 
-def test_what_is_not_late_belongs_to_the_beginning(config):
+def test_sources_without_onset_vary_in_the_prefix(config):
     job = Job(config, Seeds(init=5, shuffle=5, bit=5), onset=Onset(shuffle=3, bit=2))
     prefix = prefix_of(job)
     assert prefix.job == Job(config, Seeds(init=5))
@@ -85,9 +85,7 @@ def test_what_is_not_late_belongs_to_the_beginning(config):
     assert prefix_of(race).job == Job(config, Seeds())
 
 
-def test_shared_beginnings_are_trained_once_and_change_no_bit(
-    config, digits, tmp_path, monkeypatch
-):
+def test_shared_prefixes_are_trained_once_and_change_no_bit(config, digits, tmp_path, monkeypatch):
     jobs = sweep(config)
     expected = {
         job: bits(loop.train(job.config, job.seeds, digits, onset=job.onset)) for job in jobs
@@ -105,28 +103,28 @@ def test_shared_beginnings_are_trained_once_and_change_no_bit(
     store = Store(tmp_path)
     store.runs.mkdir()
     for prefix in shared_prefixes(jobs):
-        perform_prefix(store, prefix)
-        perform_prefix(store, prefix)  # what is there is not trained again
+        train_prefix(store, prefix)
+        train_prefix(store, prefix)  # trains nothing
     for job in jobs:
-        perform(store, (job, frozenset()))
+        run_job(store, (job, frozenset()))
     for job in jobs:
         run = store.load(job)
         assert (run.weight_hashes, run.logits.tobytes()) == expected[job]
-    # The beginning once (3 epochs), then what is left of each run: 4 epochs without onset, and four
-    # runs each with 3, 2 and 1 left.
+    # The prefix (3 epochs), then the rest of each run: 4 epochs without onset, and four runs each
+    # with 3, 2 and 1 epochs.
     assert steps == 21 * (3 + 4 + 4 * (3 + 2 + 1))
 
 
-def test_a_beginning_goes_on_from_the_epochs_that_are_there(config, digits, tmp_path):
+def test_a_prefix_resumes_from_saved_epochs(config, digits, tmp_path):
     store = Store(tmp_path)
-    [early], [all_of_it] = shared_prefixes(sweep(config, (1, 2))), shared_prefixes(sweep(config))
-    perform_prefix(store, early)
+    [early], [whole] = shared_prefixes(sweep(config, (1, 2))), shared_prefixes(sweep(config))
+    train_prefix(store, early)
     (early.folder(store.prefixes, 1)).rename(tmp_path / "gone")
-    perform_prefix(store, all_of_it)
-    assert all(all_of_it.folder(store.prefixes, epoch).is_dir() for epoch in (1, 2, 3))
+    train_prefix(store, whole)
+    assert all(whole.folder(store.prefixes, epoch).is_dir() for epoch in (1, 2, 3))
 
 
-def test_addresses_tell_onsets_apart_where_they_matter(config):
+def test_addresses_depend_on_onsets_of_sources_that_vary(config):
     seeds = Seeds(shuffle=2)
     address = Job(config, seeds).address
     assert Job(config, seeds, onset=Onset(shuffle=1)).address != address
@@ -134,10 +132,10 @@ def test_addresses_tell_onsets_apart_where_they_matter(config):
     assert Job(config, seeds).identity()["onset"] == {}
 
 
-def test_bad_onsets_are_refused(config):
-    with pytest.raises(ValueError, match="the onset of bit is -1; epochs are counted from 0"):
+def test_invalid_onsets_are_an_error(config):
+    with pytest.raises(ValueError, match="onset of bit is -1"):
         Onset(bit=-1)
-    with pytest.raises(TypeError, match=r"the onset of shuffle is 1\.5; it must be an integer"):
+    with pytest.raises(TypeError, match=r"onset of shuffle is 1\.5"):
         Onset(shuffle=1.5)
-    with pytest.raises(ValueError, match="the onset of augment is epoch 5; the training has 4"):
+    with pytest.raises(ValueError, match="onset of augment is epoch 5"):
         Job(config, Seeds(), onset=Onset(augment=5))

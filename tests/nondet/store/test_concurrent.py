@@ -1,4 +1,4 @@
-"""Many writers and readers of one run: every reader sees the one or the other, whole."""
+"""With many writers and readers of a run, every reader sees one complete version."""
 
 import errno
 import itertools
@@ -23,7 +23,7 @@ TTA = {"tta": {"final/flip": np.zeros((12, 3), np.float32)}}
 
 @pytest.fixture(params=["exchange", "aside"])
 def rename(request, monkeypatch):
-    """File systems that can exchange two folders, and those that cannot."""
+    """Run a test on file systems that can exchange two folders, and on those that cannot."""
     if request.param == "aside":
 
         def cannot(one, other):
@@ -64,7 +64,7 @@ def save(store, job, what):
         ({}, DIVERGED, False),
     ],
 )
-def test_which_run_stays(store, config, first, second, replaced):
+def test_which_run_is_kept(store, config, first, second, replaced):
     job = Job(config, Seeds())
     save(store, job, first)
     before = (store.runs / job.address).stat().st_ino
@@ -79,7 +79,7 @@ def test_which_run_stays(store, config, first, second, replaced):
         assert set(run.records) == set(stays)
 
 
-def test_damaged_run_in_the_way_is_set_aside(store, config):
+def test_a_damaged_run_is_set_aside_when_a_new_one_is_saved(store, config):
     job = Job(config, Seeds())
     save(store, job, {})
     (store.runs / job.address / "run.json").write_text("{}")
@@ -89,8 +89,8 @@ def test_damaged_run_in_the_way_is_set_aside(store, config):
 
 
 @pytest.mark.usefixtures("rename")
-def test_readers_see_whole_folders_while_writers_replace_them(tmp_path, monkeypatch):
-    """Two writers that always replace, and a reader that takes its time over each file."""
+def test_readers_see_complete_folders_while_writers_replace_them(tmp_path, monkeypatch):
+    """Two writers always replace; readers are slow."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     monkeypatch.setattr(folder, "_PATIENCE", 60.0)  # seconds that a writer may wait for its turn
     place = tmp_path / ("ab" * 16)
@@ -133,8 +133,7 @@ def test_readers_see_whole_folders_while_writers_replace_them(tmp_path, monkeypa
     assert [path.name for path in tmp_path.iterdir()] == [place.name]
 
 
-def test_two_that_write_the_same_new_run(store, config):
-    """One is kept, and nobody is told of an error."""
+def test_concurrent_writers_of_a_new_run_do_not_fail(store, config):
     job, start, errors = Job(config, Seeds()), threading.Barrier(4), []
 
     def write():
@@ -155,12 +154,12 @@ def test_two_that_write_the_same_new_run(store, config):
 
 
 class Crash(BaseException):
-    """Ends a function where a power cut would."""
+    """Raised to simulate a power cut."""
 
 
 @pytest.mark.usefixtures("rename")
-def test_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan, monkeypatch):
-    """Also where it cannot clean up behind itself; the next opening does."""
+def test_a_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan, monkeypatch):
+    """A crashed writer removes nothing; recovery does."""
     seen = []
     for moment in itertools.count():
         job = Job(config, Seeds(init=moment + 2))
@@ -191,7 +190,7 @@ def test_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan, 
     assert all(records in (set(), {"taps"}) for records in seen)
 
 
-def test_failed_replacement_puts_the_old_run_back(store, config, monkeypatch):
+def test_a_failed_replacement_restores_the_old_run(store, config, monkeypatch):
     def cannot(one, other):
         raise NotImplementedError
 
@@ -213,7 +212,7 @@ def test_failed_replacement_puts_the_old_run_back(store, config, monkeypatch):
     assert [path.name for path in store.runs.iterdir()] == [job.address]
 
 
-def test_names_of_unfinished_files_are_their_writers_alone(tmp_path):
+def test_names_of_unfinished_files_are_unique(tmp_path):
     names = {files.unfinished(tmp_path / "x") for _ in range(100)}
     assert len(names) == 100
     assert all(files.is_unfinished(name) for name in names)

@@ -1,4 +1,4 @@
-"""A run and the labels come back as they were, and whatever is wrong with them is noticed."""
+"""Runs and labels are read back unchanged, and any damage is detected."""
 
 import json
 import os
@@ -45,27 +45,27 @@ def store(tmp_path, plan):
 
 @pytest.fixture
 def saved(store, config):
-    """A stored run: its job, what was computed, and the folder."""
+    """A stored run: its job, its result and its folder."""
     job = Job(config, Seeds(bit=3), onset=Onset(bit=1))
     result = replace(made_result(1, RECORDS, cycles=2), perturbations=[PERTURBATION])
     store.save(job, result, ENVIRONMENT, seconds=12.5)
     return job, result, store.runs / job.address
 
 
-def told(history):
-    """Epochs as a history has them where no validation loss is known."""
+def as_dictionaries(history):
+    """Return the epochs as they are read back if there is no validation loss."""
     epochs = [asdict(epoch) for epoch in history]
     assert all(epoch.pop("valid_cross_entropy") is None for epoch in epochs)
     return epochs
 
 
-def test_run_comes_back_bit_for_bit(store, saved):
+def test_a_run_is_read_back_bit_for_bit(store, saved):
     job, result, folder = saved
     run = store.load(job)
     for mine, theirs in ((run.logits, result.logits), (run.snapshots, result.snapshots)):
         assert (mine.dtype, mine.shape) == (np.float32, theirs.shape)
         assert mine.tobytes() == theirs.tobytes()
-    assert run.history == told(result.history)
+    assert run.history == as_dictionaries(result.history)
     assert run.accuracy == result.history[-1].test_accuracy
     assert run.cross_entropy == result.history[-1].test_cross_entropy
     assert (run.seconds, run.failure) == (12.5, None)
@@ -88,7 +88,7 @@ def test_run_comes_back_bit_for_bit(store, saved):
     ]
 
 
-def test_plain_run_has_neither_snapshots_nor_records(store, config):
+def test_a_plain_run_has_neither_snapshots_nor_records(store, config):
     job = Job(config, Seeds())
     store.save(job, made_result(), ENVIRONMENT, seconds=1.0)
     run = store.load(job)
@@ -96,26 +96,26 @@ def test_plain_run_has_neither_snapshots_nor_records(store, config):
     assert dict(run.records) == {}
 
 
-def test_run_that_lacks_a_record_asked_for_is_none(store, saved, config):
+def test_a_run_that_lacks_a_requested_record_is_none(store, saved, config):
     job = saved[0]
     assert store.load(job, {"taps", "twin"}) is not None
     assert store.load(job, {"taps", "tta"}) is None
-    assert store.outline(job, {"taps"}).records == {"taps", "twin"}
-    assert store.outline(job, {"tta"}) is None
+    assert store.header(job, {"taps"}).records == {"taps", "twin"}
+    assert store.header(job, {"tta"}) is None
     failed = Job(config, Seeds(init=4))
     store.save_failure(failed, Failure("the training loss is nan", 1, 21), [], ENVIRONMENT)
     assert store.load(failed, {"taps"}) is not None
 
 
 @pytest.mark.parametrize("epochs", [0, 1])
-def test_failed_run_comes_back_with_its_reason(store, config, epochs):
+def test_a_failed_run_is_read_back_with_its_reason(store, config, epochs):
     job = Job(config, Seeds(init=4))
     failure = Failure("the training loss is nan", epochs + 1, 21 * (epochs + 1))
     history = [EpochRecord(1, 0.4, 2.5, 0.25, 2.0, "ab")][:epochs]
     store.save_failure(job, failure, history, ENVIRONMENT, [PERTURBATION], seconds=2.0)
     run = store.load(job)
     assert (run.failure, run.logits, run.seconds) == (failure, None, 2.0)
-    assert run.history == told(history)
+    assert run.history == as_dictionaries(history)
     assert run.record["environment"] == ENVIRONMENT
     assert run.weight_hashes == ["ab"][:epochs]
     (store.runs / job.address / "history.csv").write_text("")
@@ -123,7 +123,7 @@ def test_failed_run_comes_back_with_its_reason(store, config, epochs):
         store.load(job)
 
 
-def test_arrays_come_back_whatever_their_layout():
+def test_arrays_of_any_layout_are_read_back():
     table = np.arange(24, dtype=np.float64).reshape(2, 3, 4)
     arrays = {
         "transposed": table.T,
@@ -136,33 +136,33 @@ def test_arrays_come_back_whatever_their_layout():
     for name, array in arrays.items():
         assert read[name].dtype == array.dtype
         assert np.array_equal(read[name], array)
-    with pytest.raises(ValueError, match="no safetensors"):
+    with pytest.raises(ValueError, match="safetensors"):
         parse_arrays(format_arrays(arrays)[:-1])
 
 
-def test_labels_come_back(store):
+def test_labels_are_read_back(store):
     labels = np.array([3, 1, 2], np.int32)
     names = ("digits", "imagefolder:/a/b", "imagefolder:/a_b", "x" * 300)
     for number, name in enumerate(names):
         assert store.load_labels(name) is None
         store.save_labels(name, labels + number, ["enlarged"])
     for number, name in enumerate(names):
-        kept = store.load_labels(name)
-        assert kept.labels.dtype == np.int64
-        assert kept.labels.tolist() == [3 + number, 1 + number, 2 + number]
-        assert kept.notes == ("enlarged",)
+        stored = store.load_labels(name)
+        assert stored.labels.dtype == np.int64
+        assert stored.labels.tolist() == [3 + number, 1 + number, 2 + number]
+        assert stored.notes == ("enlarged",)
 
 
-def test_other_labels_are_refused_and_equal_ones_kept(store):
+def test_other_labels_are_an_error_and_equal_ones_are_kept(store):
     store.save_labels("digits", np.array([3, 1, 2]), ["first"])
     store.save_labels("digits", np.array([3, 1, 2]))
     assert store.load_labels("digits").notes == ("first",)
-    with pytest.raises(StoreError, match="was begun with other test labels of 'digits'"):
+    with pytest.raises(StoreError, match="other test labels of 'digits'"):
         store.save_labels("digits", np.array([3, 1, 1]))
     assert store.load_labels("digits").labels.tolist() == [3, 1, 2]
 
 
-def test_damaged_labels_are_detected_and_written_again(store):
+def test_damaged_labels_are_detected_and_replaced(store):
     store.save_labels("digits", np.array([3, 1, 2]))
     [path] = store.labels.glob("*/labels.safetensors")
     data = bytearray(path.read_bytes())
@@ -174,12 +174,12 @@ def test_damaged_labels_are_detected_and_written_again(store):
     assert store.load_labels("digits").labels.tolist() == [3, 1, 2]
 
 
-def test_run_that_is_not_there_is_none(store, config):
+def test_a_missing_run_is_none(store, config):
     assert store.load(Job(config, Seeds())) is None
-    assert store.outline(Job(config, Seeds())) is None
+    assert store.header(Job(config, Seeds())) is None
 
 
-def test_checksums_are_those_of_sha256sum(saved):
+def test_sha256sum_accepts_the_checksums(saved):
     done = subprocess.run(
         ["sha256sum", "--strict", "--check", "SHA256SUMS"],
         cwd=saved[2],
@@ -215,7 +215,7 @@ def test_damage_is_detected_and_set_aside(store, saved, name, damage):
     assert store.load(job) is not None
 
 
-def test_record_that_is_damaged_after_it_was_loaded_is_noticed(store, saved):
+def test_a_record_damaged_after_loading_is_detected(store, saved):
     job, _, folder = saved
     run = store.load(job)
     path = folder / "taps.safetensors"
@@ -224,7 +224,7 @@ def test_record_that_is_damaged_after_it_was_loaded_is_noticed(store, saved):
         run.records["taps"]
 
 
-def test_file_that_no_checksum_covers_is_damage(store, saved):
+def test_a_file_without_a_checksum_is_damage(store, saved):
     job, _, folder = saved
     lines = (folder / "SHA256SUMS").read_text().splitlines(keepends=True)
     (folder / "SHA256SUMS").write_text("".join(lines[:-1]))
@@ -234,26 +234,26 @@ def test_file_that_no_checksum_covers_is_damage(store, saved):
     assert store.load(job) is not None
 
 
-def test_list_of_files_leads_nowhere_else(store, saved, tmp_path):
+def test_the_list_of_files_cannot_name_files_elsewhere(store, saved, tmp_path):
     job, _, folder = saved
     (tmp_path / "secret").write_text("")
     empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     with (folder / "SHA256SUMS").open("a") as sums:
         sums.write(f"{empty}  ../../../secret\n")
-    with pytest.raises(DamagedRunError, match="a line that is none of sha256sum's"):
+    with pytest.raises(DamagedRunError, match="malformed line"):
         store.load(job)
 
 
-def test_run_in_a_foreign_place_is_not_taken(store, saved):
+def test_a_run_under_the_address_of_another_is_damage(store, saved):
     job, _, folder = saved
     other = replace(job, repeat=5)
     folder.rename(store.runs / other.address)
-    with pytest.raises(DamagedRunError, match="it records another job"):
+    with pytest.raises(DamagedRunError, match="another job"):
         store.load(other)
 
 
-@pytest.mark.parametrize(("entry", "name"), [({}, "1"), ({"format": 9}, "9")])
-def test_run_of_another_version_is_not_called_damaged(store, saved, entry, name):
+@pytest.mark.parametrize(("entry", "version"), [({}, 1), ({"format": 9}, 9)])
+def test_a_run_of_another_version_is_not_damaged(store, saved, entry, version):
     job, _, folder = saved
     record = json.loads((folder / "run.json").read_text())
     del record["format"]
@@ -262,13 +262,13 @@ def test_run_of_another_version_is_not_called_damaged(store, saved, entry, name)
     files = sorted(path.name for path in folder.iterdir())
     listed = subprocess.run(["sha256sum", *files], cwd=folder, capture_output=True, check=True)
     (folder / "SHA256SUMS").write_bytes(listed.stdout)
-    with pytest.raises(StoreError, match=rf"its format is {name}, this version reads") as caught:
+    with pytest.raises(StoreError, match=rf"format {version}; this version reads") as caught:
         store.load(job)
     assert not isinstance(caught.value, DamagedRunError)
 
 
-def test_run_that_may_not_be_read_is_not_called_damaged(store, saved, monkeypatch):
-    """A permission or a broken disk is no reason to train again."""
+def test_a_run_that_cannot_be_read_is_not_damaged(store, saved, monkeypatch):
+    """A missing permission or a failing disk is no reason to train it again."""
 
     def forbidden(*arguments, **keywords):
         raise PermissionError(13, "Permission denied")
@@ -279,8 +279,8 @@ def test_run_that_may_not_be_read_is_not_called_damaged(store, saved, monkeypatc
     assert not isinstance(caught.value, DamagedRunError)
 
 
-def test_nothing_appears_before_everything_is_on_the_disk(store, config, monkeypatch):
-    """Every file and the folder are flushed before the rename, and the parent after it."""
+def test_a_run_is_flushed_to_disk_before_it_appears(store, config, monkeypatch):
+    """Its files and folder are flushed before the rename, the parent folder after it."""
     events = []
     fsync, rename = os.fsync, Path.rename
 

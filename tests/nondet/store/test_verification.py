@@ -1,4 +1,4 @@
-"""`nondet verify` and `nondet ls` on folders that were made by hand."""
+"""`nondet verify` and `nondet ls` on hand-made folders."""
 
 import shutil
 
@@ -27,14 +27,14 @@ def state(job):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, plan):
-    """A finished study with a run under way, the second repetition of the control, and a shared
-    beginning. Copied, never changed.
+    """A finished study with an unfinished run, the second repetition of the control, and a shared
+    prefix. Tests use copies.
     """
     store = Store(tmp_path_factory.mktemp("made") / "study")
     fill(store, plan)
     config = plan.configs[0]
     control = Job(config, Seeds(), repeat=1)
-    # A training does not know which repetition it is.
+    # A checkpoint does not record which repetition it belongs to.
     checkpoint.save(store.checkpoints / control.address, state(Job(config, Seeds())))
     [prefix] = shared_prefixes([Job(config, Seeds(bit=2), onset=Onset(bit=1))])
     checkpoint.save(prefix.folder(store.prefixes, 1), state(prefix.job))
@@ -48,23 +48,23 @@ def plan():
 
 @pytest.fixture
 def study(made, tmp_path):
-    """A copy elsewhere: nothing in it may depend on where it lies."""
+    """A copy in another place: nothing in it may depend on its path."""
     return shutil.copytree(made, tmp_path / "moved")
 
 
-def test_sound_study(study):
-    found = verify(study)
-    assert found.problems == []
-    assert (found.runs, found.failed, found.labels, found.states) == (16, 0, 1, 2)
-    assert found.bytes == sum(path.stat().st_size for path in study.glob("runs/*/*"))
+def test_an_undamaged_study(study):
+    result = verify(study)
+    assert result.problems == []
+    assert (result.runs, result.failed, result.labels, result.states) == (16, 0, 1, 2)
+    assert result.bytes == sum(path.stat().st_size for path in study.glob("runs/*/*"))
     done = nondet("verify", study)
     assert done.exit_code == 0
-    assert done.stdout == f"{found.summary()}\n"
-    assert "16 runs, " in done.stdout
-    assert "1 set of labels, 2 states of trainings: all sound" in done.stdout
+    assert done.stdout == f"{result.summary()}\n"
+    for part in ("16 runs", "1 set of labels", "2 training states", "no problems"):
+        assert part in done.stdout
 
 
-def one(study, pattern):
+def first(study, pattern):
     return sorted(study.glob(pattern))[0]
 
 
@@ -87,11 +87,15 @@ def flip(path):
             lambda path: (path / "more").write_text(""),
             "SHA256SUMS does not list more",
         ),
-        ("runs/*", lambda path: path.rename(path.with_name("0" * 32)), "it records another job"),
-        ("runs/*", lambda path: path.rename(path.with_name("mine")), "its name is no address"),
-        ("runs", lambda path: (path / "todo.txt").write_text(""), "todo.txt is no run"),
+        ("runs/*", lambda path: path.rename(path.with_name("0" * 32)), "another job"),
+        ("runs/*", lambda path: path.rename(path.with_name("mine")), "not an address"),
+        ("runs", lambda path: (path / "todo.txt").write_text(""), "todo.txt is not a run"),
         ("labels/*/labels.safetensors", flip, "labels.safetensors does not match its SHA-256"),
-        ("labels/*", lambda path: path.rename(path.with_name("mnist-1")), "they are of 'digits'"),
+        (
+            "labels/*",
+            lambda path: path.rename(path.with_name("mnist-1")),
+            "they belong to 'digits'",
+        ),
         ("checkpoints/*/*.safetensors", flip, "its tensors do not match their SHA-256"),
         ("prefixes/*/*/*.safetensors", flip, "its tensors do not match their SHA-256"),
         ("checkpoints/*", lambda path: path.rename(path.with_name("0" * 32)), "another training"),
@@ -99,8 +103,8 @@ def flip(path):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_every_damage_is_a_line_and_an_exit_status(study, pattern, damage, message):
-    damage(one(study, pattern))
+def test_damage_is_reported_in_a_line_and_the_exit_status(study, pattern, damage, message):
+    damage(first(study, pattern))
     done = nondet("verify", study)
     assert done.exit_code == 1
     problem, summary = done.stdout.splitlines()
@@ -108,19 +112,18 @@ def test_every_damage_is_a_line_and_an_exit_status(study, pattern, damage, messa
     assert summary.endswith("1 problem")
 
 
-def test_what_is_being_written_is_no_problem(study, plan):
-    """Neither unfinished files, nor a state that goes while it is looked at."""
-    run = one(study, "runs/*")
+def test_unfinished_files_are_no_problem(study, plan):
+    run = first(study, "runs/*")
     shutil.copytree(run, run.with_name(f"{run.name}.host-12-0123abcd.tmp"))
-    (one(study, "checkpoints/*") / "step-00000009.json.host-12-0123abcd.tmp").write_text("{")
+    (first(study, "checkpoints/*") / "step-00000009.json.host-12-0123abcd.tmp").write_text("{")
     (study / "runs" / ".nfs000012").write_text("")
     with Store(study).opened_for(plan):
         assert verify(study).problems == []
 
 
-def test_state_that_is_written_anew_is_looked_at_again(study, monkeypatch):
-    """Tensors may be newer than the JSON beside them, for a moment."""
-    path = one(study, "checkpoints/*/*.json")
+def test_a_state_that_is_being_replaced_is_read_again(study, monkeypatch):
+    """For a moment, its tensors may be newer than its JSON."""
+    path = first(study, "checkpoints/*/*.json")
     whole = path.read_text()
     path.write_text(whole.replace('"step": 7', '"step": 8'))
     monkeypatch.setattr("time.sleep", lambda seconds: path.write_text(whole))
@@ -131,18 +134,18 @@ def test_runs_set_aside_are_mentioned(study):
     (study / "damaged" / "ab-1").mkdir(parents=True)
     done = nondet("verify", study)
     assert done.exit_code == 0
-    assert "all sound; 1 damaged run set aside before" in done.stdout
+    assert "no problems; 1 damaged run set aside" in done.stdout
 
 
-def test_folder_of_several_studies(study):
+def test_a_folder_with_several_studies(study):
     parent = study.parent
     other = shutil.copytree(study, parent / "other")
     (parent / "notes.txt").write_text("")
-    flip(one(other, "runs/*/run.json"))
+    flip(first(other, "runs/*/run.json"))
     done = nondet("verify", parent)
     assert done.exit_code == 1
     lines = done.stdout.splitlines()
-    assert [line.rpartition(": ")[2] for line in lines[:1]] == ["all sound"]
+    assert [line.rpartition(": ")[2] for line in lines[:1]] == ["no problems"]
     assert "is damaged" in lines[1]
     assert lines[2].endswith("1 problem")
 
@@ -157,15 +160,15 @@ def test_folder_of_several_studies(study):
 
 
 @pytest.mark.parametrize("command", ["verify", "ls"])
-def test_folder_without_study(command, tmp_path):
+def test_a_folder_without_study(command, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path, tmp_path / "none"):
         done = nondet(command, folder)
         assert done.exit_code == 2
-        assert f"error: {folder} holds no study" in done.stderr
+        assert f"{folder} holds no study" in done.stderr
 
 
-def test_list_of_a_study(tmp_path, plan):
+def test_listing_a_study(tmp_path, plan):
     store = Store(tmp_path / "study")
     config = plan.configs[0]
     rows = {row.name: plan.jobs(config, row) for row in plan.rows_of(config)}
@@ -177,22 +180,22 @@ def test_list_of_a_study(tmp_path, plan):
         store.save_failure(rows["one bit"][1], failure, [], ENVIRONMENT, seconds=0.25)
     listings = list_runs(store)
     both = [made_result(number).history[-1] for number in (0, 1)]
-    found = listings.rows["linear", "control"]
-    assert (found.planned, found.stored, found.failed, found.seconds) == (2, 2, 0, 101.5)
-    assert found.accuracy == sum(epoch.test_accuracy for epoch in both) / 2
-    assert found.cross_entropy == sum(epoch.test_cross_entropy for epoch in both) / 2
+    control = listings.rows["linear", "control"]
+    assert (control.planned, control.stored, control.failed, control.seconds) == (2, 2, 0, 101.5)
+    assert control.accuracy == sum(epoch.test_accuracy for epoch in both) / 2
+    assert control.cross_entropy == sum(epoch.test_cross_entropy for epoch in both) / 2
     assert listings.rows["linear", "shuffling"].accuracy is None
-    whole = listings.whole
-    assert (whole.planned, whole.stored, whole.failed, whole.seconds) == (16, 4, 1, 104.75)
-    assert whole.bytes == sum(path.stat().st_size for path in store.runs.glob("*/*"))
+    total = listings.total
+    assert (total.planned, total.stored, total.failed, total.seconds) == (16, 4, 1, 104.75)
+    assert total.bytes == sum(path.stat().st_size for path in store.runs.glob("*/*"))
 
     done = nondet("ls", store.root)
     assert done.exit_code == 0
     lines = {" ".join(line.split()[:2]): line.split() for line in done.stdout.splitlines()}
     assert lines["linear control"][2:3] + lines["linear control"][5:8] == ["2/2", "1", "min", "42"]
     accuracy, entropy = lines["linear control"][-2:]
-    assert accuracy == f"{100 * found.accuracy:.2f}"
-    assert entropy == f"{found.cross_entropy:.4f}"
+    assert accuracy == f"{100 * control.accuracy:.2f}"
+    assert entropy == f"{control.cross_entropy:.4f}"
     assert lines["one bit"][2:4] == ["2/2", "1"]
     assert lines["shuffling 0/2"][-2:] == ["-", "-"]
     assert max(map(len, done.stdout.splitlines())) <= 100

@@ -20,7 +20,6 @@ import numpy as np
 import torch
 
 from nondet.analysis.streaming.measures import Measures, measure
-from nondet.execute.perform import END
 from nondet.models import QRNNLanguageModel
 from nondet.store import Store, StoredRun
 from nondet.store.folder import OpenFolder, read_folder, write_folder
@@ -87,7 +86,7 @@ class StoredModel:
         model = QRNNLanguageModel(config.language, self.types)
         weights = self.run.records["weights"]
         model.load_state_dict({name: torch.from_numpy(x) for name, x in weights.items()})
-        begin = int(self.run.record["dataset"][END])
+        begin = self.run.end_of_sentence
         tokens = torch.from_numpy(self.test).to(device)
         blocks = compute(model.to(device), tokens, begin)
         while True:

@@ -1,7 +1,7 @@
-"""Where runs run: in this process, in a pool of processes on this machine, or as tasks of Ray.
+"""Executors of runs: in this process, in a pool of processes on this machine, or as tasks of Ray.
 
-Every process computes with one thread, so that neither the number of threads nor the number of
-workers can reach a result.
+Every process computes with one thread, so that results depend neither on the number of threads nor
+on the number of workers.
 """
 
 import warnings

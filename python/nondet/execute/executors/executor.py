@@ -1,24 +1,24 @@
-"""What every executor does: functions applied to items, and an item that fails tried again."""
+"""The interface of executors: apply a function to items, and retry items that fail."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Self
 
-from nondet.execute.executors.worker import JobFailedError, outcome
+from nondet.execute.executors.worker import JobFailedError, try_call
 
 __all__ = ["Executor", "ExecutorError", "JobFailedError", "Serial", "Workers"]
 
-_NOTHING = object()
+_NO_ITEM = object()
 
 
 class ExecutorError(Exception):
-    """Runs cannot run where they were asked to; the message says why."""
+    """An executor cannot run. The message gives the reason."""
 
 
 class Executor(ABC):
-    """Applies module-level functions to items, in no particular order; a context manager.
+    """Applies module-level functions to items, in any order; a context manager.
 
-    workers: how many items are worked on at a time.
+    workers: the number of items that are processed at a time.
     """
 
     workers: int = 1
@@ -33,17 +33,16 @@ class Executor(ABC):
     def attempt(
         self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
     ) -> Iterator[tuple[Any, Any]]:
-        """Yields (item, function(item)) as results come. An item whose function raises, or whose
-        process dies, is tried again, `tries` times in all, and then yielded with a JobFailedError
-        in place of its value; the others go on.
+        """Yield (item, function(item)) as results arrive.
+
+        If the function raises or the process dies, the item is retried, up to `tries` attempts in
+        total, and then yielded with a JobFailedError as its value. Other items are not affected.
         """
 
     def map(
         self, function: Callable[[Any], Any], items: Iterable[Any]
     ) -> Iterator[tuple[Any, Any]]:
-        """As `attempt`, for items that are of use together only: raises the first JobFailedError
-        and leaves the rest.
-        """
+        """Yield as `attempt`, but raise the first JobFailedError and drop the remaining items."""
         for item, value in self.attempt(function, items):
             if isinstance(value, JobFailedError):
                 raise value
@@ -51,59 +50,59 @@ class Executor(ABC):
 
 
 class Serial(Executor):
-    """One item after another, here."""
+    """Processes one item after another in this process."""
 
     def attempt(
         self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
     ) -> Iterator[tuple[Any, Any]]:
         for item in items:
             for _ in range(tries):
-                value = outcome(function, item)
+                value = try_call(function, item)
                 if not isinstance(value, JobFailedError):
                     break
             yield item, value
 
 
 class Workers(Executor):
-    """Items under way elsewhere, a bounded number at a time, each known by a handle."""
+    """Processes items elsewhere, a limited number at a time. Each active item has a handle."""
 
     @abstractmethod
-    def _room(self) -> int:
-        """How many items may be under way."""
+    def _capacity(self) -> int:
+        """Return the number of items that may be active."""
 
     @abstractmethod
-    def _begin(self, function: Callable[[Any], Any], item: Any) -> Any:
-        """Sends an item on its way; returns its handle."""
+    def _start(self, function: Callable[[Any], Any], item: Any) -> Any:
+        """Start an item; return its handle."""
 
     @abstractmethod
-    def _finished(self, handles: list[Any]) -> Iterator[tuple[Any, Any]]:
-        """Waits for some of the items; yields their handles and outcomes."""
+    def _wait(self, handles: list[Any]) -> Iterator[tuple[Any, Any]]:
+        """Wait for some of the items; yield their handles and values."""
 
     @abstractmethod
-    def _abandon(self, handle: Any) -> None:
-        """Stops an item whose outcome nobody will ask for."""
+    def _cancel(self, handle: Any) -> None:
+        """Stop an item whose value is no longer needed."""
 
     def attempt(
         self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
     ) -> Iterator[tuple[Any, Any]]:
         waiting = iter(items)
-        again: list[tuple[Any, int]] = []
-        under_way: dict[Any, tuple[Any, int]] = {}
+        retries: list[tuple[Any, int]] = []
+        active: dict[Any, tuple[Any, int]] = {}
         try:
             while True:
-                while len(under_way) < self._room():
-                    item, number = again.pop() if again else (next(waiting, _NOTHING), 1)
-                    if item is _NOTHING:
+                while len(active) < self._capacity():
+                    item, number = retries.pop() if retries else (next(waiting, _NO_ITEM), 1)
+                    if item is _NO_ITEM:
                         break
-                    under_way[self._begin(function, item)] = item, number
-                if not under_way:
+                    active[self._start(function, item)] = item, number
+                if not active:
                     return
-                for handle, value in self._finished(list(under_way)):
-                    item, number = under_way.pop(handle)
+                for handle, value in self._wait(list(active)):
+                    item, number = active.pop(handle)
                     if isinstance(value, JobFailedError) and number < tries:
-                        again.append((item, number + 1))
+                        retries.append((item, number + 1))
                     else:
                         yield item, value
         finally:
-            for handle in under_way:
-                self._abandon(handle)
+            for handle in active:
+                self._cancel(handle)

@@ -11,15 +11,21 @@ from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
 from nondet.execute.executors.executor import Workers
-from nondet.execute.executors.worker import ONE_THREAD, JobFailedError, failed, keep_memory, outcome
+from nondet.execute.executors.worker import (
+    ONE_THREAD,
+    JobFailedError,
+    keep_memory,
+    to_job_failed,
+    try_call,
+)
 
 
 class LocalPool(Workers):
-    """Up to `workers` processes, started anew (spawn) when there is work for them, and again where
-    one died.
+    """Processes items in up to `workers` processes, which are spawned on demand and replaced if
+    they die.
 
-    Leaving the context ends them at once, also in the middle of their work; they end by themselves
-    when this process dies. They ignore Ctrl-C, which the parent turns into leaving the context.
+    Leaving the context kills them at once, even busy ones; they exit by themselves if this process
+    dies. They ignore Ctrl-C: it makes the parent leave the context.
     """
 
     def __init__(self, workers: int) -> None:
@@ -34,26 +40,26 @@ class LocalPool(Workers):
 
     def __exit__(self, *exception: object) -> None:
         for pipe in list(self._processes):
-            self._abandon(pipe)
+            self._cancel(pipe)
         self._idle.clear()
 
-    def _room(self) -> int:
+    def _capacity(self) -> int:
         return self.workers
 
-    def _begin(self, function: Callable[[Any], Any], item: Any) -> Connection:
+    def _start(self, function: Callable[[Any], Any], item: Any) -> Connection:
         while self._idle:
             pipe = self._idle.pop()
             try:
                 pipe.send((function, item))
             except (BrokenPipeError, ConnectionResetError):  # it died since its last item
-                self._abandon(pipe)
+                self._cancel(pipe)
             else:
                 return pipe
-        pipe = self._start()
+        pipe = self._spawn()
         pipe.send((function, item))
         return pipe
 
-    def _finished(self, handles: list[Connection]) -> Iterator[tuple[Connection, Any]]:
+    def _wait(self, handles: list[Connection]) -> Iterator[tuple[Connection, Any]]:
         for pipe in connection.wait(handles):
             assert isinstance(pipe, Connection)
             try:
@@ -63,37 +69,37 @@ class LocalPool(Workers):
                 process = self._processes[pipe]
                 process.join()
                 value = JobFailedError(
-                    f"the process died in the middle of a run ({_describe_exit(process.exitcode)})"
+                    f"the process died during a run ({_describe_exit(process.exitcode)})"
                 )
-                self._abandon(pipe)
+                self._cancel(pipe)
             yield pipe, value
 
-    def _abandon(self, handle: Connection) -> None:
+    def _cancel(self, handle: Connection) -> None:
         process = self._processes.pop(handle, None)
         if process is not None:
             process.kill()
             process.join()
             handle.close()
 
-    def _start(self) -> Connection:
+    def _spawn(self) -> Connection:
         context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
-        process = context.Process(target=_serve, args=(there,), name="nondet-worker", daemon=True)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_serve, args=(theirs,), name="nondet-worker", daemon=True)
         process.start()
-        there.close()
-        self._processes[here] = process
-        return here
+        theirs.close()
+        self._processes[ours] = process
+        return ours
 
 
 def _describe_exit(code: int | None) -> str:
     if code is None or code >= 0:
         return f"exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"{name}, as where memory runs out" if -code == signal.SIGKILL else name
+    return f"{name}, possibly out of memory" if -code == signal.SIGKILL else name
 
 
 def _serve(pipe: Connection) -> None:
-    """The life of a worker: functions and items in, values out."""
+    """Receive functions and items and send their values until the pipe closes. Runs in a worker."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     keep_memory()
     threading.Thread(target=_die_with_parent, daemon=True).start()
@@ -103,15 +109,15 @@ def _serve(pipe: Connection) -> None:
             function, item = pipe.recv()
         except EOFError:
             return
-        except Exception as error:  # what was sent cannot be read here
-            pipe.send(failed(error))
+        except Exception as error:  # the message cannot be unpickled here
+            pipe.send(to_job_failed(error))
             continue
         try:
-            pipe.send(outcome(function, item))
+            pipe.send(try_call(function, item))
         except (OSError, EOFError):
             return
-        except Exception as error:  # the value cannot be sent
-            pipe.send(failed(error))
+        except Exception as error:  # the value cannot be pickled
+            pipe.send(to_job_failed(error))
 
 
 def _die_with_parent() -> None:

@@ -1,4 +1,4 @@
-"""How many processors a process may use: its affinity, and the CPU quota of its control groups."""
+"""Count the processors that a process may use, by its affinity and the CPU quota of its cgroups."""
 
 import os
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ _MOUNT, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 def available_processors(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> int:
-    """Processors that this process may keep busy, at least 1. A quota of part of a processor does
-    not count as one.
+    """Return the number of processors that this process may use, at least 1. A quota is rounded
+    down.
 
-    mount: where the control group file systems lie. membership: which groups the process is in, as
-    /proc/self/cgroup says it (cgroups(7)).
+    mount: the mount point of the cgroup file systems. membership: a file in the format of
+    /proc/self/cgroup, see cgroups(7).
     """
     if hasattr(os, "sched_getaffinity"):
         count = len(os.sched_getaffinity(0))
@@ -23,19 +23,19 @@ def available_processors(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -
 
 
 def cpu_quota(mount: Path = _MOUNT, membership: Path = _MEMBERSHIP) -> float | None:
-    """The least CPU quota, in processors, of the groups of a process and those above them; None
-    where there is none. Versions 1 and 2, and both side by side.
+    """Return the smallest CPU quota, in processors, of a process's cgroups and their ancestors;
+    None if there is none. Supports versions 1 and 2, also mixed.
     """
-    found = (
+    quotas = (
         quota
         for folder in _groups(mount, membership)
         for quota in (_version_2(folder), _version_1(folder))
     )
-    return min((quota for quota in found if quota is not None), default=None)
+    return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def _groups(mount: Path, membership: Path) -> Iterator[Path]:
-    """The folders of the groups that can limit processors, and of all above them."""
+    """Yield the folders of the cgroups that can limit processors, and of their ancestors."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -49,8 +49,8 @@ def _groups(mount: Path, membership: Path) -> Iterator[Path]:
             roots = [mount / controllers, mount / "cpu"]
         else:
             continue
-        # In a container the path may be one that only the host sees; its mount's root is then the
-        # group of the container.
+        # In a container the path may exist only on the host; the container's group is then the root
+        # of the mount.
         group = Path(path.lstrip("/"))
         for root in roots:
             for folder in (group, *group.parents):
@@ -59,13 +59,13 @@ def _groups(mount: Path, membership: Path) -> Iterator[Path]:
 
 
 def _version_2(folder: Path) -> float | None:
-    """cpu.max: "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
+    """Return the quota of cpu.max: "QUOTA PERIOD" in microseconds, or "max PERIOD"."""
     words = _words(folder / "cpu.max")
     return _ratio(words[0], words[1]) if len(words) == 2 else None
 
 
 def _version_1(folder: Path) -> float | None:
-    """cpu.cfs_quota_us, -1 where there is none, of cpu.cfs_period_us."""
+    """Return the quota of cpu.cfs_quota_us (-1 if there is none) and cpu.cfs_period_us."""
     quota, period = (_words(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
     return _ratio(quota[0], period[0]) if quota and period else None
 

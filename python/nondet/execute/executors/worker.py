@@ -1,4 +1,4 @@
-"""What holds in every process that does an executor's work."""
+"""Functions for the processes in which executors run items."""
 
 import ctypes
 import traceback
@@ -6,18 +6,18 @@ from collections.abc import Callable
 from typing import Any
 
 ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS")}
-"""Environment variables under which libraries compute with one thread."""
+"""Environment variables that make numerical libraries use one thread."""
 
-# Numbers of glibc's malloc.h.
+# Parameters of mallopt in glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 DIED = "died"
 
 
 class JobFailedError(RuntimeError):
-    """A function raised, or its process died; the message says which.
+    """A function raised, or its process died.
 
-    kind: the name of the exception, or "died". A traceback is a note.
+    kind: the name of the exception's class, or "died". The traceback is attached as a note.
     """
 
     def __init__(self, message: str, kind: str = DIED) -> None:
@@ -25,16 +25,16 @@ class JobFailedError(RuntimeError):
         self.kind = kind
 
 
-def outcome(function: Callable[[Any], Any], item: Any) -> Any:
-    """function(item), or the JobFailedError that says why there is none."""
+def try_call(function: Callable[[Any], Any], item: Any) -> Any:
+    """Return function(item), or a JobFailedError if it raises."""
     try:
         return function(item)
     except Exception as error:
-        return failed(error)
+        return to_job_failed(error)
 
 
-def failed(error: Exception) -> JobFailedError:
-    """An exception as a JobFailedError, which any process can read."""
+def to_job_failed(error: Exception) -> JobFailedError:
+    """Convert an exception to a JobFailedError, which every process can unpickle."""
     kind = type(error).__name__
     failure = JobFailedError(f"{kind}: {error}", kind)
     failure.add_note("".join(traceback.format_exception(error)))
@@ -42,10 +42,11 @@ def failed(error: Exception) -> JobFailedError:
 
 
 def keep_memory() -> None:
-    """Lets this process keep the memory that it frees. A training step frees and takes the same
-    large blocks again and again; fresh pages for them cost a fifth of a ResNet's step on a CPU.
+    """Make malloc keep freed memory in this process instead of returning it to the system.
 
-    For processes that do nothing but train. Without effect where the C library is not glibc.
+    A training step frees and allocates the same large blocks again and again; fresh pages for them
+    cost a fifth of a ResNet's step on a CPU. For processes that only train. No effect unless the C
+    library is glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:

@@ -11,7 +11,7 @@ from factories.texts import CONFIG, random_text
 from nondet import metrics
 from nondet.analysis.streaming import stored
 from nondet.analysis.streaming.stored import StoredModel, stored_measures
-from nondet.execute.perform import facts_of
+from nondet.execute.jobs import dataset_facts
 from nondet.store import Store
 from nondet.store.verification import verify
 from nondet.studies.job import Job
@@ -35,7 +35,7 @@ def trained(tmp_path_factory):
         recorders = make_recorders({"weights"}, CONFIGURATION, seeds, Onset(), TEXT)
         result = train(CONFIGURATION, seeds, TEXT, recorders=recorders)
         job = Job(CONFIGURATION, seeds)
-        store.save(job, result, {}, 1.0, facts_of(TEXT))
+        store.save(job, result, {}, 1.0, dataset_facts(TEXT))
         with deterministic(1):
             training = make_training(CONFIGURATION, seeds, TEXT)
             while training.step < training.total_steps:

@@ -1,4 +1,4 @@
-"""Processors that a process may use, from control groups as cgroups(7) describes them."""
+"""The number of processors follows the affinity and the cgroups, see cgroups(7)."""
 
 import os
 
@@ -9,7 +9,7 @@ from nondet.execute.executors.processors import available_processors, cpu_quota
 
 @pytest.fixture
 def groups(tmp_path):
-    """Writes the files of a machine; returns the quota that they mean."""
+    """Return a function that writes cgroup files and returns the quota read from them."""
 
     def read(membership, files):
         for name, text in files.items():
@@ -30,7 +30,7 @@ def groups(tmp_path):
         ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "150000 50000\n"}, 3),
         ("0::/a/b\n", {"a/b/cpu.max": "50000 100000\n", "a/cpu.max": "400000 100000\n"}, 0.5),
         ("0::/a\n", {"a/cpu.max": "400000 100000\n", "b/cpu.max": "100000 100000\n"}, 4),
-        # The group's path is the host's, its folder the mount's root, as in a container.
+        # In a container: the path is that of the host, the group is the root of the mount.
         ("0::/docker/abc\n", {"cpu.max": "250000 100000\n"}, 2.5),
         ("0::/../other\n", {"cpu.max": "100000 100000\n"}, 1),
         (
@@ -60,14 +60,14 @@ def test_quota(groups, membership, files, quota):
     assert groups(membership, files) == quota
 
 
-def test_no_control_groups_are_no_quota(tmp_path):
+def test_there_is_no_quota_without_cgroups(tmp_path):
     assert cpu_quota(tmp_path, tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(
     ("cores", "quota", "count"), [(8, 3, 3), (8, 2.9, 2), (2, 4, 2), (4, 0.2, 1)]
 )
-def test_affinity_and_quota_both_limit(tmp_path, monkeypatch, cores, quota, count):
+def test_the_smaller_of_affinity_and_quota_counts(tmp_path, monkeypatch, cores, quota, count):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)), raising=False)
     (tmp_path / "self").write_text("0::/\n")
     (tmp_path / "cpu.max").write_text(f"{int(quota * 100000)} 100000\n")

@@ -1,4 +1,4 @@
-"""What workers do for a study: train a run, or the beginning that several runs share."""
+"""The work of one process: train a run, or the prefix that several runs share."""
 
 import time
 import warnings
@@ -10,6 +10,7 @@ from nondet.data import Dataset, TextDataset, load_dataset
 from nondet.environment import describe_environment
 from nondet.execute.prefixes import Prefix, prefix_of
 from nondet.store import Failure, Store
+from nondet.store.runs import END_OF_SENTENCE
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -19,28 +20,26 @@ from nondet.training.determinism import deterministic
 from nondet.training.recorders import make_recorders
 from nondet.training.result import DivergedError
 
-END = "end_of_sentence"
-"""The fact that is the number of the type before a text's first token."""
-
 
 @dataclass(frozen=True)
-class Finish:
-    """How a run ended: after so many seconds of wall time, and whether it came to nothing."""
+class Outcome:
+    """The wall time of a run in seconds, and True if it failed."""
 
     seconds: float
     failed: bool
 
 
-def perform(store: Store, task: tuple[Job, frozenset[Keep]]) -> Finish:
-    """Trains one run, with what is to be recorded beside its predictions, and puts it into the
-    store, as a failed one where it diverges.
+def run_job(store: Store, task: tuple[Job, frozenset[Keep]]) -> Outcome:
+    """Train a run with the given records and store it; a run that diverges is stored as failed.
+
+    An unfinished run resumes from its last checkpoint.
     """
     job, keeps = task
     config = job.config
     environment = environment_of((config.device, config.threads))
     checkpoints = Checkpoints(store.checkpoints / job.address)
-    dataset = _dataset(config)
-    start = _beginning(store, job)
+    dataset = _load_dataset(config)
+    start = _load_prefix(store, job)
     failed = False
     began = time.monotonic()
     try:
@@ -59,34 +58,37 @@ def perform(store: Store, task: tuple[Job, frozenset[Keep]]) -> Finish:
         store.save_failure(job, failure, error.history, environment, error.perturbations, seconds)
     else:
         seconds = time.monotonic() - began
-        store.save(job, result, environment, seconds, facts_of(dataset))
+        store.save(job, result, environment, seconds, dataset_facts(dataset))
     checkpoints.clear()
-    return Finish(seconds, failed)
+    return Outcome(seconds, failed)
 
 
-def facts_of(dataset: "Dataset | TextDataset") -> Mapping[str, str]:
-    """What is recorded of a data set in every run: nothing of images."""
+def dataset_facts(dataset: Dataset | TextDataset) -> Mapping[str, str]:
+    """Return the facts about a data set that are recorded with every run; none for images."""
     if not isinstance(dataset, TextDataset):
         return {}
-    return {**dataset.facts, END: str(dataset.end_of_sentence)}
+    return {**dataset.facts, END_OF_SENTENCE: str(dataset.end_of_sentence)}
 
 
 def environment_of(settings: tuple[str, int]) -> dict[str, Any]:
-    """The environment of trainings on a device with a number of threads, as they see it."""
+    """Return the environment of trainings on a device with a number of threads."""
     device, threads = settings
     with deterministic(threads):  # the settings under which `train` computes
         return describe_environment(device)
 
 
-def perform_prefix(store: Store, prefix: Prefix) -> None:
-    """Trains a shared beginning and leaves its state after every epoch that is wanted."""
+def train_prefix(store: Store, prefix: Prefix) -> None:
+    """Train a shared prefix and save the training's state after each of its epochs.
+
+    States that are saved already are not computed again.
+    """
     config = prefix.job.config
     folders = {epoch: prefix.folder(store.prefixes, epoch) for epoch in prefix.epochs}
-    there = {epoch: _prefix_state(store, prefix, epoch) for epoch in prefix.epochs}
+    saved = {epoch: _load_state(store, prefix, epoch) for epoch in prefix.epochs}
     with deterministic(config.threads):
-        training = loop.make_training(config, prefix.job.seeds, _dataset(config))
+        training = loop.make_training(config, prefix.job.seeds, _load_dataset(config))
         for epoch, folder in folders.items():
-            state = there[epoch]
+            state = saved[epoch]
             if state is not None:
                 training.restore(state)
                 continue
@@ -95,19 +97,19 @@ def perform_prefix(store: Store, prefix: Prefix) -> None:
             checkpoint.save(folder, training.state())
 
 
-def _beginning(store: Store, job: Job) -> "Checkpoint | None":
-    """The state with which a job begins where it shares its beginning with others."""
+def _load_prefix(store: Store, job: Job) -> Checkpoint | None:
+    """Return the state at the end of the prefix that the job shares, if any is saved."""
     prefix = prefix_of(job)
     if prefix is None:
         return None
     [epoch] = prefix.epochs
-    return _prefix_state(store, prefix, epoch)
+    return _load_state(store, prefix, epoch)
 
 
-def _prefix_state(store: Store, prefix: Prefix, epoch: int) -> "Checkpoint | None":
+def _load_state(store: Store, prefix: Prefix, epoch: int) -> Checkpoint | None:
     identity = prefix.job.identity()
     return checkpoint.latest(prefix.folder(store.prefixes, epoch), identity, warnings.warn)
 
 
-def _dataset(config: RunConfig) -> "Dataset | TextDataset":
+def _load_dataset(config: RunConfig) -> Dataset | TextDataset:
     return load_dataset(config.dataset).to(config.device)
