@@ -92,7 +92,7 @@ def test_a_damaged_run_is_set_aside_when_a_new_one_is_saved(store, config):
 def test_readers_see_complete_folders_while_writers_replace_them(tmp_path, monkeypatch):
     """Two writers always replace; readers are slow."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(folder, "_PATIENCE", 60.0)  # seconds that a writer may wait for its turn
+    monkeypatch.setattr(folder, "_TIMEOUT", 60.0)  # seconds that a writer may wait for its turn
     place = tmp_path / ("ab" * 16)
     problems, done = [], threading.Event()
 
