@@ -1,6 +1,11 @@
-"""A report made by hand: small, with every kind of part, and with odd characters where names may
-have them.
+"""Reports made by hand: a small one with every kind of part and with odd characters where names
+may have them, and one in which a test chooses the text of every field.
 """
+
+import types
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -160,3 +165,23 @@ def document(**changes):
         ),
     }
     return Document(**parts | changes)
+
+
+def filled(kind, text, place=""):
+    """A value of a type of `nondet.report.document`: tuples have two elements, numbers are 0.5, and
+    `text` gives every string from the field that holds it, such as "Column.heading".
+    """
+    arguments = get_args(kind)
+    if is_dataclass(kind):
+        kinds = get_type_hints(kind, localns={"Canvas": object})
+        return kind(
+            *(filled(kinds[f.name], text, f"{kind.__name__}.{f.name}") for f in fields(kind))
+        )
+    if get_origin(kind) is tuple:
+        elements = arguments[:1] * 2 if arguments[-1] is ... else arguments
+        return tuple(filled(element, text, place) for element in elements)
+    if get_origin(kind) is Callable:
+        return lambda canvas: canvas.text(0.5, 0.5, text(place))
+    if get_origin(kind) is types.UnionType:
+        return filled(str if str in arguments else arguments[0], text, place)
+    return {str: text, bool: lambda _: True, float: lambda _: 0.5}[kind](place)

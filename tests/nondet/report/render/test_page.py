@@ -2,14 +2,15 @@
 
 import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
 
-from factories.document import FIGURES, INTERVALS, ODD, SPREAD, document
-from nondet.report.document import Section
+import nondet.report.document
+from factories.document import FIGURES, INTERVALS, SPREAD, document, filled
+from nondet.report.document import Document, Section
 from nondet.report.render.drawing import render
 from nondet.report.render.page import page
 
@@ -108,11 +109,54 @@ def test_findings_of_a_single_section_are_said_once(drawings):
     assert not outline.of("nav")
 
 
-def test_text_of_the_report_is_text_of_the_page(outline):
-    # The second section's title in the list, above its finding and as heading; the finding above
-    # and in place; a note; its figure's title in the drawing and below, its caption; a table's
-    # heading and line; a setting; the platform.
-    assert sum(ODD in text for text in outline.texts) == 13
+NOT_SHOWN = {
+    "Cell.value",
+    "Column.align",
+    "Column.name",
+    "Figure.name",
+    "Table.grouping",
+    "Table.name",
+}
+"""Strings that a page does not show; a cell's value is shown where it is a number."""
+
+
+def harmless(place):
+    return place
+
+
+def hostile(place):
+    return f""""><script>{place}</script><a href="javascript:x" onclick='y'>&lt;&amp;{{{{ 7 }}}}"""
+
+
+def outline_of_filled(text):
+    """The page of a document in which `text` fills every string, and the fields it filled."""
+    asked = set()
+
+    def fill(place):
+        asked.add(place)
+        return text(place)
+
+    report = filled(Document, fill)
+    drawn = [figure for section in report.sections for figure in section.figures]
+    return Outline(page(report, {figure.name: render(figure) for figure in drawn})), asked
+
+
+def test_text_of_every_field_is_escaped():
+    (plain, _), (odd, places) = map(outline_of_filled, (harmless, hostile))
+    written = {
+        f"{kind.__name__}.{field.name}"
+        for kind in vars(nondet.report.document).values()
+        if is_dataclass(kind)
+        for field in fields(kind)
+        if "str" in str(field.type)
+    }
+    assert places == written | {"Figure.draw"}
+    assert [(tag, list(found)) for tag, found in odd.elements] == [
+        (tag, list(found)) for tag, found in plain.elements
+    ]
+    shown = [*odd.texts, *(value for _, found in odd.elements for value in found.values())]
+    for place in places:
+        assert any(hostile(place) in text for text in shown) == (place not in NOT_SHOWN), place
 
 
 def test_tables_have_headers_numbers_and_seeds(outline):
