@@ -16,11 +16,11 @@ ODD = """<b>"a" & 'b'</b> | x_1 $5 100% #2 {~^\\} [c]"""
 
 COLUMNS = (
     Column("row", "source varied", align="left"),
-    Column("accuracy_sd_points", "accuracy SD", "points"),
+    Column("accuracy_sd_points", "accuracy SD", "pp"),
     Column("cross_entropy_sd_nats", "cross-entropy SD", "nats", bar=True),
     Column("disagreement_percent", "disagree", "%"),
     Column("spearman_correlation", "Spearman corr."),
-    Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_accuracy_change_points", "ensemble", "pp"),
     Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
 )
 
@@ -77,7 +77,8 @@ SPREAD = Table(
         ),
         Line((Cell("shuffling 1/10", "shuffling"), *[Cell("-")] * 6), group="hidden"),
     ),
-    note="SD: standard deviation over the trainings of a row; after ± its error bar.",
+    note="SD: standard deviation over the trainings of a row; after ± its error bar. pp: "
+    "percentage points.",
 )
 INTERVALS = Table(
     "intervals",
@@ -97,7 +98,7 @@ def strip(canvas):
         axes.plot(row, np.full(10, number), "o", color=CYCLE[number], alpha=0.7)
     axes.set_yticks(range(3), ["initialization", "shuffling", "one bit"])
     axes.set_ylim(2.5, -0.5)
-    axes.set_xlabel("accuracy minus its mean (points)")
+    axes.set_xlabel("accuracy minus its mean (percentage points)")
 
 
 def curves(canvas):
@@ -153,8 +154,8 @@ def document(**changes):
                 "ResNet-14 on CIFAR-10",
                 (
                     Column("row", "row", align="left"),
-                    Column("here", "here", "points"),
-                    Column("there", "published", "points"),
+                    Column("here", "here", "pp"),
+                    Column("there", "published", "pp"),
                 ),
                 (
                     Line(

@@ -20,6 +20,8 @@ from nondet.report.text import (
 
 REDUCTION = Column("variability_reduction_percent", "reduction", "%")
 CKA_DECIMALS = 3
+PP_NOTE = "pp: percentage points."
+"""Ends the note of every table with a column in this unit."""
 _SD_NOTE = (
     "SD: standard deviation over the trainings of a row (divisor n); after ± its error bar, the "
     "standard deviation of 10,000 bootstrap SDs."
@@ -32,28 +34,29 @@ INTERVALS_NOTE = (
 )
 
 SPREAD = (
-    Column("accuracy_sd_points", "accuracy SD", "points"),
+    Column("accuracy_sd_points", "accuracy SD", "pp"),
     Column("cross_entropy_sd_nats", "cross-entropy SD", "nats", bar=True),
     Column("disagreement_percent", "disagree", "%"),
     Column("spearman_correlation", "Spearman corr."),
-    Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_accuracy_change_points", "ensemble", "pp"),
     Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
 )
 SPREAD_NOTE = (
     f"{_SD_NOTE} Averaged over all pairs of trainings: disagree, the test images on which two "
     "predict different classes; Spearman's correlation between their logits on the test set; "
-    "ensemble, the metric of the averaged logits of two minus the mean of their two metrics."
+    "ensemble, the metric of the averaged logits of two minus the mean of their two metrics. "
+    f"{PP_NOTE}"
 )
 MEANS = (
     Column("accuracy_mean_percent", "accuracy", "%"),
     Column("cross_entropy_mean_nats", "cross-entropy", "nats"),
 )
 INTERVALS = (
-    Column("accuracy_sd_unbiased_points", "accuracy SD", "points"),
+    Column("accuracy_sd_unbiased_points", "accuracy SD", "pp"),
     Column("cross_entropy_sd_unbiased_nats", "cross-entropy SD", "nats"),
     Column("disagreement_percent", "disagree", "%"),
     Column("spearman_correlation", "Spearman corr."),
-    Column("ensemble_accuracy_change_points", "ensemble", "points"),
+    Column("ensemble_accuracy_change_points", "ensemble", "pp"),
     Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
 )
 

@@ -17,7 +17,7 @@ Value = float | int | str | None
 @dataclass(frozen=True)
 class Column:
     """One column of a table. name: of the column in files, unique ("accuracy_sd_points"); heading
-    and unit: for people ("accuracy SD", "points"). align: "left" or "right". bar: its values are
+    and unit: for people ("accuracy SD", "pp"). align: "left" or "right". bar: its values are
     also shown to scale where there is room.
     """
 

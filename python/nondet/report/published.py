@@ -12,7 +12,7 @@ from typing import Any
 from nondet.analysis.reduction import reduction_percent
 from nondet.analysis.stats import Spread
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
-from nondet.report.columns import REDUCTION, SPREAD, reduction_cell, spread_cells
+from nondet.report.columns import PP_NOTE, REDUCTION, SPREAD, reduction_cell, spread_cells
 from nondet.report.document import Cell, Column, Line, Table
 from nondet.report.text import NOTHING, change, fixed, percent, spread
 from nondet.studies.config import RunConfig
@@ -47,9 +47,9 @@ SETTING: Mapping[str, Any] = {
 
 @dataclass(frozen=True)
 class Published:
-    """One published row: SDs in points and nats with their error bars, disagreement in percent,
-    Spearman's correlation, what an ensemble of two gains in points, the reduction in percent where
-    one is given. output: as `Row.output`.
+    """One published row: SDs in percentage points and nats with their error bars, disagreement in
+    percent, Spearman's correlation, the gain of an ensemble of two in percentage points, and the
+    reduction in percent, if published. output: as `Row.output`.
     """
 
     source: str
@@ -131,7 +131,7 @@ def published(summary: Summary) -> tuple[Table, ...]:
     )
     note = (
         "Published values: 100 models a row. Their low-level source is cuDNN's choice of kernels; "
-        "here it is the order of sums in gradients."
+        f"here it is the order of sums in gradients. {PP_NOTE}"
     )
     return (Table("published", "Beside published numbers", columns, tuple(lines), note, "row"),)
 

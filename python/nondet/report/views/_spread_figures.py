@@ -25,15 +25,16 @@ def figures(
             ("test cross-entropy (nats)", lambda found: found.cross_entropies),
         ),
         made.deviations(
-            ("accuracy SD (points)", lambda found: found.accuracy),
+            ("accuracy SD (percentage points)", lambda found: found.accuracy),
             ("cross-entropy SD (nats)", lambda found: found.cross_entropy),
         ),
         made.pairs(
             "test images on which two disagree, 1 minus Spearman's correlation of their logits, "
-            "and by how much averaging the logits of two raises accuracy and lowers cross-entropy",
+            "and by how much averaging the logits of two raises accuracy (pp: percentage "
+            "points) and lowers cross-entropy",
             ("disagreement (% of images)", lambda found: found.disagreement),
             ("1 - Spearman correlation", lambda found: below(1, found.correlation)),
-            ("ensemble: accuracy gained (points)", lambda found: found.ensemble_accuracy),
+            ("ensemble: accuracy gained (pp)", lambda found: found.ensemble_accuracy),
             (
                 "ensemble: cross-entropy lost (nats)",
                 lambda found: below(0, found.ensemble_cross_entropy),

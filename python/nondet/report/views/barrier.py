@@ -18,6 +18,7 @@ from nondet.analysis.stats import barrier
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.colors import GREY
+from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import describe_seeds, number, percent, plural
 from nondet.report.views._common import family, onset_epoch, recorded
@@ -27,11 +28,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 CONNECTED = 2.0
-"""Percent points of error below which twins count as linearly connected (Frankle et al. 2020)."""
+"""The error barrier, in percentage points, below which twins count as linearly connected."""
 
 PATHS = {
-    "train_error": ("error, training images", "points"),
-    "test_error": ("error, test images", "points"),
+    "train_error": ("error, training images", "percentage points"),
+    "test_error": ("error, test images", "percentage points"),
     "train_cross_entropy": ("cross-entropy, training images", "nats"),
     "test_cross_entropy": ("cross-entropy, test images", "nats"),
 }
@@ -39,7 +40,8 @@ PATHS = {
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """The barriers of all runs that are held for `epoch` epochs, (runs,) each; errors in points."""
+    """The barriers of all runs that are held for `epoch` epochs, (runs,) each; errors in percentage
+    points."""
 
     epoch: int
     runs: Sequence[StoredRun]
@@ -98,7 +100,7 @@ def _point(row: RowSummary, runs: Sequence[StoredRun]) -> _Point | None:
         return None
     barriers = {
         name: np.array([_height(run.records["twin"][f"path_{name}"]) for run in runs])
-        * (100 if unit == "points" else 1)
+        * (100 if unit == "percentage points" else 1)
         for name, (_, unit) in PATHS.items()
     }
     return _Point(epoch, runs, barriers)
@@ -114,8 +116,8 @@ def _finding(curve: _Curve) -> str:
     subject = f"{curve.model}, {curve.source}"
     means = [float(point.barriers["test_error"].mean()) for point in curve.points]
     below = [mean < CONNECTED for mean in means]
-    first = f"{percent(max(means[0], 0))} points"
-    limit = f"{CONNECTED:.0f} points of test error"
+    first = f"{percent(max(means[0], 0))} percentage points"
+    limit = f"{CONNECTED:.0f} percentage points of test error"
     if all(below):
         many = len(below) > 1
         told = (
@@ -124,7 +126,8 @@ def _finding(curve: _Curve) -> str:
             f"{_when(curve.points[0].epoch)})"
         )
     elif not below[-1]:
-        last = f"{percent(means[-1])} points with an onset at {_when(curve.points[-1].epoch)}"
+        onset = _when(curve.points[-1].epoch)
+        last = f"{percent(means[-1])} percentage points with an onset at {onset}"
         told = f"twins are not linearly connected: the mean barrier is {last}, above {limit}"
     else:
         place = len(below) - below[::-1].index(False)
@@ -162,9 +165,9 @@ def _table(curves: Sequence[_Curve]) -> Table:
         Column("source", "source varied", align="left"),
         Column("onset_epoch", "held for", "epochs"),
         Column("runs", "runs"),
-        Column("train_error", "train error", "points"),
-        Column("test_error", "test error", "points"),
-        Column("test_error_largest", "largest", "points"),
+        Column("train_error", "train error", "pp"),
+        Column("test_error", "test error", "pp"),
+        Column("test_error_largest", "largest", "pp"),
         Column("train_cross_entropy", "train c.-e.", "nats"),
         Column("test_cross_entropy", "test c.-e.", "nats"),
     )
@@ -177,7 +180,7 @@ def _table(curves: Sequence[_Curve]) -> Table:
         "of a run and its twin, above the straight line between the two ends: means over the "
         "runs, and the largest test error, on training and test images (c.-e.: cross-entropy). "
         "Batch-norm statistics are recomputed at every point of the line. Held for: epochs trained "
-        "alike.",
+        f"alike. {PP_NOTE}",
     )
 
 
@@ -188,8 +191,8 @@ def _figure(model: str, curves: Sequence[_Curve], several: bool) -> Figure:
         "The highest rise of error (above) and cross-entropy (below) on the straight line between "
         "the final weights of a run and its twin, against the number of epochs that they are "
         "trained alike; left on the training images, right on the test images. Points: single "
-        "runs; lines: their means. Dashed: the 2 percent points below which Frankle et al. (2020) "
-        "call networks linearly connected.",
+        "runs; lines: their means. Dashed: the 2 percentage points below which Frankle et al. "
+        "(2020) call networks linearly connected.",
         partial(_draw, curves),
         size=(7.5, 5.8),
     )
@@ -199,8 +202,10 @@ def _draw(curves: Sequence[_Curve], canvas: "Canvas") -> None:
     grid = plots.panels(canvas, 2, 2)
     axes_of = [axes for line in grid for axes in line]
     for axes, (name, (heading, unit)) in zip(axes_of, PATHS.items(), strict=True):
-        if unit == "points":
-            axes.axhline(CONNECTED, color=GREY, linestyle="--", linewidth=1, label="2 points")
+        if unit == "percentage points":
+            axes.axhline(
+                CONNECTED, color=GREY, linestyle="--", linewidth=1, label="2 percentage points"
+            )
         widest = max(point.epoch for curve in curves for point in curve.points) or 1
         for number_, curve in enumerate(curves):
             style = plots.series(number_)

@@ -14,6 +14,7 @@ from nondet.analysis.resampling import bootstrap
 from nondet.analysis.stats import Components, Interval, components
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
+from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import (
     describe_seeds,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 Effect = tuple[int, ...]
 
 CROSS_ENTROPY, ACCURACY = "cross-entropy", "accuracy"
-_UNITS = {CROSS_ENTROPY: "nats", ACCURACY: "points"}
+_UNITS = {CROSS_ENTROPY: "nats", ACCURACY: "pp"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +119,7 @@ def _findings(one: _Crossed) -> list[str]:
     parts = one.parts[CROSS_ENTROPY]
     sentences = [
         f"{one.name}: over all combinations of seeds cross-entropy has an SD of {number(total)} "
-        f"nats and accuracy one of {number(one.sd(ACCURACY))} points."
+        f"nats and accuracy one of {number(one.sd(ACCURACY))} percentage points."
     ]
     order = sorted(range(len(one.sources)), key=lambda s: -parts.first_order[s].value)
     told = [f"{one.sources[s]} {percentage_interval(parts.first_order[s])}" for s in order]
@@ -173,7 +174,7 @@ def _effects_table(whole: Sequence[_Crossed]) -> Table:
         "to every result, estimated from mean squares, negative estimates as 0. Share: of the sum "
         "of all these variances, with its 95% interval. Training is deterministic, so that the "
         "interaction of all sources has no noise in it: it is what only a whole combination of "
-        "seeds decides.",
+        f"seeds decides. {PP_NOTE}",
     )
 
 

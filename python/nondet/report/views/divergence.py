@@ -3,8 +3,8 @@ of training (paper, Sec. 4.1).
 
 The condition number |delta f| / |delta x| takes the whole training as a function from the initial
 weights x to a metric f of the final model. Any one pair bounds it from below: the paper's 1.8e7 for
-cross-entropy and 2.6e8 for accuracy are the differences of one pair, 0.0086 nats and 0.12 percent
-points, over the change of one weight, 4.7e-10.
+cross-entropy and 2.6e8 for accuracy are the differences of one pair, 0.0086 nats and 0.12
+percentage points, over the change of one weight, 4.7e-10.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,7 @@ import numpy as np
 
 from nondet.analysis.summary import Summary
 from nondet.report import plots
+from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import change, describe_seeds, fixed, number, percent, plural
 from nondet.report.views._common import recorded, some
@@ -24,11 +25,11 @@ from nondet.store import StoredRun
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
-_CHANGES = ("accuracy (points)", "cross-entropy (nats)", "weights (L2)")
+_CHANGES = ("accuracy (percentage points)", "cross-entropy (nats)", "weights (L2)")
 
 
 class Condition(NamedTuple):
-    """How far the ends of a pair are apart, and both as condition numbers; accuracy in percent
+    """How far the ends of a pair are apart, and both as condition numbers; accuracy in percentage
     points, cross-entropy in nats, the change of the weights as an L2 norm.
     """
 
@@ -38,7 +39,7 @@ class Condition(NamedTuple):
 
     @property
     def of_accuracy(self) -> float:
-        """Percent points per unit of a weight."""
+        """Percentage points per unit of a weight."""
         return self.accuracy / self.changed
 
     @property
@@ -129,7 +130,7 @@ def _findings(name: str, pairs: Sequence[_Pair]) -> list[str]:
         course = "no evaluated epoch tells their accuracies apart"
     else:
         course = (
-            f"their accuracies differ by {percent(apart[0])} points after epoch "
+            f"their accuracies differ by {percent(apart[0])} percentage points after epoch "
             f"{first.epochs[0]}, by {percent(apart[widest])} at most (epoch "
             f"{first.epochs[widest]}) and by {percent(apart[-1])} at the end"
         )
@@ -146,7 +147,7 @@ def _findings(name: str, pairs: Sequence[_Pair]) -> list[str]:
     told = []
     for values, metric in (
         (np.array([one.of_cross_entropy for one in conditions]), "cross-entropy"),
-        (np.array([one.of_accuracy for one in conditions]), "accuracy in percent points"),
+        (np.array([one.of_accuracy for one in conditions]), "accuracy in percentage points"),
     ):
         median = f" (median {number(float(np.median(values)))})" if len(pairs) > 1 else ""
         told.append(f"{number(values.max())} for {metric}{median}")
@@ -178,7 +179,7 @@ def _epochs_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
     columns = (
         Column("epoch", "epoch"),
         Column("accuracy_twin", "accuracy", "%"),
-        Column("accuracy_difference", "change", "points"),
+        Column("accuracy_difference", "change", "pp"),
         Column("cross_entropy_twin", "cross-entropy", "nats"),
         Column("cross_entropy_difference", "change", "nats"),
         Column("disagreement", "disagree", "%"),
@@ -191,7 +192,7 @@ def _epochs_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
         tuple(lines),
         note="Accuracy and cross-entropy on the test images of the unchanged twin, and what the "
         "changed bit adds to them; test images on which the two disagree; L2 distance of their "
-        "weights.",
+        f"weights. {PP_NOTE}",
     )
 
 
@@ -215,7 +216,7 @@ def _condition_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
     columns = (
         Column("run", "seed", align="left"),
         Column("initial_change", "|dx|", "L2"),
-        Column("accuracy_difference", "|df| acc.", "points"),
+        Column("accuracy_difference", "|df| acc.", "pp"),
         Column("cross_entropy_difference", "|df| c.-e.", "nats"),
         Column("condition_cross_entropy", "|df|/|dx|, c.-e."),
         Column("condition_accuracy", "|df|/|dx|, acc."),
@@ -228,7 +229,7 @@ def _condition_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
         note="|dx|: the change of the initial weights. |df|: what it changes in a metric of the "
         "final model (acc.: accuracy, c.-e.: cross-entropy). Their quotient bounds the condition "
         "number of training from below; the paper's are 1.8e7 for cross-entropy and 2.6e8 for "
-        "accuracy in percent points (Sec. 4.1).",
+        f"accuracy in percentage points (Sec. 4.1). {PP_NOTE}",
     )
 
 

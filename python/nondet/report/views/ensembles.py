@@ -18,6 +18,7 @@ from nondet.analysis.stats import (
 )
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.colors import BLUE, CYCLE
+from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import label, legend, panels, whole_ticks
 from nondet.report.text import (
@@ -45,9 +46,9 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What ensembles of one kind reach and how far they spread; accuracies and disagreement in
-    percent (points), cross-entropy in nats. size: models in each, None for snapshots of one
-    training; groups: how many of them there are.
+    """The mean results of ensembles of one kind and their spread. Accuracies and disagreement are
+    in percent, SDs and changes of accuracy in percentage points, cross-entropies in nats. size: the
+    number of models in each, None for snapshots of one training; groups: the number of ensembles.
     """
 
     name: str
@@ -65,7 +66,7 @@ class Ensemble:
 
 _METRICS: tuple[tuple[str, str, Callable[[Ensemble], float], bool], ...] = (
     ("accuracy", "accuracy (%)", lambda one: one.accuracy, True),
-    ("accuracy SD", "accuracy SD (points)", lambda one: one.accuracy_sd.sd, False),
+    ("accuracy SD", "accuracy SD (pp)", lambda one: one.accuracy_sd.sd, False),
     ("disagreement", "disagreement (%)", lambda one: one.disagreement, False),
     ("cross-entropy", "cross-entropy (nats)", lambda one: one.cross_entropy, False),
     ("cross-entropy SD", "cross-entropy SD (nats)", lambda one: one.cross_entropy_sd.sd, False),
@@ -193,11 +194,11 @@ def _finding(model: str, snapshot: Ensemble, ordinary: list[Ensemble]) -> str:
             )
             sign = -1 if more else 1
             values = [sign * of(one) for one in ordinary]
-            places.append(f"its {name} ({value}) is {_place(values, sign * of(snapshot))}")
+            places.append(f"its {name} ({value}) is {place_among(values, sign * of(snapshot))}")
     return f"{model}, {snapshot.name}: {'; '.join(places)}."
 
 
-def _place(by_size: list[float], value: float) -> str:
+def place_among(by_size: list[float], value: float) -> str:
     """Where a value stands among those of ensembles of 1, 2, ... models; less is better."""
     sizes = [size for size, one in enumerate(by_size, 1) if one <= value]
     if by_size[0] < value:
@@ -224,11 +225,11 @@ def _table(lines: list[Line]) -> Table:
         Column("groups", "groups"),
         Column("accuracy_mean_percent", "accuracy", "%"),
         Column("cross_entropy_mean_nats", "cross-ent.", "nats"),
-        Column("accuracy_sd_unbiased_points", "accuracy SD", "points"),
+        Column("accuracy_sd_unbiased_points", "accuracy SD", "pp"),
         Column("cross_entropy_sd_unbiased_nats", "cross-entropy SD", "nats", bar=True),
         Column("disagreement_percent", "disagree", "%"),
         Column("spearman_correlation", "Spearman corr."),
-        Column("ensemble_accuracy_change_points", "ensemble", "points"),
+        Column("ensemble_accuracy_change_points", "ensemble", "pp"),
         Column("ensemble_cross_entropy_change_nats", "ensemble", "nats"),
     )
     note = (
@@ -236,7 +237,7 @@ def _table(lines: list[Line]) -> Table:
         f"are averaged over {PARTITIONS} ways to divide them. Groups: ensembles in each of them. "
         "SD: standard deviation over ensembles without the bias of small samples (divisor n - 1, "
         "over c4); after ± the bootstrap error bar of one way to divide. The other columns are "
-        "those of the table of spreads."
+        f"those of the table of spreads. {PP_NOTE}"
     )
     return Table("ensembles", "Snapshots against independent models", columns, tuple(lines), note)
 
@@ -263,7 +264,7 @@ def _figure(
         f"ensembles-{model}" if several else "ensembles",
         f"Snapshot ensembles of {model} against N independent models",
         "Points: ensembles of N independent models; dashed lines: snapshot ensembles of single "
-        "trainings. Accuracy is better higher up, everything else lower down.",
+        f"trainings. Accuracy is better higher up, everything else lower down. {PP_NOTE}",
         lambda canvas: _draw(canvas, ordinary, snapshots),
         (9.0, 5.2),
     )

@@ -11,6 +11,7 @@ from nondet.analysis.resampling import bootstrap
 from nondet.analysis.stats import Spread, bootstrap_spread, sd_ratio
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
+from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import describe_seeds, percentage_interval, plural, spread
 from nondet.report.views._common import family, onset_epoch
@@ -144,7 +145,7 @@ def _table(curves: Sequence[_Curve]) -> Table:
         Column("source", "source varied", align="left"),
         Column("onset_epoch", "held for", "epochs"),
         Column("runs", "runs"),
-        Column("accuracy_sd", "accuracy SD", "points"),
+        Column("accuracy_sd", "accuracy SD", "pp"),
         Column("cross_entropy_sd", "cross-entropy SD", "nats", bar=True),
     )
     return Table(
@@ -153,7 +154,8 @@ def _table(curves: Sequence[_Curve]) -> Table:
         columns,
         tuple(lines),
         note="Held for: epochs trained with every source held, before the source varies. SD: "
-        "standard deviation of the final models (divisor n) with its bootstrap error bar.",
+        "standard deviation of the final models (divisor n) with its bootstrap error bar. "
+        f"{PP_NOTE}",
     )
 
 
@@ -178,7 +180,7 @@ def _draw(models: Mapping[str, Sequence[_Curve]], canvas: "Canvas") -> None:
                     **style,
                 )
         x = "epochs of deterministic training"
-        plots.label(left, x, "accuracy SD (points)", model)
+        plots.label(left, x, "accuracy SD (percentage points)", model)
         plots.label(right, x, "cross-entropy SD (nats)", model)
         for axes in (left, right):
             axes.set_ylim(bottom=0)

@@ -8,6 +8,7 @@ from nondet.report.columns import (
     INTERVALS,
     INTERVALS_NOTE,
     MEANS,
+    PP_NOTE,
     REDUCTION,
     SPREAD,
     SPREAD_NOTE,
@@ -47,7 +48,8 @@ def _spread(summary: Summary, shown: list[tuple[ModelSummary, RowSummary]]) -> T
         columns.append(REDUCTION)
         note += (
             f" Reduction: by how much less than {baseline!r} a row varies, averaged over accuracy "
-            "SD, cross-entropy SD, disagreement, 1 - correlation and the ensemble's points."
+            "SD, cross-entropy SD, disagreement, 1 - correlation and the ensemble's percentage "
+            "points."
         )
     lines = []
     for model, row in shown:
@@ -73,6 +75,6 @@ def _intervals(shown: list[tuple[ModelSummary, RowSummary]]) -> Table:
         "Means, and spreads with intervals",
         columns,
         lines,
-        INTERVALS_NOTE,
+        f"{INTERVALS_NOTE} {PP_NOTE}",
         detail=True,
     )

@@ -14,7 +14,7 @@ from nondet import metrics
 from nondet.analysis.stats import SamplingShare, sampling_share
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.colors import BLUE, ORANGE
-from nondet.report.columns import row_cell, row_column
+from nondet.report.columns import PP_NOTE, row_cell, row_column
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import SMALL, label, legend, panels
 from nondet.report.text import NOTHING, describe_seeds, interval, number, percentage_interval, plain
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 class _Split(NamedTuple):
-    """A row's spread in two parts: of accuracy in points, of cross-entropy in nats."""
+    """A row's spread in two parts: of accuracy in percentage points, of cross-entropy in
+    nats."""
 
     model: ModelSummary
     row: RowSummary
@@ -83,20 +84,20 @@ def _findings(model: ModelSummary, shown: list[_Split]) -> list[str]:
         left = "nothing measurable would be left on an endless test set"
     return [
         f"{model.config.model}, {widest.row.row.name}: the finite test set {accounts}; of an SD of "
-        f"{number(term.total)} points {left}."
+        f"{number(term.total)} percentage points {left}."
     ]
 
 
 def _table(found: list[_Split]) -> Table:
     columns = [row_column([one.row for one in found])]
-    for metric, name, unit in (
-        ("accuracy", "accuracy", "points"),
-        ("cross_entropy", "cross-entropy", "nats"),
+    for metric, name, unit, short in (
+        ("accuracy", "accuracy", "points", "pp"),
+        ("cross_entropy", "cross-entropy", "nats", "nats"),
     ):
         columns += [
-            Column(f"{metric}_sd_total_{unit}", f"{name} SD", unit),
-            Column(f"{metric}_sd_test_set_{unit}", "test set", unit),
-            Column(f"{metric}_sd_remaining_{unit}", "left", unit),
+            Column(f"{metric}_sd_total_{unit}", f"{name} SD", short),
+            Column(f"{metric}_sd_test_set_{unit}", "test set", short),
+            Column(f"{metric}_sd_remaining_{unit}", "left", short),
             Column(f"{metric}_variance_share_percent", "test set", "% of variance"),
         ]
     lines = [
@@ -112,7 +113,7 @@ def _table(found: list[_Split]) -> Table:
         "that comes from the test set being a sample, estimated from how single images are "
         "predicted by one training and not by another. Left: what an endless test set would still "
         "show; variances, not SDs, add up. A share above 100% means that nothing measurable is "
-        "left. Intervals: 95%, from a jackknife over trainings."
+        f"left. Intervals: 95%, from a jackknife over trainings. {PP_NOTE}"
     )
     return Table("test-set", "Spread and the finite test set", tuple(columns), tuple(lines), note)
 

@@ -36,7 +36,7 @@ def test_terminal_at_100_columns():
     start = lines.index("                     accuracy   cross-entropy disagree Spearman ensemble "
                         "ensemble cross-entropy")  # fmt: skip
     assert lines[start + 1 : start + 12] == [
-        " source varied     SD, points        SD, nats        %    corr.   points     nats "
+        " source varied         SD, pp        SD, nats        %    corr.       pp     nats "
         "SD to scale",
         " " + "─" * 95,
         " linear",
@@ -54,7 +54,7 @@ def test_terminal_at_100_columns():
 
 
 def test_narrow_terminal_drops_bars_and_then_last_columns():
-    for width, last in ((90, "nats"), (80, "points"), (60, "%")):
+    for width, last in ((90, "nats"), (80, "pp"), (60, "%")):
         lines = printed(one_table(), width)
         assert not any("█" in line or "to scale" in line for line in lines)
         heading = next(line for line in lines if "source varied" in line)
@@ -173,7 +173,7 @@ def check_latex(text):
 
 def test_latex_is_balanced_and_escaped():
     rows = check_latex(latex_table(SPREAD))
-    assert rows[1] == r" & (points) & (nats) & (\%) &  & (points) & (nats) \\"
+    assert rows[1] == r" & (pp) & (nats) & (\%) &  & (pp) & (nats) \\"
     assert rows[2] == r"\multicolumn{7}{l}{\textit{linear}} \\"
     assert rows[4] == (
         r"initialization & $0.11 \pm 0.01$ & $1.7 \times 10^{-4} \pm 3 \times 10^{-5}$ "

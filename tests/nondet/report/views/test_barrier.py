@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from factories.courses import cells_of, config_of, draw, lines_of, run_of, summary_of
+from factories.findings import check_units, numbers
 from nondet.report.views.barrier import view
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset
@@ -35,7 +36,7 @@ def record(height):
 
 
 def summary(heights, rows=ROWS, models=("hidden",)):
-    """heights: of the test error by source and onset, in percent points; run r has (1 + r) / 2.5
+    """heights: of the test error by source and onset, in percentage points; run r has (1 + r) / 2.5
     of it, so that the mean over four runs is the height.
     """
 
@@ -57,6 +58,7 @@ def section():
 
 
 def test_table(section):
+    check_units(section)
     (table,) = section.tables
     found = cells_of(table, *(column.name for column in table.columns))
     assert [line[:3] for line in found] == [
@@ -68,26 +70,27 @@ def test_table(section):
     assert table.lines[4].seeds == "bit 2-5, all others 1; twins: all 1"
 
 
-def test_sentences(section):
-    assert section.findings == (
-        "hidden, shuffling: twins are linearly connected, with a mean barrier below 2 points of "
-        "test error, once they are held equal for 10 epochs of 20; with an onset at the start it "
-        "is 40.00 points.",
-        "hidden, one bit: twins are linearly connected from every onset on: on the line between "
-        "them no mean barrier reaches 2 points of test error (1.90 points with an onset at the "
-        "start).",
-    )
+def test_findings_state_from_which_onset_on_twins_are_connected(section):
+    falling, low = section.findings
+    assert falling.startswith("hidden, shuffling: ")
+    # Below 2 percentage points once held for 10 of 20 epochs; with an onset at the start, 40.
+    assert numbers(falling) == ["2", "10", "20", "40.00"]
+    assert low.startswith("hidden, one bit: ")
+    assert "every onset" in low
+    assert numbers(low) == ["2", "1.90"]
+    for finding in section.findings:
+        assert "not linearly connected" not in finding
+        assert finding.count(" points") == finding.count("percentage points") == 2
 
 
 def test_connected_only_if_it_stays_so():
     again = dict(zip(ONSETS, (40, 1, 10, 0.5), strict=True))
     never = dict(zip(ONSETS, (40, 1, 1, 3), strict=True))
     first, second = view(summary({"shuffle": again, "bit": never})).findings
-    assert "once they are held equal for 20 epochs of 20" in first
-    assert second == (
-        "hidden, one bit: twins are not linearly connected: the mean barrier is 3.00 points with "
-        "an onset at epoch 20, above 2 points of test error."
-    )
+    assert numbers(first) == ["2", "20", "20", "40.00"]
+    assert second.startswith("hidden, one bit: ")
+    assert "not linearly connected" in second
+    assert numbers(second) == ["3.00", "20", "2"]
 
 
 def test_figure(section):
@@ -109,7 +112,7 @@ def test_predictions_that_are_not_finite_on_the_line():
         return run_of(job, [0.9], [0.3], records)
 
     section = view(summary_of([config_of("hidden", EPOCHS)], ROWS[:1], make))
-    assert section.findings[0].startswith("hidden, shuffling: twins are not linearly connected")
+    assert "not linearly connected" in section.findings[0]
     assert cells_of(section.tables[0], "test_error", "train_error")[0] == (
         np.inf,
         pytest.approx(0.5),

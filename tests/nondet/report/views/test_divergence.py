@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from factories.courses import cells_of, config_of, draw, lines_of, run_of, summary_of
+from factories.findings import check_units, in_order, numbers
 from nondet.report.views.divergence import view
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset
@@ -45,13 +46,14 @@ def summary(records, rows=ROWS, models=("hidden",)):
 
 def test_the_papers_pair():
     section = view(summary([twin(), twin()]))
-    assert section.findings == (
-        "hidden: one weight moved by 4.7e-10, and their accuracies differ by 0.18 points after "
-        "epoch 1, by 10.42 at most (epoch 3) and by 0.12 at the end; the final cross-entropies "
-        "differ by 0.0086 nats, and 10.60% of the test images are classified differently.",
-        "hidden: the condition number of training is at least 1.8e+07 for cross-entropy (median "
-        "1.8e+07) and 2.6e+08 for accuracy in percent points (median 2.6e+08), by 2 pairs of runs.",
-    )
+    check_units(section)
+    course, condition = section.findings
+    assert course.startswith("hidden: ")
+    # The weight; accuracies after epoch 1, at most (epoch 3), at the end; cross-entropy; images.
+    assert numbers(course) == ["4.7e-10", "0.18", "1", "10.42", "3", "0.12", "0.0086", "10.60"]
+    assert condition.startswith("hidden: ")
+    assert in_order(condition, "cross-entropy", "median", "accuracy", "percentage points", "median")
+    assert numbers(condition) == ["1.8e+07", "1.8e+07", "2.6e+08", "2.6e+08", "2"]
 
 
 def test_table_of_epochs():
@@ -93,17 +95,17 @@ def test_condition_numbers_by_run_with_median_and_maximum():
         )
         for number, (changed, (accuracy, entropy)) in enumerate(zip(changes, ends, strict=True))
     ]
-    numbers = np.array([one[1:] for one in by_run])
+    values = np.array([one[1:] for one in by_run])
     expected = [
         *by_run,
-        ("median", *np.sort(numbers, axis=0)[1]),
-        ("maximum", *numbers.max(axis=0)),
+        ("median", *np.sort(values, axis=0)[1]),
+        ("maximum", *values.max(axis=0)),
     ]
     for line, one in zip(found, expected, strict=True):
         assert line[0] == one[0]
         assert line[1:] == pytest.approx(one[1:], rel=1e-9)
-    largest, middle = f"{numbers[:, 3].max():.1e}", f"{np.sort(numbers[:, 3])[1]:.1e}"
-    assert f"at least {largest} for cross-entropy (median {middle})" in section.findings[1]
+    largest, middle = f"{values[:, 3].max():.1e}", f"{np.sort(values[:, 3])[1]:.1e}"
+    assert numbers(section.findings[1])[:2] == [largest, middle]
     assert [line.strong for line in table.lines] == [False] * 3 + [True] * 2
     assert [line.seeds for line in table.lines[2:4]] == [
         "bit 4, all others 1",
@@ -115,12 +117,10 @@ def test_a_pair_that_stays_together():
     equal = {name: PAPER[f"{name}_twin"] for name in ("epoch_accuracy", "epoch_cross_entropy")}
     records = twin(**equal, epoch_disagreement=[0.0] * 4)
     section = view(summary([records, twin(0.0)]))
-    assert section.findings == (
-        "hidden: one weight moved by 4.7e-10, and no evaluated epoch tells their accuracies apart; "
-        "the final cross-entropies differ by 0 nats, and no test image is classified differently.",
-        "hidden: the condition number of training is at least 0 for cross-entropy and 0 for "
-        "accuracy in percent points, by 1 pair of runs.",
-    )
+    course, condition = section.findings
+    assert in_order(course, "no evaluated epoch", "no test image")
+    assert numbers(course) == ["4.7e-10", "0"]
+    assert numbers(condition) == ["0", "0", "1"]
     assert len(section.tables[1].lines) == 1  # nothing was changed in the second run
     draw(section.figures[0])
 
@@ -132,7 +132,7 @@ def test_figure():
         assert lines_of(canvas, panel, "twin")[1] == pytest.approx([25.56, 31.12, 30.85, 90])
         changed = lines_of(canvas, panel, "one bit changed")
         assert changed[1] == pytest.approx([25.74, 33.45, 41.27, 90.12])
-    difference = lines_of(canvas, 5, "accuracy (points)")[1]
+    difference = lines_of(canvas, 5, "accuracy (percentage points)")[1]
     assert difference == pytest.approx([0.18, 2.33, 10.42, 0.12])
     assert lines_of(canvas, 5, "weights (L2)")[1] == pytest.approx([0.007, 0.014, 0.021, 0.028])
 

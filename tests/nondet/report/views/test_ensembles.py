@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from factories.findings import check_units, in_order, numbers
 from factories.runs import LABELS, drawn, made_summary, noisy
 from nondet import metrics
 from nondet.analysis.stats import mean_over_pairs
@@ -101,6 +102,7 @@ def test_spread_of_ensembles_of_independent_models_falls_as_theory_says(monkeypa
 
 def test_table_and_sentence(compared):
     section = make_section("ensembles", compared)
+    check_units(section)
     [table] = section.tables
     names = [line.cells[0].text for line in table.lines]
     assert names == [
@@ -119,10 +121,11 @@ def test_table_and_sentence(compared):
     assert accuracy[3] == pytest.approx(row.statistics.accuracy_mean)
     assert accuracy[1] < accuracy[3] < accuracy[2]
     [found] = section.findings
-    assert found.startswith(
-        f"linear, snapshots: its accuracy ({accuracy[3]:.2f}%) is between those of 2 and 3 "
-        f"independent models; its disagreement ({row.statistics.disagreement.value:.2f}%) is "
-    )
+    of_accuracy, of_disagreement, *_ = found.split("; ")
+    assert in_order(of_accuracy, "linear, snapshots: ", "accuracy", "between", "independent models")
+    assert numbers(of_accuracy) == [f"{accuracy[3]:.2f}", "2", "3"]
+    disagreement = row.statistics.disagreement.value
+    assert in_order(of_disagreement, "disagreement", f"{disagreement:.2f}%")
 
 
 @pytest.mark.parametrize(
@@ -137,11 +140,11 @@ def test_table_and_sentence(compared):
     ],
 )
 def test_place_among_ensembles(value, words):
-    assert ensembles._place([3.0, 2.0, 1.0], value) == words
+    assert ensembles.place_among([3.0, 2.0, 1.0], value) == words
 
 
 def test_single_models_alone_can_be_compared():
-    assert ensembles._place([3.0], 2.0) == "better than that of a single model"
+    assert ensembles.place_among([3.0], 2.0) == "better than that of a single model"
 
 
 def test_nothing_without_both_kinds(compared):
@@ -156,7 +159,7 @@ def test_figure_has_the_snapshots_as_a_line(compared):
     canvas = drawn(figure)
     assert [axes.get_ylabel() for axes in canvas.axes] == [
         "accuracy (%)",
-        "accuracy SD (points)",
+        "accuracy SD (pp)",
         "disagreement (%)",
         "cross-entropy (nats)",
         "cross-entropy SD (nats)",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from factories.courses import cells_of, check_fonts, config_of, draw, lines_of, run_of, summary_of
+from factories.findings import check_units, in_order, numbers
 from nondet.report.views.growth import view
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset
@@ -53,29 +54,25 @@ def section():
     return view(summary({"linear": FLAT, "hidden": GROWING}))
 
 
-def test_sentences(section):
+def test_findings_state_rate_doubling_and_level(section):
     # The distance is at half its last level, 0.25, after ln(0.25 / 1e-9) / rate + 1 steps.
     stops = sorted(math.ceil(math.log(0.25e9) / rate) + 1 for rate in RATES)
     assert stops == [94, 98, 103]
     linear, hidden, contrast = section.findings
-    assert linear == (
-        "linear: the distance of the weights does not grow exponentially in any of 3 runs; it is "
-        "2.0e-07 after the last step, 8.0e-07% of their norm (median)."
-    )
-    assert hidden == (
-        "hidden: the distance of the weights grows exponentially in each of 3 runs, with a "
-        "finite-time Lyapunov exponent of 0.2 (0.19-0.21) per step (6 per epoch): it doubles every "
-        "3.5 (3.3-3.6) steps and nears its last level after 98 (94-100) steps (epoch 3.3); a "
-        "single step multiplies it by up to 1.2; it is 0.5 after the last step, 2% of their norm "
-        "(medians)."
-    )
-    assert contrast == (
-        "After the last step the weights of hidden are 2,500,000 times as far apart as those of "
-        "linear (medians)."
-    )
+    assert in_order(linear, "linear: ", "not grow exponentially", "3 runs", "norm")
+    assert numbers(linear) == ["3", "2.0e-07", "8.0e-07"]
+    assert in_order(hidden, "hidden: ", "grows exponentially", "each of 3 runs", "Lyapunov", "norm")
+    assert numbers(hidden) == [
+        *("3", "0.2", "0.19", "0.21", "6"),  # runs; exponent per step and its range, per epoch
+        *("3.5", "3.3", "3.6"),  # steps in which it doubles
+        *("98", "94", "100", "3.3"),  # steps until it stays, and epoch
+        *("1.2", "0.5", "2"),  # the largest factor of a step; the last distance, in percent
+    ]
+    assert in_order(contrast, "hidden", "2,500,000 times", "linear")
 
 
 def test_table(section):
+    check_units(section)
     (table,) = section.tables
     names = [column.name for column in table.columns]
     found = [dict(zip(names, line, strict=True)) for line in cells_of(table, *names)]
@@ -117,9 +114,7 @@ def test_some_runs_grow_and_one_leaps():
     leap = np.where(STEPS < 100, 1e-7, 1e-3)
     found = view(summary({"hidden": [GROWING[0], GROWING[2], twin(leap)]}))
     told = found.findings[0]
-    assert told.startswith(
-        "hidden: the distance of the weights grows exponentially in 2 of 3 runs, with"
-    )
+    assert in_order(told, "hidden: ", "grows exponentially", "2 of 3 runs")
     factors = cells_of(found.tables[0], "largest_step_factor")
     assert factors[0][0] == pytest.approx(math.exp(0.21))
     table = view(summary({"hidden": [twin(leap), twin(leap), twin(leap)]})).tables[0]
@@ -128,7 +123,8 @@ def test_some_runs_grow_and_one_leaps():
 
 def test_equal_twins():
     section = view(summary({"linear": [twin(0.0 * STEPS)] * 2}))
-    assert section.findings == ("linear: in every run the weights end equal to the twin's.",)
+    [found] = section.findings
+    assert in_order(found, "linear: ", "every run", "equal")
     assert cells_of(section.tables[0], "lyapunov_per_step", "last_distance")[0] == ("-", 0)
     draw(section.figures[0])
 

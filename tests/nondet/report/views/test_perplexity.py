@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from factories.findings import in_order, numbers
 from factories.language import (
     NOISE,
     TAPS,
@@ -149,7 +150,7 @@ def test_what_has_no_number_is_a_dash():
     found = cells(section.tables[0], "both")
     assert found["spearman_correlation"].text == "-"
     assert (found["cka_last_layer"].text, found["cka_last_layer"].value) == ("-", None)
-    assert "Spearman's correlation of their logits is -;" in section.findings[-1]
+    assert re.search(r"Spearman[^;]* -;", section.findings[-1])
     for figure in section.figures:
         drawn(figure)
     rows = made.models[0].rows
@@ -157,7 +158,7 @@ def test_what_has_no_number_is_a_dash():
     for pair in ([known, rows[0]], [rows[0], known]):
         model = replace(made.models[0], rows=pair)
         findings = make_section("perplexity", replace(made, models=[model])).findings
-        assert "Spearman's correlation of their logits is 0.9300;" in "".join(findings)
+        assert re.search(r"Spearman[^;]* 0\.9300;", "".join(findings))
     without = make_section("perplexity", by_hand(cka={}))
     assert cells(without.tables[0], "both")["cka_last_layer"].text == "-"
     assert [table.name for table in without.tables] == ["perplexity", "perplexity-intervals"]
@@ -174,51 +175,46 @@ def test_findings_say_what_the_numbers_say(summary, section):
     def share(name):
         ratio = sd_ratio(rows[name].perplexities, both.perplexities)
         value, low, high = (f"{100 * one:.0f}" for one in ratio)
-        return f"{value}% of their perplexity SD, interval {low} to {high}%"
+        return [value, low, high]
 
     control, bit, init, stochastic, beside, pairs, *_ = section.findings
-    assert control == "control: all 2 trainings with equal seeds end in equal bits, model by model."
-    far = r"(as far as|less than|further than|not measurably (less|further) than)"
+    assert in_order(control, "control", "all 2 trainings", "equal bits")
     disagreement = rows["one bit"].disagreement.value
-    assert re.fullmatch(
-        rf"qrnn: one weight moved by one unit in the last place spreads results {far} all sources "
-        rf"together do: {share('one bit')}; two such runs disagree on {disagreement:.2f}% of the "
-        r"test tokens\.",
-        bit,
-    )
-    assert re.fullmatch(
-        rf"qrnn: new initial weights alone spread results {far} all sources together do: "
-        rf"{share('initialization')}\.",
-        init,
-    )
-    assert re.fullmatch(
-        rf"qrnn: other draws in its stochastic operations alone spread results {far} all sources "
-        rf"together do: {share('stochastic operations')}\.",
-        stochastic,
-    )
-    assert "spreads perplexity more than twice as far as another" in beside
+    assert in_order(bit, "qrnn: ", "one weight", "all sources", "perplexity SD", "test tokens")
+    assert numbers(bit) == [*share("one bit"), f"{disagreement:.2f}"]
+    assert in_order(init, "qrnn: ", "initial weights", "all sources", "perplexity SD")
+    assert numbers(init) == share("initialization")
+    assert in_order(stochastic, "qrnn: ", "stochastic operations", "all sources", "perplexity SD")
+    assert numbers(stochastic) == share("stochastic operations")
+    assert in_order(beside, "qrnn: ", "perplexity", "twice as far")
     varied = {name: found for name, found in rows.items() if name != "control"}
     least = min(varied.values(), key=lambda found: found.disagreement.value)
     most = max(varied.values(), key=lambda found: found.disagreement.value)
     assert (least, most) == (rows["one bit"], both)
-    assert pairs == (
-        f"qrnn: two runs disagree on {least.disagreement.value:.2f}% (one bit) to "
-        f"{most.disagreement.value:.2f}% (both) of the test tokens; Spearman's correlation of "
-        f"their logits is {most.correlation.value:.4f} (both) to {least.correlation.value:.4f} "
-        f"(one bit); averaging their probabilities changes perplexity by "
-        f"{most.ensemble_perplexity.value:+.2f} (both) to "
-        f"{least.ensemble_perplexity.value:+.2f} (one bit)."
+    assert in_order(
+        pairs,
+        *("qrnn: ", "disagree", "(one bit)", "(both)", "test tokens"),
+        *("Spearman", "(both)", "(one bit)"),
+        *("averaging", "perplexity", "(both)", "(one bit)"),
     )
-    assert section.findings[6] == "qrnn: CKA of two runs of the control is 1 at every layer."
-    assert section.findings[7].startswith("qrnn: averaged over sources, CKA of two runs lies ")
-    assert len(section.findings) == 10
+    assert numbers(pairs) == [
+        f"{least.disagreement.value:.2f}",
+        f"{most.disagreement.value:.2f}",
+        f"{most.correlation.value:.4f}",
+        f"{least.correlation.value:.4f}",
+        f"{most.ensemble_perplexity.value:+.2f}",
+        f"{least.ensemble_perplexity.value:+.2f}",
+    ]
+    alignment = section.findings[6:]
+    assert in_order(alignment[0], "qrnn: CKA", "control", "1", "every layer")
+    assert all(one.startswith("qrnn: ") for one in alignment)
 
 
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (0.05, "spreads results less than all sources together do: "),
-        (20.0, "spreads results further than all sources together do: "),
+        (0.05, "less than all sources"),
+        (20.0, "further than all sources"),
     ],
 )
 def test_one_bit_beside_both_sources(noise, words):
@@ -229,8 +225,8 @@ def test_one_bit_beside_both_sources(noise, words):
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (0.05, "the sources are not alike: initialization spreads perplexity "),
-        (0.9, "no source spreads perplexity more than twice as far as another; at most "),
+        (0.05, ("not alike", "initialization")),
+        (0.9, ("no source", "twice as far")),
     ],
 )
 def test_sources_beside_each_other(noise, words):
@@ -239,10 +235,8 @@ def test_sources_beside_each_other(noise, words):
     far, near = sorted(
         (rows[name] for name in ("initialization", "stochastic operations")), key=np.std
     )[::-1]
-    [found] = [one for one in make_section("perplexity", made).findings if words in one]
-    value, low, high = map(
-        float, re.search(r"([\d.]+) times.*interval ([\d.]+) to ([\d.]+)\)", found).groups()
-    )
+    [found] = [one for one in make_section("perplexity", made).findings if in_order(one, *words)]
+    value, low, high = map(float, numbers(found))
     ratio = sd_ratio(far, near)
     assert (value, low, high) == pytest.approx(tuple(ratio), rel=0.05)
 
@@ -262,13 +256,12 @@ def test_bit_that_alters_no_prediction():
         made_measures(80 + 1e-6 * np.arange(4), [0] * 6, [1] * 6, [0] * 6, {"layer1": [1] * 6})
     )
     rows[1] = replace(rows[1], language=small)
-    assert make_section("perplexity", made).findings[1] == (
-        "qrnn: one weight moved by one unit in the last place alters no prediction of any run and "
-        "spreads perplexity by 1.1e-06."
-    )
+    found = make_section("perplexity", made).findings[1]
+    assert in_order(found, "qrnn: ", "one weight", "no prediction of any run", "perplexity")
+    assert numbers(found) == ["1.1e-06"]
     other = [language_run(run.job, 80.0, likeliest=3) for run in rows[1].runs]
     rows[1] = replace(rows[1], runs=other)
-    assert "alters no prediction from run to run" in make_section("perplexity", made).findings[1]
+    assert "no prediction from run to run" in make_section("perplexity", made).findings[1]
 
 
 def test_bit_in_settings_of_its_own():
@@ -293,18 +286,17 @@ def test_bit_in_settings_of_its_own():
         "inverted": 100 * sds["inverted"] / sds["both"],
     }
     least, most = sorted(found, key=found.get)
-    assert make_section("perplexity", made).findings[1] == (
-        f"qrnn: in other settings one bit gives {found[least]:.0f}% ({least!r}) to "
-        f"{found[most]:.0f}% ({most!r}) of the perplexity SD of all sources in the same setting."
+    assert in_order(
+        make_section("perplexity", made).findings[1],
+        *("qrnn: ", f"{found[least]:.0f}% ({least!r})", f"{found[most]:.0f}% ({most!r})"),
+        *("perplexity SD", "all sources"),
     )
 
 
 def test_single_row_is_told_without_a_range():
     [told] = make_section("perplexity", by_hand()).findings[:1]
-    assert told == (
-        "qrnn: two runs disagree on 20.00% of the test tokens; Spearman's correlation of their "
-        "logits is 0.9300; averaging their probabilities changes perplexity by -4.50."
-    )
+    assert in_order(told, "qrnn: ", "test tokens", "Spearman", "perplexity")
+    assert numbers(told) == ["20.00", "0.9300", "-4.50"]
 
 
 # -- the report --------------------------------------------------------------------------------
@@ -366,7 +358,7 @@ def test_rows_may_have_layers_of_their_own():
     assert texts[1] == ["-", "0.900", "-", "0.400"]
     assert cells(section.tables[0], "init")["cka_last_layer"].text == "0.400"
     # Sources are beside each other in the layer that all have.
-    assert "; that is at layer1: init 0.900 and both 0.9" in "".join(section.findings)
+    assert in_order("".join(section.findings), "at layer1", "init 0.900", "both 0.9")
     drawn(section.figures[3])
 
 

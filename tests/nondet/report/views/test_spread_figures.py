@@ -57,7 +57,7 @@ def test_many_trainings_have_a_shape_behind_them(quick):
 def test_deviations_have_error_bars_on_an_axis_that_holds_all(quick):
     left, right = drawn(make_section("spread", quick).figures[2]).axes
     assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
-    assert left.get_xlabel() == "accuracy SD (points)"
+    assert left.get_xlabel() == "accuracy SD (percentage points)"
     names = [text.get_text() for text in left.get_yticklabels()]
     assert names == [row.name for row in quick.plan.rows]
     # Both models' controls have no spread, and nothing changes the linear model's accuracy.
@@ -81,7 +81,7 @@ def test_pairs_are_bars_with_intervals(quick):
     assert [one.get_xlabel() for one in axes] == [
         "disagreement (% of images)",
         "1 - Spearman correlation",
-        "ensemble: accuracy gained (points)",
+        "ensemble: accuracy gained (pp)",
         "ensemble: cross-entropy lost (nats)",
     ]
     linear, hidden = axes[1].containers[1::2]
