@@ -1,4 +1,4 @@
-"""From the numbers of a study to its report, before anything is drawn or printed."""
+"""Building the report of a study from its summary."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -22,9 +22,9 @@ _PARTS = ("Table", "Fig.", "Sec.", "Appendix")
 
 
 def build(summary: Summary) -> Document:
-    """The report of a study: a section for every view of its plan that has something to show."""
-    made = (make_section(name, summary) for name in summary.plan.views)
-    sections = [section for section in made if section is not None]
+    """Return the report of a study, with a section for every view of its plan that has results."""
+    candidates = (make_section(name, summary) for name in summary.plan.views)
+    sections = [section for section in candidates if section is not None]
     control = control_finding(summary)
     if control is not None and not any(control in section.findings for section in sections):
         sections.insert(0, Section("Control", findings=(control,)))
@@ -42,8 +42,8 @@ def build(summary: Summary) -> Document:
 
 
 def notes(summary: Summary) -> tuple[str, ...]:
-    """What a reader must know before trusting the numbers: what was done to the data, failed,
-    damaged and missing runs.
+    """Return notes of caution: how the data were changed, and which runs failed, are damaged or are
+    missing.
     """
     lines = [f"{text}." for text in summary.remarks]
     lines += [
@@ -62,13 +62,15 @@ def notes(summary: Summary) -> tuple[str, ...]:
 
 
 def settings(plan: Plan) -> tuple[str, ...]:
-    """How the models were trained: what all have in common, what each has of its own, what rows
-    change, and which rows a model has nothing to vary in.
+    """Return lines on how the models were trained: the settings that all share, those of each
+    model, those that a row changes, and the rows that do not apply to a model.
     """
     shared, own = _split(plan.configs)
     lines = [f"{'all models' if own else plan.configs[0].model}: {_listed(shared)}"]
     lines += [f"{model}: {_listed(values)}" for model, values in own.items() if values]
-    lines += [f"in the row '{row.name}': {text}" for row in plan.rows if (text := _of_row(row))]
+    lines += [
+        f"in the row '{row.name}': {text}" for row in plan.rows if (text := _row_settings(row))
+    ]
     for config in plan.configs:
         absent = [
             row.name
@@ -81,6 +83,7 @@ def settings(plan: Plan) -> tuple[str, ...]:
 
 
 def _subtitle(summary: Summary) -> str:
+    """Return a sentence on models, data sets, epochs and the number of trainings."""
     plan = summary.plan
     datasets = listing(list(dict.fromkeys(config.dataset for config in plan.configs)))
     models = listing([config.model for config in plan.configs])
@@ -93,11 +96,12 @@ def _subtitle(summary: Summary) -> str:
 
 
 def _source(source: str) -> str:
-    """A part of the paper by its name; anything else as it is."""
+    """Return the source with the paper's title if it names a part of the paper."""
     return f"{source} of {PAPER}" if source.startswith(_PARTS) else source
 
 
 def _counts(plan: Plan) -> str:
+    """Return the number of runs per row, as a range where rows differ."""
     counts = sorted(
         {row.count(plan.runs) for config in plan.configs for row in plan.rows_of(config)}
     )
@@ -107,15 +111,15 @@ def _counts(plan: Plan) -> str:
 
 
 def _failures(row: RowSummary) -> str:
-    """How many runs of a row failed and why, the commonest reason first."""
+    """Return how many runs of a row failed and why, the most frequent reason first."""
     failures = [run.failure for run in row.failed if run.failure is not None]
-    reasons = Counter(failure_reason(one) for one in failures)
-    told = "; ".join(
+    reasons = Counter(failure_reason(failure) for failure in failures)
+    listed = "; ".join(
         reason if len(reasons) == 1 else f"{reason} ({times} of them)"
         for reason, times in reasons.most_common()
     )
-    note = f"{len(failures)} of {row.planned} runs failed and are in no statistic: {told}."
-    if any(one.crashed for one in failures):
+    note = f"{len(failures)} of {row.planned} runs failed and are in no statistic: {listed}."
+    if any(failure.crashed for failure in failures):
         note += " The command that began the study tries those that crashed again."
     return note
 
@@ -124,7 +128,7 @@ def _failures(row: RowSummary) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Names and values, those of the perturbation as "perturbation.target" and so on."""
+    """Return nested values under dotted names, such as "perturbation.target"."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -135,8 +139,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _split(configs: tuple[RunConfig, ...]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """What all configurations have in common, and by model what they do not; the latter is empty
-    for a single one.
+    """Return the settings that all configurations share, and by model those that they do not; the
+    latter is empty for a single configuration.
     """
     flat = {config.model: _flat(config.to_json()) for config in configs}
     for values in flat.values():
@@ -156,14 +160,14 @@ def _split(configs: tuple[RunConfig, ...]) -> tuple[dict[str, Any], dict[str, di
 
 
 def _listed(values: Mapping[str, Any]) -> str:
-    """What is left to be drawn (None) or empty is left out."""
+    """Return names and values on one line, without those that are None (drawn by seed) or empty."""
     return ", ".join(
         f"{name} {value}" for name, value in values.items() if value is not None and value != []
     )
 
 
-def _of_row(row: Row) -> str:
-    """What a row has of its own: settings, epochs before which sources are held, design, output."""
+def _row_settings(row: Row) -> str:
+    """Return what a row sets: settings, the onset of its sources, its output and design."""
     own = {
         name: asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
         for name, value in row.settings.items()
@@ -187,8 +191,9 @@ def _of_row(row: Row) -> str:
 
 
 def _environments(summary: Summary) -> list[tuple[dict[str, str], int]]:
-    """The distinct environments of the runs, flattened, with the number of runs of each. The facts
-    recorded of a text, which may depend on the environment, are among them.
+    """Return the distinct environments of the runs, flattened, with the number of runs of each.
+
+    They include what runs recorded of a text, because that may depend on the environment.
     """
     records = {
         run.job: {
@@ -218,16 +223,16 @@ def _text(value: Any) -> str:
 
 
 def _values(environments: list[tuple[dict[str, str], int]]) -> tuple[tuple[str, str], ...]:
-    """Every name with its value, or with all of its values and how many runs have each."""
+    """Return every name with its value, or with all its values and the number of runs of each."""
     return tuple(
         (name, _value([(flat.get(name, "none"), runs) for flat, runs in environments]))
         for name in _names(environments)
     )
 
 
-def _value(found: list[tuple[str, int]]) -> str:
+def _value(values: list[tuple[str, int]]) -> str:
     counts: Counter[str] = Counter()
-    for value, runs in found:
+    for value, runs in values:
         counts[value] += runs
     if len(counts) == 1:
         return next(iter(counts))
@@ -235,11 +240,12 @@ def _value(found: list[tuple[str, int]]) -> str:
 
 
 def _names(environments: list[tuple[dict[str, str], int]]) -> Iterator[str]:
-    """All names, in order of their appearance."""
+    """Yield all names once, in order of first appearance."""
     yield from dict.fromkeys(name for flat, _ in environments for name in flat)
 
 
 def _mixture(environments: list[tuple[dict[str, str], int]]) -> Iterator[str]:
+    """Yield a note if the runs come from several environments."""
     if len(environments) < 2:
         return
     differing = [

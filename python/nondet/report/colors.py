@@ -1,5 +1,5 @@
-"""Colours of figures and pages: the eight of Okabe and Ito (2008), told apart by people of every
-kind of colour vision.
+"""Colours and markers of the figures: the palette of Okabe and Ito (2008), which people with any
+kind of colour vision can tell apart.
 """
 
 BLACK = "#000000"
@@ -14,4 +14,4 @@ GREY = "#767676"
 
 CYCLE = (BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-"""Series differ in their markers too."""
+"""One for each colour of `CYCLE`, so that series differ in more than colour."""

@@ -1,4 +1,4 @@
-"""The columns that tables of spreads share, and what one row's statistics put into them."""
+"""The columns that tables of spreads share, and the cells of a row's statistics."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -88,91 +88,94 @@ PERPLEXITY_INTERVALS = (
 )
 
 
-def spread_cells(found: Statistics | None) -> tuple[Cell, ...]:
-    """The cells under `SPREAD`; dashes without statistics."""
-    if found is None:
+def spread_cells(statistics: Statistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `SPREAD`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(SPREAD)
     return (
-        Cell(spread(found.accuracy, 2), *found.accuracy),
-        Cell(spread(found.cross_entropy, 4), *found.cross_entropy),
-        Cell(percent(found.disagreement.value), found.disagreement.value),
-        Cell(correlation(found.correlation.value), found.correlation.value),
-        Cell(change(found.ensemble_accuracy.value, 2), found.ensemble_accuracy.value),
-        Cell(change(found.ensemble_cross_entropy.value, 4), found.ensemble_cross_entropy.value),
+        Cell(spread(statistics.accuracy, 2), *statistics.accuracy),
+        Cell(spread(statistics.cross_entropy, 4), *statistics.cross_entropy),
+        Cell(percent(statistics.disagreement.value), statistics.disagreement.value),
+        Cell(correlation(statistics.correlation.value), statistics.correlation.value),
+        Cell(change(statistics.ensemble_accuracy.value, 2), statistics.ensemble_accuracy.value),
+        Cell(
+            change(statistics.ensemble_cross_entropy.value, 4),
+            statistics.ensemble_cross_entropy.value,
+        ),
     )
 
 
-def mean_cells(found: Statistics | None) -> tuple[Cell, ...]:
-    """The cells under `MEANS`; dashes without statistics."""
-    if found is None:
+def mean_cells(statistics: Statistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `MEANS`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(MEANS)
     return (
-        Cell(fixed(found.accuracy_mean, 2), found.accuracy_mean),
-        Cell(fixed(found.cross_entropy_mean, 4), found.cross_entropy_mean),
+        Cell(fixed(statistics.accuracy_mean, 2), statistics.accuracy_mean),
+        Cell(fixed(statistics.cross_entropy_mean, 4), statistics.cross_entropy_mean),
     )
 
 
-def interval_cells(found: Statistics | None) -> tuple[Cell, ...]:
-    """The cells under `INTERVALS`; dashes without statistics."""
-    if found is None:
+def interval_cells(statistics: Statistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `INTERVALS`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(INTERVALS)
     return (
-        interval_cell(found.accuracy_unbiased, lambda value: plain(value, 2)),
-        interval_cell(found.cross_entropy_unbiased, lambda value: plain(value, 4)),
-        interval_cell(found.disagreement, percent),
-        interval_cell(found.correlation, correlation),
-        interval_cell(found.ensemble_accuracy, lambda value: change(value, 2)),
-        interval_cell(found.ensemble_cross_entropy, lambda value: change(value, 4)),
+        interval_cell(statistics.accuracy_unbiased, lambda value: plain(value, 2)),
+        interval_cell(statistics.cross_entropy_unbiased, lambda value: plain(value, 4)),
+        interval_cell(statistics.disagreement, percent),
+        interval_cell(statistics.correlation, correlation),
+        interval_cell(statistics.ensemble_accuracy, lambda value: change(value, 2)),
+        interval_cell(statistics.ensemble_cross_entropy, lambda value: change(value, 4)),
     )
 
 
-def perplexity_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
-    """The cells under `PERPLEXITY`; dashes without statistics."""
-    if found is None:
+def perplexity_cells(statistics: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `PERPLEXITY`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(PERPLEXITY)
-    ensemble, cka = found.ensemble_perplexity.value, found.last_cka.value
+    ensemble, cka = statistics.ensemble_perplexity.value, statistics.last_cka.value
     return (
-        Cell(spread(found.perplexity, 3), *found.perplexity),
-        Cell(spread(found.cross_entropy, 4), *found.cross_entropy),
-        Cell(percent(found.disagreement.value), found.disagreement.value),
-        Cell(correlation(found.correlation.value), found.correlation.value),
+        Cell(spread(statistics.perplexity, 3), *statistics.perplexity),
+        Cell(spread(statistics.cross_entropy, 4), *statistics.cross_entropy),
+        Cell(percent(statistics.disagreement.value), statistics.disagreement.value),
+        Cell(correlation(statistics.correlation.value), statistics.correlation.value),
         Cell(change(ensemble, 2), ensemble),
         Cell(NOTHING) if math.isnan(cka) else Cell(fixed(cka, CKA_DECIMALS), cka),
     )
 
 
-def perplexity_mean_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
-    """The cells under `PERPLEXITY_MEANS`; dashes without statistics."""
-    if found is None:
+def perplexity_mean_cells(statistics: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `PERPLEXITY_MEANS`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(PERPLEXITY_MEANS)
     return (
-        Cell(fixed(found.perplexity_mean, 2), found.perplexity_mean),
-        Cell(fixed(found.cross_entropy_mean, 4), found.cross_entropy_mean),
+        Cell(fixed(statistics.perplexity_mean, 2), statistics.perplexity_mean),
+        Cell(fixed(statistics.cross_entropy_mean, 4), statistics.cross_entropy_mean),
     )
 
 
-def perplexity_interval_cells(found: LanguageStatistics | None) -> tuple[Cell, ...]:
-    """The cells under `PERPLEXITY_INTERVALS`; dashes without statistics."""
-    if found is None:
+def perplexity_interval_cells(statistics: LanguageStatistics | None) -> tuple[Cell, ...]:
+    """Return the cells of the columns `PERPLEXITY_INTERVALS`; dashes without statistics."""
+    if statistics is None:
         return (Cell(NOTHING),) * len(PERPLEXITY_INTERVALS)
     return (
-        interval_cell(found.perplexity_unbiased, lambda value: plain(value, 3)),
-        interval_cell(found.cross_entropy_unbiased, lambda value: plain(value, 4)),
-        interval_cell(found.disagreement, percent),
-        interval_cell(found.correlation, correlation),
-        interval_cell(found.ensemble_perplexity, lambda value: change(value, 2)),
-        interval_cell(found.ensemble_cross_entropy, lambda value: change(value, 4)),
+        interval_cell(statistics.perplexity_unbiased, lambda value: plain(value, 3)),
+        interval_cell(statistics.cross_entropy_unbiased, lambda value: plain(value, 4)),
+        interval_cell(statistics.disagreement, percent),
+        interval_cell(statistics.correlation, correlation),
+        interval_cell(statistics.ensemble_perplexity, lambda value: change(value, 2)),
+        interval_cell(statistics.ensemble_cross_entropy, lambda value: change(value, 4)),
     )
 
 
 def interval_cell(value: Interval, write: Callable[[float], str]) -> Cell:
-    """A number with its interval."""
+    """Return a cell with a number and its interval, written by `write`."""
     ends = None if math.isnan(value.low) or math.isnan(value.high) else (value.low, value.high)
     return Cell(interval(value, write), value.value, interval=ends)
 
 
 def row_cell(row: RowSummary) -> Cell:
-    """The name of a row, with how many of its runs there are where some are missing or failed."""
+    """Return a row's name, with the numbers of finished and failed runs if any are missing."""
     text = row.row.name
     if len(row.runs) < row.planned:
         text += f" {len(row.runs)}/{row.planned}"
@@ -182,7 +185,7 @@ def row_cell(row: RowSummary) -> Cell:
 
 
 def row_column(rows: Sequence[RowSummary]) -> Column:
-    """The column of the rows' names: each what varies, or what is done about it."""
+    """Return the column of row names, headed "source varied" if rows differ in nothing else."""
     plain_rows = all(
         row.row.output == "final" and set(row.row.settings) <= {"lowlevel", "perturbation"}
         for row in rows
@@ -191,7 +194,7 @@ def row_column(rows: Sequence[RowSummary]) -> Column:
 
 
 def reduction_cell(value: Interval | None) -> Cell:
-    """In whole percent; files have its interval too."""
+    """Return a cell with a reduction in whole percent; files also have its interval."""
     if value is None:
         return Cell(NOTHING)
     ends = None if math.isnan(value.low) else (value.low, value.high)

@@ -1,12 +1,12 @@
-"""What repeating equal work gave."""
+"""The finding on the control: trainings repeated with equal seeds."""
 
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.store import StoredRun
 
 
 def control_finding(summary: Summary) -> str | None:
-    """Whether trainings with equal seeds ended in equal bits, in one sentence; None where no row
-    repeats them.
+    """Return a sentence that states whether trainings with equal seeds ended in equal bits; None if
+    no row repeats them.
     """
     controls = [
         (row, repeats)
@@ -23,12 +23,13 @@ def control_finding(summary: Summary) -> str | None:
 
 
 def _distinct(row: RowSummary) -> list[StoredRun]:
-    """The runs of a row, each once."""
+    """Return the runs of a row, each once."""
     return list({run.job: run for run in row.runs}.values())
 
 
 def _equal(row: RowSummary, repeats: list[StoredRun]) -> bool:
-    # With equal seeds all trainings fail, or none; a crash is not theirs.
+    """Return True if all repetitions ended in equal weights and predictions."""
+    # With equal seeds either all trainings diverge or none; a crash has other causes.
     if any(run.failure is not None and not run.failure.crashed for run in row.failed):
         return False
     weights = {run.weight_hashes[-1] for run in repeats}

@@ -1,6 +1,6 @@
-"""A report as data, before it becomes a terminal table, Markdown, LaTeX, CSV or a page.
+"""A report as data: what `nondet.report.views` make and `nondet.report.render` writes.
 
-Views (nondet.report.views) make sections from a summary; renderers know sections, not studies.
+Views make sections from a summary; renderers know sections, not studies.
 """
 
 import math
@@ -16,9 +16,9 @@ Value = float | int | str | None
 
 @dataclass(frozen=True)
 class Column:
-    """One column of a table. name: of the column in files, unique ("accuracy_sd_points"); heading
-    and unit: for people ("accuracy SD", "pp"). align: "left" or "right". bar: its values are
-    also shown to scale where there is room.
+    """A column of a table. name: its unique name in files ("accuracy_sd_points"). heading, unit:
+    shown to people ("accuracy SD", "pp"). align: "left" or "right". bar: also draw its values as
+    bars where there is room.
     """
 
     name: str
@@ -29,15 +29,15 @@ class Column:
 
     @property
     def label(self) -> str:
-        """Heading and unit on one line."""
+        """Return heading and unit on one line."""
         return f"{self.heading} ({self.unit})" if self.unit else self.heading
 
 
 @dataclass(frozen=True)
 class Cell:
-    """What one cell shows, and the number behind it in full precision (files; None: the text).
-    error: its error bar. interval: the ends of its confidence interval; files have a column for
-    each end.
+    """A cell: the text shown and its value in full precision, for files; without a value files have
+    the text. error: the error bar. interval: the ends of the confidence interval; files have a
+    column for each end.
     """
 
     text: str
@@ -48,9 +48,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a table. group: the heading under which it stands (a model), "" for none.
-    strong: set off from the others. seeds: which runs are behind it, in words ("init 2-11, others
-    1").
+    """A row of a table. group: the heading above it (a model), "" for none. strong: set in bold.
+    seeds: the seeds of its runs in words ("init 2-11, all others 1").
     """
 
     cells: tuple[Cell, ...]
@@ -61,8 +60,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Table:
-    """name: of its files. note: what the columns mean, in sentences. grouping: what the groups of
-    its lines are. detail: left out where room is scarce, on the terminal.
+    """A table. name: the stem of its files. note: sentences that explain the columns. grouping: the
+    kind of the lines' groups ("model"). detail: True if the terminal, short of room, leaves it out.
     """
 
     name: str
@@ -75,17 +74,17 @@ class Table:
 
     @property
     def grouped(self) -> bool:
-        """Whether any line stands under a heading."""
+        """Return True if any line has a group."""
         return any(line.group for line in self.lines)
 
     @property
     def seeds(self) -> bool:
-        """Whether any line says which runs are behind it."""
+        """Return True if any line states its seeds."""
         return any(line.seeds for line in self.lines)
 
     def share(self, line: Line, column: int) -> float:
-        """A number as a fraction of the largest of its column, from 0 to 1: what its bar is drawn
-        to; 0 where there is none.
+        """Return the length of a cell's bar: its number divided by the column's largest, in [0, 1];
+        0 where the cell has no finite number.
         """
         numbers = [_number(other.cells[column].value) for other in self.lines]
         largest = max(numbers, default=0.0)
@@ -98,8 +97,8 @@ def _number(value: Value) -> float:
 
 @dataclass(frozen=True)
 class Figure:
-    """name: of its files. draw: draws on an empty matplotlib figure of `size` (inches). caption:
-    what is drawn, in sentences; also its text for those who cannot see it.
+    """A figure. name: the stem of its files. draw: draws on an empty matplotlib figure of `size`
+    (inches). caption: sentences that describe it, also to readers who cannot see it.
     """
 
     name: str
@@ -111,7 +110,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class Section:
-    """One view of a study. findings: plain sentences computed from its numbers."""
+    """The output of a view. findings: sentences computed from the study's numbers. text: remarks,
+    such as which runs were left out.
+    """
 
     title: str
     findings: tuple[str, ...] = ()
@@ -122,9 +123,10 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report. subtitle: what was trained, in a sentence. notes: what a reader must know
-    before trusting it. settings: lines. environment: (name, value) pairs. source: what the study is
-    after. published: numbers of others beside one's own.
+    """A whole report. subtitle: the models, data and length of training in a sentence. notes:
+    failed, missing and damaged runs, and other reasons for caution. settings: lines. environment:
+    (name, value) pairs. source: the work that the study repeats. published: tables that compare its
+    results with published ones.
     """
 
     title: str
@@ -138,7 +140,7 @@ class Document:
 
     @property
     def all_sections(self) -> tuple[Section, ...]:
-        """The sections, and one of the published numbers if there are any."""
+        """Return the sections, followed by one of published numbers if there are any."""
         if not self.published:
             return self.sections
         return (*self.sections, Section("Published numbers", tables=self.published))

@@ -1,4 +1,4 @@
-"""The report as files: a page and Markdown for people, CSV, LaTeX and figures for their papers."""
+"""Writing a report as files: HTML, Markdown, CSV, LaTeX and figures."""
 
 from pathlib import Path
 
@@ -12,18 +12,18 @@ from nondet.report.render.page import page
 from nondet.report.render.table_csv import runs_csv, table_csv
 
 MANIFEST = ".report"
-"""Lists the files of the last report, so that the next one removes what it no longer has."""
+"""The file that lists a report's files, so that the next report can remove stale ones."""
 
 
 def write_report(document: Document, summary: Summary, folder: Path) -> list[Path]:
-    """Writes report.html, report.md, runs.csv (a line per run), every table as tables/*.csv and
-    tables/*.tex, every figure as figures/*.svg and figures/*.png; returns their paths.
+    """Write report.html, report.md, runs.csv (a line per run), every table as tables/*.csv and
+    tables/*.tex, and every figure as figures/*.svg and figures/*.png; return their paths.
 
-    Files of an earlier report that this one does not have are removed. Raises ValueError for two
-    tables or two figures of one name, OSError where the folder cannot be written.
+    Removes files of an earlier report that this one lacks. Raises ValueError if two tables or two
+    figures have one name, and OSError if the folder cannot be written.
     """
     contents = _contents(document, summary)
-    earlier = _listed(folder)
+    earlier = _read_manifest(folder)
     everything = sorted({*earlier, *contents})
     write_atomically(folder / MANIFEST, "".join(f"{name}\n" for name in everything))
     for name, data in contents.items():
@@ -37,12 +37,13 @@ def write_report(document: Document, summary: Summary, folder: Path) -> list[Pat
 
 
 def _contents(document: Document, summary: Summary) -> dict[str, str | bytes]:
+    """Return the contents of all files by their paths inside the folder."""
     sections = document.all_sections
     tables = [table for section in sections for table in section.tables]
     figures = [figure for section in sections for figure in section.figures]
     for kind, names in (
-        ("tables", [t.name for t in tables]),
-        ("figures", [f.name for f in figures]),
+        ("tables", [table.name for table in tables]),
+        ("figures", [figure.name for figure in figures]),
     ):
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -62,8 +63,8 @@ def _contents(document: Document, summary: Summary) -> dict[str, str | bytes]:
     return contents
 
 
-def _listed(folder: Path) -> list[str]:
-    """The files of the report that is there, by its manifest; none without one."""
+def _read_manifest(folder: Path) -> list[str]:
+    """Return the files that the folder's manifest lists; none without a manifest."""
     try:
         names = (folder / MANIFEST).read_text().splitlines()
     except FileNotFoundError:

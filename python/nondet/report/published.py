@@ -1,8 +1,8 @@
-"""Published numbers, and where they stand beside one's own.
+"""Published numbers, and a table that compares a study's results with them.
 
-ResNet-14 on CIFAR-10, 500 epochs, 100 models a row. The paper's own values are those that the ML
-Reproducibility Challenge 2021 report on the paper reprints; its replication's values stand beside
-them (ReScience C, MLRC 2021).
+ResNet-14 on CIFAR-10, 500 epochs, 100 models a row. The paper's values are those reprinted by the
+report of the ML Reproducibility Challenge 2021 (ReScience C), which adds the values of its own
+replication.
 """
 
 from collections.abc import Mapping
@@ -42,12 +42,12 @@ SETTING: Mapping[str, Any] = {
     "crop_padding": 4,
     "flip": True,
 }
-"""What the numbers were measured in; the schedule is "cosine", or "snapshots" with 5 cycles."""
+"""The settings of the published runs; the schedule is "cosine", or "snapshots" with 5 cycles."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """One published row: SDs in percentage points and nats with their error bars, disagreement in
+    """A published row: SDs in percentage points and nats with their error bars, disagreement in
     percent, Spearman's correlation, the gain of an ensemble of two in percentage points, and the
     reduction in percent, if published. output: as `Row.output`.
     """
@@ -115,13 +115,15 @@ PUBLISHED: tuple[Published, ...] = (
 
 
 def published(summary: Summary) -> tuple[Table, ...]:
-    """One's own rows beside the published ones of the same setting; nothing where none is."""
+    """Return a table of the study's rows beside published ones with equal settings; none without
+    such rows.
+    """
     lines: list[Line] = []
     for model, row in summary.rows:
         matching = find(row.row, model.config)
         if matching and row.statistics is not None:
             lines.append(_own_line(summary, model, row))
-            lines += [_published_line(row.row.name, one) for one in matching]
+            lines += [_published_line(row.row.name, other) for other in matching]
     if not lines:
         return ()
     columns = (
@@ -137,7 +139,7 @@ def published(summary: Summary) -> tuple[Table, ...]:
 
 
 def find(row: Row, config: RunConfig) -> list[Published]:
-    """The published rows that say the same of a model: same setting, sources and output."""
+    """Return the published rows with the same settings, sources and output."""
     used = row.config(config)
     cosine = used.schedule == "cosine"
     snapshots = used.schedule == "snapshots" and used.cycles == 5
@@ -145,9 +147,11 @@ def find(row: Row, config: RunConfig) -> list[Published]:
     plain = row.design == "tandem" and not any(vars(row.onset).values())
     if not (alike and plain and (snapshots if row.output.startswith("snapshots") else cosine)):
         return []
-    # Without dropout nothing is stochastic.
+    # These models have no dropout, so that "stochastic" varies nothing.
     varies = set(row.varies) - {"stochastic"}
-    return [one for one in PUBLISHED if (set(one.varies), one.output) == (varies, row.output)]
+    return [
+        other for other in PUBLISHED if (set(other.varies), other.output) == (varies, row.output)
+    ]
 
 
 def _own_line(summary: Summary, model: ModelSummary, row: RowSummary) -> Line:
@@ -157,15 +161,15 @@ def _own_line(summary: Summary, model: ModelSummary, row: RowSummary) -> Line:
     return Line((own, *cells, reduced), row.row.name, strong=True)
 
 
-def _published_line(name: str, one: Published) -> Line:
-    reduced = Cell(NOTHING) if one.reduction is None else Cell(f"{one.reduction:g}", one.reduction)
+def _published_line(name: str, row: Published) -> Line:
+    reduced = Cell(NOTHING) if row.reduction is None else Cell(f"{row.reduction:g}", row.reduction)
     cells = (
-        Cell(one.source),
-        Cell(spread(one.accuracy, 2), *one.accuracy),
-        Cell(spread(one.cross_entropy, 4), *one.cross_entropy),
-        Cell(percent(one.disagreement), one.disagreement),
-        Cell("1" if one.correlation == 1 else fixed(one.correlation, 3), one.correlation),
-        Cell(change(one.ensemble, 2), one.ensemble),
+        Cell(row.source),
+        Cell(spread(row.accuracy, 2), *row.accuracy),
+        Cell(spread(row.cross_entropy, 4), *row.cross_entropy),
+        Cell(percent(row.disagreement), row.disagreement),
+        Cell("1" if row.correlation == 1 else fixed(row.correlation, 3), row.correlation),
+        Cell(change(row.ensemble, 2), row.ensemble),
         reduced,
     )
     return Line(cells, name)

@@ -1,4 +1,4 @@
-"""How numbers are written, in every form of the report."""
+"""Writing numbers and lists in the text of reports."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -9,22 +9,22 @@ from nondet.studies.job import Job
 from nondet.studies.seeds import HELD, SOURCES
 
 NOTHING = "-"
-"""Stands where there is no number."""
+"""The text of a cell without a number."""
 
 
 def percent(value: float) -> str:
-    """A percentage with two decimals; exactly 0 is written 0."""
+    """Return a percentage with two decimals; "0" for exactly 0."""
     return "0" if value == 0 else fixed(value, 2)
 
 
 def fixed(value: float, decimals: int) -> str:
-    """A number with so many decimals; NaN as a dash, minus zero without its sign."""
+    """Return a number with this many decimals; a dash for NaN, and -0 without its sign."""
     return NOTHING if math.isnan(value) else f"{value:z.{decimals}f}"
 
 
 def plain(value: float, decimals: int) -> str:
-    """A number with so many decimals; exactly 0 is written 0, one too small for them in scientific
-    notation.
+    """Return a number with this many decimals; "0" for exactly 0, and scientific notation for a
+    number that would round to 0.
     """
     if value == 0:
         return "0"
@@ -32,9 +32,8 @@ def plain(value: float, decimals: int) -> str:
 
 
 def spread(value: Spread, decimals: int, plus_minus: str = "±") -> str:
-    """A standard deviation with its error bar.
-
-    Exactly 0 is written 0; a value too small for `decimals` is written in scientific notation.
+    """Return a standard deviation with its error bar; "0" for exactly 0, and scientific notation
+    for one too small for `decimals`.
     """
     if value.sd == 0:
         return "0"
@@ -44,7 +43,9 @@ def spread(value: Spread, decimals: int, plus_minus: str = "±") -> str:
 
 
 def number(value: float) -> str:
-    """Two significant digits; scientific below 0.001 and from 1,000,000 on."""
+    """Return a number with two significant digits, in scientific notation below 0.001 and from
+    1,000,000 on.
+    """
     if math.isnan(value):
         return NOTHING
     if value == 0:
@@ -55,7 +56,7 @@ def number(value: float) -> str:
 
 
 def factor(ratio: float) -> str:
-    """A factor in two significant digits: 1.1, 14, 660,000."""
+    """Return a factor with two significant digits: "1.1", "14", "660,000"."""
     if ratio < 10:
         return f"{ratio:.1f}"
     digits = len(str(int(ratio))) - 2
@@ -63,14 +64,16 @@ def factor(ratio: float) -> str:
 
 
 def correlation(value: float) -> str:
-    """A correlation with four decimals; close to 1, its distance from 1; exactly 1 is written 1."""
+    """Return a correlation with four decimals; close to 1 as "1 - 2e-09", and "1" for exactly 1."""
     if value == 1:
         return "1"
     return fixed(value, 4) if not 0.99995 <= value < 1 else f"1 - {1 - value:.0e}"
 
 
 def change(value: float, decimals: int) -> str:
-    """A signed difference; exactly 0 is written 0, one too small for `decimals` scientifically."""
+    """Return a difference with its sign; "0" for exactly 0, and scientific notation for one too
+    small for `decimals`.
+    """
     if value == 0:
         return "0"
     if math.isnan(value):
@@ -81,64 +84,65 @@ def change(value: float, decimals: int) -> str:
 
 
 def interval(value: Interval, write: Callable[[float], str]) -> str:
-    """A number with its interval, each written by `write`: "0.28 (0.21-0.41)", and "to" between
-    ends that hold a sign of their own. Without the interval where all three are equal or it is
-    not known.
+    """Return a number with its interval, each written by `write`: "0.28 (0.21-0.41)", or "0.28
+    (-0.10 to 0.41)" where an end has a sign. The interval is left out where it is unknown or all
+    three numbers are equal.
     """
-    middle, low, high = (write(one) for one in value)
+    middle, low, high = (write(end) for end in value)
     if value.low == value.high == value.value or math.isnan(value.low) or math.isnan(value.high):
         return middle
     return f"{middle} ({between(low, high)})"
 
 
 def between(low: str, high: str) -> str:
-    """From one written number to another: "0.21-0.41", "-0.1 to +0.2"."""
+    """Return a range of two written numbers: "0.21-0.41", "-0.1 to +0.2"."""
     signs = any(sign in end for sign in "+-" for end in (low, high))
     return f"{low} to {high}" if signs else f"{low}-{high}"
 
 
 def percentage_interval(share: Interval, of: str = "") -> str:
-    """A share in words, in percent: "94% of the SD, interval 80 to 110%"; without the interval
-    where it is not known.
+    """Return a fraction in percent with its interval, if known: "94% of the SD, interval 80 to
+    110%". of: the whole ("the SD"), left out if empty.
     """
     value, low, high = (
-        f"{100 * one:,.0f}" if one == 0 or not one < 0.01 else number(100 * one) for one in share
+        f"{100 * part:,.0f}" if part == 0 or not part < 0.01 else number(100 * part)
+        for part in share
     )
-    told = f"{value}% of {of}" if of else f"{value}%"
-    return told if math.isnan(share.low) else f"{told}, interval {low} to {high}%"
+    text = f"{value}% of {of}" if of else f"{value}%"
+    return text if math.isnan(share.low) else f"{text}, interval {low} to {high}%"
 
 
 def plural(count: int, what: str) -> str:
-    """As in "1 run", "3 runs"."""
+    """Return a count with its noun: "1 run", "3 runs"."""
     return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def listing(words: Iterable[str]) -> str:
-    """As in "a", "a and b", "a, b and c"."""
+    """Join words: "a", "a and b", "a, b and c"."""
     *most, last = words
     return f"{', '.join(most)} and {last}" if most else last
 
 
 def describe_seeds(jobs: Iterable[Job]) -> str:
-    """The seeds of a row's runs in words: "init 2-11, all others 1"; for repetitions of equal work
-    how many there are.
+    """Return the seeds of a row's runs in words: "init 2-11, all others 1"; for repetitions of
+    equal seeds "all 1, 3 repetitions".
     """
     jobs = list(jobs)
     if not jobs:
         return ""
     seeds = [asdict(job.seeds) for job in jobs]
-    varied = [s for s in SOURCES if any(one[s] != HELD for one in seeds)]
+    varied = [source for source in SOURCES if any(run[source] != HELD for run in seeds)]
     if not varied:
         return f"all {HELD}, {plural(len(jobs), 'repetition')}"
     by_values: dict[str, list[str]] = {}
     for source in varied:
-        by_values.setdefault(_runs_of(one[source] for one in seeds), []).append(source)
-    told = ", ".join(f"{' + '.join(names)} {values}" for values, names in by_values.items())
-    return told if len(varied) == len(SOURCES) else f"{told}, all others {HELD}"
+        by_values.setdefault(_ranges(run[source] for run in seeds), []).append(source)
+    text = ", ".join(f"{' + '.join(names)} {values}" for values, names in by_values.items())
+    return text if len(varied) == len(SOURCES) else f"{text}, all others {HELD}"
 
 
-def _runs_of(values: Iterable[int]) -> str:
-    """Integers as ranges: "2-4, 7"."""
+def _ranges(values: Iterable[int]) -> str:
+    """Return integers as ranges: "2-4, 7"."""
     ranges: list[list[int]] = []
     for value in sorted(set(values)):
         if ranges and value == ranges[-1][1] + 1:

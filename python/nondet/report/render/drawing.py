@@ -1,4 +1,4 @@
-"""Figures as SVG and PNG, the same bytes for the same numbers."""
+"""Rendering figures as SVG and PNG; equal numbers give equal bytes."""
 
 import io
 import re
@@ -39,20 +39,20 @@ _STYLE: dict[Any, Any] = {
     "errorbar.capsize": 2.5,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
-    "svg.fonttype": "none",  # text stays text: to be searched, copied, read aloud
+    "svg.fonttype": "none",  # keeps text as text, for search, copying and screen readers
 }
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """svg: a file of its own, text as text. png: at 200 dots per inch."""
+    """A rendered figure. svg: a whole file, whose text is text. png: 200 dots per inch."""
 
     svg: str
     png: bytes
 
 
 def render(figure: Figure) -> Drawing:
-    """Draws a figure in the report's style, whatever style this machine has set."""
+    """Draw a figure in the report's style, whatever matplotlib style is set."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE | {"svg.hashsalt": figure.name})
@@ -68,8 +68,8 @@ def render(figure: Figure) -> Drawing:
 
 
 def inline_svg(svg: str, prefix: str) -> str:
-    """The <svg> element of a drawing, to stand in a page among others: its ids begin with `prefix`,
-    and it has no style sheet, which would hold for the whole page.
+    """Return the <svg> element of a file, for a page that holds several: its ids begin with
+    `prefix`, and its style sheet, which would apply to the whole page, is removed.
     """
     element = svg[svg.index("<svg") :]
     element = re.sub(
@@ -77,6 +77,6 @@ def inline_svg(svg: str, prefix: str) -> str:
     )
     references = re.compile(r'(?<=\sid=")|(?<=href="#)|(?<=url\(#)')
     element = re.sub(r"<[^>]+>", lambda tag: references.sub(f"{prefix}-", tag[0]), element)
-    # What matplotlib's style sheet says of every element, said of the root and inherited.
+    # Matplotlib's style sheet sets these for all elements; here they inherit them from the root.
     style = 'style="stroke-linejoin: round; stroke-linecap: butt"'
     return element.replace("<svg", f'<svg {style} aria-hidden="true"', 1).strip()

@@ -11,7 +11,7 @@ _ESCAPES = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{character: "\\" + character for character in "&%$#_{}"},
-    "[": "{[}",  # after \\ these two would be its arguments
+    "[": "{[}",  # right after \\ LaTeX would read "[" and "*" as its arguments
     "*": "{*}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
@@ -35,7 +35,7 @@ _NUMERIC = re.compile(rf"[\[(]?{_NUMBER}(?:{_BETWEEN}+(?:{_NUMBER})?)*")
 
 
 def latex_table(table: Table) -> str:
-    """A tabular with the groups set off; what the columns mean is a comment above it."""
+    """Return a tabular with a line above each group; title and note are comments above it."""
     comments = ["needs \\usepackage{booktabs}", one_line(table.title)]
     comments += [one_line(table.note)] if table.note else []
     lines = [f"% {comment}" for comment in comments]
@@ -57,7 +57,7 @@ def latex_table(table: Table) -> str:
 
 
 def escape(text: str) -> str:
-    """Text as LaTeX text."""
+    """Return the text with LaTeX's special characters escaped."""
     return "".join(_ESCAPES.get(character, character) for character in one_line(text))
 
 

@@ -10,12 +10,12 @@ _SPECIAL = re.compile(r"([\\`*<>\[\]|#~]|\b_|_\b)")
 
 
 def markdown(document: Document) -> str:
-    """What was found, then section by section tables and figures, then how it was made."""
+    """Return the report as Markdown: findings, the sections' figures and tables, settings."""
     lines = [f"# {_escape(document.title)}", ""]
     for text in (document.subtitle, document.source and f"Source: {document.source}"):
         if text:
             lines += [_escape(text), ""]
-    lines += _bullets([f for section in document.sections for f in section.findings])
+    lines += _bullets([finding for section in document.sections for finding in section.findings])
     lines += _bullets(document.notes, strong=True)
     for section in document.all_sections:
         lines += _section(section)
@@ -28,7 +28,7 @@ def markdown(document: Document) -> str:
 
 
 def markdown_table(table: Table) -> str:
-    """The table alone; a group's heading is the first column."""
+    """Return one table; groups become its first column."""
     heads = [table.grouping] if table.grouped else []
     heads += [column.label for column in table.columns]
     rules = ["---"] if table.grouped else []
@@ -40,7 +40,7 @@ def markdown_table(table: Table) -> str:
             cells = [f"**{text}**" if text else text for text in cells]
         rows.append([_escape(line.group), *cells] if table.grouped else cells)
     return "\n".join(
-        f"| {' | '.join(row)} |" for row in ([_escape(h) for h in heads], rules, *rows)
+        f"| {' | '.join(row)} |" for row in ([_escape(head) for head in heads], rules, *rows)
     )
 
 

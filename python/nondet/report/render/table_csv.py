@@ -1,4 +1,4 @@
-"""Tables and runs as CSV, for programs: every number in full precision."""
+"""Tables and runs as CSV, with numbers in full precision."""
 
 import csv
 import io
@@ -13,9 +13,11 @@ from nondet.store import StoredRun
 
 
 def table_csv(table: Table) -> str:
-    """One line per line of the table: its group (under the name of the table's grouping), a value
-    for every column, beside it <name>_error where it has error bars, <name>_low and <name>_high
-    where it has intervals, seeds. Missing numbers are empty cells.
+    """Return a table as CSV, with a record per line.
+
+    Fields: the group, named by the table's grouping; the value of every column, followed by
+    <name>_error for columns with error bars and <name>_low and <name>_high for those with
+    intervals; seeds. Missing numbers are empty.
     """
     records = []
     for line in table.lines:
@@ -36,8 +38,8 @@ def table_csv(table: Table) -> str:
 
 
 def runs_csv(summary: Summary) -> str:
-    """One line per run of a row: its seeds, its results, its hashes and the folder that holds it; a
-    failed run has a reason in place of results.
+    """Return a record per run of a row: seeds, results, hashes and folder; a failed run has its
+    reason in place of results.
     """
     records = []
     for model in summary.models:
@@ -69,7 +71,7 @@ def _results(run: StoredRun) -> dict[str, float | str | None]:
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """A header and the lines; nothing for no lines. None is an empty cell."""
+    """Return records as CSV with a header, "" without records; None becomes an empty field."""
     text = io.StringIO()
     if records:
         writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")

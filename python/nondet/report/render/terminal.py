@@ -1,4 +1,4 @@
-"""A report on the terminal: 100 columns with bars, fewer without them, ASCII where needed."""
+"""Printing a report on the terminal, at most 100 columns wide, in ASCII where needed."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -41,7 +41,7 @@ _RULED = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
 def make_console(stderr: bool = False) -> Console:
-    """A console of at most 100 columns, and of 100 where the output is no terminal."""
+    """Return a console of at most 100 columns, and of exactly 100 if the output is no terminal."""
     console = Console(highlight=False, stderr=stderr)
     if not console.is_terminal or console.width > WIDTH:
         console.width = WIDTH
@@ -49,7 +49,9 @@ def make_console(stderr: bool = False) -> Console:
 
 
 def print_document(document: Document, console: Console, folder_line: str) -> None:
-    """Prints tables, what they say, what to know of them, and where the files are."""
+    """Print the sections' tables and findings, the notes, and `folder_line`, which says where the
+    files are.
+    """
     printer = _Printer(console)
     console.print(Text(f"\n {printer.fit(document.title)}", style="bold"))
     printer.sentences([document.subtitle], style="dim")
@@ -60,7 +62,7 @@ def print_document(document: Document, console: Console, folder_line: str) -> No
 
 
 def bar(share: float, unicode: bool = True) -> str:
-    """A bar of 14 cells for a share of 1; empty below a sixteenth of a cell."""
+    """Return a bar: 14 cells for a share of 1, empty below a sixteenth of a cell."""
     if not unicode:
         return "#" * round(share * _BAR_CELLS)
     full, rest = divmod(round(share * _BAR_CELLS * 8), 8)
@@ -68,14 +70,14 @@ def bar(share: float, unicode: bool = True) -> str:
 
 
 class _Printer:
-    """Prints on one console, in what its encoding can say."""
+    """Prints on one console, in characters that its encoding has."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
         self.unicode = console.encoding.lower().startswith("utf")
 
     def fit(self, text: str) -> str:
-        """The text as the console's encoding can write it."""
+        """Return the text in characters of the console's encoding."""
         if self.unicode:
             return text
         plain = "".join(_ASCII.get(character, character) for character in text)
@@ -83,6 +85,7 @@ class _Printer:
         return plain.encode(encoding, "replace").decode(encoding)
 
     def sentences(self, sentences: Iterable[str], bullet: str = "", style: str = "") -> None:
+        """Print sentences, each wrapped and after a bullet if there is one."""
         for sentence in sentences:
             if sentence:
                 filled = textwrap.fill(
@@ -95,6 +98,7 @@ class _Printer:
                 self.console.print(Text(filled, style=style))
 
     def section(self, section: Section, headed: bool) -> None:
+        """Print a section's text, tables and findings, without figures and tables of details."""
         if headed:
             self.console.print(Text(f"\n {self.fit(section.title)}", style="bold underline"))
         self.sentences(section.text, style="dim")
@@ -107,9 +111,7 @@ class _Printer:
         self.sentences(section.findings, "•")
 
     def layout(self, table: Table) -> Grid:
-        """The table with bars if they fit, else without; if that is still too wide without its
-        last columns, the first kept.
-        """
+        """Return the table, without bars and then without its last columns if it is too wide."""
         for columns, bars in _variants(table):
             grid = self.grid(table, columns, bars)
             width = Measurement.get(self.console, self.console.options, grid).maximum
@@ -118,6 +120,7 @@ class _Printer:
         return grid
 
     def grid(self, table: Table, columns: int, bars: list[int]) -> Grid:
+        """Return the first `columns` columns of a table, with bars for the columns `bars`."""
         grid = Grid(
             box=box.SIMPLE_HEAD if self.unicode else _RULED,
             padding=0,
@@ -126,7 +129,7 @@ class _Printer:
         )
         shown = list(enumerate(table.columns[:columns]))
         headings = [self.fit(self.heading(table, number)) for number, _ in shown]
-        headings += [_two_lines(f"{table.columns[one].heading} to scale", "") for one in bars]
+        headings += [_two_lines(f"{table.columns[n].heading} to scale", "") for n in bars]
         height = max((heading.count("\n") for heading in headings), default=0)
         for heading, (number, column) in zip(headings, shown, strict=False):
             grid.add_column(
@@ -147,13 +150,13 @@ class _Printer:
                 drawn = [bar(table.share(line, number), self.unicode) for number in bars]
                 grid.add_row(
                     *cells,
-                    *(Text(one, style="cyan") for one in drawn),
+                    *(Text(text, style="cyan") for text in drawn),
                     style="bold" if line.strong else "",
                 )
         return grid
 
     def heading(self, table: Table, number: int) -> str:
-        """In one line where the cells are as wide, else in two."""
+        """Return a column's heading, on one line if its cells are as wide, else on two."""
         column = table.columns[number]
         widest = max(
             (
@@ -169,6 +172,7 @@ class _Printer:
         return _two_lines(column.heading, column.unit)
 
     def cell(self, cell: Cell, number: int, table: Table) -> Text:
+        """Return a cell's text, indented in the first column of a grouped table."""
         text = self.fit(cell.text)
         if number == 0 and table.grouped:
             text = "  " + text.replace("\n", "\n  ")
@@ -176,7 +180,7 @@ class _Printer:
 
 
 def _variants(table: Table) -> Iterator[tuple[int, list[int]]]:
-    """Numbers of columns and which of them have bars, the fullest first."""
+    """Yield how many columns to show and which of them with bars, the widest choice first."""
     every = len(table.columns)
     bars = [number for number, column in enumerate(table.columns) if column.bar]
     if bars:
@@ -191,7 +195,7 @@ def _label(column: Column) -> str:
 
 
 def _two_lines(heading: str, unit: str) -> str:
-    """The heading broken where that makes it narrowest; before the unit no comma is needed."""
+    """Return heading and unit on the two lines that are narrowest together."""
     words = heading.split(" ")
     breaks = [
         (" ".join(words[:at]), " ".join(words[at:]) + (f", {unit}" if unit else ""))

@@ -1,4 +1,4 @@
-"""Views: each makes one section of a report from a summary."""
+"""The views: each makes one section of a report from a summary."""
 
 from collections.abc import Callable
 
@@ -32,11 +32,11 @@ VIEWS: dict[str, Callable[[Summary], Section | None]] = {
     "ensembles": ensembles.view,
     "components": components.view,
 }
-"""By the names of `nondet.names.VIEWS`."""
+"""The views by name, in the order of `nondet.names.VIEWS`."""
 
 
 def make_section(name: str, summary: Summary) -> Section | None:
-    """Return the section of one view; None where there is nothing to show.
+    """Return the section of a view; None if the study has nothing for it.
 
     Raises ValueError for an unknown name.
     """

@@ -1,4 +1,4 @@
-"""What several views need: which rows recorded what, and the runs' histories as arrays."""
+"""Helpers that several views share: rows by what they record, names of sources, histories."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -25,8 +25,8 @@ SOURCE_NAMES: Mapping[Source, str] = {
 
 
 def independent_rows(summary: Summary, *, language: bool) -> list[tuple[ModelSummary, RowSummary]]:
-    """The rows of language models, or of all others, but for crossed ones, whose runs share seeds
-    with each other.
+    """Return the rows of language models, or of all other models, except crossed rows, whose runs
+    share seeds.
     """
     return [
         (model, row)
@@ -36,7 +36,7 @@ def independent_rows(summary: Summary, *, language: bool) -> list[tuple[ModelSum
 
 
 def row_line(model: ModelSummary, row: RowSummary, cells: tuple[Cell, ...]) -> Line:
-    """A row's line in a table of all models, the change of one bit set off."""
+    """Return a row's line, grouped by model; the row that varies one bit is strong."""
     return Line(
         cells,
         group=model.config.model,
@@ -46,20 +46,21 @@ def row_line(model: ModelSummary, row: RowSummary, cells: tuple[Cell, ...]) -> L
 
 
 def source_name(varies: Sequence[Source]) -> str:
-    """What varies, in words: "shuffling + one bit"."""
+    """Return the names of sources: "shuffling + one bit", or "control" for none."""
     return " + ".join(SOURCE_NAMES[source] for source in varies) if varies else "control"
 
 
 def family(row: Row) -> str:
-    """What rows that differ in their onset alone have in common: sources and settings in words."""
+    """Return a row's sources and settings in words; rows that differ only in onset share them."""
     settings = ", ".join(f"{name} {value}" for name, value in sorted(row.settings.items()))
     source = source_name(row.varies)
     return f"{source} ({settings})" if settings else source
 
 
 def recorded(summary: Summary, row: RowSummary, name: Keep, left_out: list[str]) -> list[StoredRun]:
-    """The runs of a row that hold a record its study asks for; none where it does not ask. Runs
-    whose record is damaged are missing, and `left_out` says so.
+    """Return the runs of a row that hold the record `name`; none if the study does not keep it.
+
+    Leaves out runs whose record is damaged, and appends a sentence on each to `left_out`.
     """
     if name not in row.row.keeps | set(summary.plan.keep):
         return []
@@ -70,17 +71,17 @@ def recorded(summary: Summary, row: RowSummary, name: Keep, left_out: list[str])
         try:
             _ = run.records[name]
         except DamagedRunError as error:
-            told = f"Left out: {error}."
-            if told not in left_out:
-                left_out.append(told)
+            sentence = f"Left out: {error}."
+            if sentence not in left_out:
+                left_out.append(sentence)
             continue
         runs.append(run)
     return runs
 
 
 def onset_epoch(row: Row) -> int | None:
-    """The epochs trained with every source held, the same for all that vary; None where they differ
-    or the initial weights vary, which have no onset.
+    """Return the number of epochs trained before the row's sources vary; None if sources differ in
+    it, or if the initial weights vary, which have no onset.
     """
     if not row.varies or "init" in row.varies:
         return None
@@ -89,8 +90,8 @@ def onset_epoch(row: Row) -> int | None:
 
 
 def evaluated(runs: Sequence[StoredRun], key: str) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs (counted from 1) at which every run has a number of this key, (E,) int64, and the
-    numbers, (runs, E) float64.
+    """Return the epochs (from 1) in which every run has a value of the key in its history, (E,)
+    int64, and the values, (runs, E) float64.
     """
     by_run = [
         {entry["epoch"]: entry[key] for entry in run.history if entry[key] is not None}
@@ -101,23 +102,23 @@ def evaluated(runs: Sequence[StoredRun], key: str) -> tuple[np.ndarray, np.ndarr
     return np.array(common, np.int64), values.reshape(len(runs), len(common))
 
 
-def some(epochs: Sequence[int] | np.ndarray) -> list[int]:
-    """A few of many epochs for a table: the first three, then about doubling, and the last."""
+def select_epochs(epochs: Sequence[int] | np.ndarray) -> list[int]:
+    """Return a few epochs for a table: the first three, then about doubling ones, and the last."""
     present = sorted(int(epoch) for epoch in epochs)
     if len(present) <= 10:
         return present
     wanted = {present[0], present[1], present[2], present[-1]}
     step = 5
     while step < present[-1]:
-        wanted.add(min((e for e in present if e >= step), default=present[-1]))
+        wanted.add(min((epoch for epoch in present if epoch >= step), default=present[-1]))
         step *= 2
     return sorted(wanted)
 
 
-def measured(
+def number_cell(
     text: str, value: float, *, error: float | None = None, ends: Interval | None = None
 ) -> Cell:
-    """A cell with a number and the ends of its interval, if it is known; a dash for NaN."""
+    """Return a cell with a number and the ends of its interval, if known; a dash for NaN."""
     if math.isnan(value):
         return Cell(NOTHING)
     known = ends is not None and not (math.isnan(ends.low) or math.isnan(ends.high))

@@ -1,6 +1,4 @@
-"""How alike two runs are, layer by layer: a table, a figure and sentences on the mean CKA of
-pairs. What the representations are of is up to the view.
-"""
+"""A table, a figure and findings on the mean CKA of pairs of runs, layer by layer."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,20 +14,20 @@ from nondet.report import plots
 from nondet.report.columns import CKA_DECIMALS
 from nondet.report.document import Cell, Column, Figure, Line, Table
 from nondet.report.text import describe_seeds, fixed, interval, listing
-from nondet.report.views._common import measured
+from nondet.report.views._common import number_cell
 from nondet.store import StoredRun
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 ACCURACY = 1e-6
-"""That of `nondet_ext.linear_cka`."""
+"""The accuracy of `nondet_ext.linear_cka`."""
 
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A row and, by layer in order of depth, the mean CKA of its pairs; NaN where a representation
-    is the same for all examples.
+    """A row and the mean CKA of its pairs by layer, in order of depth; NaN where a layer has equal
+    outputs for all examples.
     """
 
     row: RowSummary
@@ -38,21 +36,23 @@ class Compared:
 
 
 def findings(model: ModelSummary, rows: Sequence[Compared]) -> list[str]:
-    """On the control; on the layers between which CKA lies; on the sources beside each other."""
+    """Return findings on the control, on the range of CKA over layers, and on the sources."""
     name = model.config.model
     sentences = []
-    exact = [one for one in rows if not one.row.row.varies]
-    if exact and all(value.value > 1 - ACCURACY for one in exact for value in one.layers.values()):
+    controls = [compared for compared in rows if not compared.row.row.varies]
+    if controls and all(
+        value.value > 1 - ACCURACY for control in controls for value in control.layers.values()
+    ):
         sentences.append(f"{name}: CKA of two runs of the control is 1 at every layer.")
-    varied = [one for one in rows if one.row.row.varies]
+    varied = [compared for compared in rows if compared.row.row.varies]
     layers = [
         layer
         for layer in (varied[0].layers if varied else ())
-        if all(np.isfinite(one.layers[layer].value) for one in varied)
+        if all(np.isfinite(compared.layers[layer].value) for compared in varied)
     ]
     if not layers:
         return sentences
-    values = np.array([[one.layers[layer].value for layer in layers] for one in varied])
+    values = np.array([[compared.layers[layer].value for layer in layers] for compared in varied])
     means = values.mean(axis=0)
     lowest, highest = int(means.argmin()), int(means.argmax())
     if len(layers) > 1:
@@ -69,26 +69,28 @@ def findings(model: ModelSummary, rows: Sequence[Compared]) -> list[str]:
 def _between_sources(
     name: str, varied: Sequence[Compared], layers: Sequence[str], values: np.ndarray
 ) -> list[str]:
-    """How far sources are apart at the layer where they are furthest, beside how far layers are,
-    and at which layers their intervals tell them apart. values: (sources, layers).
+    """Return findings on the largest difference between sources, beside the difference between
+    layers, and on the layers at which intervals of sources do not overlap. values: (sources,
+    layers).
     """
     gaps = np.ptp(values, axis=0)
     at = int(gaps.argmax())
     ends = [
-        f"{one.row.row.name} {interval(one.layers[layers[at]], _write)}"
-        for one in (varied[int(values[:, at].argmin())], varied[int(values[:, at].argmax())])
+        f"{compared.row.row.name} {interval(compared.layers[layers[at]], _write)}"
+        for compared in (varied[int(values[:, at].argmin())], varied[int(values[:, at].argmax())])
     ]
-    told = ""
+    comparison = ""
     if len(layers) > 1:
         between_layers = float(np.ptp(values.mean(axis=0)))
         than = "less" if gaps[at] < between_layers else "not less"
-        told = f", {than} than between layers ({fixed(between_layers, CKA_DECIMALS)})"
+        comparison = f", {than} than between layers ({fixed(between_layers, CKA_DECIMALS)})"
     sentences = [
-        f"{name}: between sources CKA differs by at most {fixed(gaps[at], CKA_DECIMALS)}{told}; "
-        f"that is at {layers[at]}: {listing(ends)}."
+        f"{name}: between sources CKA differs by at most {fixed(gaps[at], CKA_DECIMALS)}"
+        f"{comparison}; that is at {layers[at]}: {listing(ends)}."
     ]
-    if all(math.isfinite(end) for one in varied for layer in layers for end in one.layers[layer]):
-        apart = [layer for layer in layers if not _overlap([one.layers[layer] for one in varied])]
+    intervals = {layer: [compared.layers[layer] for compared in varied] for layer in layers}
+    if all(math.isfinite(end) for known in intervals.values() for ends in known for end in ends):
+        apart = [layer for layer in layers if not _overlap(intervals[layer])]
         sentences.append(
             f"{name}: the intervals of some sources do not overlap at {listing(apart)}."
             if apart
@@ -102,12 +104,12 @@ def _write(value: float) -> str:
 
 
 def _overlap(intervals: Sequence[Interval]) -> bool:
-    """Whether every two of the intervals have a point in common."""
-    return max(one.low for one in intervals) <= min(one.high for one in intervals)
+    """Return True if every two of the intervals overlap."""
+    return max(ends.low for ends in intervals) <= min(ends.high for ends in intervals)
 
 
 def table(name: str, model: ModelSummary, rows: Sequence[Compared], note: str) -> Table:
-    """A line per row, a column per layer. name: of the table."""
+    """Return a table called `name` with a line per row and a column per layer."""
     layers = list(rows[0].layers)
     columns = [
         Column("source", "source varied", align="left"),
@@ -115,12 +117,13 @@ def table(name: str, model: ModelSummary, rows: Sequence[Compared], note: str) -
         *(Column(f"cka_{layer}", layer) for layer in layers),
     ]
     lines = []
-    for one in rows:
-        cells = [Cell(one.row.row.name), Cell(str(len(one.runs)), len(one.runs))]
+    for compared in rows:
+        runs = len(compared.runs)
+        cells = [Cell(compared.row.row.name), Cell(str(runs), runs)]
         for layer in layers:
-            value = one.layers[layer]
-            cells.append(measured(_write(value.value), value.value, ends=value))
-        seeds = describe_seeds(run.job for run in one.runs)
+            value = compared.layers[layer]
+            cells.append(number_cell(_write(value.value), value.value, ends=value))
+        seeds = describe_seeds(run.job for run in compared.runs)
         lines.append(Line(tuple(cells), group=model.config.model, seeds=seeds))
     return Table(
         name, f"CKA of two runs, {model.config.model}", tuple(columns), tuple(lines), note=note
@@ -128,7 +131,7 @@ def table(name: str, model: ModelSummary, rows: Sequence[Compared], note: str) -
 
 
 def figure(name: str, model: ModelSummary, rows: Sequence[Compared]) -> Figure:
-    """The table's numbers with their intervals. name: of the figure."""
+    """Return a figure called `name` of the table's numbers with their intervals."""
     return Figure(
         name,
         f"CKA by layer, {model.config.model}",
@@ -145,15 +148,15 @@ def _draw(rows: Sequence[Compared], canvas: "Canvas") -> None:
     layers = list(rows[0].layers)
     places = np.arange(len(layers))
     lows = []
-    for number, one in enumerate(rows):
+    for number, compared in enumerate(rows):
         shift = 0.0 if len(rows) == 1 else 0.6 * (number / (len(rows) - 1) - 0.5)
-        values = np.array([one.layers[layer] for layer in layers], np.float64)
+        values = np.array([compared.layers[layer] for layer in layers], np.float64)
         errors = np.abs(values[:, 1:] - values[:, :1]).T
         axes.errorbar(
             places + shift,
             values[:, 0],
             errors,
-            label=one.row.row.name,
+            label=compared.row.row.name,
             linestyle="none",
             capsize=2,
             elinewidth=1.2,

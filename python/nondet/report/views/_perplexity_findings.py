@@ -1,4 +1,4 @@
-"""What the spreads of language models say, in plain sentences computed from them."""
+"""Findings on the spread of language models."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,43 +11,45 @@ from nondet.report.views._row_findings import Quantity, RowFindings
 
 
 def findings(summary: Summary, shown: Sequence[tuple[ModelSummary, RowSummary]]) -> tuple[str, ...]:
-    """On the control; on the change of one bit; on the sources beside all of them and beside each
-    other; on what compares pairs.
+    """Return findings on the control, on one changed bit, on single sources beside all of them and
+    beside each other, and on pairs of runs.
     """
     control = control_finding(summary)
     sentences = [] if control is None else [control]
-    told = RowFindings("perplexity", "", "test tokens", _quantity)
-    sentences += told.one_bit(summary.models)[0]
+    rows = RowFindings("perplexity", "", "test tokens", _quantity)
+    sentences += rows.one_bit(summary.models)[0]
     for model in summary.models:
-        sentences += told.alone(model, "init")
-        sentences += told.alone(model, "stochastic")
-        sentences += told.one_bit_elsewhere(model)
-        sentences += told.beside_each_other(model)
+        sentences += rows.alone(model, "init")
+        sentences += rows.alone(model, "stochastic")
+        sentences += rows.one_bit_elsewhere(model)
+        sentences += rows.beside_each_other(model)
         sentences += _pairs(
             model.config.model,
             [
                 (row.row.name, row.language)
-                for one, row in shown
-                if one is model and row.row.varies and row.language is not None
+                for owner, row in shown
+                if owner is model and row.row.varies and row.language is not None
             ],
         )
     return tuple(sentences)
 
 
 def _quantity(row: RowSummary) -> Quantity | None:
-    found = row.language
-    if found is None:
+    statistics = row.language
+    if statistics is None:
         return None
-    return Quantity(found.perplexities, found.perplexity.sd, found.disagreement.value)
+    return Quantity(
+        statistics.perplexities, statistics.perplexity.sd, statistics.disagreement.value
+    )
 
 
 def _pairs(model: str, rows: Sequence[tuple[str, LanguageStatistics]]) -> list[str]:
-    """Between which values two runs of a row lie in what compares them, row by row."""
+    """Return a finding on the range over rows of disagreement, correlation and ensembles."""
     if not rows:
         return []
-    disagree = _range([(found.disagreement.value, name) for name, found in rows], _percent)
-    alike = _range([(found.correlation.value, name) for name, found in rows], correlation)
-    gained = _range([(found.ensemble_perplexity.value, name) for name, found in rows], _change)
+    disagree = _range([(row.disagreement.value, name) for name, row in rows], _percent)
+    alike = _range([(row.correlation.value, name) for name, row in rows], correlation)
+    gained = _range([(row.ensemble_perplexity.value, name) for name, row in rows], _change)
     return [
         f"{model}: two runs disagree on {disagree} of the test tokens; Spearman's correlation of "
         f"their logits is {alike}; averaging their probabilities changes perplexity by {gained}."
@@ -55,10 +57,10 @@ def _pairs(model: str, rows: Sequence[tuple[str, LanguageStatistics]]) -> list[s
 
 
 def _range(values: Sequence[tuple[float, str]], write: Callable[[float], str]) -> str:
-    """The least and the most with their rows, or the one value there is; a dash where none is a
-    number.
+    """Return the smallest and the largest value with their rows, one value if they are written
+    alike, and a dash if none is finite.
     """
-    known = [one for one in values if math.isfinite(one[0])] or [(math.nan, "")]
+    known = [pair for pair in values if math.isfinite(pair[0])] or [(math.nan, "")]
     (least, lower), (most, upper) = min(known), max(known)
     if write(least) == write(most):
         return write(least)

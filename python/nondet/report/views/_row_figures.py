@@ -1,5 +1,6 @@
-"""Figures that show row beside row: every training's results, standard deviations, and what
-compares pairs. What is shown of a row's statistics is up to the view.
+"""Figures with a line per row: results of every training, standard deviations, means of pairs.
+
+A view chooses which of a row's statistics they show.
 """
 
 import textwrap
@@ -19,51 +20,52 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 VIOLIN_FROM = 30
-"""Runs from which on a density is more than a guess."""
+"""The fewest runs for which a density is drawn."""
 LOG_FROM = 30
-"""Spreads further apart than this factor are shown on a logarithmic axis."""
+"""The largest ratio of standard deviations on a linear axis."""
 NAME_WIDTH = 22
 BAND = "#F3F3F3"
-"""Behind every second row."""
+"""The background of every second row."""
 _WIDTH = 7.5
 
-Found = TypeVar("Found")
+Kind = TypeVar("Kind")
+"""The kind of statistics: of images or of language models."""
 
 
-class Shown(NamedTuple, Generic[Found]):
+class Shown(NamedTuple, Generic[Kind]):
     """A row with its statistics."""
 
     model: ModelSummary
     row: RowSummary
-    found: Found
+    statistics: Kind
 
 
-Panel = tuple[str, Callable[[Found], np.ndarray]]
-"""The name of an axis, and every training's result."""
-SpreadPanel = tuple[str, Callable[[Found], Spread]]
-PairPanel = tuple[str, Callable[[Found], Interval]]
+Panel = tuple[str, Callable[[Kind], np.ndarray]]
+"""The label of an axis, and a function that returns every training's result, (runs,)."""
+SpreadPanel = tuple[str, Callable[[Kind], Spread]]
+PairPanel = tuple[str, Callable[[Kind], Interval]]
 
 
-class RowFigures(Generic[Found]):
-    """The figures of some rows. order: of the rows, by name. prefix: of the figures' names."""
+class RowFigures(Generic[Kind]):
+    """Makes figures of some rows. order: row names from the top. prefix: of the figures' names."""
 
     def __init__(
-        self, shown: Sequence[Shown[Found]], order: Sequence[str], prefix: str = ""
+        self, shown: Sequence[Shown[Kind]], order: Sequence[str], prefix: str = ""
     ) -> None:
         self._shown = shown
         self._prefix = prefix
-        self._models = list({id(one.model): one.model for one in shown}.values())
-        present = {one.row.row.name for one in shown}
+        self._models = list({id(line.model): line.model for line in shown}.values())
+        present = {line.row.row.name for line in shown}
         self._names = [name for name in order if name in present]
         self._height = 1.3 + len(self._names) * max(0.38, 0.16 * len(self._models))
 
-    def results(self, *shown: Panel[Found]) -> tuple[Figure, ...]:
-        """Two results of every training, a figure for every model."""
-        made = []
+    def results(self, *shown: Panel[Kind]) -> tuple[Figure, ...]:
+        """Return a figure for every model: two results of every training, side by side."""
+        figures = []
         for model in self._models:
-            rows = [one for one in self._shown if one.model is model]
+            rows = [line for line in self._shown if line.model is model]
             name = model.config.model
-            made.append(
+            figures.append(
                 Figure(
                     f"{self._prefix}results" + (f"-{name}" if len(self._models) > 1 else ""),
                     f"Test results of every training of {name}",
@@ -73,10 +75,10 @@ class RowFigures(Generic[Found]):
                     (_WIDTH, 1.1 + 0.42 * len(rows)),
                 )
             )
-        return tuple(made)
+        return tuple(figures)
 
-    def deviations(self, *shown: SpreadPanel[Found]) -> Figure:
-        """Two standard deviations of every row, all models side by side."""
+    def deviations(self, *shown: SpreadPanel[Kind]) -> Figure:
+        """Return a figure of two standard deviations of every row, all models together."""
         return Figure(
             f"{self._prefix}standard-deviations",
             "How far results spread, row by row",
@@ -86,27 +88,30 @@ class RowFigures(Generic[Found]):
             (_WIDTH, self._height),
         )
 
-    def pairs(self, told: str, *shown: PairPanel[Found]) -> Figure:
-        """Four means over pairs of every row, all models side by side. told: what they are."""
+    def pairs(self, described: str, *shown: PairPanel[Kind]) -> Figure:
+        """Return a figure of four means over pairs of every row, all models together. described:
+        the four in words.
+        """
         return Figure(
             f"{self._prefix}pairs",
             "How different two trainings of a row are",
-            f"Means over all pairs of trainings with their 95% intervals: {told}.",
+            f"Means over all pairs of trainings with their 95% intervals: {described}.",
             lambda canvas: self._draw_pairs(canvas, shown),
             (_WIDTH, 2 * self._height),
         )
 
-    def _draw_deviations(self, canvas: "Canvas", shown: Sequence[SpreadPanel[Found]]) -> None:
+    def _draw_deviations(self, canvas: "Canvas", shown: Sequence[SpreadPanel[Kind]]) -> None:
         line = panels(canvas, 1, len(shown))[0]
-        for axes, (heading, of) in zip(line, shown, strict=True):
-            self._deviations(axes, of)
+        for axes, (heading, spread_of) in zip(line, shown, strict=True):
+            self._deviations(axes, spread_of)
             label(axes, heading, "")
             _name_rows(axes, self._names if axes is line[0] else [""] * len(self._names))
         if len(self._models) > 1:
             legend(canvas, line)
 
-    def _deviations(self, axes: "Axes", of: Callable[[Found], Spread]) -> None:
-        spreads = [of(one.found) for one in self._shown]
+    def _deviations(self, axes: "Axes", spread_of: Callable[[Kind], Spread]) -> None:
+        """Draw standard deviations with error bars, on a logarithmic axis if they differ much."""
+        spreads = [spread_of(line.statistics) for line in self._shown]
         positive = [spread.sd for spread in spreads if spread.sd > 0]
         logarithmic = bool(positive) and max(positive) > LOG_FROM * min(positive)
         zero = 10 ** (np.log10(min(positive)) - 0.7) if logarithmic else 0.0
@@ -116,16 +121,16 @@ class RowFigures(Generic[Found]):
         for number, model in enumerate(self._models):
             look = series(number)
             places, sds, errors, zeros = [], [], [], []
-            for one, spread in zip(self._shown, spreads, strict=True):
-                if one.model is not model:
+            for line, spread in zip(self._shown, spreads, strict=True):
+                if line.model is not model:
                     continue
-                place = self._names.index(one.row.row.name) + _dodge(number, len(self._models))
+                place = self._names.index(line.row.row.name) + _dodge(number, len(self._models))
                 if spread.sd == 0:
                     zeros.append(place)
                     continue
                 places.append(place)
                 sds.append(spread.sd)
-                # Below zero there is no spread, and a logarithmic axis has no end.
+                # An SD is not negative, and a logarithmic axis cannot show 0.
                 errors.append((min(spread.error, 0.95 * spread.sd), spread.error))
             drawn = axes.errorbar(
                 sds,
@@ -150,11 +155,12 @@ class RowFigures(Generic[Found]):
             axes.set_xlim(left=-0.04 * max(positive, default=1.0))
             _few_ticks(axes)
 
-    def _draw_pairs(self, canvas: "Canvas", shown: Sequence[PairPanel[Found]]) -> None:
+    def _draw_pairs(self, canvas: "Canvas", shown: Sequence[PairPanel[Kind]]) -> None:
         grid = panels(canvas, 2, 2)
         left = [line[0] for line in grid]
-        for axes, (heading, of) in zip((one for line in grid for one in line), shown, strict=True):
-            self._bars(axes, of)
+        panels_of_grid = (axes for line in grid for axes in line)
+        for axes, (heading, mean_of) in zip(panels_of_grid, shown, strict=True):
+            self._bars(axes, mean_of)
             label(axes, heading, "")
             _name_rows(axes, self._names if axes in left else [""] * len(self._names))
             axes.axvline(0, color=GREY, linewidth=0.8)
@@ -162,22 +168,23 @@ class RowFigures(Generic[Found]):
         if len(self._models) > 1:
             legend(canvas, [grid[0][0]])
 
-    def _bars(self, axes: "Axes", of: Callable[[Found], Interval]) -> None:
+    def _bars(self, axes: "Axes", mean_of: Callable[[Kind], Interval]) -> None:
+        """Draw bars with intervals, those of a row's models below each other."""
         height = 0.72 / len(self._models)
         for number, model in enumerate(self._models):
-            found = [
+            means = [
                 (
-                    self._names.index(one.row.row.name)
+                    self._names.index(line.row.row.name)
                     + height * (number - (len(self._models) - 1) / 2),
-                    of(one.found),
+                    mean_of(line.statistics),
                 )
-                for one in self._shown
-                if one.model is model
+                for line in self._shown
+                if line.model is model
             ]
-            values = np.array([interval.value for _, interval in found])
-            ends = np.array([[interval.low, interval.high] for _, interval in found]).T
+            values = np.array([interval.value for _, interval in means])
+            ends = np.array([[interval.low, interval.high] for _, interval in means]).T
             axes.barh(
-                [place for place, _ in found],
+                [place for place, _ in means],
                 values,
                 height=0.92 * height,
                 color=series(number)["color"],
@@ -189,22 +196,24 @@ class RowFigures(Generic[Found]):
 
 
 def below(start: float, value: Interval) -> Interval:
-    """The distance below `start`."""
+    """Return `start` minus a value with its interval."""
     return Interval(start - value.value, start - value.high, start - value.low)
 
 
 def _draw_results(
-    canvas: "Canvas", rows: Sequence[Shown[Found]], shown: Sequence[Panel[Found]]
+    canvas: "Canvas", rows: Sequence[Shown[Kind]], shown: Sequence[Panel[Kind]]
 ) -> None:
     line = panels(canvas, 1, len(shown))[0]
-    for number, (axes, (heading, of)) in enumerate(zip(line, shown, strict=True)):
-        _strips(axes, [of(one.found) for one in rows], number)
+    for number, (axes, (heading, values_of)) in enumerate(zip(line, shown, strict=True)):
+        _strips(axes, [values_of(row.statistics) for row in rows], number)
         label(axes, heading, "")
-        _name_rows(axes, [one.row.row.name if number == 0 else "" for one in rows])
+        _name_rows(axes, [row.row.row.name if number == 0 else "" for row in rows])
 
 
 def _strips(axes: "Axes", samples: Sequence[np.ndarray], color: int) -> None:
-    """One strip of points a row, spread in height by their rank so that equal ones stay apart."""
+    """Draw a strip of points for every row, shifted in height by rank so that equal values differ,
+    with their mean and, for many values, their density.
+    """
     look = series(color)
     for place, values in enumerate(samples):
         if len(values) >= VIOLIN_FROM and np.ptp(values) > 1e-6 * np.abs(values).max():
@@ -228,8 +237,8 @@ def _strips(axes: "Axes", samples: Sequence[np.ndarray], color: int) -> None:
 
 
 def _heights(values: np.ndarray) -> np.ndarray:
-    """Where points stand above or below the middle of their row: a fixed pattern by rank, no two
-    neighbours alike.
+    """Return by how much to shift each point from the middle of its row: a fixed pattern by rank in
+    which neighbours differ.
     """
     golden = (np.sqrt(5) - 1) / 2
     ranks = np.argsort(np.argsort(values, kind="stable"), kind="stable")
@@ -238,20 +247,20 @@ def _heights(values: np.ndarray) -> np.ndarray:
 
 
 def _dodge(number: int, models: int) -> float:
-    """Models stand beside each other in a row, the first at the top."""
+    """Return the shift of a model's marker in its row, the first model at the top."""
     reach = min(0.7, 0.2 * (models - 1))
     return 0.0 if models == 1 else reach * (number / (models - 1) - 0.5)
 
 
 def _few_ticks(axes: "Axes") -> None:
-    """On the x axis, so that long numbers stand apart."""
+    """Limit the ticks of the x axis, so that long numbers do not touch."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4))
 
 
 def _name_rows(axes: "Axes", names: Sequence[str]) -> None:
-    """The rows' names, long ones on several lines, the first row at the top."""
+    """Label the y axis with wrapped row names, the first at the top, and shade every second row."""
     wrapped = [textwrap.fill(name, NAME_WIDTH, break_long_words=False) for name in names]
     axes.set_yticks(range(len(names)), wrapped, fontsize=SMALL)
     axes.set_ylim(len(names) - 0.5, -0.5)

@@ -1,5 +1,6 @@
-"""What rows say beside each other, in plain sentences: one bit, single sources, all of them
-together. Whose spread they compare is up to the view.
+"""Findings that compare the spreads of rows: one changed bit, single sources, all sources.
+
+A view chooses the metric whose spread they compare.
 """
 
 import math
@@ -17,9 +18,9 @@ from nondet.studies.row import Row
 from nondet.studies.seeds import Onset, Source
 
 RATIO_OF_INTEREST = 2
-"""The paper: no source, and no combination of them, is "a factor of even two more important"."""
+"""The paper claims that no source is "a factor of even two more important" than another."""
 COMPARABLE = 3
-"""Two spreads are called as far as each other if they are so within this factor."""
+"""The largest factor within which two spreads count as equal."""
 ALONE: Mapping[Source, str] = {
     "init": "new initial weights",
     "stochastic": "other draws in its stochastic operations",
@@ -27,8 +28,8 @@ ALONE: Mapping[Source, str] = {
 
 
 class Quantity(NamedTuple):
-    """What is told of a row: the results of its runs, (runs,), their standard deviation (divisor
-    n), and the percentage of test examples on which two runs disagree.
+    """A row's results, (runs,), their standard deviation (divisor n), and the percentage of test
+    examples on which two runs disagree.
     """
 
     values: np.ndarray
@@ -37,7 +38,7 @@ class Quantity(NamedTuple):
 
 
 class _Reaction(NamedTuple):
-    """What one changed bit does to one model."""
+    """A model, a row of it that varies one bit, and the row's results."""
 
     model: ModelSummary
     row: RowSummary
@@ -46,9 +47,9 @@ class _Reaction(NamedTuple):
 
 @dataclass(frozen=True)
 class RowFindings:
-    """Sentences on some models. metric, unit: of the results whose spread is told ("cross-entropy",
-    "nats"; "" without a unit). examples: what is predicted ("test images"). of: what is told of a
-    row, None where there is nothing.
+    """Makes findings on the spread of a metric. metric, unit: its name ("cross-entropy") and unit
+    ("nats", or "" without one). examples: the predicted examples ("test images"). of: returns a
+    row's results; None for a row without statistics.
     """
 
     metric: str
@@ -59,8 +60,8 @@ class RowFindings:
     # -- one bit -------------------------------------------------------------------------------
 
     def one_bit(self, models: Sequence[ModelSummary]) -> tuple[list[str], list[ModelSummary]]:
-        """On the change of one bit, model by model, the furthest first; and the models in that
-        order.
+        """Return findings on one changed bit, the model with the largest spread first, and the
+        models in that order.
         """
         reactions = [reaction for model in models for reaction in self._reactions(model)]
         reactions.sort(key=lambda reaction: -reaction.bit.sd)
@@ -68,7 +69,9 @@ class RowFindings:
         return sentences, [reaction.model for reaction in reactions]
 
     def one_bit_elsewhere(self, model: ModelSummary) -> list[str]:
-        """One bit beside all sources in several settings of their own: the least and the most."""
+        """Return a finding on rows with settings of their own: the smallest and the largest spread
+        of one bit relative to all sources.
+        """
         plain = model.row("bit")
         ratios = [
             (100 * bit.sd / together[0].sd, row.row.name)
@@ -85,12 +88,14 @@ class RowFindings:
         ]
 
     def _reactions(self, model: ModelSummary) -> list[_Reaction]:
-        """The plain row of one changed bit, or where there is none those with settings of their
-        own.
+        """Return the row of one changed bit without settings of its own; if there is none, those
+        with settings.
         """
-        every = self._reactions_with_settings(model)
+        reactions = self._reactions_with_settings(model)
         plain = model.row("bit")
-        return every if plain is None else [one for one in every if one.row is plain]
+        if plain is None:
+            return reactions
+        return [reaction for reaction in reactions if reaction.row is plain]
 
     def _reactions_with_settings(self, model: ModelSummary) -> list[_Reaction]:
         return [
@@ -100,36 +105,37 @@ class RowFindings:
         ]
 
     def _together(self, model: ModelSummary, like: Row) -> tuple[Quantity, str] | None:
-        """The row in which the most sources vary, two at least, in the setting of another; what is
-        told of it and what to call it.
+        """Return the results and a name of the row in which most sources vary, at least two, among
+        rows with the settings of `like`; None without such a row.
         """
         candidates = [
-            (row, found)
+            (row, results)
             for row in model.rows
             if len(row.row.varies) > 1
-            and (found := self.of(row)) is not None
-            and found.sd > 0
+            and (results := self.of(row)) is not None
+            and results.sd > 0
             and _setting(row.row) == _setting(like)
             and _final(row.row)
         ]
         if not candidates:
             return None
-        widest, found = max(candidates, key=lambda one: len(one[0].row.varies))
-        every = {source for row in model.rows for source in row.row.varies} - {"bit"}
+        widest, results = max(candidates, key=lambda pair: len(pair[0].row.varies))
+        sources = {source for row in model.rows for source in row.row.varies} - {"bit"}
         name = (
             "all sources together do"
-            if every <= set(widest.row.varies)
+            if sources <= set(widest.row.varies)
             else f"{widest.row.name!r} does"
         )
-        return found, name
+        return results, name
 
     def _initial(self, model: ModelSummary) -> tuple[Quantity, str] | None:
-        """New initial weights, where they spread anything."""
+        """Return results and name of the row that varies initial weights; None without spread."""
         row = model.row("init")
-        found = None if row is None else self.of(row)
-        return None if found is None or found.sd == 0 else (found, f"{ALONE['init']} do")
+        results = None if row is None else self.of(row)
+        return None if results is None or results.sd == 0 else (results, f"{ALONE['init']} do")
 
     def _one_bit(self, reaction: _Reaction, furthest: _Reaction) -> str:
+        """Return the finding on one changed bit. furthest: the reaction with the largest spread."""
         model, row, bit = reaction
         change = _change(reaction)
         if reaction is not furthest and change == _change(furthest):
@@ -161,43 +167,44 @@ class RowFindings:
     # -- sources -------------------------------------------------------------------------------
 
     def alone(self, model: ModelSummary, source: Source) -> list[str]:
-        """One source, of those in `ALONE`, beside all sources together."""
+        """Return a finding on one source, of those in `ALONE`, beside all sources together."""
         row = model.row(source)
-        found = None if row is None else self.of(row)
+        results = None if row is None else self.of(row)
         together = None if row is None else self._together(model, row.row)
-        if found is None or together is None:
+        if results is None or together is None:
             return []
-        far, numbers = self._compare(found, together[0])
+        far, numbers = self._compare(results, together[0])
         return [
             f"{model.config.model}: {ALONE[source]} alone spread results {far} {together[1]}: "
             f"{numbers}."
         ]
 
     def other_orders(self, model: ModelSummary) -> list[str]:
-        """What the order in which gradients are added up does by itself, if it does anything."""
+        """Return a finding on the order of sums in gradients, if that alone spreads results."""
         row = model.row("lowlevel")
-        found = None if row is None else self.of(row)
-        if found is None or found.sd == 0:
+        results = None if row is None else self.of(row)
+        if results is None or results.sd == 0:
             return []
-        disagree = self._disagree(found) if found.disagreement > 0 else "no prediction changes"
+        disagree = self._disagree(results) if results.disagreement > 0 else "no prediction changes"
         return [
             f"{model.config.model}: another order of the sums in its gradients, and nothing else, "
-            f"spreads {self.metric} by {self._amount(found.sd)}; {disagree}."
+            f"spreads {self.metric} by {self._amount(results.sd)}; {disagree}."
         ]
 
     def beside_each_other(self, model: ModelSummary) -> list[str]:
-        """Whether any single source spreads results more than twice as far as another. The two that
-        are furthest apart are looked at because they are, so the interval is one of as many as
-        there are pairs (Bonferroni).
+        """Return a finding on whether a source spreads results more than twice as far as another.
+
+        The pair that is furthest apart is chosen from all pairs, so its interval is corrected for
+        their number (Bonferroni).
         """
         sources = [
-            (row.row.name, found)
+            (row.row.name, results)
             for row in model.rows
             if len(row.row.varies) == 1
             and row.row.varies != ("bit",)
             and row is model.row(*row.row.varies)
-            and (found := self.of(row)) is not None
-            and found.sd > 0
+            and (results := self.of(row)) is not None
+            and results.sd > 0
         ]
         if len(sources) < 2:
             return []
@@ -233,30 +240,32 @@ class RowFindings:
     def _amount(self, sd: float) -> str:
         return f"{number(sd)} {self.unit}".rstrip()
 
-    def _disagree(self, found: Quantity) -> str:
-        return f"two such runs disagree on {percent(found.disagreement)}% of the {self.examples}"
+    def _disagree(self, results: Quantity) -> str:
+        return f"two such runs disagree on {percent(results.disagreement)}% of the {self.examples}"
 
-    def _compare(self, one: Quantity, other: Quantity) -> tuple[str, str]:
-        """How far one row's results spread beside another's, in words and in numbers."""
-        ratio = sd_ratio(one.values, other.values)
+    def _compare(self, results: Quantity, other: Quantity) -> tuple[str, str]:
+        """Return how far results spread relative to others, in words and in numbers."""
+        ratio = sd_ratio(results.values, other.values)
         numbers = percentage_interval(ratio, f"their {self.metric} SD")
         if not all(map(math.isfinite, ratio)):
-            numbers = f"{self.metric} SD {number(one.sd)} against {number(other.sd)}"
+            numbers = f"{self.metric} SD {number(results.sd)} against {number(other.sd)}"
         return _far(ratio), numbers
 
 
 def _final(row: Row) -> bool:
+    """Return True if the row compares final models of independent runs."""
     return (row.output, row.design) == ("final", "tandem")
 
 
 def _setting(row: Row) -> tuple[dict[str, object], Onset]:
+    """Return a row's settings, except what the bit changes, and its onset."""
     return {
         name: value for name, value in row.settings.items() if name != "perturbation"
     }, row.onset
 
 
 def _predicts_as_control(model: ModelSummary, row: RowSummary) -> bool:
-    """Whether the first runs of a row and of the control predict the same."""
+    """Return True if the first runs of a row and of the control predict the same."""
     control = model.row()
     if control is None or not control.runs:
         return False
@@ -264,7 +273,7 @@ def _predicts_as_control(model: ModelSummary, row: RowSummary) -> bool:
 
 
 def _change(reaction: _Reaction) -> str:
-    """What a run with a bit seed of its own does, in words."""
+    """Return the change that a bit seed makes, in words."""
     spec = reaction.row.row.config(reaction.model.config).perturbation
     target = {
         "weights": "one weight",
@@ -279,8 +288,8 @@ def _change(reaction: _Reaction) -> str:
 
 
 def _far(ratio: Interval) -> str:
-    """In words, where the interval of a ratio of SDs lies; "as far as" only where it holds 1 and
-    says that the two are of one size.
+    """Return the interval of a ratio of SDs in words; "as far as" only if it contains 1 and lies
+    within the factor `COMPARABLE`.
     """
     if ratio.high < 1:
         return "less than"

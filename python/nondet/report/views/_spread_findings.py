@@ -1,4 +1,4 @@
-"""What the spreads say, in plain sentences computed from them."""
+"""Findings on the spread on images."""
 
 import math
 from collections.abc import Iterator
@@ -10,35 +10,37 @@ from nondet.report.views._row_findings import Quantity, RowFindings
 
 
 def findings(summary: Summary) -> tuple[str, ...]:
-    """On the control; on the change of one bit, model by model, the furthest first; on the sources
-    beside each other; on what reduces the variability.
+    """Return findings on the control, on one changed bit (the model with the largest spread first),
+    on sources beside each other, and on rows that reduce the variability.
     """
     control = control_finding(summary)
     sentences = [] if control is None else [control]
-    told = RowFindings("cross-entropy", "nats", "test images", _quantity)
-    of_bits, models = told.one_bit(summary.models)
+    rows = RowFindings("cross-entropy", "nats", "test images", _quantity)
+    of_bits, models = rows.one_bit(summary.models)
     sentences += of_bits
     for model in models[:1] or summary.models:
-        sentences += told.alone(model, "init")
-        sentences += told.other_orders(model)
+        sentences += rows.alone(model, "init")
+        sentences += rows.other_orders(model)
     for model in summary.models:
-        sentences += told.one_bit_elsewhere(model)
-        sentences += told.beside_each_other(model)
+        sentences += rows.one_bit_elsewhere(model)
+        sentences += rows.beside_each_other(model)
     sentences += _reductions(summary)
     return tuple(sentences)
 
 
 def _quantity(row: RowSummary) -> Quantity | None:
-    found = row.statistics
-    if found is None:
+    statistics = row.statistics
+    if statistics is None:
         return None
-    return Quantity(found.cross_entropies, found.cross_entropy.sd, found.disagreement.value)
+    return Quantity(
+        statistics.cross_entropies, statistics.cross_entropy.sd, statistics.disagreement.value
+    )
 
 
 def _reductions(summary: Summary) -> Iterator[str]:
-    """The remedy after which a model varies least beside the baseline, whose sources vary in it
-    too. It is looked at because it is the best, so its interval is one of as many as there are
-    remedies (Bonferroni).
+    """Yield a finding for every model on the row that varies least, among those that vary the
+    baseline's sources. It is chosen as the best of several, so its interval is corrected for their
+    number (Bonferroni).
     """
     baseline = next((row for row in summary.plan.rows if row.name == summary.plan.baseline), None)
     if baseline is None:
@@ -57,7 +59,7 @@ def _reductions(summary: Summary) -> Iterator[str]:
         values = [reduction_percent(model, row, baseline.name, confidence) for row in remedies]
         value, row = max(
             ((value, row) for value, row in zip(values, remedies, strict=True) if value),
-            key=lambda one: one[0].value,
+            key=lambda pair: pair[0].value,
         )
         several = f" for {len(remedies)} rows at once" if len(remedies) > 1 else ""
         ends = f"interval {value.low:z.0f} to {value.high:z.0f}%{several}"

@@ -1,4 +1,4 @@
-"""Runs beside their unchanged twins, step by step, as growth looks at them."""
+"""Distances between runs and their unchanged twins, step by step."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +16,9 @@ WEIGHTS, LOGITS = "weights", "logits"
 
 @dataclass(frozen=True, eq=False)
 class Twins:
-    """The runs of a row beside their twins. steps: (T,), before the first of which the two were
-    one; distances: (runs, T) by quantity; norms: (runs, T), of the twins' weights. name: model and
-    source, as far as they are needed to tell it apart.
+    """The runs of a row and their twins, which differ from the first of `steps` on. steps: (T,).
+    distances: (runs, T) by quantity. norms: (runs, T), of the twins' weights. name: the model, with
+    the source where there are several.
     """
 
     name: str
@@ -32,15 +32,15 @@ class Twins:
 
     @cached_property
     def growth(self) -> dict[str, list[Growth]]:
-        """How each distance of each run grows."""
+        """Return the growth of every distance, by quantity and run."""
         return {
-            quantity: [growth_rates(self.steps, one) for one in distances]
+            quantity: [growth_rates(self.steps, distance) for distance in distances]
             for quantity, distances in self.distances.items()
         }
 
 
 def twins_of(summary: Summary, left_out: list[str]) -> list[Twins]:
-    """For every model and source (and setting) the rows with the earliest onset."""
+    """Return, for every model, source and setting, the row with the earliest onset."""
     found = []
     for model in summary.models:
         earliest: dict[str, tuple[int, Twins]] = {}
@@ -59,7 +59,7 @@ def twins_of(summary: Summary, left_out: list[str]) -> list[Twins]:
 
 
 def _read(model: str, row: RowSummary, runs: Sequence[StoredRun]) -> Twins | None:
-    """The twins of a row's runs over the steps that all of them recorded."""
+    """Return a row's runs over the steps that all of them recorded; None without such steps."""
     records = [(run, twin) for run in runs if len((twin := run.records["twin"])["step"]) > 1]
     if not records or not row.row.varies:
         return None
@@ -71,6 +71,7 @@ def _read(model: str, row: RowSummary, runs: Sequence[StoredRun]) -> Twins | Non
     shared = [np.isin(twin["step"], steps) for _, twin in records]
 
     def series(name: str) -> np.ndarray:
+        """Return an array of the records at the shared steps, (runs, T)."""
         return np.stack(
             [twin[name][chosen] for (_, twin), chosen in zip(records, shared, strict=True)]
         )

@@ -1,5 +1,4 @@
-"""Whether a loss barrier lies on the straight line between twins, against the epoch from which on
-they differ.
+"""Barriers of error and loss on the line between twins, against the epoch at which they part.
 
 The instability analysis of Frankle et al. (2020, "Linear Mode Connectivity and the Lottery Ticket
 Hypothesis"): two copies of a network trained alike for k epochs and then apart are linearly
@@ -40,8 +39,9 @@ PATHS = {
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """The barriers of all runs that are held for `epoch` epochs, (runs,) each; errors in percentage
-    points."""
+    """The barriers of the runs whose sources vary after `epoch` epochs, (runs,) by name; errors are
+    in percentage points.
+    """
 
     epoch: int
     runs: Sequence[StoredRun]
@@ -50,7 +50,7 @@ class _Point:
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """The rows of one model that differ in the onset alone, by onset."""
+    """The rows of one model that differ only in onset, in order of onset."""
 
     model: str
     source: str
@@ -59,7 +59,7 @@ class _Curve:
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure per model and sentences on the barriers between runs and their twins."""
+    """Return a section on the barriers between runs and their twins; None without such records."""
     left_out: list[str] = []
     curves = _curves(summary, left_out)
     if not curves:
@@ -70,7 +70,7 @@ def view(summary: Summary) -> Section | None:
         findings=tuple(_finding(curve) for curve in curves),
         tables=(_table(curves),),
         figures=tuple(
-            _figure(model, [one for one in curves if one.model == model], len(models) > 1)
+            _figure(model, [curve for curve in curves if curve.model == model], len(models) > 1)
             for model in models
         ),
         text=tuple(left_out),
@@ -78,6 +78,7 @@ def view(summary: Summary) -> Section | None:
 
 
 def _curves(summary: Summary, left_out: list[str]) -> list[_Curve]:
+    """Return the rows with twins by model, source and settings."""
     curves = []
     for model in summary.models:
         groups: dict[str, dict[int, _Point]] = {}
@@ -92,7 +93,7 @@ def _curves(summary: Summary, left_out: list[str]) -> list[_Curve]:
 
 
 def _point(row: RowSummary, runs: Sequence[StoredRun]) -> _Point | None:
-    """The barriers of a row; its onset is 0 where the initial weights vary."""
+    """Return a row's barriers; rows that vary the initial weights have onset 0."""
     if not runs or not row.row.varies:
         return None
     epoch = 0 if "init" in row.row.varies else onset_epoch(row.row)
@@ -107,12 +108,12 @@ def _point(row: RowSummary, runs: Sequence[StoredRun]) -> _Point | None:
 
 
 def _height(path: np.ndarray) -> float:
-    """The barrier of a path; infinite where predictions on it are not finite."""
+    """Return the barrier of a path; infinite if predictions on it are not finite."""
     return barrier(path) if np.isfinite(path).all() else np.inf
 
 
 def _finding(curve: _Curve) -> str:
-    """From which onset on the mean test error barrier stays below the threshold."""
+    """Return a finding on the onset from which the mean barrier stays below `CONNECTED`."""
     subject = f"{curve.model}, {curve.source}"
     means = [float(point.barriers["test_error"].mean()) for point in curve.points]
     below = [mean < CONNECTED for mean in means]
@@ -120,7 +121,7 @@ def _finding(curve: _Curve) -> str:
     limit = f"{CONNECTED:.0f} percentage points of test error"
     if all(below):
         many = len(below) > 1
-        told = (
+        outcome = (
             f"twins are linearly connected {'from every onset on' if many else 'at the end'}: on "
             f"the line between them no mean barrier reaches {limit} ({first} with an onset at "
             f"{_when(curve.points[0].epoch)})"
@@ -128,15 +129,15 @@ def _finding(curve: _Curve) -> str:
     elif not below[-1]:
         onset = _when(curve.points[-1].epoch)
         last = f"{percent(means[-1])} percentage points with an onset at {onset}"
-        told = f"twins are not linearly connected: the mean barrier is {last}, above {limit}"
+        outcome = f"twins are not linearly connected: the mean barrier is {last}, above {limit}"
     else:
         place = len(below) - below[::-1].index(False)
-        told = (
+        outcome = (
             f"twins are linearly connected, with a mean barrier below {limit}, once they are held "
             f"equal for {plural(curve.points[place].epoch, 'epoch')} of {curve.epochs}; with an "
             f"onset at {_when(curve.points[0].epoch)} it is {first}"
         )
-    return f"{subject}: {told}."
+    return f"{subject}: {outcome}."
 
 
 def _when(epoch: int) -> str:

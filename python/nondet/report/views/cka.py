@@ -1,6 +1,6 @@
-"""How alike the representations of two runs are, layer by layer (paper, Sec. 3.2 and Fig. 1).
+"""The similarity of two runs' representations, layer by layer (paper, Sec. 3.2 and Fig. 1).
 
-Linear centred kernel alignment of Kornblith et al. (2019), averaged over all pairs of runs.
+Linear centred kernel alignment (Kornblith et al. 2019), averaged over all pairs of runs.
 """
 
 import warnings
@@ -26,7 +26,7 @@ NOTE = (
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure and a sentence per model whose rows recorded representations."""
+    """Return a section on the rows that recorded representations; None without such rows."""
     found = []
     left_out: list[str] = []
     for model in summary.models:
@@ -48,21 +48,25 @@ def view(summary: Summary) -> Section | None:
         figures=tuple(
             figure(name, model, varied)
             for name, model, rows in found
-            if (varied := [one for one in rows if one.row.row.varies]) and len(varied[0].layers) > 1
+            if (varied := [compared for compared in rows if compared.row.row.varies])
+            and len(varied[0].layers) > 1
         ),
         text=tuple(left_out),
     )
 
 
 def _alignments(runs: Sequence[StoredRun]) -> dict[str, Interval]:
-    """Mean CKA over all pairs of runs, layer by layer. Only one layer of all runs is in memory at a
-    time: 3.3 GB for the first of 25 models of the paper's scale.
+    """Return the mean CKA over all pairs of runs by layer.
+
+    Only one layer of all runs is in memory at a time: 3.3 GB for the first layer of 25 models of
+    the paper's scale.
     """
     keys = sorted(runs[0].records["taps"])
     return {key.partition(".")[2]: _alignment(runs, key) for key in keys}
 
 
 def _alignment(runs: Sequence[StoredRun], key: str) -> Interval:
+    """Return the mean CKA of one layer; NaN if a run's outputs are equal for all examples."""
     features = [torch.tensor(run.records["taps"][key]) for run in runs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)

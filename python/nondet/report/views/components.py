@@ -1,5 +1,7 @@
-"""How much of the variance each source and each interaction explains, from the full cross product
-of seeds whose price the paper names (Appendix D): a balanced crossed random-effects design.
+"""The share of the variance that each source and each interaction of sources explains.
+
+It is estimated from the cross product of seeds that the paper describes (Appendix D), a balanced
+crossed random-effects design.
 """
 
 import textwrap
@@ -24,7 +26,7 @@ from nondet.report.text import (
     percentage_interval,
     plural,
 )
-from nondet.report.views._common import SOURCE_NAMES, measured
+from nondet.report.views._common import SOURCE_NAMES, number_cell
 from nondet.studies.seeds import HELD
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ _UNITS = {CROSS_ENTROPY: "nats", ACCURACY: "pp"}
 
 @dataclass(frozen=True, eq=False)
 class _Crossed:
-    """A whole crossed row and the components of each metric; accuracy in percent."""
+    """A complete crossed row and the variance components of each metric; accuracy in percent."""
 
     name: str
     row: RowSummary
@@ -47,30 +49,31 @@ class _Crossed:
 
     @property
     def sources(self) -> list[str]:
-        """In words, in the row's order."""
+        """Return the names of the sources, in the row's order."""
         return [SOURCE_NAMES[source] for source in self.row.row.varies]
 
     def effect_name(self, effect: Effect) -> str:
-        """The sources of an effect in words."""
+        """Return the names of an effect's sources, joined by "x"."""
         return " x ".join(self.sources[source] for source in effect)
 
     def sd(self, metric: str) -> float:
-        """The square root of the sum of all components."""
-        return float(np.sqrt(sum(one.value for one in self.parts[metric].effects.values())))
+        """Return the square root of the sum of all components."""
+        effects = self.parts[metric].effects.values()
+        return float(np.sqrt(sum(variance.value for variance in effects)))
 
 
 def view(summary: Summary) -> Section | None:
-    """Tables, a figure and sentences for every model with a crossed row; what is missing, where a
-    row lacks a cell.
+    """Return a section on the crossed rows, with a remark for each incomplete one; None without
+    crossed rows.
     """
     whole: list[_Crossed] = []
     text: list[str] = []
     any_crossed = False
     for model in summary.models:
-        crossed = [row for row in model.rows if row.row.design == "crossed"]
-        for row in crossed:
+        rows = [row for row in model.rows if row.row.design == "crossed"]
+        for row in rows:
             any_crossed = True
-            name = model.config.model + (f", {row.row.name}" if len(crossed) > 1 else "")
+            name = model.config.model + (f", {row.row.name}" if len(rows) > 1 else "")
             cells = _cells(row)
             absent = int(np.isnan(cells[CROSS_ENTROPY]).sum())
             if absent:
@@ -87,10 +90,10 @@ def view(summary: Summary) -> Section | None:
             whole.append(_Crossed(name, row, parts))
     if not any_crossed:
         return None
-    spread = [one for one in whole if any(one.sd(metric) > 0 for metric in _UNITS)]
+    spread = [row for row in whole if any(row.sd(metric) > 0 for metric in _UNITS)]
     return Section(
         "Variance components",
-        findings=tuple(sentence for one in whole for sentence in _findings(one)),
+        findings=tuple(sentence for row in whole for sentence in _findings(row)),
         tables=(_effects_table(whole), _sources_table(whole)) if whole else (),
         figures=(_figure(spread),) if spread else (),
         text=tuple(text),
@@ -98,8 +101,8 @@ def view(summary: Summary) -> Section | None:
 
 
 def _cells(row: RowSummary) -> dict[str, np.ndarray]:
-    """Cross-entropies in nats and accuracies in percent, (levels,) * sources; NaN where a run is
-    missing.
+    """Return cross-entropies in nats and accuracies in percent, one axis of length `levels` per
+    source; NaN where a run is missing.
     """
     assert row.row.levels is not None
     shape = (row.row.levels,) * len(row.row.varies)
@@ -111,27 +114,29 @@ def _cells(row: RowSummary) -> dict[str, np.ndarray]:
     return cells
 
 
-def _findings(one: _Crossed) -> list[str]:
-    """How far results spread in all, what the sources alone explain, and what interactions do."""
-    total = one.sd(CROSS_ENTROPY)
+def _findings(crossed: _Crossed) -> list[str]:
+    """Return findings on the total SD, on the shares of single sources and on interactions."""
+    total = crossed.sd(CROSS_ENTROPY)
     if total == 0:
-        return [f"{one.name}: no combination of seeds changes the cross-entropy."]
-    parts = one.parts[CROSS_ENTROPY]
+        return [f"{crossed.name}: no combination of seeds changes the cross-entropy."]
+    parts = crossed.parts[CROSS_ENTROPY]
     sentences = [
-        f"{one.name}: over all combinations of seeds cross-entropy has an SD of {number(total)} "
-        f"nats and accuracy one of {number(one.sd(ACCURACY))} percentage points."
+        f"{crossed.name}: over all combinations of seeds cross-entropy has an SD of "
+        f"{number(total)} nats and accuracy one of {number(crossed.sd(ACCURACY))} percentage "
+        "points."
     ]
-    order = sorted(range(len(one.sources)), key=lambda s: -parts.first_order[s].value)
-    told = [f"{one.sources[s]} {percentage_interval(parts.first_order[s])}" for s in order]
+    order = sorted(range(len(crossed.sources)), key=lambda s: -parts.first_order[s].value)
+    shares = [f"{crossed.sources[s]} {percentage_interval(parts.first_order[s])}" for s in order]
     sentences.append(
-        f"{one.name}: alone, a source explains of the variance of cross-entropy: {'; '.join(told)}."
+        f"{crossed.name}: alone, a source explains of the variance of cross-entropy: "
+        f"{'; '.join(shares)}."
     )
-    if len(one.sources) > 1:
-        sentences.append(_interactions(one, parts))
+    if len(crossed.sources) > 1:
+        sentences.append(_interactions(crossed, parts))
     return sentences
 
 
-def _interactions(one: _Crossed, parts: Components) -> str:
+def _interactions(crossed: _Crossed, parts: Components) -> str:
     share = parts.interactions
     if share.low > 0.5:
         meaning = "most of it depends on which seeds meet, not on any seed alone"
@@ -139,27 +144,29 @@ def _interactions(one: _Crossed, parts: Components) -> str:
         meaning = "most of it is the sources' own, whichever seeds they meet"
     else:
         meaning = "the data leave open whether that is more than half"
-    return f"{one.name}: interactions of sources explain {percentage_interval(share)}: {meaning}."
+    return (
+        f"{crossed.name}: interactions of sources explain {percentage_interval(share)}: {meaning}."
+    )
 
 
 def _effects_table(whole: Sequence[_Crossed]) -> Table:
     lines = []
-    for one in whole:
-        seeds = describe_seeds(run.job for run in one.row.runs)
-        for effect in one.parts[CROSS_ENTROPY].effects:
-            cells = [Cell(one.effect_name(effect))]
+    for crossed in whole:
+        seeds = describe_seeds(run.job for run in crossed.row.runs)
+        for effect in crossed.parts[CROSS_ENTROPY].effects:
+            cells = [Cell(crossed.effect_name(effect))]
             for metric in _UNITS:
-                parts = one.parts[metric]
+                parts = crossed.parts[metric]
                 variance, share = parts.effects[effect], parts.shares[effect]
                 sd = Interval(*np.sqrt(variance).tolist())
-                cells.append(measured(number(sd.value), sd.value, ends=sd))
+                cells.append(number_cell(number(sd.value), sd.value, ends=sd))
                 cells.append(_share(share))
-            lines.append(Line(tuple(cells), one.name, seeds=seeds))
+            lines.append(Line(tuple(cells), crossed.name, seeds=seeds))
         totals = [Cell("all effects")]
         for metric in _UNITS:
-            sd_of_all = one.sd(metric)
+            sd_of_all = crossed.sd(metric)
             totals += [Cell(number(sd_of_all), sd_of_all), Cell("")]
-        lines.append(Line(tuple(totals), one.name, strong=True, seeds=seeds))
+        lines.append(Line(tuple(totals), crossed.name, strong=True, seeds=seeds))
     columns = [Column("effect", "effect", align="left")]
     for metric, unit in _UNITS.items():
         name = metric.replace("-", "_")
@@ -180,14 +187,14 @@ def _effects_table(whole: Sequence[_Crossed]) -> Table:
 
 def _sources_table(whole: Sequence[_Crossed]) -> Table:
     lines = []
-    for one in whole:
-        seeds = describe_seeds(run.job for run in one.row.runs)
-        for number_, source in enumerate(one.sources):
+    for crossed in whole:
+        seeds = describe_seeds(run.job for run in crossed.row.runs)
+        for number_, source in enumerate(crossed.sources):
             cells = [Cell(source)]
             for metric in _UNITS:
-                parts = one.parts[metric]
+                parts = crossed.parts[metric]
                 cells += [_share(parts.first_order[number_]), _share(parts.total[number_])]
-            lines.append(Line(tuple(cells), one.name, seeds=seeds))
+            lines.append(Line(tuple(cells), crossed.name, seeds=seeds))
     columns = [Column("source", "source", align="left")]
     for metric in _UNITS:
         name = metric.replace("-", "_")
@@ -205,13 +212,13 @@ def _sources_table(whole: Sequence[_Crossed]) -> Table:
 
 
 def _share(share: Interval) -> Cell:
-    """A share in percent with its interval."""
+    """Return a cell with a share in percent and its interval."""
     percent = Interval(*(100 * end for end in share))
-    return measured(interval(percent, lambda end: fixed(end, 0)), percent.value, ends=percent)
+    return number_cell(interval(percent, lambda end: fixed(end, 0)), percent.value, ends=percent)
 
 
 def _figure(whole: Sequence[_Crossed]) -> Figure:
-    effects = sum(len(one.parts[CROSS_ENTROPY].effects) for one in whole)
+    effects = sum(len(row.parts[CROSS_ENTROPY].effects) for row in whole)
     return Figure(
         "components",
         "Share of the variance by source and interaction",
@@ -224,19 +231,19 @@ def _figure(whole: Sequence[_Crossed]) -> Figure:
 
 def _draw(whole: Sequence[_Crossed], canvas: "Canvas") -> None:
     grid = plots.panels(canvas, len(whole), 1)
-    for one, (axes,) in zip(whole, grid, strict=True):
-        _draw_bars(axes, one)
+    for crossed, (axes,) in zip(whole, grid, strict=True):
+        _draw_bars(axes, crossed)
     plots.legend(canvas, [line[0] for line in grid])
 
 
-def _draw_bars(axes: "Axes", one: _Crossed) -> None:
-    """A pair of bars per effect, the first effect at the top."""
-    effects = list(one.parts[CROSS_ENTROPY].effects)
+def _draw_bars(axes: "Axes", crossed: _Crossed) -> None:
+    """Draw a bar per effect and metric, the first effect at the top."""
+    effects = list(crossed.parts[CROSS_ENTROPY].effects)
     places = np.arange(len(effects), dtype=np.float64)
     for place, metric in enumerate(_UNITS):
-        if one.sd(metric) == 0:
+        if crossed.sd(metric) == 0:
             continue
-        shares = one.parts[metric].shares
+        shares = crossed.parts[metric].shares
         values = 100 * np.array([shares[effect] for effect in effects])
         axes.barh(
             places + (place - 0.5) * 0.38,
@@ -247,9 +254,9 @@ def _draw_bars(axes: "Axes", one: _Crossed) -> None:
             xerr=np.maximum([values[:, 0] - values[:, 1], values[:, 2] - values[:, 0]], 0),
             error_kw={"elinewidth": 1.0, "capsize": 2},
         )
-    plots.label(axes, "share of the variance (%)", "", one.name)
+    plots.label(axes, "share of the variance (%)", "", crossed.name)
     axes.grid(False, axis="y")
-    names = [textwrap.fill(one.effect_name(effect), 28) for effect in effects]
+    names = [textwrap.fill(crossed.effect_name(effect), 28) for effect in effects]
     axes.set_yticks(places, names)
     axes.set_ylim(len(effects) - 0.5, -0.5)
     axes.set_xlim(0, 100)

@@ -1,8 +1,8 @@
-"""One run with a changed bit against its unchanged twin, epoch by epoch, and the condition number
-of training (paper, Sec. 4.1).
+"""A run with one changed bit against its twin, epoch by epoch, and the condition number of training
+(paper, Sec. 4.1).
 
-The condition number |delta f| / |delta x| takes the whole training as a function from the initial
-weights x to a metric f of the final model. Any one pair bounds it from below: the paper's 1.8e7 for
+The condition number |delta f| / |delta x| treats training as a function from the initial weights x
+to a metric f of the final model. Any pair of runs gives a lower bound: the paper's 1.8e7 for
 cross-entropy and 2.6e8 for accuracy are the differences of one pair, 0.0086 nats and 0.12
 percentage points, over the change of one weight, 4.7e-10.
 """
@@ -19,7 +19,7 @@ from nondet.report import plots
 from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import change, describe_seeds, fixed, number, percent, plural
-from nondet.report.views._common import recorded, some
+from nondet.report.views._common import recorded, select_epochs
 from nondet.store import StoredRun
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ _CHANGES = ("accuracy (percentage points)", "cross-entropy (nats)", "weights (L2
 
 
 class Condition(NamedTuple):
-    """How far the ends of a pair are apart, and both as condition numbers; accuracy in percentage
-    points, cross-entropy in nats, the change of the weights as an L2 norm.
+    """The differences between a run and its twin: of the initial weights (L2 norm), of the final
+    accuracy (percentage points) and of the final cross-entropy (nats).
     """
 
     changed: float
@@ -39,19 +39,19 @@ class Condition(NamedTuple):
 
     @property
     def of_accuracy(self) -> float:
-        """Percentage points per unit of a weight."""
+        """Return the condition number for accuracy, in percentage points per unit of a weight."""
         return self.accuracy / self.changed
 
     @property
     def of_cross_entropy(self) -> float:
-        """Nats per unit of a weight."""
+        """Return the condition number for cross-entropy, in nats per unit of a weight."""
         return self.cross_entropy / self.changed
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """A run and its twin. epochs: (E,); accuracies (2, E) in percent and cross_entropies (2, E) in
-    nats, the run's first; disagreement (E,) in percent; weights (E,), the L2 distance of their
+    """A run and its twin. epochs: (E,). accuracies, cross_entropies: (2, E), in percent and nats,
+    the run's first. disagreement: (E,), in percent. weights: (E,), the L2 distance of the
     parameters.
     """
 
@@ -65,7 +65,7 @@ class _Pair:
 
 
 def view(summary: Summary) -> Section | None:
-    """Tables, a figure and sentences on runs whose weights were changed."""
+    """Return a section on the runs whose initial weights were changed; None without such runs."""
     left_out: list[str] = []
     found: list[tuple[str, list[_Pair]]] = []
     for model in summary.models:
@@ -100,6 +100,7 @@ def view(summary: Summary) -> Section | None:
 
 
 def _pair(run: StoredRun) -> _Pair:
+    """Return a run and its twin at the ends of the evaluated epochs."""
     twin = run.records["twin"]
     epochs = twin["epoch"]
     steps_per_epoch = int(twin["step"][-1]) // run.job.config.epochs
@@ -122,6 +123,7 @@ def _pair(run: StoredRun) -> _Pair:
 
 
 def _findings(name: str, pairs: Sequence[_Pair]) -> list[str]:
+    """Return findings on the first pair's course and on the condition numbers of all pairs."""
     first = pairs[0]
     apart = np.abs(first.accuracies[0] - first.accuracies[1])
     widest = int(apart.argmax())
@@ -144,15 +146,15 @@ def _findings(name: str, pairs: Sequence[_Pair]) -> list[str]:
         f"{number(first.condition.cross_entropy)} nats, and {disagree} classified differently."
     ]
     conditions = [pair.condition for pair in pairs]
-    told = []
+    bounds = []
     for values, metric in (
-        (np.array([one.of_cross_entropy for one in conditions]), "cross-entropy"),
-        (np.array([one.of_accuracy for one in conditions]), "accuracy in percentage points"),
+        (np.array([each.of_cross_entropy for each in conditions]), "cross-entropy"),
+        (np.array([each.of_accuracy for each in conditions]), "accuracy in percentage points"),
     ):
         median = f" (median {number(float(np.median(values)))})" if len(pairs) > 1 else ""
-        told.append(f"{number(values.max())} for {metric}{median}")
+        bounds.append(f"{number(values.max())} for {metric}{median}")
     sentences.append(
-        f"{name}: the condition number of training is at least {told[0]} and {told[1]}, by "
+        f"{name}: the condition number of training is at least {bounds[0]} and {bounds[1]}, by "
         f"{plural(len(pairs), 'pair')} of runs."
     )
     return sentences
@@ -162,7 +164,7 @@ def _epochs_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
     lines = []
     for name, (pair, *_) in found:
         seeds = f"{describe_seeds([pair.run.job])}; twin: all 1"
-        for epoch in some(pair.epochs):
+        for epoch in select_epochs(pair.epochs):
             at = int(np.searchsorted(pair.epochs, epoch))
             accuracy, twin_accuracy = pair.accuracies[:, at].tolist()
             entropy, twin_entropy = pair.cross_entropies[:, at].tolist()
@@ -199,15 +201,15 @@ def _epochs_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
 def _condition_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
     lines = []
     for name, pairs in found:
-        every = []
+        rows = []
         for pair in pairs:
-            one = pair.condition
-            every.append((*one, one.of_cross_entropy, one.of_accuracy))
+            condition = pair.condition
+            rows.append((*condition, condition.of_cross_entropy, condition.of_accuracy))
             seeds = describe_seeds([pair.run.job])
-            lines.append(_condition_line(f"bit {pair.run.job.seeds.bit}", every[-1], name, seeds))
+            lines.append(_condition_line(f"bit {pair.run.job.seeds.bit}", rows[-1], name, seeds))
         if len(pairs) > 1:
             seeds = describe_seeds(pair.run.job for pair in pairs)
-            values = np.array(every)
+            values = np.array(rows)
             for label, summary in (
                 ("median", np.median(values, axis=0)),
                 ("maximum", values.max(axis=0)),

@@ -1,4 +1,4 @@
-"""Snapshot ensembles beside ordinary ensembles of N = 1, 2, 3, ... independent models (Table 5)."""
+"""Snapshot ensembles beside ensembles of N = 1, 2, 3, ... independent models (Table 5)."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
 
 PARTITIONS = 10
-"""Over how many ways to divide the models into ensembles statistics are averaged."""
+"""The number of random divisions into ensembles over which statistics are averaged."""
 GROUPS = 3
-"""The fewest ensembles whose spread is looked at."""
+"""The fewest ensembles whose spread is estimated."""
 LARGEST = 10
 """The most models in an ensemble."""
 _RESAMPLES = 1000
@@ -65,19 +65,24 @@ class Ensemble:
 
 
 _METRICS: tuple[tuple[str, str, Callable[[Ensemble], float], bool], ...] = (
-    ("accuracy", "accuracy (%)", lambda one: one.accuracy, True),
-    ("accuracy SD", "accuracy SD (pp)", lambda one: one.accuracy_sd.sd, False),
-    ("disagreement", "disagreement (%)", lambda one: one.disagreement, False),
-    ("cross-entropy", "cross-entropy (nats)", lambda one: one.cross_entropy, False),
-    ("cross-entropy SD", "cross-entropy SD (nats)", lambda one: one.cross_entropy_sd.sd, False),
-    ("1 - correlation", "1 - Spearman corr.", lambda one: 1 - one.correlation, False),
+    ("accuracy", "accuracy (%)", lambda ensemble: ensemble.accuracy, True),
+    ("accuracy SD", "accuracy SD (pp)", lambda ensemble: ensemble.accuracy_sd.sd, False),
+    ("disagreement", "disagreement (%)", lambda ensemble: ensemble.disagreement, False),
+    ("cross-entropy", "cross-entropy (nats)", lambda ensemble: ensemble.cross_entropy, False),
+    (
+        "cross-entropy SD",
+        "cross-entropy SD (nats)",
+        lambda ensemble: ensemble.cross_entropy_sd.sd,
+        False,
+    ),
+    ("1 - correlation", "1 - Spearman corr.", lambda ensemble: 1 - ensemble.correlation, False),
 )
-"""Name, label of the axis, value, and whether more is better."""
+"""Name, axis label, value, and True if larger is better."""
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, and for every model that has both kinds of ensembles a figure and sentences; None
-    where no model has.
+    """Return a section on the models with snapshot ensembles and single models; None without such
+    models.
     """
     lines: list[Line] = []
     findings: list[str] = []
@@ -89,12 +94,12 @@ def view(summary: Summary) -> Section | None:
         snapshots = [_measure(row.row.name, None, [_logits(row)], labels) for row in rows]
         name = model.config.model
         seeds = describe_seeds(run.job for run in pool.runs)
-        lines += [Line(_cells(one), name, seeds=seeds) for one in ordinary]
+        lines += [Line(_cells(ensemble), name, seeds=seeds) for ensemble in ordinary]
         lines += [
-            Line(_cells(one), name, True, describe_seeds(run.job for run in row.runs))
-            for one, row in zip(snapshots, rows, strict=True)
+            Line(_cells(snapshot), name, True, describe_seeds(run.job for run in row.runs))
+            for snapshot, row in zip(snapshots, rows, strict=True)
         ]
-        findings += [_finding(name, one, ordinary) for one in snapshots]
+        findings += [_finding(name, snapshot, ordinary) for snapshot in snapshots]
         figures.append(_figure(name, ordinary, snapshots, several=len(compared) > 1))
     if not lines:
         return None
@@ -107,11 +112,12 @@ def view(summary: Summary) -> Section | None:
 
 
 def ordinary_ensembles(logits: np.ndarray, labels: np.ndarray) -> list[Ensemble]:
-    """Ensembles of 1, 2, ... of the runs whose predictions (runs, examples, classes) these are, as
-    long as there are enough of them. No two that are compared share a model: their spread would
-    come out too small.
+    """Return ensembles of 1, 2, ... models, as long as there are `GROUPS` of them (2 of one model).
+
+    logits: (runs, examples, classes). Ensembles that are compared share no model, which would make
+    their spread too small.
     """
-    found = []
+    ensembles = []
     for size in range(1, LARGEST + 1):
         groups = len(logits) // size
         if groups < GROUPS and (size > 1 or groups < 2):
@@ -120,13 +126,13 @@ def ordinary_ensembles(logits: np.ndarray, labels: np.ndarray) -> list[Ensemble]
         count = PARTITIONS if size > 1 else 1
         divisions = partitions(len(logits), size, generator, count)
         means = (group_means(logits, groups).astype(np.float32) for groups in divisions)
-        found.append(_measure(plural(size, "independent model"), size, means, labels))
-    return found
+        ensembles.append(_measure(plural(size, "independent model"), size, means, labels))
+    return ensembles
 
 
 def _kinds(model: ModelSummary) -> tuple[RowSummary, list[RowSummary]] | None:
-    """The row of single models from which ensembles are drawn, the one that varies most, and the
-    rows of snapshot ensembles; None where either is missing.
+    """Return the row of single models with the most sources, from which ensembles are drawn, and
+    the rows of snapshot ensembles; None if either is missing.
     """
     known = [row for row in model.rows if row.statistics is not None and row.row.design == "tandem"]
     pools = [row for row in known if row.row.output == "final" and row.row.varies]
@@ -148,7 +154,7 @@ def _measure(
     predictions: Iterable[np.ndarray],
     labels: np.ndarray,
 ) -> Ensemble:
-    """The statistics of each of some sets of ensembles, averaged; (groups, examples, classes)."""
+    """Return the mean statistics of several sets of ensembles, (groups, examples, classes) each."""
     rows = []
     groups = 0
     for logits in predictions:
@@ -174,8 +180,8 @@ def _measure(
 
 
 def _spread(values: np.ndarray) -> Spread:
-    """Without the bias of few ensembles, which would make larger ones look steadier than they
-    are.
+    """Return the SD without the bias of small samples: larger ensembles are fewer, and the bias
+    would make them look more stable than they are.
     """
     sd = unbiased_sd(values, bootstrap("unused"), resamples=1).value
     return Spread(sd, bootstrap_spread(values, bootstrap("ensembles"), _RESAMPLES).error)
@@ -185,22 +191,27 @@ def _spread(values: np.ndarray) -> Spread:
 
 
 def _finding(model: str, snapshot: Ensemble, ordinary: list[Ensemble]) -> str:
-    """Between which ordinary ensembles a snapshot ensemble lies, quantity by quantity."""
+    """Return a finding on the sizes of ensembles between which a snapshot ensemble lies."""
     places = []
-    for name, _, of, more in _METRICS:
+    for name, _, value_of, more in _METRICS:
         if name in ("accuracy", "cross-entropy SD", "disagreement"):
             value = (
-                percent(of(snapshot)) + "%" if name != "cross-entropy SD" else number(of(snapshot))
+                percent(value_of(snapshot)) + "%"
+                if name != "cross-entropy SD"
+                else number(value_of(snapshot))
             )
             sign = -1 if more else 1
-            values = [sign * of(one) for one in ordinary]
-            places.append(f"its {name} ({value}) is {place_among(values, sign * of(snapshot))}")
+            values = [sign * value_of(ensemble) for ensemble in ordinary]
+            place = place_among(values, sign * value_of(snapshot))
+            places.append(f"its {name} ({value}) is {place}")
     return f"{model}, {snapshot.name}: {'; '.join(places)}."
 
 
 def place_among(by_size: list[float], value: float) -> str:
-    """Where a value stands among those of ensembles of 1, 2, ... models; less is better."""
-    sizes = [size for size, one in enumerate(by_size, 1) if one <= value]
+    """Return in words where a value lies among those of ensembles of 1, 2, ... models; smaller is
+    better.
+    """
+    sizes = [size for size, other in enumerate(by_size, 1) if other <= value]
     if by_size[0] < value:
         return "worse than that of a single model"
     if by_size[0] == value:
@@ -242,18 +253,18 @@ def _table(lines: list[Line]) -> Table:
     return Table("ensembles", "Snapshots against independent models", columns, tuple(lines), note)
 
 
-def _cells(one: Ensemble) -> tuple[Cell, ...]:
+def _cells(ensemble: Ensemble) -> tuple[Cell, ...]:
     return (
-        Cell(one.name),
-        Cell(f"{one.groups:,}", one.groups),
-        Cell(fixed(one.accuracy, 2), one.accuracy),
-        Cell(fixed(one.cross_entropy, 4), one.cross_entropy),
-        Cell(spread(one.accuracy_sd, 2), *one.accuracy_sd),
-        Cell(spread(one.cross_entropy_sd, 4), *one.cross_entropy_sd),
-        Cell(percent(one.disagreement), one.disagreement),
-        Cell(correlation(one.correlation), one.correlation),
-        Cell(change(one.ensemble_accuracy, 2), one.ensemble_accuracy),
-        Cell(change(one.ensemble_cross_entropy, 4), one.ensemble_cross_entropy),
+        Cell(ensemble.name),
+        Cell(f"{ensemble.groups:,}", ensemble.groups),
+        Cell(fixed(ensemble.accuracy, 2), ensemble.accuracy),
+        Cell(fixed(ensemble.cross_entropy, 4), ensemble.cross_entropy),
+        Cell(spread(ensemble.accuracy_sd, 2), *ensemble.accuracy_sd),
+        Cell(spread(ensemble.cross_entropy_sd, 4), *ensemble.cross_entropy_sd),
+        Cell(percent(ensemble.disagreement), ensemble.disagreement),
+        Cell(correlation(ensemble.correlation), ensemble.correlation),
+        Cell(change(ensemble.ensemble_accuracy, 2), ensemble.ensemble_accuracy),
+        Cell(change(ensemble.ensemble_cross_entropy, 4), ensemble.ensemble_cross_entropy),
     )
 
 
@@ -273,13 +284,12 @@ def _figure(
 def _draw(canvas: "Canvas", ordinary: list[Ensemble], snapshots: list[Ensemble]) -> None:
     grid = [axes for line in panels(canvas, 2, 3) for axes in line]
     sizes = list(range(1, len(ordinary) + 1))
-    for axes, (_, heading, of, _) in zip(grid, _METRICS, strict=True):
-        axes.plot(
-            sizes, [of(one) for one in ordinary], "o-", color=BLUE, label="independent models"
-        )
-        for place, one in enumerate(snapshots, 1):
+    for axes, (_, heading, value_of, _) in zip(grid, _METRICS, strict=True):
+        values = [value_of(ensemble) for ensemble in ordinary]
+        axes.plot(sizes, values, "o-", color=BLUE, label="independent models")
+        for place, snapshot in enumerate(snapshots, 1):
             color = CYCLE[place % len(CYCLE)]
-            axes.axhline(of(one), color=color, linestyle="--", label=one.name)
+            axes.axhline(value_of(snapshot), color=color, linestyle="--", label=snapshot.name)
         label(axes, "N, models in an ensemble", heading)
         whole_ticks(axes)
     legend(canvas, grid)

@@ -1,4 +1,4 @@
-"""What one changed bit does to cross-entropy epoch by epoch (paper, Appendix C and Fig. 3)."""
+"""The spread of cross-entropy after a one-bit change, epoch by epoch (Appendix C and Fig. 3)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,22 +13,22 @@ from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.text import between, describe_seeds, fixed, number, spread
-from nondet.report.views._common import evaluated, some
+from nondet.report.views._common import evaluated, select_epochs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
 MIDDLE = (2.5, 97.5)
-"""The percentiles between which the middle 95% of the runs lie."""
+"""The percentiles that bound the middle 95% of the runs."""
 FIRST = 10
-"""How many epochs the second row of the figure shows."""
+"""The number of epochs in the second row of the figure."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Course:
-    """The runs of one model after a one-bit change. epochs: (E,), those evaluated;
-    cross_entropies: (runs, E) nats.
+    """The runs of one model that differ in one bit. epochs: (E,), those evaluated. cross_entropies:
+    (runs, E), in nats.
     """
 
     name: str
@@ -38,18 +38,18 @@ class _Course:
 
     @property
     def sds(self) -> np.ndarray:
-        """The standard deviation over the runs at every epoch, (E,)."""
+        """Return the standard deviation over the runs at every epoch, (E,)."""
         return np.array([standard_deviation(column) for column in self.cross_entropies.T])
 
     @property
     def ends(self) -> np.ndarray:
-        """The ends of the middle 95% of the runs at every epoch, (2, E)."""
+        """Return the ends of the middle 95% of the runs at every epoch, (2, E)."""
         ends: np.ndarray = np.percentile(self.cross_entropies, MIDDLE, axis=0)
         return ends
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure and sentences on the models with runs that differ in one bit."""
+    """Return a section on runs that differ in one bit; None without such runs."""
     courses = _courses(summary)
     if not courses:
         return None
@@ -77,6 +77,7 @@ def view(summary: Summary) -> Section | None:
 
 
 def _courses(summary: Summary) -> list[_Course]:
+    """Return the rows of at least two runs in which one bit varies from the start."""
     courses = []
     for model in summary.models:
         rows = [
@@ -93,8 +94,8 @@ def _courses(summary: Summary) -> list[_Course]:
 
 
 def _findings(courses: Sequence[_Course]) -> list[str]:
-    """Where the spread of each model is largest and where it ends, and how far the last-placed
-    model's is below the first's.
+    """Return findings on each model's largest and last spread, and on the ratio between the models
+    with the largest and the smallest last spread.
     """
     sentences = []
     for course in courses:
@@ -126,19 +127,19 @@ def _findings(courses: Sequence[_Course]) -> list[str]:
 
 
 def _against(most: _Course, least: _Course) -> str:
-    """The factor between two models' spreads after the last epoch."""
+    """Return a finding on the ratio of two models' spreads after the last epoch."""
     if least.sds[-1] == 0:
         return (
             f"After the last epoch one bit spreads {most.name} by {number(most.sds[-1])} nats and "
             f"{least.name} not at all."
         )
     ratio = sd_ratio(most.cross_entropies[:, -1], least.cross_entropies[:, -1])
-    told = f"{number(ratio.value)} times as far as {least.name}'s"
+    times = f"{number(ratio.value)} times as far as {least.name}'s"
     if np.isfinite(ratio.low) and np.isfinite(ratio.high):
-        told += f" (interval {between(number(ratio.low), number(ratio.high))})"
+        times += f" (interval {between(number(ratio.low), number(ratio.high))})"
     if ratio.low <= 1 <= ratio.high:
-        told += ", an interval that holds 1"
-    return f"After the last epoch one bit spreads {most.name}'s cross-entropy {told}."
+        times += ", an interval that holds 1"
+    return f"After the last epoch one bit spreads {most.name}'s cross-entropy {times}."
 
 
 def _table(courses: Sequence[_Course]) -> Table:
@@ -146,15 +147,12 @@ def _table(courses: Sequence[_Course]) -> Table:
     for course in courses:
         seeds = describe_seeds(run.job for run in course.row.runs)
         low, high = course.ends
-        for epoch in some(course.epochs):
+        for epoch in select_epochs(course.epochs):
             place = int(np.searchsorted(course.epochs, epoch))
             column = course.cross_entropies[:, place]
-            found = bootstrap_spread(column, bootstrap(f"epochs {epoch}"))
-            lines.append(
-                Line(
-                    _cells(epoch, column, low[place], high[place], found), course.name, seeds=seeds
-                )
-            )
+            sd = bootstrap_spread(column, bootstrap(f"epochs {epoch}"))
+            cells = _cells(epoch, column, low[place], high[place], sd)
+            lines.append(Line(cells, course.name, seeds=seeds))
     columns = (
         Column("epoch", "epoch"),
         Column("cross_entropy_mean", "mean", "nats"),
@@ -174,16 +172,14 @@ def _table(courses: Sequence[_Course]) -> Table:
     )
 
 
-def _cells(
-    epoch: int, column: np.ndarray, low: float, high: float, found: Spread
-) -> tuple[Cell, ...]:
+def _cells(epoch: int, column: np.ndarray, low: float, high: float, sd: Spread) -> tuple[Cell, ...]:
     return (
         Cell(str(epoch), epoch),
         Cell(fixed(column.mean(), 4), float(column.mean())),
         Cell(fixed(low, 4), float(low)),
         Cell(fixed(high, 4), float(high)),
         Cell(number(high - low), float(high - low)),
-        Cell(spread(found, 4), found.sd, found.error),
+        Cell(spread(sd, 4), sd.sd, sd.error),
     )
 
 
@@ -196,7 +192,7 @@ def _draw(courses: Sequence[_Course], canvas: "Canvas") -> None:
 
 
 def _draw_line(line: Sequence["Axes"], courses: Sequence[_Course], until: int | None) -> None:
-    """The range and the standard deviation of all models, of the first epochs if `until`."""
+    """Draw the range and the SD of all models, up to epoch `until` if that is given."""
     left, right = line
     drawn = []
     for place, course in enumerate(courses):

@@ -1,9 +1,9 @@
-"""How the distance of a run from its unchanged twin grows, step by step.
+"""The growth of the distance between a run and its unchanged twin, step by step.
 
-Finite-time Lyapunov exponents (`nondet.stats.growth_rates`) of training as a dynamical system, as
-Danovski, Soriano and Lacasa (2024, "Dynamical stability and chaos in artificial neural network
-trajectories along training") take them from neighbouring trajectories of weights; the small change
-is the paper's (Sec. 4.1), the linear model its contrast (Sec. 4.2).
+Finite-time Lyapunov exponents (`nondet.stats.growth_rates`) of training as a dynamical system,
+computed from neighbouring trajectories of weights as by Danovski, Soriano and Lacasa (2024,
+"Dynamical stability and chaos in artificial neural network trajectories along training"). The small
+change is that of the paper's Sec. 4.1, the linear model that of its Sec. 4.2.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure as Canvas
 
-_POINTS = 400  # of a line: more make figures of many megabytes and look the same
-_THIN = 12  # so many single runs are drawn
+_POINTS = 400  # per line; more would look the same and take megabytes
+_THIN = 12  # the most single runs drawn
 
 _AXES = {WEIGHTS: "distance of weights (L2)", LOGITS: "distance of logits (RMS)"}
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure and sentences on the rows that recorded their twins."""
+    """Return a section on the rows that recorded their twins; None without such rows."""
     left_out: list[str] = []
     found = twins_of(summary, left_out)
     if not found:
@@ -58,8 +58,8 @@ def view(summary: Summary) -> Section | None:
 
 
 def _findings(found: Sequence[Twins]) -> list[str]:
-    """How the weights of each part from their twins', and, source by source, how far the model
-    that ends furthest apart is from the one that ends closest.
+    """Return a finding on the growth of each row's distance, and for every source one on the ratio
+    between the models with the largest and the smallest last distance.
     """
     sentences = [f"{twins.name}: {_course(twins)}." for twins in found]
     for source in dict.fromkeys(twins.source for twins in found):
@@ -76,12 +76,13 @@ def _findings(found: Sequence[Twins]) -> list[str]:
 
 
 def _course(twins: Twins) -> str:
+    """Return in words how the distance of the weights grows."""
     growth = twins.growth[WEIGHTS]
     ends = twins.distances[WEIGHTS][:, -1]
     if not ends.any():
         return "in every run the weights end equal to the twin's"
     end = f"{number(float(np.median(ends)))} after the last step, {_of_norm(twins)} of their norm"
-    growing = [one for one in growth if one.exponential]
+    growing = [run for run in growth if run.exponential]
     if not growing:
         return (
             f"the distance of the weights does not grow exponentially in any of "
@@ -93,29 +94,29 @@ def _course(twins: Twins) -> str:
         if every
         else f"in {len(growing)} of {len(growth)} runs"
     )
-    exponents = [one.lyapunov for one in growing]
-    told = (
+    exponents = [run.lyapunov for run in growing]
+    course = (
         f"the distance of the weights grows exponentially {runs}, with a finite-time Lyapunov "
         f"exponent of {_median(exponents)} per step "
         f"({number(float(np.median(exponents)) * twins.steps_per_epoch)} per epoch): it doubles "
-        f"every {_median([one.doubling_steps for one in growing])} steps"
+        f"every {_median([run.doubling_steps for run in growing])} steps"
     )
-    stops = [one.saturation_step for one in growing if one.saturation_step is not None]
+    stops = [run.saturation_step for run in growing if run.saturation_step is not None]
     if len(stops) == len(growing):
         epochs = number(float(np.median(stops)) / twins.steps_per_epoch)
-        told += f" and nears its last level after {_median(stops)} steps (epoch {epochs})"
+        course += f" and nears its last level after {_median(stops)} steps (epoch {epochs})"
     leap = number(float(np.median(_leaps(twins.distances[WEIGHTS]))))
-    return f"{told}; a single step multiplies it by up to {leap}; it is {end} (medians)"
+    return f"{course}; a single step multiplies it by up to {leap}; it is {end} (medians)"
 
 
 def _of_norm(twins: Twins) -> str:
-    """The distance after the last step in percent of the norm of the twin's weights."""
+    """Return the last distance in percent of the norm of the twin's weights."""
     share = 100 * twins.distances[WEIGHTS][:, -1] / twins.norms[:, -1]
     return f"{number(float(np.median(share)))}%"
 
 
 def _median(values: Sequence[float], write: Callable[[float], str] = number) -> str:
-    """The median and, where they differ, the range of some numbers."""
+    """Return the median of some numbers, with their range if they differ."""
     middle, low, high = write(float(np.median(values))), write(min(values)), write(max(values))
     return middle if low == high else f"{middle} ({between(low, high)})"
 
@@ -129,10 +130,10 @@ def _table(found: Sequence[Twins]) -> Table:
         seeds = describe_seeds(run.job for run in twins.runs) + "; twins: all 1"
         for quantity, distances in twins.distances.items():
             growth = twins.growth[quantity]
-            growing = [one for one in growth if one.exponential]
-            stops = [one.saturation_step for one in growth if one.saturation_step is not None]
-            exponents = [one.lyapunov for one in growth if np.isfinite(one.lyapunov)]
-            per_epoch = [one * twins.steps_per_epoch for one in exponents]
+            growing = [run for run in growth if run.exponential]
+            stops = [run.saturation_step for run in growth if run.saturation_step is not None]
+            exponents = [run.lyapunov for run in growth if np.isfinite(run.lyapunov)]
+            per_epoch = [exponent * twins.steps_per_epoch for exponent in exponents]
             cells = (
                 Cell(quantity),
                 Cell(str(len(growth)), len(growth)),
@@ -141,7 +142,7 @@ def _table(found: Sequence[Twins]) -> Table:
                 _medians(exponents),
                 _medians(per_epoch, ranges=False),
                 Cell(f"{len(growing)}/{len(growth)}", len(growing)),
-                _medians([one.doubling_steps for one in growing], ranges=False),
+                _medians([run.doubling_steps for run in growing], ranges=False),
                 _medians(stops, ranges=False),
                 _medians(_leaps(distances), ranges=False),
             )
@@ -173,7 +174,7 @@ def _table(found: Sequence[Twins]) -> Table:
 
 
 def _medians(values: Sequence[float] | np.ndarray, ranges: bool = True) -> Cell:
-    """The median, with the range over the runs; a dash for nothing."""
+    """Return a cell with the median, and the range over the runs; a dash for no values."""
     if len(values) == 0:
         return Cell(NOTHING)
     middle = float(np.median(values))
@@ -183,7 +184,7 @@ def _medians(values: Sequence[float] | np.ndarray, ranges: bool = True) -> Cell:
 
 
 def _leaps(distances: np.ndarray) -> np.ndarray:
-    """The highest factor of a single step, by run, (runs,); NaN-free: 0 where none is defined."""
+    """Return each run's largest factor of a single step, (runs,); 0 if no distance is positive."""
     before, after = distances[:, :-1], distances[:, 1:]
     factors = np.divide(after, before, out=np.zeros_like(after), where=before > 0)
     leaps: np.ndarray = factors.max(axis=1)
@@ -194,14 +195,14 @@ def _leaps(distances: np.ndarray) -> np.ndarray:
 
 
 def _first_steps(found: Sequence[Twins]) -> int | None:
-    """Until which step the second row of the figure looks closer; None where there is nothing to
-    see: no distance nears its last level in the first half.
+    """Return the last step of the figure's second row, which enlarges the beginning; None if no
+    distance nears its last level in the first half.
     """
     stops = [
-        one.saturation_step
+        run.saturation_step
         for twins in found
-        for one in twins.growth[WEIGHTS]
-        if one.exponential and one.saturation_step is not None
+        for run in twins.growth[WEIGHTS]
+        if run.exponential and run.saturation_step is not None
     ]
     until = 2 * max(stops, default=0)
     last = max(int(twins.steps[-1]) for twins in found)
@@ -219,6 +220,7 @@ def _draw(found: Sequence[Twins], canvas: "Canvas") -> None:
 
 
 def _draw_distances(axes: "Axes", found: Sequence[Twins], quantity: str, until: int | None) -> None:
+    """Draw one quantity of single runs and its median, up to step `until` if that is given."""
     drawn = []
     for place, twins in enumerate(found):
         shown = np.flatnonzero(twins.steps <= (until or twins.steps[-1]))
@@ -227,10 +229,10 @@ def _draw_distances(axes: "Axes", found: Sequence[Twins], quantity: str, until: 
         at = shown[np.unique(np.linspace(0, len(shown) - 1, _POINTS).astype(int))]
         distances = twins.distances[quantity][:, at]
         color = plots.series(place)["color"]
-        for one in distances[:_THIN]:
+        for distance in distances[:_THIN]:
             axes.plot(
                 twins.steps[at],
-                np.where(one > 0, one, np.nan),
+                np.where(distance > 0, distance, np.nan),
                 color=color,
                 alpha=0.35,
                 linewidth=0.6,

@@ -1,4 +1,4 @@
-"""What is left of the spread if a source varies only from some epoch on (paper, Fig. 2)."""
+"""The spread of a source that varies only from some epoch on (paper, Fig. 2)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class _Point:
-    """One row of a curve: the spread of runs held for `epoch` epochs. accuracies in percent."""
+    """A row whose sources vary after `epoch` epochs, and its spread; accuracies in percent."""
 
     epoch: int
     row: RowSummary
@@ -34,7 +34,7 @@ class _Point:
 
 @dataclass(frozen=True, eq=False)
 class _Curve:
-    """The rows of one model that differ in the onset alone, by onset."""
+    """The rows of one model that differ only in onset, in order of onset."""
 
     model: str
     source: str
@@ -43,18 +43,19 @@ class _Curve:
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure and sentences on the sources that vary from different epochs on."""
+    """Return a section on sources that vary from different epochs on; None without such rows."""
     curves = _curves(summary)
     if not curves:
         return None
     models = list(dict.fromkeys(curve.model for curve in curves))
+    by_model = {model: [curve for curve in curves if curve.model == model] for model in models}
     figure = Figure(
         "onset",
         "Spread against the onset of nondeterminism",
         "Standard deviation of accuracy (left) and cross-entropy (right) of the final models "
         "against the number of epochs trained with every source held, after which one source "
         "varies. Bars are the bootstrap errors of the standard deviations.",
-        partial(_draw, {model: [c for c in curves if c.model == model] for model in models}),
+        partial(_draw, by_model),
         size=(7.5, 2.9 * len(models) + 0.6),
     )
     return Section(
@@ -66,7 +67,7 @@ def view(summary: Summary) -> Section | None:
 
 
 def _curves(summary: Summary) -> list[_Curve]:
-    """Rows of at least two runs by model, source and settings, where they have several onsets."""
+    """Return the rows of at least two runs by model, source and settings, if onsets differ."""
     curves = []
     for model in summary.models:
         groups: dict[str, dict[int, _Point]] = {}
@@ -96,28 +97,32 @@ def _point(epoch: int, row: RowSummary) -> _Point:
 
 
 def _findings(curve: _Curve) -> list[str]:
-    """What the onsets nearest to the middle and to the end leave of the earliest one's spread."""
+    """Return a finding on the spread of the onsets nearest to the middle and to the end, relative
+    to that of the earliest onset.
+    """
     first, *later = curve.points
     subject = f"{curve.model}, {curve.source}"
     if first.cross_entropy.sd == 0:
         return [f"{subject}: varied from {_when(first.epoch)}, it spreads no cross-entropy at all."]
     within = [point for point in later if point.epoch < curve.epochs] or later
     middle = min(within, key=lambda point: abs(point.epoch - curve.epochs / 2))
-    told = ""
+    remaining = ""
     for point in dict.fromkeys((middle, within[-1])):
         share = sd_ratio(point.cross_entropies, first.cross_entropies)
-        if not told:
+        if not remaining:
             left = percentage_interval(
                 share, f"the cross-entropy SD of variation from {_when(first.epoch)}"
             )
-            told = f"held for the first {point.epoch} of {curve.epochs} epochs it leaves {left}"
+            remaining = (
+                f"held for the first {point.epoch} of {curve.epochs} epochs it leaves {left}"
+            )
         else:
-            told += f"; held for {point.epoch}, {percentage_interval(share)}"
-    return [f"{subject}: {told}."]
+            remaining += f"; held for {point.epoch}, {percentage_interval(share)}"
+    return [f"{subject}: {remaining}."]
 
 
 def _when(held: int) -> str:
-    """When variation begins, after so many epochs with every source held."""
+    """Return in words when sources begin to vary, after `held` epochs."""
     return "the start" if held == 0 else f"after epoch {held}"
 
 
@@ -164,7 +169,7 @@ def _draw(models: Mapping[str, Sequence[_Curve]], canvas: "Canvas") -> None:
     numbers = plots.numbered([curve.source for curves in models.values() for curve in curves])
     for (model, curves), (left, right) in zip(models.items(), grid, strict=True):
         for curve in curves:
-            # Side by side, so that equal curves are seen.
+            # Shifted sideways, so that equal curves stay visible.
             shift = 0.008 * curve.epochs * (numbers[curve.source] - (len(numbers) - 1) / 2)
             epochs = [point.epoch + shift for point in curve.points]
             style = plots.series(numbers[curve.source]) | {"capsize": 2, "linewidth": 1.3}
@@ -174,8 +179,8 @@ def _draw(models: Mapping[str, Sequence[_Curve]], canvas: "Canvas") -> None:
             ):
                 axes.errorbar(
                     epochs,
-                    [one.sd for one in spreads],
-                    [one.error for one in spreads],
+                    [value.sd for value in spreads],
+                    [value.error for value in spreads],
                     label=curve.source,
                     **style,
                 )

@@ -1,5 +1,5 @@
-"""How far the results of language models spread: Tables 2 and 4 of the paper, with the correlations
-and the alignment of representations that it had to leave out (Sec. 3.3).
+"""The spread of language models' results: Tables 2 and 4 of the paper, with the correlations and
+the CKA of representations that it could not compute (Sec. 3.3).
 """
 
 import math
@@ -36,8 +36,8 @@ Shown = list[tuple[ModelSummary, RowSummary]]
 
 
 def view(summary: Summary) -> Section | None:
-    """The tables, the figures, and what they say; None without a row of independent runs of a
-    language model.
+    """Return a section on the rows of independent runs of language models; None without such
+    rows.
     """
     shown = independent_rows(summary, language=True)
     if not shown:
@@ -48,7 +48,7 @@ def view(summary: Summary) -> Section | None:
         title="How far perplexity spreads",
         findings=(
             *findings(summary, shown),
-            *(one for model, rows in layers for one in _layers.findings(model, rows)),
+            *(finding for model, rows in layers for finding in _layers.findings(model, rows)),
         ),
         tables=(
             _spread(shown),
@@ -63,7 +63,7 @@ def view(summary: Summary) -> Section | None:
             *(
                 _layers.figure(_layers_name(model, several), model, varied)
                 for model, rows in layers
-                if (varied := [one for one in rows if one.row.row.varies])
+                if (varied := [compared for compared in rows if compared.row.row.varies])
             ),
         ),
     )
@@ -103,15 +103,15 @@ def _intervals(shown: Shown) -> Table:
 
 
 def _by_model(shown: Shown) -> list[tuple[ModelSummary, list[Compared]]]:
-    """The rows of each model whose hidden states were compared, with a value for every layer that
-    any of them has: settings of its own may give a row more.
+    """Return, for each model, the rows whose hidden states were compared, with a value for every
+    layer that any of them has: a row's own settings may add layers.
     """
-    compared = []
+    by_model = []
     for model in {id(model): model for model, _ in shown}.values():
         found = [
             (row, row.language.cka)
-            for one, row in shown
-            if one is model and row.language is not None and row.language.cka
+            for owner, row in shown
+            if owner is model and row.language is not None and row.language.cka
         ]
         layers = list(dict.fromkeys(layer for _, cka in found for layer in cka))
         rows = [
@@ -119,8 +119,8 @@ def _by_model(shown: Shown) -> list[tuple[ModelSummary, list[Compared]]]:
             for row, cka in found
         ]
         if rows:
-            compared.append((model, rows))
-    return compared
+            by_model.append((model, rows))
+    return by_model
 
 
 def _layers_name(model: ModelSummary, several: bool) -> str:

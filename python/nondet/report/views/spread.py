@@ -1,5 +1,5 @@
-"""How far the results of each row spread: Tables 1, 3, 6, 7 and 8 of the paper, and the table of
-its test-time augmentation.
+"""The spread of each row's results on images: Tables 1, 3, 6, 7 and 8 of the paper, and its table
+of test-time augmentation.
 """
 
 from nondet.analysis.reduction import reduction_percent
@@ -26,9 +26,7 @@ from nondet.report.views._spread_findings import findings
 
 
 def view(summary: Summary) -> Section | None:
-    """Both tables, the figures, and what they say; None without a row of independent runs on
-    images.
-    """
+    """Return a section on the rows of independent runs on images; None without such rows."""
     shown = independent_rows(summary, language=False)
     if not shown:
         return None

@@ -1,7 +1,8 @@
-"""How much of each row's spread is the finite test set (Jordan 2023, "Calibrated Chaos").
+"""The part of each row's spread that comes from the finite test set (Jordan 2023, "Calibrated
+Chaos").
 
-A test set is a sample: two models that are right equally often on all images of a kind still differ
-on a few hundred of them.
+A test set is a sample: two models that would be right equally often on all images still differ in
+accuracy on a sample of them.
 """
 
 import math
@@ -25,8 +26,9 @@ if TYPE_CHECKING:
 
 
 class _Split(NamedTuple):
-    """A row's spread in two parts: of accuracy in percentage points, of cross-entropy in
-    nats."""
+    """The two parts of a row's spread, of accuracy in percentage points and of cross-entropy in
+    nats.
+    """
 
     model: ModelSummary
     row: RowSummary
@@ -35,7 +37,7 @@ class _Split(NamedTuple):
 
 
 def view(summary: Summary) -> Section | None:
-    """A table, a figure and a sentence per model; None without a row of independent runs."""
+    """Return a section on all rows of independent runs on images; None without such rows."""
     found = [
         _split(summary, model, row)
         for model, row in summary.rows
@@ -43,7 +45,7 @@ def view(summary: Summary) -> Section | None:
     ]
     if not found:
         return None
-    shown = [one for one in found if one.accuracy.total > 0 or one.cross_entropy.total > 0]
+    shown = [split for split in found if split.accuracy.total > 0 or split.cross_entropy.total > 0]
     return Section(
         "How much of the spread is the finite test set",
         findings=tuple(
@@ -69,17 +71,17 @@ def _split(summary: Summary, model: ModelSummary, row: RowSummary) -> _Split:
 
 
 def _findings(model: ModelSummary, shown: list[_Split]) -> list[str]:
-    """On the row of most sources, if the accuracy of its runs differs at all."""
-    candidates = [one for one in shown if one.model is model and one.accuracy.total > 0]
+    """Return a finding on the row with the most sources among those whose accuracy varies."""
+    candidates = [split for split in shown if split.model is model and split.accuracy.total > 0]
     if not candidates:
         return []
-    widest = max(candidates, key=lambda one: len(one.row.row.varies))
+    widest = max(candidates, key=lambda split: len(split.row.row.varies))
     term = widest.accuracy
     of = "the variance of accuracy"
     accounts = f"accounts for {percentage_interval(term.share, of)}"
     left = f"{number(term.remaining)} would be left on an endless test set"
     if term.remaining == 0:
-        # Sampling alone is estimated to make more than there is.
+        # The estimate for sampling alone exceeds the whole variance.
         accounts = f"accounts for all of {of} ({percentage_interval(term.share)})"
         left = "nothing measurable would be left on an endless test set"
     return [
@@ -89,7 +91,7 @@ def _findings(model: ModelSummary, shown: list[_Split]) -> list[str]:
 
 
 def _table(found: list[_Split]) -> Table:
-    columns = [row_column([one.row for one in found])]
+    columns = [row_column([split.row for split in found])]
     for metric, name, unit, short in (
         ("accuracy", "accuracy", "points", "pp"),
         ("cross_entropy", "cross-entropy", "nats", "nats"),
@@ -102,11 +104,11 @@ def _table(found: list[_Split]) -> Table:
         ]
     lines = [
         Line(
-            (row_cell(one.row), *_cells(one.accuracy, 2), *_cells(one.cross_entropy, 4)),
-            group=one.model.config.model,
-            seeds=describe_seeds(run.job for run in one.row.runs),
+            (row_cell(split.row), *_cells(split.accuracy, 2), *_cells(split.cross_entropy, 4)),
+            group=split.model.config.model,
+            seeds=describe_seeds(run.job for run in split.row.runs),
         )
-        for one in found
+        for split in found
     ]
     note = (
         "SD: standard deviation over the trainings of a row (divisor n - 1). Test set: the part "
@@ -122,8 +124,8 @@ def _cells(term: SamplingShare, decimals: int) -> tuple[Cell, ...]:
     sds = (term.total, term.sampling, term.remaining)
     share = Cell(NOTHING)
     if not math.isnan(term.share.value):
-        value, low, high = (100 * one for one in term.share)
-        text = interval(term.share, lambda one: f"{100 * one:z.0f}")
+        value, low, high = (100 * part for part in term.share)
+        text = interval(term.share, lambda part: f"{100 * part:z.0f}")
         share = Cell(text, value, interval=(low, high))
     return (*(Cell(plain(sd, decimals), sd) for sd in sds), share)
 
@@ -142,13 +144,13 @@ def _figure(shown: list[_Split]) -> Figure:
 
 def _draw(canvas: "Canvas", shown: list[_Split]) -> None:
     left, right = panels(canvas, 1, 2)[0]
-    several = len({id(one.model) for one in shown}) > 1
+    several = len({id(split.model) for split in shown}) > 1
     names = [
-        f"{one.model.config.model}: {one.row.row.name}" if several else one.row.row.name
-        for one in shown
+        f"{split.model.config.model}: {split.row.row.name}" if several else split.row.row.name
+        for split in shown
     ]
-    _stack(left, [one.accuracy for one in shown])
-    _stack(right, [one.cross_entropy for one in shown])
+    _stack(left, [split.accuracy for split in shown])
+    _stack(right, [split.cross_entropy for split in shown])
     label(left, "accuracy variance (%)", "")
     label(right, "cross-entropy variance (%)", "")
     for axes, texts in ((left, names), (right, [""] * len(names))):
@@ -160,6 +162,7 @@ def _draw(canvas: "Canvas", shown: list[_Split]) -> None:
 
 
 def _stack(axes: "Axes", terms: list[SamplingShare]) -> None:
+    """Draw a bar per row, divided into the two parts in percent of the variance."""
     places = [place for place, term in enumerate(terms) if term.total > 0]
     shares = np.array([100 * term.share.value for term in terms if term.total > 0])
     ends = np.array([[term.share.low, term.share.high] for term in terms if term.total > 0])
