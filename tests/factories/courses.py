@@ -1,4 +1,4 @@
-"""Summaries made by hand of runs with histories and records, for the views that look at them."""
+"""Hand-made summaries of runs with histories and records."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +28,7 @@ def run_of(
     cross_entropies: Sequence[float | None],
     records: Records | None = None,
 ) -> StoredRun:
-    """A run with these results (accuracies as fractions) after epochs 1, 2, ..."""
+    """Return a run with these results (accuracies as fractions) after epochs 1, 2, ..."""
     history = [
         {"epoch": epoch, "test_accuracy": one, "test_cross_entropy": other, "weights_sha256": "ab"}
         for epoch, (one, other) in enumerate(zip(accuracies, cross_entropies, strict=True), 1)
@@ -46,7 +46,7 @@ def summary_of(
     make: Callable[[RunConfig, Row, Job, int], StoredRun | None],
     runs: int = 4,
 ) -> Summary:
-    """A summary in which `make` gives every run of every row; None for a missing one."""
+    """Return a summary in which `make` returns every run of every row; None for a missing one."""
     plan = Plan("study", "A study", tuple(rows), tuple(configs), runs)
     models = []
     for config in plan.configs:
@@ -63,7 +63,7 @@ def summary_of(
 
 
 def cells_of(table: Table, *columns: str) -> list[tuple[object, ...]]:
-    """The values of these columns, line by line; the text where there is no value."""
+    """Return the values of these columns, line by line; the text where there is no value."""
     names = [column.name for column in table.columns]
     return [
         tuple(
@@ -75,7 +75,7 @@ def cells_of(table: Table, *columns: str) -> list[tuple[object, ...]]:
 
 
 def draw(figure: Figure) -> Canvas:
-    """The figure, drawn; fails where an axis lacks its label."""
+    """Draw the figure and return it; fails if an axis has no label."""
     canvas = Canvas(figsize=figure.size, layout="constrained")
     figure.draw(canvas)
     assert canvas.axes
@@ -87,14 +87,14 @@ def draw(figure: Figure) -> Canvas:
 
 
 def check_fonts(figure: Figure) -> None:
-    """Fails where the figure, as a report shows it, has letters below 9 points."""
+    """Fails if the figure, as rendered, has text smaller than 9 points."""
     sizes = re.findall(r'<text style="font-size: ([\d.]+)px', render(figure).svg)
     assert sizes
     assert min(map(float, sizes)) >= 9
 
 
 def lines_of(canvas: Canvas, panel: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """x and y of the series of this name in a panel: a line, or the points of error bars."""
+    """Return x and y of a named series in a panel: a line, or the points of error bars."""
     axes = canvas.axes[panel]
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
         if label == name:

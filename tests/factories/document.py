@@ -1,5 +1,5 @@
-"""Reports made by hand: a small one with every kind of part and with odd characters where names
-may have them, and one in which a test chooses the text of every field.
+"""Hand-made reports: a small one with every kind of part and with special characters in names, and
+one in which a test chooses the text of every field.
 """
 
 import types
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def line(group, name, accuracy, entropy, disagree, correlation, points, nats, **more):
-    """A line of the table of spreads; accuracy and entropy are (text, value, error)."""
+    """Return a line of the table of spreads; accuracy and entropy are (text, value, error)."""
     cells = [Cell(name, name), Cell(*accuracy), Cell(*entropy)]
     cells += [Cell(text, float(text.replace(" ", ""))) for text in (disagree, correlation)]
     cells += [Cell(points, float(points)), Cell(nats, float(nats))]
@@ -121,7 +121,7 @@ FIGURES = (
 
 
 def document(**changes):
-    """The report; `changes` replaces parts of it."""
+    """Return the report; `changes` replaces fields of it."""
     parts = {
         "title": "What spreads the results of training?",
         "subtitle": "linear and hidden on digits, 20 epochs, 10 trainings per row.",
@@ -169,8 +169,8 @@ def document(**changes):
 
 
 def filled(kind, text, place=""):
-    """A value of a type of `nondet.report.document`: tuples have two elements, numbers are 0.5, and
-    `text` gives every string from the field that holds it, such as "Column.heading".
+    """Return a value of a type of `nondet.report.document`: tuples have two elements, numbers are
+    0.5, and `text` makes every string from the name of its field, such as "Column.heading".
     """
     arguments = get_args(kind)
     if is_dataclass(kind):

@@ -1,4 +1,4 @@
-"""Reading what a finding states, whatever words it uses."""
+"""Reading names, numbers and units from findings and tables, whatever their wording."""
 
 import re
 
@@ -9,8 +9,8 @@ _NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]\d+)?(?!\w
 
 
 def numbers(sentence: str) -> list[str]:
-    """The numbers of a sentence as they are written: "hidden: 1,200 (0.1-2.0e-05)" has "1,200",
-    "0.1" and "2.0e-05". Digits inside a name are none.
+    """Return the numbers of a sentence as written: "1,200", "0.1" and "2.0e-05" for "hidden: 1,200
+    (0.1-2.0e-05)". Digits inside a word do not count.
     """
     return _NUMBER.findall(sentence)
 
@@ -21,7 +21,7 @@ def in_order(sentence: str, *words: str) -> bool:
 
 
 def check_units(section: Section) -> None:
-    """Fails where the note below a table does not explain the unit pp, or explains it in vain."""
+    """Fails if a table has the unit pp without an explanation in its note, or vice versa."""
     for table in section.tables:
         units = {column.unit for column in table.columns}
         assert "points" not in units

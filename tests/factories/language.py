@@ -1,4 +1,4 @@
-"""Language models that were never trained: what a report sees of a study of them."""
+"""Hand-made summaries of language models, without training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -18,7 +18,7 @@ from nondet.training.result import TokenPredictions
 
 TAPS = ("embedding", "layer1", "layer2")
 NOISE = {"initialization": 1.0, "stochastic operations": 0.9, "both": 1.1, "one bit": 0.8}
-"""Of the rows of table4."""
+"""The noise of the rows of the study table4."""
 
 
 def language_plan(study: str = "table4", runs: int = 8, rows: Sequence[Row] | None = None) -> Plan:
@@ -27,7 +27,7 @@ def language_plan(study: str = "table4", runs: int = 8, rows: Sequence[Row] | No
 
 
 def matrix(size: int, pairs: Sequence[float], diagonal: float = 0.0) -> np.ndarray:
-    """A symmetric matrix with these values above its diagonal, row after row."""
+    """Return a symmetric matrix with these values above its diagonal, row by row."""
     made = np.full((size, size), float(diagonal))
     above = np.triu_indices(size, 1)
     made[above] = pairs
@@ -42,7 +42,7 @@ def made_measures(
     ensemble: Sequence[float],
     cka: Mapping[str, Sequence[float]],
 ) -> Measures:
-    """What compares two runs is given pair by pair; the change of cross-entropy is a hundredth of
+    """Return measures with the given values of every pair; cross-entropy changes by a hundredth of
     the change of perplexity.
     """
     runs = len(perplexities)
@@ -61,8 +61,8 @@ def made_measures(
 
 
 def noisy_measures(runs: int, noise: float, number: int = 0) -> Measures:
-    """Perplexities about 80 that spread so far, and pairs that are the further apart the larger the
-    noise is; all equal without any.
+    """Return measures with perplexities around 80 of this standard deviation, and with pairs whose
+    differences grow with it; without noise all runs are equal.
     """
     generator = np.random.default_rng([23, number])
     pairs = runs * (runs - 1) // 2
@@ -73,7 +73,7 @@ def noisy_measures(runs: int, noise: float, number: int = 0) -> Measures:
 
 
 def language_run(job: Job, perplexity: float, likeliest: int = 0, weights: str = "ab") -> StoredRun:
-    """A run of one epoch that finds the same of 9 types likeliest for each of 40 tokens."""
+    """Return a run of one epoch that predicts one type, out of 9, for each of 40 tokens."""
     entropy = float(np.log(perplexity))
     end = {"epoch": 1, "test_accuracy": 0.25, "test_cross_entropy": entropy}
     tokens = TokenPredictions(np.full(40, -entropy), np.full(40, likeliest, np.int32), "cd")
@@ -86,8 +86,8 @@ def language_run(job: Job, perplexity: float, likeliest: int = 0, weights: str =
 
 
 def language_summary(plan: Plan, noise: Mapping[str, float]) -> Summary:
-    """A summary of a plan of language models whose rows spread as `noisy_measures` makes them; a
-    row that is not named has no noise.
+    """Return a summary whose rows have the measures of `noisy_measures`; rows that `noise` does not
+    name have none.
     """
     models = []
     for config in plan.configs:
@@ -110,7 +110,7 @@ def language_summary(plan: Plan, noise: Mapping[str, float]) -> Summary:
 
 
 def by_hand(**changes: Any) -> Summary:
-    """A summary with one row of three runs, whose statistics are known."""
+    """Return a summary with one row of three runs, whose statistics are known."""
     plan = language_plan(rows=[Row("both", ("init", "stochastic"))], runs=3)
     made = language_summary(plan, {})
     given: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Stored runs made by hand, without a training: a report's view of a study in a few arrays."""
+"""Hand-made runs and summaries on images, without training."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from nondet.studies.study import Plan
 
 LABELS = np.arange(40) % 4
 CLEAR = 3.0 * np.eye(4)[LABELS]
-"""Logits (40, 4) that are right on every image."""
+"""Logits (40, 4) that predict every label."""
 
 
 QUICK = {
@@ -31,7 +31,7 @@ QUICK = {
     "hidden": {"initialization": 2.0, "shuffling": 1.9, "augmentation": 2.1, "dropout": 1.7}
     | {"low-level order": 1.4, "low-level race": 1.4, "one bit": 1.8, "all sources": 2.0},
 }
-"""Noise of the rows of the study quick: a bit changes what only the second model predicts."""
+"""The noise of the rows of the study quick; one bit changes predictions of `hidden` alone."""
 
 
 def made_run(
@@ -44,7 +44,7 @@ def made_run(
     snapshots: np.ndarray | None = None,
     records: Mapping[str, Mapping[str, np.ndarray]] | None = None,
 ) -> StoredRun:
-    """A run of two epochs that ended in these logits (examples, classes)."""
+    """Return a run of two epochs that ended in these logits (examples, classes)."""
     logits = logits.astype(np.float32)
     history = [
         {"epoch": 1, "test_accuracy": 0.5, "test_cross_entropy": 2.0, "weights_sha256": "first"},
@@ -65,7 +65,7 @@ def failed_run(job: Job, reason: str = "the training loss is nan", epoch: int = 
 
 
 def noisy(noise: float, run: int, clear: np.ndarray = CLEAR) -> np.ndarray:
-    """Clear logits with normal noise of this standard deviation, of its own for every run."""
+    """Return clear logits plus normal noise of this standard deviation, drawn for the run."""
     return clear + noise * np.random.default_rng([17, run]).normal(size=clear.shape)
 
 
@@ -75,8 +75,8 @@ def made_summary(
     labels: np.ndarray = LABELS,
     clear: np.ndarray = CLEAR,
 ) -> Summary:
-    """A summary of the plan in which every run predicts clear logits with noise, its standard
-    deviation given by model and row; a row that is not named has none.
+    """Return a summary of the plan whose runs predict clear logits plus noise, with a standard
+    deviation by model and row; rows that `noise` does not name have none.
     """
     models = []
     for config in plan.configs:
@@ -94,7 +94,7 @@ def made_summary(
 
 
 def _statistics(runs: Sequence[StoredRun], labels: np.ndarray) -> Statistics:
-    """With few resamples; equal predictions are looked at once."""
+    """Return statistics from few resamples, computed once for equal predictions."""
     key = (labels.tobytes(), *(run.logits.tobytes() for run in runs))
     if key not in _KNOWN:
         _KNOWN[key] = compute_statistics(runs, labels, resamples=500)
@@ -105,7 +105,7 @@ _KNOWN: dict[tuple[bytes, ...], Statistics] = {}
 
 
 def drawn(figure: Figure) -> Canvas:
-    """The figure's canvas after it was really drawn."""
+    """Draw the figure, render it, and return its canvas."""
     canvas = Canvas(figsize=figure.size)
     FigureCanvasAgg(canvas)
     figure.draw(canvas)

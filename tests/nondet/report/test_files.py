@@ -1,4 +1,4 @@
-"""From a summary to a document, and from a document to the files of a report."""
+"""Tests of building a report from a summary and of writing its files."""
 
 import csv
 import io
@@ -25,7 +25,7 @@ def summary(plan):
 
 
 def change_row(summary, name, **changes):
-    """Changes a row of the first model in place."""
+    """Change a row of the first model in place and return it."""
     rows = summary.models[0].rows
     place = next(i for i, row in enumerate(rows) if row.row.name == name)
     rows[place] = replace(rows[place], **changes)

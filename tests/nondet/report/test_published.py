@@ -1,4 +1,4 @@
-"""Published numbers beside one's own."""
+"""Tests of the table that compares results with published numbers."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 
 @pytest.fixture
 def paper():
-    """Sec. 3.1 of the paper."""
+    """Return the settings of the paper's Sec. 3.1."""
     return RunConfig(
         dataset="cifar10",
         model="resnet14",
@@ -43,7 +43,7 @@ def numbers(one):
 
 
 def test_published_reductions_follow_from_the_other_columns():
-    """To the rounding of the published numbers: a mistyped one would show."""
+    """A mistyped number would differ by more than the rounding of the published ones."""
     single = PUBLISHED[0]
     given = [one for one in PUBLISHED if one.reduction is not None]
     assert len(given) == 8

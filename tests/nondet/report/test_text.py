@@ -1,4 +1,4 @@
-"""How numbers are written."""
+"""Tests of the text of numbers and lists."""
 
 import math
 from dataclasses import replace

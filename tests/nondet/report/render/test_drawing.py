@@ -1,4 +1,4 @@
-"""Figures as files, and inside a page."""
+"""Tests of figures as files and inside a page."""
 
 import io
 import re

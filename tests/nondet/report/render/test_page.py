@@ -1,4 +1,4 @@
-"""The page of a report: well-formed, complete, and looked at by a real browser."""
+"""Tests of the HTML page: well-formed, complete, escaped, and rendered by a real browser."""
 
 import re
 import shutil
@@ -28,7 +28,7 @@ ARGUMENTS = [
 
 
 class Outline(HTMLParser):
-    """Checks that every element is closed in order; keeps elements, ids and texts."""
+    """Checks that elements are closed in order; collects elements and texts."""
 
     def __init__(self, text):
         super().__init__()
@@ -117,7 +117,7 @@ NOT_SHOWN = {
     "Table.grouping",
     "Table.name",
 }
-"""Strings that a page does not show; a cell's value is shown where it is a number."""
+"""Fields that a page does not show; of cell values it shows numbers."""
 
 
 def harmless(place):
@@ -129,7 +129,7 @@ def hostile(place):
 
 
 def outline_of_filled(text):
-    """The page of a document in which `text` fills every string, and the fields it filled."""
+    """Return the outline of a page in which `text` gives every string, and the fields filled."""
     asked = set()
 
     def fill(place):

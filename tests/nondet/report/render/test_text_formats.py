@@ -1,4 +1,4 @@
-"""A report on the terminal, as Markdown, LaTeX and CSV."""
+"""Tests of reports on the terminal and as Markdown, LaTeX and CSV."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from nondet.report.render.terminal import bar, print_document
 
 
 def printed(report, width=100, encoding="utf-8"):
-    """What a console of this width and encoding shows, line by line without trailing blanks."""
+    """Return the lines that a console of this width and encoding shows, without trailing blanks."""
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
     print_document(report, Console(file=file, width=width, highlight=False), "Files: there")
@@ -148,8 +148,8 @@ def test_csv_has_both_ends_of_intervals():
 
 
 def check_latex(text):
-    """Environments, braces and dollars are balanced, rows have a cell for every column, and no
-    special character stands bare.
+    """Check that environments, braces and dollars are balanced, that rows have a cell for every
+    column, and that special characters are escaped. Return the rows.
     """
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
     assert re.findall(r"\\(begin|end)\{(\w+)\}", body) == [("begin", "tabular"), ("end", "tabular")]

@@ -18,12 +18,14 @@ ALPHA = np.linspace(0, 1, 11)
 
 
 def path(height, start, end):
-    """A triangle of this height on a slope from start to end."""
+    """Return a path with a triangle of this height on the line from start to end."""
     return start + (end - start) * ALPHA + height * np.minimum(ALPHA, 1 - ALPHA) * 2
 
 
 def record(height):
-    """Barriers of the test error `height`, of the training error half of it, and so on."""
+    """Return a record with a barrier of the test error of this height, of the training error of
+    half of it, and barriers of both cross-entropies.
+    """
     return {
         "twin": {
             "alpha": ALPHA,
@@ -36,8 +38,8 @@ def record(height):
 
 
 def summary(heights, rows=ROWS, models=("hidden",)):
-    """heights: of the test error by source and onset, in percentage points; run r has (1 + r) / 2.5
-    of it, so that the mean over four runs is the height.
+    """Return a summary with barriers. heights: of the test error by source and onset, in percentage
+    points; run r has (1 + r) / 2.5 of it, so that the mean over four runs is the height.
     """
 
     def make(config, row, job, number):

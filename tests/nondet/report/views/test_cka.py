@@ -17,7 +17,7 @@ ROWS = (
 
 
 def features(row, layer, run, noise):
-    """(30, 5 + layer) float32: one signal for all runs, and noise of each."""
+    """Return features (30, 5 + layer), float32: a signal that runs share, and noise of each run."""
     signal = np.random.default_rng(layer).normal(size=(30, 5 + layer))
     scale = noise[row.name][layer] if row.name in noise else 0.0
     own = np.random.default_rng([layer, run, len(row.name)]).normal(size=signal.shape)
@@ -42,7 +42,7 @@ NOISE = {"initialization": (0.1, 0.3, 1.5), "one bit": (0.1, 0.3, 1.4)}
 
 
 def mean_cka(noise, row, layer, runs=4):
-    """The mean over pairs of the definition (Kornblith et al. 2019), from Gram matrices."""
+    """Return the mean CKA over pairs by definition (Kornblith et al. 2019), on Gram matrices."""
     centre = np.eye(30) - 1 / 30
     grams = []
     for run in range(runs):

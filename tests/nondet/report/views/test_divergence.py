@@ -23,7 +23,7 @@ PAPER = {
 
 
 def twin(changed=ULP, **arrays):
-    """The record of four epochs; distances of weights are the steps, in thousandths."""
+    """Return a record of four epochs; after step n weights are n / 1000 apart."""
     values = {name: np.array(one) for name, one in (PAPER | arrays).items()}
     step = np.arange(1, 4 * STEPS_PER_EPOCH + 1)
     return {

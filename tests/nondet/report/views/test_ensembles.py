@@ -1,4 +1,4 @@
-"""The view of snapshot ensembles against ordinary ones."""
+"""Tests of the view that compares snapshot ensembles with ensembles of single models."""
 
 from dataclasses import replace
 
@@ -86,8 +86,8 @@ def test_ensembles_average_logits(monkeypatch):
 
 
 def test_spread_of_ensembles_of_independent_models_falls_as_theory_says(monkeypatch):
-    """A statistic that is the mean over an ensemble's members has an SD smaller by sqrt(N): the
-    logit differences of two classes, far from any decision, make cross-entropy nearly linear.
+    """A mean over N members has an SD smaller by sqrt(N). With two classes and logits far from any
+    decision, cross-entropy is nearly such a mean.
     """
     monkeypatch.setattr(ensembles, "LARGEST", 4)
     generator = np.random.default_rng(8)

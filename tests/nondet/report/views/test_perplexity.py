@@ -1,4 +1,4 @@
-"""The view of language models: tables by hand, and what they say."""
+"""Tests of the view on the spread of language models: tables and findings."""
 
 import math
 import re
@@ -168,7 +168,7 @@ def test_what_has_no_number_is_a_dash():
 # -- sentences ---------------------------------------------------------------------------------
 
 
-def test_findings_say_what_the_numbers_say(summary, section):
+def test_findings_agree_with_the_statistics(summary, section):
     rows = {row.row.name: row.language for row in summary.models[0].rows}
     both = rows["both"]
 
@@ -315,7 +315,7 @@ def test_report_of_texts_speaks_of_no_images(summary):
 
 
 def test_images_and_texts_in_one_study_stand_in_sections_of_their_own(summary):
-    """As a study of one's own may have them."""
+    """A user's study may have both."""
     quick = find_study("quick").plan(runs=8, epochs=1, models=("linear",))
     rows = (quick.rows[0], quick.rows[1])
     images = made_summary(replace(quick, rows=rows), QUICK)

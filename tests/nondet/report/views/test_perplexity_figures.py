@@ -1,4 +1,4 @@
-"""The figures of the view of language models."""
+"""Tests of the figures of the spread of language models."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The view of spreads: both tables, what they say, and the figures."""
+"""Tests of the view on the spread on images: tables and findings."""
 
 from dataclasses import replace
 
@@ -23,13 +23,14 @@ def quick():
 
 
 def with_noise(summary, model, noise):
-    """The summary, with other noise in some rows of one model."""
+    """Return a summary of one model with other noise in some rows."""
     [config] = [config for config in summary.plan.configs if config.model == model]
     plan = replace(summary.plan, configs=(config,))
     return made_summary(plan, {model: {**QUICK[model], **noise}})
 
 
 def sentence(section, *words):
+    """Return the only finding that has these words in this order."""
     [found] = [one for one in section.findings if in_order(one, *words)]
     return found
 
@@ -105,7 +106,7 @@ def test_crossed_rows_are_no_independent_runs(quick):
 # -- sentences ---------------------------------------------------------------------------------
 
 
-def test_findings_say_what_the_numbers_say(quick):
+def test_findings_agree_with_the_statistics(quick):
     findings = make_section("spread", quick).findings
     linear, hidden = quick.models
     assert in_order(findings[0], "control", "all 16 trainings", "equal bits")

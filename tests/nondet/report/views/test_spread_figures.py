@@ -1,4 +1,4 @@
-"""The figures of the view of spreads."""
+"""Tests of the figures of the spread on images."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ def quick():
 
 
 def points(axes):
-    """How many markers stand in the axes, series by series."""
+    """Return the number of markers of each series in the axes."""
     return [len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o"]
 
 

@@ -1,4 +1,4 @@
-"""The view of the finite test set."""
+"""Tests of the view on the finite test set."""
 
 from dataclasses import replace
 
