@@ -218,6 +218,7 @@ def test_a_build_without_cuda_says_how_to_get_it(monkeypatch):
 
     class OnCuda:
         device = torch.device("cuda", 0)
+        is_cpu = False
 
     monkeypatch.setattr(_backend, "_C", CpuOnly)
     with pytest.raises(RuntimeError, match=r"on cuda:0, .*NONDET_CUDA=on pip install"):
