@@ -117,7 +117,7 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
     log = folder / "killed.log"
     log.touch()
     checkpoints = Checkpoints(folder / "killed")
-    done, leftovers = 0, 0
+    done = 0
     longest = 2 * whole / kills  # all pauses together last about as long as the whole training
     deadline = time.monotonic() + 60
     while done < kills or (
@@ -128,7 +128,6 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
         os.kill(number, signal.SIGKILL)
         if os.WIFSIGNALED(os.waitpid(number, 0)[1]):
             done += 1
-            leftovers += any(checkpoints.folder.glob("*.tmp"))
             if done % kills == 0:
                 longest *= 2  # kills came too early: the processors have become busier
         else:
