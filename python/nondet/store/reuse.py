@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nondet.environment import with_current_names
 from nondet.files import flush_folder, write_flushed
 from nondet.store.errors import StoreError
 from nondet.store.folder import CHECKSUMS, OpenFolder, publish, read_folder, temporary_folder
@@ -67,4 +68,4 @@ def _link(folder: OpenFolder, name: str, target: Path, data: bytes) -> None:
 
 def _comparable(environment: Mapping[str, Any]) -> Any:
     """Return an environment as its JSON reads back, without the git commit."""
-    return json.loads(json.dumps({**environment, "git": None}))
+    return json.loads(json.dumps({**with_current_names(environment), "git": None}))

@@ -72,6 +72,16 @@ def test_unusable_runs_are_not_reused(stores, job, config):
     assert list(store.runs.iterdir()) == []
 
 
+def test_a_record_with_the_former_names_of_the_build_is_comparable(stores, job):
+    lender, store = stores
+    former = {"cpu_paths": ["generic", "avx2"], "cpu_path": "avx2"}
+    current = {"cpu_isas": ["generic", "avx2"], "cpu_isa": "avx2"}
+    lender.save(job, made_result(), ENVIRONMENT | {"nondet_ext": former}, seconds=1.0)
+    other = ENVIRONMENT | {"nondet_ext": current | {"cpu_isa": "generic"}}
+    assert not store.reuse(job, set(), other)
+    assert store.reuse(job, set(), ENVIRONMENT | {"nondet_ext": current})
+
+
 def test_environments_are_compared_in_their_stored_form(stores, job):
     other, store = stores
     environment = ENVIRONMENT | {"versions": (1, 2)}
