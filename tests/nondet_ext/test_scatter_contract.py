@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import nondet_ext
-from races import different, race
+from factories.races import different, race
 
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7)]
 

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 import nondet_ext
+from factories.races import different, race
 from nondet import lowlevel
 from nondet.training.determinism import deterministic
 from nondet_ext import philox_normal, philox_randint
 from nondet_ext.threads import racing_threads
-from races import different, race
 
 
 def sums_of(shape, seed):

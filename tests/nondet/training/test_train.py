@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from factories.races import different, race
 from nondet.data import batch, epoch_order
 from nondet.models import build_model
 from nondet.studies.seeds import Onset, Seeds
@@ -14,7 +15,6 @@ from nondet.training.images import ImageTraining
 from nondet.training.loop import train
 from nondet.training.result import DivergedError
 from nondet.training.schedules import lr_at
-from races import different, race
 
 
 def first_batch(config, digits):

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-import races
-from races import different, race
+from factories import races
+from factories.races import different, race
 
 
 @pytest.fixture(autouse=True)
