@@ -1,6 +1,4 @@
-"""Every kernel test runs on each instruction set and on the CUDA launchers under emulation, through
-one fixture.
-"""
+"""Fixtures that run a test on every instruction set and on the emulated CUDA kernels."""
 
 import zlib
 from collections.abc import Iterator
@@ -17,7 +15,7 @@ EMULATED = [name for name in BACKENDS if name != "cpu"]
 
 @pytest.fixture(params=CPU_ISAS + EMULATED)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The backend that CPU tensors go to while the test runs."""
+    """Send CPU tensors to each backend in turn and yield its name."""
     kind, _, isa = request.param.partition("-")
     before = _C.cpu.current_isa()
     if isa:
@@ -29,7 +27,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=CPU_ISAS)
 def cpu_isa(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The instruction set of the CPU kernels while the test runs."""
+    """Run the CPU kernels with each instruction set in turn and yield its name."""
     before = _C.cpu.current_isa()
     _C.cpu.set_isa(request.param.removeprefix("cpu-"))
     yield request.param
@@ -38,7 +36,7 @@ def cpu_isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def threads() -> Iterator[None]:
-    """Lets the test set torch's number of threads."""
+    """Restore torch's number of threads after the test."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)

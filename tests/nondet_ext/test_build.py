@@ -1,6 +1,4 @@
-"""The installed package: what it says of its build, how an instruction set is forced, and where it
-can be imported from.
-"""
+"""Test the build information, the choice of an instruction set, and imports from any directory."""
 
 import subprocess
 import sys
@@ -13,7 +11,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ALL_ISAS = ("generic", "avx2", "avx512")
 
 
-# Forks for each case a process that has imported torch, which takes seconds, and nothing of nondet.
+# Importing torch takes seconds, so one process imports it and forks for each case. It must not have
+# imported anything of nondet.
 FORKS = """
 import os, sys, torch
 assert not any(name.startswith("nondet") for name in sys.modules)
@@ -33,8 +32,8 @@ for directory, environment in {cases}:
 
 
 def python(code: str, cases: list[tuple[Path, dict[str, str]]], cwd: Path) -> list[tuple[str, str]]:
-    """For each working directory and environment, what a line of code printed in one line in a
-    process of its own, and how that ended.
+    """Run a line of code in a new process for each working directory and environment; return the
+    line that each process printed and its exit status.
     """
     places = [(str(directory), environment) for directory, environment in cases]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""linear_cka against its definition, its invariances, and what it refuses."""
+"""Compare linear_cka with its definition; test its invariances and errors."""
 
 import numpy as np
 import pytest
@@ -32,7 +32,7 @@ def assert_close(got: object, expected: np.ndarray, bound: float) -> None:
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("widths", [[1], [3, 1, 7], [40, 2, 90], [60, 60, 60, 60]], ids=str)
 @pytest.mark.parametrize("n", [5, 31, 70])
-def test_definition_in_both_forms(estimator, widths, n):
+def test_both_forms_follow_the_definition(estimator, widths, n):
     models = draw(widths, n, seed=n)
     expected = reference.cka(models, models, estimator)
     bound = reference.tolerance(models, estimator)
@@ -51,7 +51,7 @@ def test_definition_in_both_forms(estimator, widths, n):
     st.sampled_from(ESTIMATORS),
     st.integers(0, 2**31),
 )
-def test_any_shape(n, widths, others, estimator, seed):
+def test_features_of_any_shape_follow_the_definition(n, widths, others, estimator, seed):
     models = draw(widths, n, seed)
     other = draw([5] * others, n, seed + 1) if others else None
     bound = reference.tolerance(models + (other or []), estimator)
@@ -60,7 +60,7 @@ def test_any_shape(n, widths, others, estimator, seed):
 
 
 @pytest.mark.parametrize("n", [2, 3, 4])
-def test_fewest_examples(n):
+def test_too_few_examples_are_refused(n):
     models = draw([3, 2], n, seed=1)
     for estimator in ESTIMATORS:
         if n < LEAST[estimator]:
@@ -75,7 +75,7 @@ def test_fewest_examples(n):
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("other", [False, True])
-def test_blocks_of_every_size(form, estimator, other):
+def test_blocks_of_any_size_follow_the_definition(form, estimator, other):
     n = 150
     models = draw([20, 33, 7], n, seed=3)
     bound = reference.tolerance(models, estimator)
@@ -86,18 +86,19 @@ def test_blocks_of_every_size(form, estimator, other):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_too_little_memory(form):
+def test_too_little_memory_is_refused(form):
     models = draw([20, 33, 7], 150, seed=3)
     with pytest.raises(ValueError, match=r"memory must be at least \d+ bytes"):
         by_form(models, None, "biased", form, memory=100)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_float32_is_good_to_a_millionth(estimator):
+def test_float32_is_accurate_to_a_millionth(estimator):
     n = 2000
     models = draw([64, 900, 5], n, seed=4, dtype=torch.float32)
     centred = []
-    for x in models:  # double centring and U-centring, whose products are the two estimators
+    # The estimators are inner products of doubly centred or U-centred Gram matrices.
+    for x in models:
         k = reference.gram(x)
         if estimator == "debiased":
             np.fill_diagonal(k, 0)
@@ -112,15 +113,15 @@ def test_float32_is_good_to_a_millionth(estimator):
     assert_close(linear_cka(models, estimator=estimator, memory="2MB"), expected, 1e-6)
 
 
-def test_more_features_than_a_float32_sum_takes():
+def test_sums_of_many_float32_features_are_accurate():
     models = draw([150_001, 70], 70, seed=5, dtype=torch.float32)
-    models[0] += models[0][:, :1]  # all features alike: partial sums grow steadily
+    models[0] += models[0][:, :1]  # similar features: partial sums grow steadily
     for estimator in ESTIMATORS:
         expected = reference.cka(models, models, estimator)
         assert_close(linear_cka(models, estimator=estimator), expected, 1e-6)
 
 
-def test_mean_far_from_zero():
+def test_features_with_a_large_mean_are_accurate():
     near = draw([30, 30], 100, seed=6)
     far = [(x + 1000).float() for x in near]
     for estimator in ESTIMATORS:
@@ -130,7 +131,7 @@ def test_mean_far_from_zero():
 
 
 def test_debiasing_that_cancels_is_done_in_float64():
-    n = 100  # nearly one feature an example: HSIC_1 with itself is a small rest of ||X^T X||^2
+    n = 100  # with nearly as many features as examples, HSIC_1 cancels most of ||X^T X||^2
     noise = draw([n, n], n, seed=7)
     models = [(torch.eye(n) + 1e-3 * x).float() for x in noise]
     expected = reference.cka(models, models, "debiased")
@@ -139,7 +140,7 @@ def test_debiasing_that_cancels_is_done_in_float64():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_features(dtype):
+def test_half_precision_features_are_accurate(dtype):
     models = draw([20, 8], 90, seed=8, dtype=dtype)
     for estimator in ESTIMATORS:
         expected = reference.cka(models, models, estimator)
@@ -147,7 +148,7 @@ def test_half_precision_features(dtype):
 
 
 @pytest.mark.parametrize("factor", [1e-300, 1e-30, 1e30, 1e300])
-def test_extreme_scales(factor):
+def test_extreme_scales_are_accurate(factor):
     models = draw([20, 8], 70, seed=9)
     if 1e-38 < factor < 1e38:
         scaled = [(x * factor).float() for x in models]
@@ -163,7 +164,7 @@ def models_as(scaled, models, factor):
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_invariances(estimator):
+def test_rotation_scale_and_shift_do_not_matter(estimator):
     x, y = draw([12, 7], 50, seed=10)
     rotation = torch.linalg.qr(draw([12], 12, seed=11)[0])[0]
     value = linear_cka(x, y, estimator=estimator)
@@ -190,8 +191,9 @@ def test_symmetry_range_and_diagonal(dtype):
 
 
 def test_debiased_is_about_zero_where_biased_is_not():
-    """Independent features, fewer examples than features. Of 200 draws, the mean must lie within
-    5 standard errors of 0: chance exceeds that once in 1.7 million.
+    """Independent features with fewer examples than features have a debiased CKA of about zero. The
+    mean of 200 draws must lie within 5 standard errors of 0, which chance exceeds once in 1.7
+    million.
     """
     values = {estimator: [] for estimator in ESTIMATORS}
     for seed in range(200):
@@ -214,7 +216,7 @@ def test_convolutional_features_are_flattened():
     assert torch.equal(linear_cka(last), expected)
 
 
-def test_what_a_tensor_is():
+def test_a_tensor_is_one_model_or_a_stack_of_models():
     x, y, z = draw([6, 6, 6], 20, seed=14)
     stacked = torch.stack([x, y, z])
     square = linear_cka([x, y, z])
@@ -227,7 +229,7 @@ def test_what_a_tensor_is():
     assert linear_cka([x]).tolist() == [[1.0]]
 
 
-def test_inputs_stay_as_they_are():
+def test_inputs_are_unchanged():
     x, y = draw([6, 5], 20, seed=15)
     before = x.clone(), y.clone()
     x.requires_grad_()
@@ -253,7 +255,7 @@ def test_precision_settings_and_autocast_are_ignored():
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("n", [9, 80])
-def test_constant_features(estimator, dtype, n):
+def test_constant_features_warn_and_give_nan(estimator, dtype, n):
     models = draw([4, 5, 6], n, seed=17, dtype=dtype)
     models[1] = torch.full_like(models[1], 0.1)
     with pytest.warns(DegenerateInputWarning, match=r"^features\[1\]: the same for all examples"):
@@ -268,8 +270,10 @@ def test_constant_features(estimator, dtype, n):
 
 @pytest.mark.parametrize("n", [4, 7, 100])
 @pytest.mark.parametrize("form", [None, *FORMS])
-def test_debiased_without_self_similarity(n, form):
-    """Examples at equal distances: every U-centred Gram entry is 0."""
+def test_debiased_cka_of_equal_distances_is_undefined(n, form):
+    """The debiased CKA is undefined if all examples are at equal distances: every U-centred Gram
+    entry is 0.
+    """
     x = draw([3], n, seed=18)[0]
     rotations = [torch.linalg.qr(draw([n], n, seed)[0])[0] for seed in range(19, 24)]
     models = [*rotations, x]
@@ -307,7 +311,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("error", "message", "arguments"), REFUSED)
-def test_refusals(error, message, arguments):
+def test_invalid_features_are_refused(error, message, arguments):
     with pytest.raises(error, match=message):
         linear_cka(*arguments)
 

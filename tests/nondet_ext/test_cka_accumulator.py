@@ -1,6 +1,4 @@
-"""CKA from minibatches: the estimate's expectation, and the exact mode's equality with linear_cka
-of all examples.
-"""
+"""Test CKA from minibatches: its expectation, and that the exact mode equals linear_cka."""
 
 import itertools
 import pickle
@@ -23,7 +21,9 @@ def feed(cka: CKA, models, batches, other=None) -> CKA:
 
 
 def split(n: int, sizes) -> list[slice]:
-    """Slices of these sizes in turn, the last being what is left."""
+    """Return slices of n rows whose sizes are taken from `sizes` in turn; the last may be
+    smaller.
+    """
     edges = [0]
     for size in itertools.cycle(sizes):
         if edges[-1] == n:
@@ -34,24 +34,25 @@ def split(n: int, sizes) -> list[slice]:
 
 @pytest.mark.parametrize("n", [8, 9])
 @pytest.mark.parametrize("size", [4, 5, 7])
-def test_mean_over_all_batches_is_the_whole(n, size):
-    """HSIC_1 is a U-statistic of four examples: its mean over all subsets of any size is its value
-    on all examples (Hoeffding 1948, section 5), so batches of all subsets must give linear_cka.
+def test_mean_over_all_batches_is_the_value_on_all_examples(n, size):
+    """The mean over batches of all subsets of one size equals the value on all examples. HSIC_1 is
+    a U-statistic of four examples, for which this holds (Hoeffding 1948, section 5).
     """
     models = draw([3, 5, 2], n, seed=n)
     subsets = [list(rows) for rows in itertools.combinations(range(n), size)]
     got = feed(CKA(), models, subsets).compute()
     expected = linear_cka(models, estimator="debiased")
-    # The batches' own HSIC is larger than the mean's at most by their number.
+    # One batch's HSIC, and so its error, is at most len(subsets) times the mean.
     bound = reference.tolerance(models, "debiased") * len(subsets)
     assert (got - expected).abs().max() <= bound
 
 
 def test_expectation_does_not_depend_on_the_batch_size():
-    """Batches of a random partition are random subsets, so that by the same theorem the mean of
-    each HSIC over partitions is the HSIC of all examples. Of 60 partitions the mean must lie
-    within 5 standard errors (chance: about 1 in 200,000 by Student's t), for each batch size; the
-    last batch is smaller. Batches' biased HSIC, which the test must see, is far outside.
+    """The mean HSIC over random partitions is the HSIC of all examples, for every batch size,
+    because batches of a random partition are random subsets (Hoeffding 1948, section 5). The mean
+    of 60 partitions must lie within 5 standard errors (by Student's t, chance exceeds that once in
+    200,000); the last batch is smaller. The biased HSIC of batches must lie outside, which shows
+    that the test can detect a bias.
     """
     n = 48
     models = draw([40, 300], n, seed=1)
@@ -113,7 +114,7 @@ def test_batches_of_different_scales():
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("sizes", [[40], [1], [1, 2, 3], [7], [16, 3]], ids=str)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
-def test_exact_is_linear_cka(estimator, sizes, dtype):
+def test_exact_mode_equals_linear_cka(estimator, sizes, dtype):
     models = draw([3, 9, 1], 40, seed=4, dtype=dtype)
     doubles = [x.double() for x in models]
     other = draw([5, 2], 40, seed=5, dtype=dtype)
@@ -135,14 +136,14 @@ def test_exact_is_linear_cka(estimator, sizes, dtype):
     st.sampled_from(ESTIMATORS),
     st.integers(0, 2**31),
 )
-def test_exact_for_any_split(sizes, widths, estimator, seed):
+def test_exact_mode_equals_linear_cka_for_any_split(sizes, widths, estimator, seed):
     models = draw(widths, 25, seed)
     bound = 16 * reference.tolerance(models, estimator)
     got = feed(CKA(estimator, exact=True), models, split(25, sizes)).compute()
     assert (got - linear_cka(models, estimator=estimator)).abs().max() <= bound
 
 
-def test_exact_with_means_that_wander():
+def test_exact_mode_is_accurate_if_means_drift():
     models = [x + torch.linspace(0, 50, 60)[:, None] for x in draw([4, 6], 60, seed=6)]
     for estimator in ESTIMATORS:
         bound = 2500 * reference.tolerance(models, estimator)  # (50 / 1)^2 cancels
@@ -150,7 +151,7 @@ def test_exact_with_means_that_wander():
         assert (got - linear_cka(models, estimator=estimator)).abs().max() <= bound
 
 
-def test_exact_with_means_far_from_zero():
+def test_exact_mode_is_accurate_if_means_are_large():
     models = draw([4, 6], 60, seed=15)
     far = [x + 1e6 for x in models]
     for estimator in ESTIMATORS:
@@ -160,7 +161,7 @@ def test_exact_with_means_far_from_zero():
 
 
 @pytest.mark.parametrize("exact", [False, True])
-def test_layers_are_accumulated_apart(exact):
+def test_layers_are_accumulated_separately(exact):
     first, second = draw([4, 6], 20, seed=7), draw([3, 2, 5], 20, seed=8)
     cka, alone, beside = (CKA(exact=exact) for _ in range(3))
     for rows in split(20, [8, 6, 6]):
@@ -176,7 +177,7 @@ def test_layers_are_accumulated_apart(exact):
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("layers", [False, True])
-def test_resumes(exact, layers):
+def test_a_saved_state_continues_to_the_same_result(exact, layers):
     models = draw([4, 6], 30, seed=9)
 
     def batch(rows):
@@ -274,7 +275,7 @@ def test_constant_features(exact):
     with pytest.warns(DegenerateInputWarning, match=r"^features\[1\]: the same for all examples"):
         result = cka.compute()
     assert result.isnan().tolist() == [[False, True], [True, True]]
-    # Constant in one batch only: the other batches tell.
+    # Features that are constant in one batch only: the other batches determine the result.
     flat[10:] = y[10:]
     result = feed(CKA(exact=exact), [x, flat], split(20, [10])).compute()
     assert result.isfinite().all()

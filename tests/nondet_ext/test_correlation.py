@@ -1,4 +1,4 @@
-"""Spearman's and Pearson's correlations of all pairs, against SciPy, Python's integers and
+"""Compare Spearman's and Pearson's correlations of all pairs with SciPy and with exact integers and
 fractions.
 """
 
@@ -23,7 +23,7 @@ FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16]
 
 
 def sample(shape, ties, seed=0):
-    """Values of which about the fraction `ties` share their value with another."""
+    """Return normal values; a fraction `ties` of them is rounded to tenths, so that they tie."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(shape).astype(np.float32)
     shared = rng.random(shape) < ties
@@ -31,13 +31,15 @@ def sample(shape, ties, seed=0):
 
 
 def centred_ranks(row):
-    """Twice SciPy's ranks, less n + 1: int64."""
+    """Return twice SciPy's ranks minus n + 1, as int64."""
     doubled = 2 * scipy.stats.rankdata(row.double().numpy())
     return doubled.astype(np.int64) - len(row) - 1
 
 
 def integer_product(a, b):
-    """The sum of products: int64 over blocks that cannot overflow, Python's integers beyond."""
+    """Return the exact inner product: int64 in blocks that cannot overflow, Python integers between
+    blocks.
+    """
     return sum(int(np.dot(a[i : i + 50_000], b[i : i + 50_000])) for i in range(0, len(a), 50_000))
 
 
@@ -64,7 +66,7 @@ def test_spearman_is_scipys_and_correctly_rounded(n, ties):
     assert torch.equal(found.diagonal(), torch.ones(3, dtype=torch.float64))
 
 
-def test_spearman_of_a_million():
+def test_spearman_of_a_million_values_is_correctly_rounded():
     x = sample((2, 1_000_000), 0.3, seed=5)
     x[1] = 0.1 * x[1] + x[0]
     found = nondet_ext.spearman(x)
@@ -73,7 +75,9 @@ def test_spearman_of_a_million():
 
 @pytest.mark.parametrize("chunk", [2**34, 2**40])
 def test_limbs_change_no_bit(monkeypatch, chunk):
-    """What vectors of millions do, forced upon short ones."""
+    """Splitting integers into limbs, as vectors of millions need, changes no bit of the
+    correlation.
+    """
     x = sample((3, 1000), 0.3)
     expected = nondet_ext.spearman(x)
     monkeypatch.setattr("nondet_ext._integer_products.SHORTEST_CHUNK", chunk)
@@ -130,7 +134,7 @@ def test_groups_of_rows_change_no_bit(name, monkeypatch):
         lambda n: st.tuples(*[st.lists(st.integers(-3, 3), min_size=n, max_size=n)] * 2)
     )
 )
-def test_spearman_property(rows):
+def test_spearman_of_any_ties_is_correctly_rounded(rows):
     x = torch.tensor(rows, dtype=torch.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateInputWarning)
@@ -146,7 +150,9 @@ def test_spearman_property(rows):
 
 
 def exact_pearson(x, y):
-    """(covariance, variance, variance), unnormalised, in fractions of the very floats."""
+    """Return the covariance and both variances, not divided by n, as exact fractions of the
+    floats.
+    """
     u, v = [Fraction(float(each)) for each in x], [Fraction(float(each)) for each in y]
     mean_u, mean_v = sum(u) / len(u), sum(v) / len(v)
     u, v = [each - mean_u for each in u], [each - mean_v for each in v]
@@ -176,7 +182,7 @@ def test_pearson_within_its_bound(scale, offset):
 
 
 def deviations_as_integers(row):
-    """docs/numerics.md, "Pearson's r", in Python's fractions."""
+    """Compute the integers of docs/numerics.md, "Pearson's r", with Python's fractions."""
     exponent = math.frexp(max(map(abs, row)))[1]
     scaled = [math.ldexp(value, -exponent) for value in row]
     mean = float(sum(map(Fraction, scaled)) / len(row))
@@ -230,7 +236,7 @@ def test_missing_values():
         assert torch.equal(correlate(x, x[:3], nan_policy="omit"), omitted[:, :3])
 
 
-def test_omitting_leaves_nothing():
+def test_pairs_with_too_few_values_are_nan():
     x = torch.tensor([[1.0, 2.0, torch.nan, torch.nan], [torch.nan, 1.0, 2.0, 3.0]])
     assert nondet_ext.spearman(x, nan_policy="omit").isnan().tolist() == [
         [False, True],
@@ -260,7 +266,7 @@ def test_constant_rows_are_named(name):
     assert found.isnan().all()
 
 
-def test_no_gradient_and_nothing_uncovered():
+def test_results_have_no_gradient_and_no_uncovered_op():
     x = sample((3, 50), 0.0).requires_grad_()
     with nondet_ext.ordered("fixed") as scope:
         found = nondet_ext.spearman(x)

@@ -1,5 +1,5 @@
-"""Digests against a reading of docs/numerics.md, "Fingerprints", in Python's integers; and what
-they must tell apart.
+"""Compare digests with docs/numerics.md, "Fingerprints", in Python's integers; test that different
+tensors get different digests.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -85,7 +85,7 @@ def random_bytes(count: int, seed: int = 1) -> bytes:
 
 
 def tensor_of(data: bytes, dtype: torch.dtype) -> torch.Tensor:
-    """A 1-d tensor of these bytes."""
+    """Return a 1-d tensor with these bytes."""
     if dtype == torch.bool:
         return torch.frombuffer(bytearray(b & 1 for b in data), dtype=torch.bool)
     if not data:
@@ -184,7 +184,7 @@ def distinct(*tensors: torch.Tensor) -> bool:
 
 
 def control(*tensors: torch.Tensor) -> bool:
-    """Whether torch.hash_tensor gives all of them one hash."""
+    """Return True if torch.hash_tensor gives the same hash to all tensors."""
     return len({torch.hash_tensor(x).view(torch.int64).item() for x in tensors}) == 1
 
 
@@ -193,7 +193,7 @@ def test_tells_a_permutation():
     swapped = x.clone()
     swapped[[3, 4]] = x[[4, 3]]
     apart = x.clone()
-    apart[[17, 4017]] = x[[4017, 17]]  # at the same place of two tiles
+    apart[[17, 4017]] = x[[4017, 17]]  # at the same position in two tiles
     tiles = torch.cat([x[1024:2048], x[:1024], x[2048:]])  # whole tiles
     permutations = [x, swapped, apart, tiles, x.flip(0), x.roll(1), x.roll(1024)]
     assert control(*permutations)
@@ -238,7 +238,7 @@ def test_tells_dtype_and_shape():
 
 
 def test_avalanche():
-    # Each flipped bit changes each bit of the digest half of the time.
+    # A flipped bit should change each bit of the digest with probability 1/2.
     x = torch.from_numpy(np.frombuffer(random_bytes(96), dtype=np.int64).copy())
     before = nondet_ext.fingerprint(x)
     changes = []
@@ -250,7 +250,7 @@ def test_avalanche():
             changes.append([difference >> b & 1 for b in range(64)])
     rates = np.array(changes, dtype=np.float64)
     n = len(rates)
-    # Six standard deviations of fair coins: no bit of the input is weak, none of the digest.
+    # Allow six standard deviations of fair coins, for every bit of the input and of the digest.
     assert np.abs(rates.mean() - 0.5) < 6 * 0.5 / np.sqrt(64 * n)
     assert np.abs(rates.mean(axis=0) - 0.5).max() < 6 * 0.5 / np.sqrt(n)
     assert rates.sum(axis=1).min() >= 32 - 6 * 4
@@ -287,8 +287,8 @@ def constants() -> Iterator[torch.Tensor]:
 def test_structured_tensors_do_not_collide(
     tensors: Callable[[], Iterator[torch.Tensor]], backend: str
 ) -> None:
-    # All of them on one instruction set, whose digests are the others' too; emulated launches take
-    # milliseconds.
+    # The full set on one instruction set only: other tests show that the others give equal digests,
+    # and emulated launches take milliseconds.
     some = 1 if backend == "cpu-generic" else 29 if backend.startswith("cpu") else 499
     digests = [nondet_ext.fingerprint(x) for x in islice(tensors(), 0, None, some)]
     n = len(digests)

@@ -1,4 +1,4 @@
-"""The recurrence of quasi-recurrent networks against loops over time in NumPy and torch."""
+"""Compare the recurrence of quasi-recurrent networks with loops over time in NumPy and torch."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,9 @@ SIZES = [(1, 1), (2, 3), (5, 31), (3, 64), (4, 65), (7, 512), (3, 513), (2, 1030
 
 
 def inputs(fmt, steps, columns, seed=0):
-    """z, f, o and the initial state; gates in (0, 1) and beyond, as any number may come."""
+    """Return random z, f, o and the initial state; some gates lie outside of (0, 1), which is
+    allowed.
+    """
     rng = np.random.default_rng([seed, steps, columns])
     z = rng.standard_normal((steps, columns))
     f, o = rng.uniform(-0.2, 1.2, (2, steps, columns))
@@ -25,7 +27,9 @@ def inputs(fmt, steps, columns, seed=0):
 
 
 def forward(z, f, o, initial, wide):
-    """h and last, each product and sum rounded in `wide`; results as wide values."""
+    """Return h and the last state by a loop over time; every product and sum is rounded to `wide`,
+    the dtype of the result.
+    """
     one = wide(1)
     z, f = z.astype(wide), f.astype(wide)
     cell = np.zeros(z.shape[1:], wide) if initial is None else initial.astype(wide)
@@ -38,7 +42,9 @@ def forward(z, f, o, initial, wide):
 
 
 def backward(z, f, o, initial, grad_h, grad_last, wide):
-    """The gradients of z, f, o and initial, from the last step to the first."""
+    """Return the gradients of z, f, o and initial by a loop over time from the last step to the
+    first.
+    """
     one = wide(1)
     z, f, grad_h, reaching = (x.astype(wide) for x in (z, f, grad_h, grad_last))
     gates = np.ones(z.shape, wide) if o is None else o.astype(wide)
@@ -105,7 +111,7 @@ def test_backward_is_the_loop(dtype, gated):
 
 
 @pytest.mark.parametrize("dtype", ["float64", "bfloat16"])
-@pytest.mark.parametrize("steps", [300, 1200])  # fewer columns at a time, then the fewest
+@pytest.mark.parametrize("steps", [300, 1200])  # more steps: blocks of fewer columns
 def test_many_steps(dtype, steps, cpu_isa):
     fmt, wide = FORMATS[dtype], WIDE[dtype]
     z, f, o, initial = inputs(fmt, steps, 130, seed=3)
@@ -164,7 +170,9 @@ def test_gradients_are_those_of_finite_differences(gated, begun):
 @pytest.mark.parametrize("dtype", FORMATS)
 @pytest.mark.usefixtures("backend")
 def test_special_values(dtype):
-    """Every pair of specials, as gate and state: NaN, infinities, subnormals, both zeros."""
+    """Every pair of NaN, infinities, subnormals and zeros as gate and state gives the values of the
+    loop.
+    """
     fmt, wide = FORMATS[dtype], WIDE[dtype]
     bits = fmt.special_bits
     a, b = (fmt.array(x.reshape(-1)) for x in np.meshgrid(bits, bits))
@@ -241,7 +249,7 @@ def test_any_strides_and_shapes():
     flat = nondet_ext.forget_mult(z[:, 0], f[:, 0], o[:, 0], initial[0])
     assert torch.equal(flat[0], h[:, 0])
     assert flat[1].shape == ()
-    # Gradients that arrive with strides of zero.
+    # The gradient of sum() is expanded: its strides are zero.
     leaves = [x.clone().requires_grad_() for x in (z, f, o, initial)]
     nondet_ext.forget_mult(*leaves)[0].sum().backward()
     assert all(leaf.grad.shape == leaf.shape for leaf in leaves)
@@ -350,7 +358,7 @@ def test_cuda_equals_the_cpu_bit_for_bit():
 
 
 def test_memory_is_that_of_an_op():
-    """The backward pass needs the inputs alone: nothing of the forward pass is kept beside them."""
+    """The forward pass saves only its inputs for the backward pass."""
     z, f, o = (torch.rand(50, 8, requires_grad=True) for _ in range(3))
     kept = []
     with torch.autograd.graph.saved_tensors_hooks(lambda x: kept.append(x) or x, lambda x: x):

@@ -1,4 +1,4 @@
-"""Exact inner products of integers and their quotients, against Python's integers."""
+"""Compare exact inner products of integers and their quotients with Python's integers."""
 
 import math
 import random
@@ -18,7 +18,9 @@ BOUNDS = [1, 1000, 5_931_641, 5_931_642, 2**31 - 1, 2**31, 2**46, 2**53]
 
 
 def integers(rng, rows, n, bound):
-    """Rows that reach the bound, whose products so add up as far as they can."""
+    """Return random rows within the bound; every value of the last row equals the bound, so its
+    square is as large as it can be.
+    """
     values = [[rng.randint(-bound, bound) for _ in range(n)] for _ in range(rows - 1)]
     return [*values, [bound] * n]
 
@@ -55,14 +57,14 @@ def test_chunks_add_up_beyond_64_bits():
     bound, n = 2**53, 5000
     products = IntegerProducts(1, None, bound, with_sums=True)
     row = torch.full((1, n), float(bound), dtype=torch.float64)
-    for _ in range(700):  # more often than the carry can wait
+    for _ in range(700):  # so many additions overflow unless carries are propagated in between
         products.add(row)
     assert products.totals().tolist() == [[700 * n * bound**2]]
     assert products.sums()[0].tolist() == [700 * n * bound]
 
 
 def test_totals_are_carried_in_time():
-    """Sums of chunks that each come close to 2^53 pass 2^63."""
+    """Sums of chunks close to 2^53 each are exact beyond 2^63."""
     bound, n = 3_000_000, 1000
     products = IntegerProducts(1, None, bound)
     for _ in range(1100):
@@ -117,14 +119,16 @@ def test_quotients_are_correctly_rounded(bits):
 
 
 def test_quotients_in_the_middle_of_two_floats():
-    """Ties and their closest neighbours, which twice the precision cannot tell apart."""
+    """Quotients halfway between two floats, or closer to halfway than twice the precision can tell,
+    are rounded correctly.
+    """
     denominator = 2**54  # c / 2^54 with an odd c is the middle between two floats near 1/2 .. 1
     numerators = [2**53 + 1, 2**53 + 3, 2**53 + 5, 2**54 - 1, 2**54 - 3]
     squares = np.array([denominator], dtype=object)
     for c in numerators:
         found = correlations(np.array([[c]], dtype=object), squares, squares)
         assert found[0, 0] == float(Fraction(c, denominator))  # ties to even
-        # The same quotient, a little above and a little below the middle: 2^-98, 2^-113 of it.
+        # Quotients above and below the middle by a relative 2^-98 or 2^-113.
         for scale, nudge, direction in (
             (2**45, 1, 1),
             (2**45, -1, -1),

@@ -1,4 +1,4 @@
-"""Sizes as text, and how spearman_files keeps to its memory."""
+"""Test how sizes are parsed, and that spearman_files keeps to its memory limit."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def test_sizes(text, count):
     assert memory.parse_bytes("memory", text) == count
 
 
-# ru_maxrss would tell of the parent as well, from whose memory the child was spawned.
+# VmHWM instead of ru_maxrss: the latter includes the memory of the parent before exec.
 CAPPED = """
 import re, sys
 from pathlib import Path

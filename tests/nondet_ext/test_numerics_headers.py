@@ -1,5 +1,5 @@
-"""Functions of csrc/numerics that no draw reaches often enough, compiled alone and called by
-ctypes.
+"""Test functions of csrc/numerics on inputs that random draws rarely reach; they are compiled alone
+and called through ctypes.
 """
 
 import ctypes
@@ -81,7 +81,7 @@ def test_quantile_over_the_whole_range_of_the_draws(numerics):
 
 
 def test_vectorised_normals_meet_every_branch(numerics):
-    # Draws reach the far tail once in 4e10: here it stands between its neighbours, by its words.
+    # A draw reaches the far tail once in 4e10, so its words are given here, between ordinary ones.
     top_bits = [0, 1, 2**52 - 1, 2**52 - 2, 2**51, 2**51 - 1, 2**40, 3 * 2**50, 2**20, 77]
     pairs = np.array([top << 12 | 0xABC for top in top_bits * 12], dtype=np.uint64)
     z = np.empty(len(pairs))
@@ -119,12 +119,14 @@ NARROW = {
 
 
 def nearest_even(value: float, dtype: type, uint: type) -> int:
-    """By exact distances to the two neighbours on the number line of the format."""
+    """Return the bits of the value of `dtype` nearest to `value`, ties to even, from exact
+    distances to both neighbours.
+    """
     sign = 1 << (8 * np.dtype(uint).itemsize - 1) if np.signbit(value) else 0
     infinity = int(np.array(np.inf, dtype=dtype).view(uint))
 
     def number(bits: int) -> Fraction:
-        if bits == infinity:  # for rounding, where the next binade would begin
+        if bits == infinity:  # for rounding, infinity stands for the next power of two
             return 2 * number(bits - 1) - number(bits - 2)
         return Fraction(float(np.array(bits, dtype=uint).view(dtype)))
 

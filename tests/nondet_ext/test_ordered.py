@@ -1,5 +1,5 @@
-"""nondet_ext.ordered: torch's own operators give, bit for bit, what the explicit calls give; what
-is not covered is reported.
+"""Test that torch's operators inside of nondet_ext.ordered give the bits of the explicit calls, and
+that operators without a fixed order are reported.
 """
 
 from collections.abc import Callable
@@ -186,7 +186,7 @@ CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]]
             TABLE[0, :4],
             IMAGES,
         ),
-        # The forward pass has two sums, the backward pass adds the upstream gradient first.
+        # The forward pass takes two sums; the backward pass sums the upstream gradient first.
         lambda **o: summation.sum(IMAGES, (0, 2, 3), **after(2, **o)),
     ),
     "mse_loss": (
@@ -213,13 +213,13 @@ def test_the_explicit_call_gives_the_same_bits(name, order):
     assert set(scope.uncovered) <= {"aten::addmm", "aten::convolution"}
 
 
-# Sums in float64 of these numbers are exact, and bfloat16 rounds the differences away.
+# Cases in which no order shows: float64 holds the sums exactly, or bfloat16 rounds them alike.
 BLIND = ("sum dtype", "sum out dtype", "sum bfloat16")
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in BLIND])
 def test_the_order_reaches_the_operator(name):
-    """Several seeds give several results: the cases above are not blind to the order."""
+    """Several seeds give several results, so the inputs of CASES can show a difference in order."""
     in_torch, _ = CASES[name]
     results = set()
     for seed in range(8):

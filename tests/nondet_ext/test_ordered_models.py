@@ -1,4 +1,4 @@
-"""nondet_ext.ordered on small models, and what torch does without it."""
+"""Test nondet_ext.ordered on small models, and compare with torch without it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -22,7 +22,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 class Tokens(nn.Module):
-    """The mean embedding of a text, then a linear layer."""
+    """A text classifier: a linear layer on the mean embedding of the tokens."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ MODELS: dict[str, tuple[Callable[[], nn.Module], Callable[[], torch.Tensor], set
 
 
 def train(name: str, scope: object) -> list[torch.Tensor]:
-    """Two steps of SGD with clipped gradients; all parameters and buffers afterwards."""
+    """Run two steps of SGD with clipped gradients; return all parameters and buffers."""
     make, inputs, _ = MODELS[name]
     torch.manual_seed(0)
     model, x = make(), inputs()
@@ -149,8 +149,8 @@ def test_bfloat16_layers_keep_their_dtypes():
     assert {y.dtype, layer.weight.grad.dtype, layer.running_mean.dtype} == {torch.bfloat16}
 
 
-# The rest shows torch itself. A control that fails says that this machine's torch does not have the
-# property that the scope is there to remove, not that the scope is broken.
+# The tests below also run torch without a scope. If such a control fails, torch does not vary on
+# this machine; the scope is not broken.
 
 VECTORS = [
     torch.randn(200_000, generator=torch.Generator().manual_seed(seed)) for seed in range(50)
@@ -158,7 +158,7 @@ VECTORS = [
 
 
 def sums_that_differ(scope: Callable[[], object]) -> int:
-    """In how many of 50 vectors the sum has other bits with one thread than with two."""
+    """Count the vectors, of 50, whose sum has different bits with one thread and with two."""
     differ = 0
     for x in VECTORS:
         with threads(1), scope():

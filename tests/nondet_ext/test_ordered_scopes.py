@@ -1,4 +1,4 @@
-"""nondet_ext.ordered: scopes open, nest and close as documented, and report in one line."""
+"""Test how scopes of nondet_ext.ordered open, nest, close and print."""
 
 import threading
 

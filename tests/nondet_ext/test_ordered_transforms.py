@@ -1,5 +1,5 @@
-"""nondet_ext.ordered together with what rewrites, compiles or moves code: nothing is passed over in
-silence.
+"""Test nondet_ext.ordered with compiled, scripted and transformed functions and with other
+threads.
 """
 
 import contextlib
@@ -164,7 +164,7 @@ def test_a_backward_pass_outside_is_not_covered():
 
 
 class Nested(torch.autograd.Function):
-    """Its backward pass runs another backward pass, `depth` times over."""
+    """A function whose backward pass runs another backward pass, nested `depth` times."""
 
     @staticmethod
     def forward(ctx, x, depth, seen):
@@ -186,7 +186,8 @@ def test_the_threads_of_the_autograd_engine_inherit_the_scope():
     with ordered() as scope:
         x = torch.ones(1, requires_grad=True)
         Nested.apply(x, 130, seen).backward(torch.ones(1))
-    assert len({thread for thread, _ in seen}) > 1  # the engine goes on in another after 60 levels
+    # The autograd engine continues in another thread after 60 levels.
+    assert len({thread for thread, _ in seen}) > 1
     assert all(torch.equal(result, FIXED) for _, result in seen)
     assert scope.uncovered == {}
 

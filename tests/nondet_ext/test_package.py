@@ -1,4 +1,4 @@
-"""The package's names and version."""
+"""Test the package's public names and its version."""
 
 import importlib
 import pkgutil

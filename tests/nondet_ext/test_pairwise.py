@@ -1,4 +1,4 @@
-"""Comparisons of all pairs of models against double loops over their definitions."""
+"""Compare the comparisons of all pairs of models with double loops over their definitions."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from nondet_ext import DegenerateInputWarning
 from references import pairwise as reference
 
 SPACES = ["logits", "probabilities"]
-# (models, examples, classes): one of each; more models than a side of a block of threads, tails of
-# vectors, more classes than are in shared memory at once.
+# (models, examples, classes): size 1; more models than a side of a block of threads; sizes that are
+# no multiple of a vector; more classes than fit into shared memory.
 SHAPES = [(1, 1, 1), (1, 9, 3), (4, 33, 1), (5, 37, 4), (19, 7, 3), (3, 6, 70)]
 INTEGERS = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8]
 
@@ -29,7 +29,7 @@ def some_labels(examples: int, classes: int) -> np.ndarray:
 
 
 def expect_deltas(logits: torch.Tensor, labels: np.ndarray) -> None:
-    """All four named deltas; the accuracies exactly."""
+    """Check both deltas in both spaces against the reference; accuracies must be exact."""
     values = logits.double().numpy()
     truth = torch.from_numpy(labels)
     for space in SPACES:
@@ -55,7 +55,7 @@ def test_deltas(shape):
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16], ids=str)
 def test_deltas_of_narrow_logits(dtype):
-    # Of bfloat16 many are equal.
+    # In bfloat16 many logits are equal.
     expect_deltas(torch.from_numpy(some_logits(6, 50, 4)).to(dtype), some_labels(50, 4))
 
 
@@ -69,14 +69,14 @@ def test_deltas_around_tiles_of_examples(examples):
 @pytest.mark.parametrize("shape", [(3, 4, 9000), (9, 2, 4100)], ids=str)
 def test_classes_in_blocks(shape):
     expect_deltas(torch.from_numpy(some_logits(*shape)), some_labels(*shape[1:]))
-    # Labels at the edges of the blocks.
+    # Labels at the first and last class of the blocks.
     edges = np.array([0, shape[2] - 1, 4096 % shape[2], 2048])[: shape[1]]
     expect_deltas(torch.from_numpy(some_logits(*shape)), edges)
 
 
 @pytest.mark.usefixtures("backend")
 def test_the_lowest_of_equal_classes_is_predicted():
-    # Two models: the sums are (2, 2, 1), (1, 2, 2) and (0, -0, 0), whichever the label.
+    # The sums of the two models are (2, 2, 1), (1, 2, 2) and (0, -0, 0).
     logits = torch.tensor(
         [
             [[2.0, 0.0, 0.0], [0.0, 1.0, 2.0], [0.0, -0.0, -0.0]],
@@ -124,7 +124,7 @@ def test_underflow_where_classes_come_in_blocks():
     wide=st.booleans(),
 )
 def test_deltas_of_any_logits(shape, order, seed, wide):
-    # Small halves: ties everywhere; or gaps up to the limits of exponentials.
+    # Small multiples of 1/2 give many ties; `wide` gives gaps up to the limits of exponentials.
     rng = np.random.default_rng(seed)
     logits = rng.integers(-4, 5, shape) / 2 * (rng.choice([1, 400], shape) if wide else 1)
     # The same logical tensor with any order of its dimensions in memory.
@@ -134,7 +134,9 @@ def test_deltas_of_any_logits(shape, order, seed, wide):
 
 
 def expect_accuracy_and_entropy(logits: torch.Tensor, labels: np.ndarray) -> None:
-    """In the space of logits, where ties are exact."""
+    """Check the accuracy in the space of logits, where ties are exact, and the cross-entropy in
+    both spaces.
+    """
     values, truth = logits.numpy(), torch.from_numpy(labels)
     got = nondet_ext.ensemble_delta(logits, truth)
     np.testing.assert_array_equal(got, reference.accuracy_delta(values, labels, "logits"))
@@ -193,7 +195,7 @@ def test_disagreement_over_chunks_of_examples():
 @pytest.mark.usefixtures("cpu_isa")
 @pytest.mark.parametrize("distinct", [2, 1000, 100_000, 2**40])
 def test_disagreement_of_many_examples(distinct):
-    # Lanes that count in 8 bits have to be emptied, whatever their width: all but a few agree.
+    # Almost all agree, so counters of 8 bits would overflow unless they are added up in time.
     rng = np.random.default_rng(5)
     predictions = np.tile(rng.integers(0, distinct, 70_003), (3, 1))
     predictions[1, ::1009] += 1

@@ -1,5 +1,5 @@
-"""Comparisons of all pairs of models: the same bits whatever the backend, threads, strides and
-blocks of examples, and what is refused.
+"""Test that backends, threads, strides and blocks of examples change no bit of the comparisons of
+models; test their errors.
 """
 
 import re
@@ -32,7 +32,7 @@ def bits(x: torch.Tensor) -> bytes:
 
 
 def generic(work: Callable[[], torch.Tensor]) -> bytes:
-    """The bits on the plainest instruction set, with one thread."""
+    """Return the bits of the result with the instruction set "generic" and one thread."""
     isa, threads = _C.cpu.current_isa(), torch.get_num_threads()
     _C.cpu.set_isa("generic")
     torch.set_num_threads(1)
@@ -116,7 +116,8 @@ def test_a_ragged_block_in_the_middle_is_refused():
     sums.update(logits, labels)
     with pytest.raises(ValueError, match="multiple of 1024 examples, got 8"):
         sums.update(logits, labels)
-    counts = EnsembleSums(2, "accuracy", "logits", torch.device("cpu"))  # integers: any cut
+    # Sums of integers may be cut anywhere.
+    counts = EnsembleSums(2, "accuracy", "logits", torch.device("cpu"))
     counts.update(logits[:, :3], labels[:3])
     counts.update(logits[:, 3:], labels[3:])
     assert torch.equal(counts.delta(), nondet_ext.ensemble_delta(logits, labels))
@@ -159,7 +160,7 @@ def test_modes_of_the_caller_do_not_change_a_bit(number):
         lambda: nondet_ext.ensemble_delta(subnormal, labels),
         lambda: nondet_ext.ensemble_delta(narrow, labels),
     ]
-    # The classes differ by subnormal numbers alone.
+    # The logits of the classes differ only by subnormal numbers.
     subnormal, narrow = steps * 5e-324, (steps * 2.0**-149).float()
     expected = [generic(work) for work in works]
     assert any(np.frombuffer(expected[4]))

@@ -1,4 +1,6 @@
-"""csrc/numerics/exponential.h and pairwise.h, compiled alone, against Python's decimal numbers."""
+"""Compare csrc/numerics/exponential.h and pairwise.h, compiled alone, with Python's decimal
+numbers.
+"""
 
 import ctypes
 import math
@@ -40,7 +42,7 @@ def numerics(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 def test_exponential_within_an_ulp(numerics):
     rng = np.random.default_rng(1)
-    halves = (np.arange(1, 2150) / 2) * math.log(2)  # where the reduction changes its integer
+    halves = (np.arange(1, 2150) / 2) * math.log(2)  # where argument reduction changes its integer
     x = np.concatenate(
         [
             -rng.uniform(0, 745.2, 2000),
@@ -75,5 +77,5 @@ def test_logarithm_of_a_product_that_overflows(numerics):
         x = 2.0 ** rng.uniform(low, high, 1024)
         exact = np.log(x.astype(np.longdouble)).sum()
         got = numerics.logarithm_of_product(x.ctypes.data, 1024)
-        # One rounding a factor, and a few of the logarithm.
+        # One rounding per factor, and a few of the logarithm.
         assert abs(got - exact) <= 2.0**-53 * (1024 + 4 * abs(exact))

@@ -1,6 +1,4 @@
-"""Philox4x32-10 against the published known answers, a plain Python loop, exact fractions and
-SciPy.
-"""
+"""Compare Philox4x32-10 with published known answers, a plain loop, exact fractions and SciPy."""
 
 from fractions import Fraction
 
@@ -20,7 +18,7 @@ WORD = st.integers(0, 2**32 - 1)
 
 
 def philox_by_loop(counter: list[int], key: list[int]) -> list[int]:
-    """The definition, in Python integers."""
+    """Compute a block of four words by the definition, with Python's integers."""
     x, k = list(counter), list(key)
     for _ in range(10):
         left, right = 0xD2511F53 * x[0], 0xCD9E8D57 * x[2]
@@ -177,13 +175,13 @@ def test_narrow_normals_are_the_float64_ones_rounded_once(dtype, numpy_dtype):
 
 
 def test_normal_bits_are_one_defined_number():
-    # Pinned: changing a bit of these changes every model that starts from them.
+    # Fixed values: if one bit changes, so does every model that is initialised from these draws.
     z = nondet_ext.philox_normal(4, seed=1, dtype=torch.float64).view(torch.int64).tolist()
     assert z == [4608316575724571694, 4603193067767910676, 4607840151397974156, 4600910724537878470]
 
 
 def test_large_draws_are_written_past_the_caches_with_equal_bits(backend):
-    # Only CPUs write past their caches.
+    # Only the CPU kernels bypass the caches.
     n = (2**22 if backend.startswith("cpu") else 2**18) + 37
     large = nondet_ext.philox_bits(n, seed=2, counter=(1,))
     for start in (0, 1000, n // 2 - 3, n - 100):

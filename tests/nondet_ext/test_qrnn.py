@@ -1,4 +1,4 @@
-"""The quasi-recurrent layer against its equations, one by one (Bradbury et al. 2017)."""
+"""Compare the quasi-recurrent layer with its equations (Bradbury et al. 2017)."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def arguments(window, gates, seed=0):
 
 
 def by_hand(x, weight, bias, hidden, previous, forget=lambda f: f):
-    """h and the last state, float64, text by text and step by step."""
+    """Return h and the last state in float64, computed text by text and step by step."""
     gates, window = len(weight) // HIDDEN, weight.shape[1] // INPUTS
     h = np.empty((len(x), B, HIDDEN))
     last = np.empty((B, HIDDEN))
@@ -114,7 +114,7 @@ def test_every_dtype():
         tensors = [torch.from_numpy(each).to(dtype) for each in (x, weight, bias)]
         got, last = nondet_ext.qrnn(*tensors, hidden=torch.from_numpy(hidden).to(dtype))
         assert got.dtype == last.dtype == dtype
-        # States below 2 in size; a few dozen roundings.
+        # States are below 2 in absolute value and have a few dozen roundings.
         assert (got.double() - torch.from_numpy(exact)).abs().max() < 60 * torch.finfo(dtype).eps
 
 

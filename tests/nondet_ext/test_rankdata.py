@@ -1,4 +1,4 @@
-"""Ranks against scipy.stats.rankdata, equal to the bit, on every backend."""
+"""Compare ranks with scipy.stats.rankdata, bit for bit, on every backend."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,7 +18,7 @@ from nondet_ext._native import _C
 
 OPS = torch.ops.nondet_ext
 
-# Around insertion sort, the small digits, the tables of 16-bit keys and a block of the kernel.
+# Sizes around the limits of insertion sort, small digits, tables of 16-bit keys and kernel blocks.
 SIZES = [1, 2, 3, 4, 5, 7, 8, 47, 48, 49, 50, 63, 64, 65, 255, 256, 257, 530, 1000]
 LARGE = [2047, 2048, 2049, 4096, 16383, 16384, 16385, 65535, 65536, 65537, 100_000]
 INTEGERS = ["int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"]
@@ -26,7 +26,7 @@ INTEGERS = ["int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uin
 
 @contextmanager
 def flushing() -> Iterator[None]:
-    """This thread takes subnormals for zero, where the processor can."""
+    """Flush subnormals to zero in this thread, if the processor can."""
     torch.set_flush_denormal(True)
     try:
         yield
@@ -35,7 +35,7 @@ def flushing() -> Iterator[None]:
 
 
 def exact(x: torch.Tensor) -> np.ndarray:
-    """The values in a dtype that NumPy has."""
+    """Return the values in a dtype that NumPy has."""
     return (x.double() if x.dtype == torch.bfloat16 else x).numpy()
 
 
@@ -47,7 +47,7 @@ def expect_scipy(x: torch.Tensor) -> None:
 
 
 def with_ties(n: int, share: float, seed: int, rows: int = 1) -> torch.Tensor:
-    """Normal values, a share of them replaced by one of a few."""
+    """Return normal values; a fraction `share` is replaced by one of three values."""
     rng = np.random.default_rng((seed, n))
     values = rng.standard_normal((rows, n))
     tied = rng.random((rows, n)) < share
@@ -71,7 +71,7 @@ def test_large_rows(name):
 
 @pytest.mark.usefixtures("threads")
 def test_long_rows_with_any_threads():
-    # 300,001 elements are shared by threads where there is one row, 5,000,000 wherever.
+    # Threads share a single row of 300,001 elements, and any row of 5,000,000.
     x = with_ties(300_001, 0.3, seed=3).to(torch.float32)
     longest = with_ties(5_000_000, 0.3, seed=4).to(torch.float32)
     expected = stats.rankdata(x.numpy(), axis=-1)
@@ -129,7 +129,7 @@ def test_integers_in_long_rows():
     for span in spans:
         for n in (16_383, 16_384, 70_000):
             values = rng.integers(-span // 2, span // 2, n)
-            values[:2] = -(span // 2), span - span // 2  # the whole span is there
+            values[:2] = -(span // 2), span - span // 2  # both ends of the span occur
             expect_scipy(torch.from_numpy(values))
 
 
@@ -198,7 +198,7 @@ def test_centred_doubled_ranks():
 
 
 def nan_sample(fmt_name: str, n: int) -> torch.Tensor:
-    """Four rows, in the second and the last of which NaNs of both signs are."""
+    """Return four rows; the second and the last contain NaNs, of either sign."""
     x = with_ties(n, 0.5, seed=10, rows=4).to(FORMATS[fmt_name].torch_dtype)
     x[1, ::3] = torch.nan
     x[1, 1] = -torch.inf

@@ -1,4 +1,4 @@
-"""The ops as torch knows them: opcheck, torch.compile, autograd's version counter, error at run
+"""Test how torch sees the ops: opcheck, torch.compile, autograd's version counter, errors at run
 time.
 """
 
@@ -93,7 +93,7 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
 
 
 @pytest.mark.parametrize("name", list(op_calls()))
-# opcheck looks at .grad of copies that are no leaves.
+# opcheck reads .grad of copies that are not leaves.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
 @pytest.mark.usefixtures("backend")
 def test_opcheck(name):
@@ -108,7 +108,7 @@ def test_every_op_is_checked():
 
 @pytest.mark.usefixtures("backend")
 def test_kernels_refuse_bad_indices_by_themselves():
-    # Compiled code reaches the kernels without the checks in Python.
+    # Compiled code calls the kernels without the checks in Python.
     for arguments, error in [
         ((torch.tensor([0, 4]), None, 1, 1), IndexError),
         ((torch.tensor([0, -5]), None, 1, 1), IndexError),
@@ -176,10 +176,10 @@ def test_leaf_parameters_and_the_version_counter():
     assert layer.weight._version == version + 1
     assert layer.weight.requires_grad
     assert layer.weight.is_leaf
-    layer(torch.ones(1, 3)).sum().backward()  # and autograd goes on as before
+    layer(torch.ones(1, 3)).sum().backward()  # autograd still works
     assert layer.weight.grad is not None
 
-    # A weight saved for backward and then flipped: the error of torch's own in-place ops.
+    # Flipping a weight that is saved for backward raises the error of torch's in-place ops.
     for flip in (
         lambda weight: nondet_ext.flip_ulp(weight, 0),
         lambda weight: nondet_ext.flip_bit(weight, 0, 1),
@@ -292,7 +292,7 @@ def name_of(func):
 
 
 class DispatchWatcher(TorchDispatchMode):
-    """Sees the ops that are called."""
+    """A dispatch mode that records the names of the ops that are called."""
 
     def __init__(self):
         super().__init__()
@@ -304,7 +304,7 @@ class DispatchWatcher(TorchDispatchMode):
 
 
 class FunctionWatcher(TorchFunctionMode):
-    """Sees the functions that are called."""
+    """A function mode that records the names of the ops that are called."""
 
     def __init__(self):
         super().__init__()
@@ -316,7 +316,7 @@ class FunctionWatcher(TorchFunctionMode):
 
 
 def test_there_is_a_plain_call_of_every_op():
-    # The backward op runs where autograd records, so never in a plain call.
+    # The backward op runs only under autograd, so never in a plain call.
     assert REGISTERED - CALLS.keys() == {"forget_mult_backward"}
 
 

@@ -1,4 +1,4 @@
-"""index_add, scatter_add and bincount against loops over NumPy scalars and against fractions."""
+"""Compare index_add, scatter_add and bincount with loops over NumPy scalars and with fractions."""
 
 import itertools
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ def visiting_order(n: int, order: str, seed: object) -> list[int]:
 
 
 def round_fraction(value: Fraction, dtype: type) -> np.generic:
-    """To nearest, ties to even, from the neighbours of an approximation."""
+    """Round a fraction to the nearest value of `dtype`, ties to even."""
     info = ml_dtypes.finfo(dtype)
     if value == 0:
         return np.zeros(1, dtype)[0]
@@ -72,7 +72,9 @@ def exact_sum(values: Sequence[np.generic], dtype: type) -> np.generic:
 def add_by_loop(
     values: np.ndarray, targets: np.ndarray, sources: np.ndarray, order: str, seed: object, n: int
 ) -> np.ndarray:
-    """Flat destinations and sources; `n` positions (of sources.size // n values) are ordered."""
+    """Add flat sources to flat destinations in the given order; what is ordered are `n` positions
+    of sources.size // n values each.
+    """
     dtype = values.dtype.type
     wide = np.float64 if dtype is np.float64 else np.float32
     out = values.copy()
@@ -92,7 +94,7 @@ def add_by_loop(
 
 
 def index_add_by_loop(x, dim, index, source, order, seed):
-    """On NumPy arrays: the outer dimensions one after the other."""
+    """Compute index_add on NumPy arrays."""
     into, values = np.moveaxis(x, dim, 0), np.moveaxis(source, dim, 0)
     shape, n = into.shape, values.shape[0]
     width = int(np.prod(shape[1:]))
@@ -185,7 +187,7 @@ def test_zeros(fmt, columns):
         (1e30, [1.0, -1e30], 1.0),
         (3e38, [3e38, -3e38, 1.0], 3e38),
         (3e38, [3e38], np.inf),
-        (1.0, [2.0**-24, 2.0**-80], 1 + 2.0**-23),  # above a tie, by less than a double shows
+        (1.0, [2.0**-24, 2.0**-80], 1 + 2.0**-23),  # above a tie by less than float64 can show
         (1.0, [2.0**-24, -(2.0**-80)], 1.0),
         (1.0, [2.0**-24], 1.0),
         (1.0, [2.0**-23, 2.0**-24], 1 + 2.0**-22),

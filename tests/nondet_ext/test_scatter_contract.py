@@ -1,5 +1,5 @@
-"""index_add, scatter_add and bincount: threads, layouts, edge shapes, races, autograd, compilers,
-errors.
+"""Test index_add, scatter_add and bincount with any threads, layouts and shapes, in races, under
+autograd and compilers; test their errors.
 """
 
 from functools import cache
@@ -35,7 +35,7 @@ def test_threads_change_nothing(rows, n, columns, order, seed):
         assert torch.equal(other, results[0])
     if order == "fixed":
         looped = x.numpy().copy()
-        np.add.at(looped, index.numpy(), source.numpy())  # one by one
+        np.add.at(looped, index.numpy(), source.numpy())  # adds one element after the other
         assert torch.equal(results[0], torch.from_numpy(looped))
 
 

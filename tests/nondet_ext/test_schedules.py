@@ -1,5 +1,5 @@
-"""The CUDA kernels under thousands of schedules of threads, warps and blocks: one result, and that
-the CPU's.
+"""Test that the CUDA kernels give the CPU's result under thousands of schedules of threads, warps
+and blocks.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ TWO_BLOCKS_OF_TILES = nondet_ext.philox_normal(33_000, seed=3)
 def edits() -> torch.Tensor:
     x = torch.linspace(-1, 1, N)
     draws = {"seed": 5, "counter": (1,)}
-    idx = nondet_ext.philox_randint(-40, 40, N, **draws)  # every element many times
+    idx = nondet_ext.philox_randint(-40, 40, N, **draws)  # each element several times
     directions = 2 * nondet_ext.philox_randint(0, 2, N, seed=6) - 1
     nondet_ext.flip_ulp(x, idx, directions)
     nondet_ext.flip_bit(x, idx, nondet_ext.philox_randint(0, 32, N, seed=7))

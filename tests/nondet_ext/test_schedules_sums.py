@@ -1,5 +1,5 @@
-"""Sums under many schedules: one result, the CPU's, in the orders that promise it; several, within
-their bound, in the one that does not.
+"""Test sums under many schedules: reproducible orders give the CPU's result, the atomic order gives
+several results within its bound.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import torch
 import nondet_ext
 from emulation.fixtures import running_on
 
-# Two tiles, the second one partly filled; a seeded order has parts of two elements.
+# Two tiles, the second partly filled; in the seeded order a part has two elements.
 N = 1100
 
 
@@ -49,7 +49,7 @@ WORKS: dict[str, Callable[..., torch.Tensor]] = {
 def test_one_result_over_all_schedules(work: str, order: str, backend: str, schedules: int) -> None:
     arguments = {"order": order, **({"seed": (5, 1)} if order == "seeded" else {})}
     expected = WORKS[work](**arguments)
-    if order == "seeded":  # hundreds of parts, each a group of lanes
+    if order == "seeded":  # slow: hundreds of parts, each a group of lanes
         schedules //= 10
     with running_on(backend) as module:
         assert module is not None
@@ -59,7 +59,7 @@ def test_one_result_over_all_schedules(work: str, order: str, backend: str, sche
             assert torch.equal(result, expected), f"schedule {seed}"
 
 
-# More tiles than lanes: the tree over tiles is a whole one.
+# More tiles than lanes, so the tree over tiles is complete.
 LONG = mixed_magnitudes(34_000)
 ENDS = torch.tensor([0, 7, 34_000])
 TALL: dict[str, Callable[..., torch.Tensor]] = {
@@ -83,7 +83,7 @@ def test_many_tiles(work: str, backend: str) -> None:
                 assert torch.equal(TALL[work](**order), expected)
 
 
-# The reduced elements of each output, for the bound.
+# Name -> (the elements that are added, for the bound; the op).
 ATOMIC = {
     "one row": (lambda: X[:, 0], lambda x: nondet_ext.sum(x, order="atomic")),
     "columns": (lambda: X[:200], lambda x: nondet_ext.sum(x, 0, order="atomic")),
@@ -113,8 +113,7 @@ def test_a_race_has_several_results(work: str, backend: str, schedules: int) -> 
             module.emulation.configure(seed)
             results.append(add(x))
     assert len({result.numpy().tobytes() for result in results}) > schedules // 10 + 1
-    # Each of n - 1 additions is off by at most half an ulp of a partial sum, and those are at most
-    # sum |x| times as many roundings (Higham 2002, section 4.2).
+    # Recursive summation: |error| <= n u / (1 - n u) * sum |x| (Higham 2002, section 4.2).
     n, u = x.shape[0], 2.0**-24
     bound = n * u / (1 - n * u) * x.double().abs().sum(0)
     exact = x.double().sum(0)

@@ -1,5 +1,5 @@
-"""Spearman's correlation of files: equal, bit for bit, to the same in memory and to an oracle in
-Python's integers, however small the pieces are.
+"""Compare Spearman's correlation of files, bit for bit, with the correlation in memory and with
+exact integers, for pieces of any size.
 """
 
 from dataclasses import replace
@@ -34,7 +34,9 @@ def test_equals_memory_and_oracle(tmp_path, tiny, dtype, ties):
 
 @pytest.mark.parametrize("bits", [3, 17, 33, 49])
 def test_keys_that_share_their_leading_bits(tiny, bits):
-    """A slot too large to be sorted is refined, down to the last bits if need be."""
+    """Values whose leading bits are equal are partitioned further, down to their last bits, and
+    ranked exactly.
+    """
     rng = np.random.default_rng(bits)
     near_one = np.float64(1).view(np.int64) + rng.integers(-(2 ** (bits - 1)), 2**bits, (3, 6000))
     rows = near_one.view(np.float64)
@@ -67,7 +69,8 @@ def test_small_vectors_with_the_shares_of_a_real_call(n):
 def test_wide_ranks(tiny):
     tiny(replace(TINY, rank_bytes=8))
     for dtype in DTYPES:
-        for spread in (1, 2**-8, 2**-18)[: np.dtype(dtype).itemsize]:  # small: many levels
+        # A small spread needs many levels of partitioning.
+        for spread in (1, 2**-8, 2**-18)[: np.dtype(dtype).itemsize]:
             rows = logits(3, 6000, 0.3, np.float64) * spread + 1
             check(rows.astype(dtype), nondet_ext.spearman_files(list(rows.astype(dtype))))
 
@@ -110,7 +113,7 @@ def test_constant_vectors(tmp_path):
 def test_nan_is_named_by_file_and_position(tmp_path):
     rows = logits(3, 3000, 0.2, np.float64)
     rows[2, [1234, 2000]] = np.nan
-    rows[2, 1233] = np.array(0x7FF0000000000000, np.int64).view(np.float64)  # infinity is none
+    rows[2, 1233] = np.array(0x7FF0000000000000, np.int64).view(np.float64)  # infinity is not NaN
     paths = save(tmp_path, rows)
     with pytest.raises(
         ValueError, match=r"files\[2\] \(.*model2\.npy\) has a NaN at position 1234"

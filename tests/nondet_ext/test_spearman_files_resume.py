@@ -1,4 +1,4 @@
-"""Scratch folders of spearman_files: interrupted work goes on, nothing stays behind."""
+"""Test that interrupted work of spearman_files resumes, and that no scratch files remain."""
 
 import os
 import signal
@@ -43,7 +43,7 @@ def test_resumes_wherever_it_was_interrupted(tmp_path, tiny, monkeypatch, save_s
         np.testing.assert_array_equal(resumable(rows, folder, again).numpy(), expected)
         assert again.calls + crash <= whole.calls + 40 + 10 * (save_seconds > 0)
         assert not folder.exists()
-    # All ranks and half of the products were done: nothing but the other half remains.
+    # If all ranks and half of the products were done, only the other half is computed.
     with pytest.raises(KeyboardInterrupt):
         resumable(rows, tmp_path / "late", Steps(whole.calls - 5))
     again = Steps()
@@ -78,7 +78,7 @@ def test_resumes_after_a_kill(tmp_path):
     assert {path.name for path in scratch.iterdir()} > {"ranks00000.bin", "ranks00001.bin"}
     steps = Steps()
     check(rows, nondet_ext.spearman_files(paths, scratch=scratch, progress=steps))
-    assert steps.done[0] > 2 * 2 * rows[0].nbytes  # two vectors are not ranked again
+    assert steps.done[0] > 2 * 2 * rows[0].nbytes  # the ranks of two vectors are reused
     assert [path.name for path in scratch.iterdir()] == ["mine.txt"]
 
 

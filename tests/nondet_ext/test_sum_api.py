@@ -1,4 +1,4 @@
-"""The sums as torch functions: derivatives, out=, dims, compilers, the caller's floating-point
+"""Test the sums as torch functions: derivatives, out=, dims, compilers, the caller's floating-point
 modes.
 """
 

@@ -1,4 +1,4 @@
-"""The exact order against math.fsum and rational numbers, bit for bit."""
+"""Compare the exact order with math.fsum and with rational numbers, bit for bit."""
 
 import functools
 import itertools
@@ -181,7 +181,7 @@ def test_zeros_infinities_and_nans(fmt, values, expected):
     check(exact(values, fmt), expected, fmt)
     rows = to_torch(np.array([values] * 3, fmt.numpy_dtype), fmt)
     check(nondet_ext.sum(rows, 1, order="exact"), [expected] * 3, fmt)
-    # Where most values are ordinary, the special ones sit between.
+    # The special values also come among ordinary ones.
     among = np.concatenate([np.ones(700), values, -np.ones(700)])
     check(exact(among, fmt), expected, fmt)
 
@@ -212,7 +212,7 @@ def test_cancellation(name, fmt):
         array = rng.permutation(np.concatenate([values, -values, rest]))
         expected = sum((Fraction(float(each)) for each in rest), Fraction(0))
         check(exact(array, fmt), reference.round_once(expected, fmt.numpy_dtype), fmt)
-    # The other orders lose it: what makes the test one.
+    # The fixed order loses the rest, which shows that the inputs do cancel.
     assert nondet_ext.sum(to_torch(array, fmt)).item() != exact(array, fmt).item()
 
 

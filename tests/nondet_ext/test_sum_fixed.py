@@ -1,5 +1,5 @@
-"""The fixed order against nondet_ext.reference, bit for bit: every size, dtype,
-instruction set and layout, any number of threads.
+"""Compare the fixed order with nondet_ext.reference, bit for bit, for every size, dtype,
+instruction set, layout and number of threads.
 """
 
 import functools
@@ -17,7 +17,7 @@ from factories.floats import FORMATS, Format
 from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed, to_numpy, to_torch
 from nondet_ext import reference
 
-# Emulated CUDA is slow: only tests on `backend` go there.
+# Emulated CUDA is slow: only tests with the fixture `backend` run there.
 cpu = pytest.mark.usefixtures("cpu_isa")
 everywhere = pytest.mark.usefixtures("backend")
 
@@ -52,7 +52,7 @@ def fmt(request: pytest.FixtureRequest) -> Format:
 @functools.cache
 def every_size(name: str) -> tuple[np.ndarray, list[slice], list[object]]:
     values = mixed(FORMATS[name], 5_010, 1)
-    slices = [slice(n % 7, n % 7 + n) for n in range(5_001)]  # at all sorts of addresses
+    slices = [slice(n % 7, n % 7 + n) for n in range(5_001)]  # at different alignments
     return values, slices, [reference.fixed_sum(values[each]) for each in slices]
 
 
@@ -242,12 +242,14 @@ def test_half_formats_are_added_in_float32_and_rounded_once():
     half = torch.tensor([65504.0, 65504.0, -65504.0], dtype=torch.float16)
     assert nondet_ext.sum(half).item() == 65504.0
     assert nondet_ext.mean(half[:2]).item() == 65504.0
-    ones = torch.ones(300, dtype=torch.bfloat16)  # 257 is no bfloat16: adding 1 to 256 stays there
+    ones = torch.ones(300, dtype=torch.bfloat16)  # in bfloat16 256 + 1 is 256
     assert nondet_ext.sum(ones).item() == 300.0
 
 
 def depth(n: int) -> int:
-    """Rounded additions between an element and the sum of n."""
+    """Return an upper bound on the number of rounded additions that an element passes through in a
+    sum of n.
+    """
     return 0 if n <= 1 else 36 + depth(-(-n // 1024))
 
 
@@ -264,6 +266,6 @@ def test_error_bound_and_controls(n):
     for row, got in zip(values.tolist(), fixed.tolist(), strict=True):
         bound = unit / (1 - unit) * math.fsum(map(abs, row))
         assert abs(got - math.fsum(row)) <= bound
-    if n >= 1000:  # and the order matters: neither torch nor the exact sum gives these bits
+    if n >= 1000:  # the order matters: torch's sum and the exact sum have other bits
         assert not torch.equal(x.sum(1), fixed)
         assert not torch.equal(nondet_ext.sum(x, 1, order="exact"), fixed)

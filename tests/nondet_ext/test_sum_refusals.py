@@ -1,4 +1,6 @@
-"""What the sums refuse, before anything is written; each message names the argument."""
+"""Test that invalid arguments of the sums raise an error that names the argument, before anything
+is written.
+"""
 
 import numpy as np
 import pytest
@@ -117,7 +119,7 @@ def test_offsets_that_are_refused(offsets):
         nondet_ext.segment_sum(torch.ones(3), torch.tensor(offsets))
 
 
-# Of torch's own making, where it sets up torch.func.jvp.
+# torch raises this warning when it sets up torch.func.jvp.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
 def test_forward_mode_derivatives_are_refused_not_lost():
     x = torch.ones(3)

@@ -1,4 +1,6 @@
-"""The seeded order against nondet_ext.reference, its spread over seeds, and the atomic order."""
+"""Compare the seeded order with nondet_ext.reference; test its spread over seeds, and the atomic
+order.
+"""
 
 import itertools
 import math
@@ -165,16 +167,16 @@ def test_seeds_spread_as_random_orders_of_the_parts_do(n):
     assert np.array_equal(seeded_sums(x, range(50)), sums[:50])
     assert len(np.unique(sums)) > 20
     assert np.mean(sums == nondet_ext.sum(x).item()) < 0.2
-    # What a race would do, by NumPy: the parts' sums in 1000 random orders.
+    # Simulate a race in NumPy: add the sums of the parts in 1000 random orders.
     size = reference.part_size(n)
     parts = [reference.fixed_sum(values[i : i + size]) for i in range(0, n, size)]
     orders = np.random.default_rng(9).permuted(np.tile(np.array(parts), (1000, 1)), axis=1)
-    raced = np.add.accumulate(orders, axis=1)[:, -1]  # one by one
+    raced = np.add.accumulate(orders, axis=1)[:, -1]  # one part after the other
     ratio = sums.std() / raced.std()
     assert 1 / 1.25 < ratio < 1.25  # the SD of 1000 values is known to 2.2%
     exact = math.fsum(values.tolist())
     assert abs(sums.mean() - raced.mean()) < 6 * raced.std() / math.sqrt(500)
-    # |error| <= d u / (1 - d u) sum of sizes: 1023 parts one by one on top of a part's own depth.
+    # |error| <= d u / (1 - d u) * sum |x|: at most 1023 additions of parts after 72 within a part.
     unit = (1023 + 72) * 2.0**-24
     assert np.abs(sums - exact).max() <= unit / (1 - unit) * math.fsum(map(abs, values.tolist()))
 
@@ -236,7 +238,7 @@ def test_atomic_is_a_race_within_its_bound(name):
 
     @cache
     def values(size: int) -> torch.Tensor:
-        # Sums far smaller than their parts: nearly every order gives a result of its own.
+        # The values cancel, so nearly every order gives a different result.
         half = mixed(FORMATS[name], 1_500_000 * size, 11)
         both = np.concatenate([half, -half])
         return torch.from_numpy(np.random.default_rng(12).permutation(both))
@@ -245,7 +247,7 @@ def test_atomic_is_a_race_within_its_bound(name):
         raced = race(lambda size, add=add: add(values(size)).item(), wanted=2, largest=8)
         x = values(raced.size)
         assert len(different(lambda x=x: nondet_ext.sum(x), 20)) == 1
-        # The real sum is 0. At most 1023 additions of parts, whose own depth is 72.
+        # The exact sum is 0. There are at most 1023 additions of parts after 72 within a part.
         depth = 1023 + 72
         unit = depth * (2.0**-53 if name == "float64" else 2.0**-24)
         bound = unit / (1 - unit) * float(x.double().abs().sum()) * (1 + 1e-9)

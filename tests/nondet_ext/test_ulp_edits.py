@@ -1,4 +1,4 @@
-"""flip_ulp, flip_bit, random_flip against a plain loop over NumPy, and everything they refuse."""
+"""Compare flip_ulp, flip_bit and random_flip with plain loops over NumPy; test their errors."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,9 @@ def fmt(request: pytest.FixtureRequest) -> Format:
 def flip_by_loop(
     values: np.ndarray, idx: list[int], directions: list[int], ulps: int, fmt: Format
 ) -> np.ndarray:
-    """One numpy.nextafter at a time, in the order of idx; NaN keeps its bits."""
+    """Apply numpy.nextafter `ulps` times to each element, in the order of idx; NaN keeps its
+    bits.
+    """
     flat = values.reshape(-1).copy()
     bits = flat.view(fmt.uint)
     for index, direction in zip(idx, directions, strict=True):
@@ -64,7 +66,7 @@ def test_any_indices_in_any_order(data):
 def test_many_steps_saturate_at_infinity(fmt):
     info = torch.finfo(fmt.torch_dtype)
     x = torch.tensor([0.0, -0.0, info.max, -info.max, 1.0], dtype=fmt.torch_dtype)
-    for _ in range(2):  # from end to end float64 has more values than one int64 of steps
+    for _ in range(2):  # the whole range of float64 is more than 2**63 - 1 steps
         nondet_ext.flip_ulp(x, range(5), 1, 2**63 - 1)
     assert bool(x.isposinf().all())
     nondet_ext.flip_ulp(x, [0], -1, 1)
@@ -206,8 +208,7 @@ def test_bad_input_is_refused_before_anything_changes(call, error, message):
 
 
 def test_more_dimensions_than_the_kernels_hold_is_an_error():
-    # 25 dimensions of two that cannot be merged, without the memory for them: meta tensors have
-    # strides only.
+    # 25 dimensions of size two that cannot be merged. Meta tensors need no memory for them.
     strides = tuple(3**k for k in range(25, 0, -1))
     many = torch.empty_strided((2,) * 25, strides, device="meta")
     with pytest.raises(ValueError, match="25 dimensions that cannot be merged; at most 24"):
@@ -277,7 +278,7 @@ def test_undo_refuses_a_weight_that_has_moved_on():
 
 
 def test_emulated_and_cpu_edits_agree_on_many_repeats(backend):
-    # Long runs of equal indices, mixed directions, infinities in the middle: order matters.
+    # The order matters: long runs of equal indices, both directions, infinities in between.
     rng = np.random.default_rng(11)
     fmt = FORMATS["float32"]
     largest = torch.full((7,), torch.finfo(torch.float32).max)

@@ -1,4 +1,4 @@
-"""Neighbours, spacing and distances against NumPy and ml_dtypes, bit for bit."""
+"""Compare neighbours, spacing and distances with NumPy and ml_dtypes, bit for bit."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def fmt(request: pytest.FixtureRequest) -> Format:
 
 
 def sample_bits(fmt: Format, rng: np.random.Generator, n: int = 20_000) -> np.ndarray:
-    """All bit patterns of a 16-bit format; special and random ones of a wider one."""
+    """Return all bit patterns of a 16-bit format; special and random bits of a wider format."""
     if fmt.width == 16:
         return ALL_16_BITS
     return np.concatenate([fmt.special_bits, fmt.random_bits(rng, n)])
@@ -34,9 +34,9 @@ def test_neighbours_equal_numpy_nextafter(fmt, up):
     x = fmt.tensor(bits)
     result = fmt.bits(step(x))
     assert_same_values(result, nextafter(fmt.array(bits), up), fmt)
-    np.testing.assert_array_equal(fmt.bits(x), bits)  # the input is left alone
+    np.testing.assert_array_equal(fmt.bits(x), bits)  # the input is unchanged
     nan = is_nan(fmt.array(bits))
-    np.testing.assert_array_equal(result[nan], bits[nan])  # and payloads are kept
+    np.testing.assert_array_equal(result[nan], bits[nan])  # NaN payloads are kept
 
 
 @pytest.mark.parametrize("up", [True, False])
@@ -63,7 +63,7 @@ def test_distance_counts_values_on_the_sorted_line(name):
     fmt = FORMATS[name]
     with np.errstate(all="ignore"):
         values = fmt.array(ALL_16_BITS).astype(np.float64)
-    line = np.unique(values[~np.isnan(values)])  # every representable value once, zero once
+    line = np.unique(values[~np.isnan(values)])  # each value once; -0 and +0 are one value
     number = np.searchsorted(line, values)
     rng = np.random.default_rng(3)
     other = rng.permutation(ALL_16_BITS)
@@ -89,8 +89,7 @@ def test_distance_is_the_number_of_nextafter_steps(name):
         stuck = np.isposinf(walker)
         a, b = torch.from_numpy(start), torch.from_numpy(walker)
         distance = nondet_ext.ulp_distance(a, b).numpy()
-        # -0 is one value with +0: leaving the negatives through it takes one step fewer on the
-        # line.
+        # -0 and +0 count as one value, so a path from negative to positive is one step shorter.
         crossed = (start < 0) & ((walker > 0) | ((walker == 0) & ~np.signbit(walker)))
         np.testing.assert_array_equal(distance[~stuck & ~crossed], steps[~stuck & ~crossed])
         np.testing.assert_array_equal(nondet_ext.ulp_distance(b, a).numpy(), distance)
@@ -244,7 +243,7 @@ def test_flush_to_zero_modes_change_nothing():
         gap = fmt.bits(nondet_ext.spacing(fmt.tensor(bits)))
     finally:
         torch.set_flush_denormal(False)
-    assert flushed == 0  # the mode was on
+    assert flushed == 0  # the mode was active
     assert_same_values(fmt.bits(up), expected[True], fmt)
     assert_same_values(fmt.bits(down), expected[False], fmt)
     assert_same_values(fmt.bits(moved), expected[True], fmt)
@@ -255,7 +254,7 @@ def test_flush_to_zero_modes_change_nothing():
 def test_large_outputs_are_written_past_the_caches_with_equal_bits(backend):
     rng = np.random.default_rng(8)
     fmt = FORMATS["float32"]
-    n = 2**23 if backend.startswith("cpu") else 2**18  # only CPUs write past their caches
+    n = 2**23 if backend.startswith("cpu") else 2**18  # only the CPU kernels bypass the caches
     bits = fmt.random_bits(rng, n + 13)
     x = fmt.tensor(bits)[1:]
     expected = nextafter(fmt.array(bits)[1:], True)
