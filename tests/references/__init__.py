@@ -1,1 +1,1 @@
-"""Slow implementations, written apart from the code under test, to compare with."""
+"""Slow reference implementations, independent of the code under test."""

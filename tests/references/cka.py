@@ -1,4 +1,4 @@
-"""CKA written from the definitions, in float64 with explicit centring matrices."""
+"""CKA from its definitions, in float64 with explicit centring matrices."""
 
 from collections.abc import Sequence
 
@@ -11,12 +11,14 @@ LEAST = {"biased": 2, "debiased": 4}
 
 def gram(x: torch.Tensor) -> np.ndarray:
     flat = x.detach().double().numpy().reshape(len(x), -1)
-    flat = flat - flat.mean(0)  # neither estimator changes, and less is rounded
+    flat = flat - flat.mean(0)  # changes neither estimator and reduces rounding errors
     return flat @ flat.T
 
 
 def hsic(k: np.ndarray, m: np.ndarray, estimator: str) -> float:
-    """Kornblith et al. 2019, eq. 2 and 3; Song et al. 2012, eq. 5."""
+    """Return HSIC of two Gram matrices: Kornblith et al. 2019, eq. 2 and 3, or Song et al. 2012,
+    eq. 5.
+    """
     n = len(k)
     if estimator == "biased":
         h = np.eye(n) - np.ones((n, n)) / n
@@ -39,13 +41,14 @@ def cka(
 
 
 def tolerance(features: Sequence[torch.Tensor], estimator: str) -> float:
-    """How far two float64 evaluations of any CKA among the features can be apart.
+    """Bound the difference between two float64 evaluations of any CKA among the features.
 
-    An entry of a Gram matrix K has an error of at most (p + 2) u |x_a| |x_b| (u = 2**-53), so K one
-    of Frobenius norm (p + 2) u tr K; centring K in floating point at most adds 2 (n + 2) u tr K
-    to that. A sum of N^2 products then adds a relative n u to each of three HSIC if it is
-    accumulated in rows. In units of ||K centred||, whose square is HSIC up to the factor that
-    cancels, an error of CKA is at most 4 times the largest of those of K; both evaluations err.
+    An entry of a Gram matrix K has an error of at most (p + 2) u |x_a| |x_b| (u = 2**-53), so the
+    error of K has a Frobenius norm of at most (p + 2) u tr K. Centring K in floating point adds at
+    most 2 (n + 2) u tr K. A sum of N^2 products, accumulated by rows, then adds a relative error of
+    n u to each of three HSIC. In units of ||K centred||, whose square is HSIC up to a factor that
+    cancels, the error of CKA is at most 4 times the largest error of these matrices. Both
+    evaluations have this error.
     """
     n = len(features[0])
     scale = n * (n - 3) if estimator == "debiased" else (n - 1) ** 2
@@ -61,7 +64,7 @@ def tolerance(features: Sequence[torch.Tensor], estimator: str) -> float:
 def draw(
     widths: Sequence[int], n: int, seed: int, dtype: torch.dtype = torch.float64
 ) -> list[torch.Tensor]:
-    """Features that share a signal, off centre, of different scales."""
+    """Return features with a shared signal, means other than zero and different scales."""
     generator = torch.Generator().manual_seed(seed)
     signal = torch.randn(n, 3, generator=generator, dtype=torch.float64)
     result = []

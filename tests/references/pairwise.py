@@ -1,4 +1,4 @@
-"""The comparisons of all pairs of models as slow double loops, from their definitions."""
+"""Comparisons of all pairs of models by double loops over their definitions."""
 
 from collections.abc import Callable
 from fractions import Fraction
@@ -51,7 +51,7 @@ def accuracy_delta(logits: Array, labels: Array, space: str) -> Array:
     models, examples, _ = logits.shape
 
     def correct(i: int, j: int) -> int:
-        # argmax takes the first of equal values.
+        # NumPy's argmax returns the first of equal values.
         return int((((outputs[i] + outputs[j]) / 2).argmax(-1) == labels).sum())
 
     counts = [[correct(i, j) for j in range(models)] for i in range(models)]
@@ -62,7 +62,7 @@ def accuracy_delta(logits: Array, labels: Array, space: str) -> Array:
 
 
 def log_softmax(logits: Array) -> Array:
-    """In 64-bit significands."""
+    """Return the log-softmax, computed in long double (64-bit significands on x86)."""
     shifted = logits.astype(np.longdouble)
     shifted = shifted - shifted.max(-1, keepdims=True)
     return shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
@@ -85,12 +85,12 @@ def cross_entropy_delta(logits: Array, labels: Array, space: str) -> Array:
 
 
 def cross_entropy_bound(logits: Array) -> float:
-    """How far a delta may be from the real one.
+    """Bound the difference between a computed delta and the exact one.
 
-    A value of an example is a sum of C products of two exponentials (1 ulp each), whose arguments
-    carry the rounding of differences of logits, and enters a product (1 ulp more); a tile's
-    logarithm and the sums of tiles are off by a few ulp of their own. A mean over examples does not
-    add to that. Three such logarithms make a delta, one of them with weight 1.
+    The value of an example is a sum of C products of two exponentials (1 ulp each), whose arguments
+    are rounded differences of logits. It enters a product (1 ulp more). The logarithm of a tile and
+    the sums of tiles add a few ulp each; the mean over examples adds nothing. A delta consists of
+    three such logarithms, one of them with weight 1.
     """
     eps = 2.0**-52
     return 2 * eps * (logits.shape[2] + 16 + 4 * float(np.abs(logits).max()))

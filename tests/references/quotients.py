@@ -1,4 +1,4 @@
-"""Correct rounding of c / sqrt(a b), decided in fractions."""
+"""Correct rounding of c / sqrt(a b), decided with fractions."""
 
 import math
 from fractions import Fraction

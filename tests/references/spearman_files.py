@@ -1,4 +1,4 @@
-"""An oracle, inputs and fixtures for the tests of correlations of files."""
+"""A reference, inputs and fixtures for the tests of correlations of files."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal, localcontext
@@ -19,7 +19,9 @@ DTYPES = (np.float16, np.float32, np.float64)
 
 
 def oracle(rows: np.ndarray) -> np.ndarray:
-    """From scipy's ranks, in Python's integers and 100 decimal digits."""
+    """Return Spearman's correlations from SciPy's ranks, with Python integers and 100 decimal
+    digits.
+    """
     n = rows.shape[1]
     ranks = [(2 * scipy.stats.rankdata(row)).astype(int) - (n + 1) for row in rows]
     exact = [row.astype(object) for row in ranks]
@@ -34,7 +36,7 @@ def oracle(rows: np.ndarray) -> np.ndarray:
 
 
 def logits(rows: int, n: int, ties: float, dtype: type, seed: int = 1) -> np.ndarray:
-    """Correlated rows; a fraction `ties` of the values lies on a grid of quarters."""
+    """Return correlated rows; a fraction `ties` of the values is rounded to quarters."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(n) + rng.standard_normal((rows, n))
     tied = rng.random((rows, n)) < ties
@@ -57,14 +59,16 @@ def check(rows: np.ndarray, got: torch.Tensor) -> None:
 
 
 @pytest.fixture(autouse=True)
-def process_of_its_own(monkeypatch):
-    """What other tests left in this process's memory does not count."""
+def fixed_memory_use(monkeypatch):
+    """Report a fixed memory use, so that the memory of earlier tests in this process does not
+    count.
+    """
     monkeypatch.setattr(memory, "resident_bytes", lambda: 300 << 20)
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets the shares, at first tiny ones."""
+    """Use tiny shares; return a function that sets other ones."""
 
     def use(tiny: Shares = TINY) -> None:
         monkeypatch.setattr(shares, "share_out", lambda *arguments: tiny)
@@ -74,7 +78,9 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 class Steps:
-    """A progress callback that notes what was done, and raises at call number `crash`."""
+    """A progress callback that records the steps and raises KeyboardInterrupt in call number
+    `crash`.
+    """
 
     def __init__(self, crash: int = -1) -> None:
         self.crash, self.calls, self.texts, self.done = crash, 0, set(), []

@@ -1,4 +1,4 @@
-"""A second cutting of texts into tokens, character by character, to hold the first against."""
+"""A second tokenizer, character by character, to compare the tokenizer under test with."""
 
 
 def naive_sentences(paragraph):
@@ -26,7 +26,7 @@ def naive_sentences(paragraph):
 
 
 def naive_paragraphs(text):
-    """The lines of each paragraph, joined again."""
+    """Return the paragraphs of a text, each with its lines joined by newlines."""
     groups = [[]]
     for line in text.split("\n"):
         if line.strip():
@@ -37,7 +37,7 @@ def naive_paragraphs(text):
 
 
 def _next_token(text, begin):
-    """Where it ends, and the token."""
+    """Return the end of the token that starts at `begin`, and the token."""
     end = begin
     while end + 1 < len(text) and _letter(text[end]) and text[end + 1] == ".":
         end += 2
