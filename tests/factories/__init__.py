@@ -1,1 +1,1 @@
-"""Objects that several tests need."""
+"""Inputs, results and helpers that several tests share."""

@@ -1,4 +1,4 @@
-"""The command line in this process, and a small study for it."""
+"""A runner of the command line in this process, and the arguments of a small study."""
 
 from typer.testing import CliRunner
 

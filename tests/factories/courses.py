@@ -63,7 +63,7 @@ def summary_of(
 
 
 def cells_of(table: Table, *columns: str) -> list[tuple[object, ...]]:
-    """Return the values of these columns, line by line; the text where there is no value."""
+    """Return the values of these columns, line by line; the text of a cell without a value."""
     names = [column.name for column in table.columns]
     return [
         tuple(
@@ -75,26 +75,26 @@ def cells_of(table: Table, *columns: str) -> list[tuple[object, ...]]:
 
 
 def draw(figure: Figure) -> Canvas:
-    """Draw the figure and return it; fails if an axis has no label."""
+    """Draw the figure and return its canvas; fail if an axis has no label."""
     canvas = Canvas(figsize=figure.size, layout="constrained")
     figure.draw(canvas)
     assert canvas.axes
     for axes in canvas.axes:
         assert axes.get_xlabel()
-        # Rows of bars have names in place of a label.
+        # An axis of bars has tick labels instead.
         assert axes.get_ylabel() or any(text.get_text() for text in axes.get_yticklabels())
     return canvas
 
 
 def check_fonts(figure: Figure) -> None:
-    """Fails if the figure, as rendered, has text smaller than 9 points."""
+    """Fail if the rendered figure has text smaller than 9 points."""
     sizes = re.findall(r'<text style="font-size: ([\d.]+)px', render(figure).svg)
     assert sizes
     assert min(map(float, sizes)) >= 9
 
 
 def lines_of(canvas: Canvas, panel: int, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return x and y of a named series in a panel: a line, or the points of error bars."""
+    """Return x and y of the named series in a panel: of a line, or of points with error bars."""
     axes = canvas.axes[panel]
     for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
         if label == name:

@@ -1,4 +1,4 @@
-"""Writers of the published data sets' file formats, for a handful of images."""
+"""Writers of small files in the formats of the published data sets."""
 
 import pickle
 import struct
@@ -12,8 +12,8 @@ CIFAR10_TRAIN = [f"data_batch_{number}" for number in range(1, 6)]
 
 
 class _Python2Pickler(pickle._Pickler):
-    """Writes text and arrays the way Python 2 and its NumPy did, by which CIFAR was published:
-    text and array contents as byte strings, a dtype's flags as integers.
+    """A pickler that writes like Python 2 and its NumPy, with which CIFAR was published: text and
+    the contents of arrays as byte strings, the flags of a dtype as integers.
     """
 
     dispatch: ClassVar = dict(pickle._Pickler.dispatch)
@@ -50,12 +50,14 @@ def _write_pickle(path: Path, content: dict) -> None:
 
 
 def _rows(images: np.ndarray) -> np.ndarray:
-    """A row per image: the red plane, the green, the blue, each row by row."""
+    """Return one row per image: the red, green and blue planes, each row by row."""
     return images.reshape(len(images), -1)
 
 
 def write_cifar10(root: Path, train, test) -> None:
-    """train, test: images (n, 3, 32, 32) uint8 and labels; train in five files, test in one."""
+    """Write CIFAR-10: `train` into five files, `test` into one. Each is a pair of images (n, 3, 32,
+    32) uint8 and labels.
+    """
     folder = root / "cifar-10-batches-py"
     images, labels = np.array_split(train[0], 5), np.array_split(train[1], 5)
     for name, pixels, classes in zip(CIFAR10_TRAIN, images, labels, strict=True):
@@ -68,7 +70,7 @@ def write_cifar10(root: Path, train, test) -> None:
 
 
 def write_cifar100(root: Path, train, test) -> None:
-    """As write_cifar10; the coarse labels, of twenty superclasses, are all 0."""
+    """Write CIFAR-100, with arguments as for write_cifar10; all coarse labels are 0."""
     folder = root / "cifar-100-python"
     for name, (images, labels) in (("train", train), ("test", test)):
         coarse = [0] * len(labels)
@@ -79,14 +81,14 @@ def write_cifar100(root: Path, train, test) -> None:
 
 
 def _write_idx(path: Path, values: np.ndarray) -> None:
-    """Unsigned bytes in IDX format: magic number, sizes big-endian, content."""
+    """Write unsigned bytes in IDX format: magic number, big-endian sizes, content."""
     path.parent.mkdir(parents=True, exist_ok=True)
     header = struct.pack(f">BBBB{values.ndim}I", 0, 0, 8, values.ndim, *values.shape)
     path.write_bytes(header + values.astype(np.uint8).tobytes())
 
 
 def write_mnist(root: Path, train, test, name: str = "MNIST") -> None:
-    """train, test: images (n, 1, 28, 28) uint8 and labels."""
+    """Write MNIST; `train` and `test` are pairs of images (n, 1, 28, 28) uint8 and labels."""
     for part, (images, labels) in (("train", train), ("t10k", test)):
         _write_idx(root / name / "raw" / f"{part}-images-idx3-ubyte", images[:, 0])
         _write_idx(root / name / "raw" / f"{part}-labels-idx1-ubyte", labels)
@@ -97,7 +99,7 @@ def write_fashion_mnist(root: Path, train, test) -> None:
 
 
 def write_svhn(root: Path, train, test) -> None:
-    """MATLAB files: the images along the last axis, the digit 0 labelled 10."""
+    """Write SVHN as MATLAB files: images along the last axis, the digit 0 with label 10."""
     root.mkdir(parents=True, exist_ok=True)
     for part, (images, labels) in (("train", train), ("test", test)):
         content = {

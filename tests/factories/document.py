@@ -1,5 +1,5 @@
 """Hand-made reports: a small one with every kind of part and with special characters in names, and
-one in which a test chooses the text of every field.
+one whose text a test chooses field by field.
 """
 
 import types
@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def line(group, name, accuracy, entropy, disagree, correlation, points, nats, **more):
-    """Return a line of the table of spreads; accuracy and entropy are (text, value, error)."""
+    """Return a line of the table of spreads; `accuracy` and `entropy` are (text, value, error)."""
     cells = [Cell(name, name), Cell(*accuracy), Cell(*entropy)]
     cells += [Cell(text, float(text.replace(" ", ""))) for text in (disagree, correlation)]
     cells += [Cell(points, float(points)), Cell(nats, float(nats))]
@@ -121,7 +121,7 @@ FIGURES = (
 
 
 def document(**changes):
-    """Return the report; `changes` replaces fields of it."""
+    """Return the small report; `changes` replaces its fields."""
     parts = {
         "title": "What spreads the results of training?",
         "subtitle": "linear and hidden on digits, 20 epochs, 10 trainings per row.",
@@ -169,8 +169,8 @@ def document(**changes):
 
 
 def filled(kind, text, place=""):
-    """Return a value of a type of `nondet.report.document`: tuples have two elements, numbers are
-    0.5, and `text` makes every string from the name of its field, such as "Column.heading".
+    """Return an instance of a type of `nondet.report.document`. Tuples have two elements, numbers
+    are 0.5, and strings are `text(name)` with the name of the field, such as "Column.heading".
     """
     arguments = get_args(kind)
     if is_dataclass(kind):

@@ -1,4 +1,4 @@
-"""Reading names, numbers and units from findings and tables, whatever their wording."""
+"""Readers of the names, numbers and units in findings and tables, independent of their wording."""
 
 import re
 
@@ -16,12 +16,12 @@ def numbers(sentence: str) -> list[str]:
 
 
 def in_order(sentence: str, *words: str) -> bool:
-    """Return True if the words stand in the sentence one after the other."""
+    """Return True if the sentence contains the words in this order."""
     return re.search(".*".join(map(re.escape, words)), sentence) is not None
 
 
 def check_units(section: Section) -> None:
-    """Fails if a table has the unit pp without an explanation in its note, or vice versa."""
+    """Fail if a table has the unit pp without an explanation in its note, or the reverse."""
     for table in section.tables:
         units = {column.unit for column in table.columns}
         assert "points" not in units

@@ -1,6 +1,4 @@
-"""Bits and values of the four formats for tests, by NumPy, ml_dtypes and struct: nothing of the
-code under test.
-"""
+"""Bits and values of the four floating-point formats, by NumPy and ml_dtypes only."""
 
 from dataclasses import dataclass
 
@@ -22,8 +20,8 @@ class Format:
 
     @property
     def special_bits(self) -> np.ndarray:
-        """Zeros, the smallest and largest subnormals and normals, one, infinities, NaNs, of both
-        signs.
+        """Return zeros, the smallest and largest subnormals and normals, one, infinities and NaNs,
+        each with both signs.
         """
         info = ml_dtypes.finfo(self.numpy_dtype)
         values = [0.0, info.smallest_subnormal, info.tiny, 1.0, 2.0, 3.0, info.max, np.inf, np.nan]
@@ -56,7 +54,7 @@ FORMATS = {
 
 
 def nextafter(values: np.ndarray, up: bool) -> np.ndarray:
-    """numpy.nextafter towards an infinity, in the format's own ufunc."""
+    """Return numpy.nextafter towards an infinity, with the ufunc of the values' dtype."""
     goal = np.array(np.inf if up else -np.inf, dtype=values.dtype)
     with np.errstate(all="ignore"):
         return np.nextafter(values, goal)
@@ -68,7 +66,7 @@ def is_nan(values: np.ndarray) -> np.ndarray:
 
 
 def assert_same_values(got: np.ndarray, expected: np.ndarray, fmt: Format) -> None:
-    """Equal bits, except that any NaN equals any NaN."""
+    """Fail unless the bits are equal; any NaN equals any NaN."""
     got, expected = np.atleast_1d(got), np.atleast_1d(expected)
     got_nan, expected_nan = is_nan(fmt.array(got)), is_nan(expected)
     np.testing.assert_array_equal(got_nan, expected_nan)

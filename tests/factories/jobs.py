@@ -1,4 +1,4 @@
-"""Functions that tests send to other processes: those import them from here."""
+"""Functions that tests run in other processes, which import them from this module."""
 
 import os
 import signal
@@ -16,10 +16,9 @@ VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NOND
 
 
 def process_item(folder: Path, item: str) -> str:
-    """Append the number of this process to a file named after the item, and return the item in
-    upper case.
+    """Append this process's ID to a file named after the item; return the item in upper case.
 
-    In its first N attempts, "raise N" raises IndexError, and "kill N" kills the process.
+    In its first N attempts, "raise N" raises IndexError and "kill N" kills the process.
     """
     log = folder / item
     with log.open("a") as file:
@@ -33,18 +32,18 @@ def process_item(folder: Path, item: str) -> str:
 
 
 def processes(log: Path) -> list[int]:
-    """Return the numbers of the processes that attempted an item."""
+    """Return the IDs of the processes that attempted an item."""
     return [int(line) for line in log.read_text().split()]
 
 
 def describe_process(_: object) -> tuple[int, Path, int, dict[str, str]]:
-    """Return number, working directory, threads and variables of this process."""
+    """Return the ID, working directory, number of threads and variables of this process."""
     variables = {name: os.environ[name] for name in VARIABLES}
     return os.getpid(), Path.cwd(), torch.get_num_threads(), variables
 
 
 def run_job_until_killed(log: Path, store: Store, task: tuple[Job, frozenset[Keep]]) -> Outcome:
-    """Run a job; but at its first attempt, the run with shuffle seed 2 writes the number of its
+    """Run a job. The first attempt of the run with shuffle seed 2 instead writes the ID of its
     process to the file `log` and waits to be killed.
     """
     job, _ = task

@@ -1,7 +1,8 @@
-"""Kill a training with SIGKILL at random moments until it was killed often enough and went on from
-enough different steps, then let it come to its end. Prints JSON; the test reads it. Children are
-forked from this process, which has loaded everything and computes with one thread, so that starting
-one costs nothing.
+"""Kill a training with SIGKILL at random moments, then let it finish; print JSON for the test.
+
+The training is killed at least KILLS times and until it has resumed from BEGINNINGS different
+steps. Children are forked from this process, which has imported everything and computes with one
+thread, so starting one takes almost no time.
 
     python killed.py FOLDER KILLS BEGINNINGS
 """
@@ -44,7 +45,7 @@ JOB = Job(
 
 
 def compute(checkpoints: Checkpoints | None, log: Path) -> None:
-    """Train, or resume, to the end; log the step of the start, of each save, and a hash of all bits
+    """Train or resume to the end. Log the first step, the step of each save, and a hash of all bits
     of the result.
     """
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
@@ -83,7 +84,7 @@ def compute(checkpoints: Checkpoints | None, log: Path) -> None:
 
 
 def fork(checkpoints: Checkpoints, log: Path) -> int:
-    """Train in a new process; return its number."""
+    """Train in a new process; return its process ID."""
     number = os.fork()
     if number == 0:
         code = 1
@@ -96,23 +97,23 @@ def fork(checkpoints: Checkpoints, log: Path) -> int:
 
 
 def values(log: Path, word: str) -> list[str]:
-    """Return what follows a word on the lines that begin with it."""
+    """Return the second word of each line of the log that begins with `word`."""
     lines = (line.split() for line in log.read_text().splitlines())
     return [line[1] for line in lines if line[0] == word]
 
 
 def main(folder: Path, kills: int, beginnings: int) -> None:
-    warnings.simplefilter("error")  # a checkpoint found damaged would be one
+    warnings.simplefilter("error")  # fail if a checkpoint is damaged, which gives a warning
     plain = folder / "plain.log"
     compute(None, plain)
-    assert len(list(Path("/proc/self/task").iterdir())) == 1  # a fork copies one thread only
+    assert len(list(Path("/proc/self/task").iterdir())) == 1  # fork copies only one thread
 
     timed, log = Checkpoints(folder / "timed"), folder / "timed.log"
     begin = time.monotonic()
     assert os.waitpid(fork(timed, log), 0)[1] == 0
     whole = time.monotonic() - begin
 
-    # The moments are pseudo-random, but their effect depends on the speed of the machine.
+    # The moments are pseudo-random, but what a process does at one depends on its speed.
     moments = philox_uniform(kills, seed=5, counter=(0,)).tolist()
     log = folder / "killed.log"
     log.touch()
@@ -129,9 +130,9 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
         if os.WIFSIGNALED(os.waitpid(number, 0)[1]):
             done += 1
             if done % kills == 0:
-                longest *= 2  # kills came too early: the processors have become busier
+                longest *= 2  # the processes have become slower, so kills come too early
         else:
-            checkpoints.clear()  # it was through before its time; another one begins
+            checkpoints.clear()  # it finished before the kill; start another training
             longest /= 2
     assert os.waitpid(fork(checkpoints, log), 0)[1] == 0
     left = latest(checkpoints.folder, JOB.identity())

@@ -42,8 +42,8 @@ def made_measures(
     ensemble: Sequence[float],
     cka: Mapping[str, Sequence[float]],
 ) -> Measures:
-    """Return measures with the given values of every pair; cross-entropy changes by a hundredth of
-    the change of perplexity.
+    """Return measures with the given values of every pair; the change of cross-entropy is a
+    hundredth of the change of perplexity.
     """
     runs = len(perplexities)
     values = np.array(perplexities, np.float64)
@@ -61,8 +61,8 @@ def made_measures(
 
 
 def noisy_measures(runs: int, noise: float, number: int = 0) -> Measures:
-    """Return measures with perplexities around 80 of this standard deviation, and with pairs whose
-    differences grow with it; without noise all runs are equal.
+    """Return measures whose perplexities have a mean of 80 and the standard deviation `noise`, and
+    whose differences between runs grow with `noise`; without noise all runs are equal.
     """
     generator = np.random.default_rng([23, number])
     pairs = runs * (runs - 1) // 2
@@ -73,7 +73,7 @@ def noisy_measures(runs: int, noise: float, number: int = 0) -> Measures:
 
 
 def language_run(job: Job, perplexity: float, likeliest: int = 0, weights: str = "ab") -> StoredRun:
-    """Return a run of one epoch that predicts one type, out of 9, for each of 40 tokens."""
+    """Return a run of one epoch that predicts the same one of 9 types for each of 40 tokens."""
     entropy = float(np.log(perplexity))
     end = {"epoch": 1, "test_accuracy": 0.25, "test_cross_entropy": entropy}
     tokens = TokenPredictions(np.full(40, -entropy), np.full(40, likeliest, np.int32), "cd")
@@ -87,7 +87,7 @@ def language_run(job: Job, perplexity: float, likeliest: int = 0, weights: str =
 
 def language_summary(plan: Plan, noise: Mapping[str, float]) -> Summary:
     """Return a summary whose rows have the measures of `noisy_measures`; rows that `noise` does not
-    name have none.
+    name have no noise.
     """
     models = []
     for config in plan.configs:
@@ -110,7 +110,7 @@ def language_summary(plan: Plan, noise: Mapping[str, float]) -> Summary:
 
 
 def by_hand(**changes: Any) -> Summary:
-    """Return a summary with one row of three runs, whose statistics are known."""
+    """Return a summary with one row of three runs whose statistics are known."""
     plan = language_plan(rows=[Row("both", ("init", "stochastic"))], runs=3)
     made = language_summary(plan, {})
     given: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Inputs and helpers of the tests of nondet_ext.ordered."""
+"""Inputs and helpers for the tests of nondet_ext.ordered."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ ORDERS = [{"order": "fixed"}, {"order": "exact"}, {"order": "seeded", "seed": 7}
 
 
 def mixed(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Random numbers of many magnitudes: nearly every order of adding them gives other bits."""
+    """Return random numbers of many magnitudes, whose sum has other bits in nearly every order."""
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(shape, generator=generator)
     exponents = torch.randint(-6, 7, shape, generator=generator)
@@ -56,7 +56,7 @@ def rows_added(table: torch.Tensor, index: torch.Tensor, rows: torch.Tensor, **o
 
 
 def after(calls: int, order: str, seed: object = None) -> dict[str, object]:
-    """The order of the sum that follows `calls` others in a scope."""
+    """Return the order of the sum that follows `calls` other sums in a scope."""
     if order != "seeded":
         return {"order": order}
     first = seed[0] if isinstance(seed, tuple) else seed

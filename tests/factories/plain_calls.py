@@ -1,4 +1,4 @@
-"""A plain call of every op through the public functions."""
+"""One call of every op through the public functions."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Results of trainings made by hand, for what stores and reads them."""
+"""Hand-made results of trainings, for tests of what stores and reads them."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ ENVIRONMENT = {"python": "3", "packages": {"torch": "2"}, "git": {"commit": "a",
 def made_result(
     number: int = 0, records: Mapping[str, Mapping[str, np.ndarray]] | None = None, cycles: int = 0
 ) -> Result:
-    """Two epochs, logits (12, 3) of their own for every number."""
+    """Return a result of two epochs with logits (12, 3) that depend on the number."""
     generator = np.random.default_rng([5, number])
     logits = generator.normal(size=(12, 3)).astype(np.float32)
     accuracy = float(metrics.accuracy(logits[None], LABELS)[0])
@@ -30,7 +30,7 @@ def made_result(
 
 
 def fill(store: Store, plan: Plan) -> dict[str, Result]:
-    """A made result for every run of the plan, by address; labels too."""
+    """Store labels and a made result for every run of the plan; return the results by address."""
     made = {}
     with store.opened_for(plan):
         for config in plan.configs:

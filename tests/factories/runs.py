@@ -65,7 +65,7 @@ def failed_run(job: Job, reason: str = "the training loss is nan", epoch: int = 
 
 
 def noisy(noise: float, run: int, clear: np.ndarray = CLEAR) -> np.ndarray:
-    """Return clear logits plus normal noise of this standard deviation, drawn for the run."""
+    """Return clear logits plus normal noise with standard deviation `noise`, drawn for the run."""
     return clear + noise * np.random.default_rng([17, run]).normal(size=clear.shape)
 
 
@@ -75,8 +75,8 @@ def made_summary(
     labels: np.ndarray = LABELS,
     clear: np.ndarray = CLEAR,
 ) -> Summary:
-    """Return a summary of the plan whose runs predict clear logits plus noise, with a standard
-    deviation by model and row; rows that `noise` does not name have none.
+    """Return a summary of the plan whose runs predict clear logits plus noise. `noise` holds the
+    standard deviation by model and row; rows that it does not name have no noise.
     """
     models = []
     for config in plan.configs:
@@ -94,7 +94,7 @@ def made_summary(
 
 
 def _statistics(runs: Sequence[StoredRun], labels: np.ndarray) -> Statistics:
-    """Return statistics from few resamples, computed once for equal predictions."""
+    """Return statistics from few resamples; equal predictions are computed once."""
     key = (labels.tobytes(), *(run.logits.tobytes() for run in runs))
     if key not in _KNOWN:
         _KNOWN[key] = compute_statistics(runs, labels, resamples=500)

@@ -1,4 +1,4 @@
-"""Arrays and tensors with the same bits, for the tests of sums."""
+"""Equal arrays and tensors for the tests of sums."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ REPRODUCIBLE = [("fixed", None), ("exact", None), ("seeded", 7), ("seeded", (7, 
 
 
 def mixed(fmt: Format, shape: int | Sequence[int], seed: int, spread: float = 3.0) -> np.ndarray:
-    """Values whose magnitudes differ by some orders, so that the order of additions shows."""
+    """Return values of many magnitudes, so that the order of additions shows in their sum."""
     rng = np.random.default_rng(seed)
     values = rng.standard_normal(shape) * np.exp(spread * rng.standard_normal(shape))
     largest = float(ml_dtypes.finfo(fmt.numpy_dtype).max) / 64
@@ -22,7 +22,7 @@ def mixed(fmt: Format, shape: int | Sequence[int], seed: int, spread: float = 3.
 
 
 def finite_bits(fmt: Format, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Values from the whole range of exponents, subnormals included."""
+    """Return finite values from the whole range of exponents, subnormals included."""
     values = fmt.array(fmt.random_bits(rng, n))
     with np.errstate(invalid="ignore"):
         return np.where(np.isfinite(values), values, np.ones((), fmt.numpy_dtype))
@@ -38,7 +38,7 @@ def to_numpy(tensor: torch.Tensor, fmt: Format) -> np.ndarray:
 
 
 def check(got: torch.Tensor, expected: object, fmt: Format) -> None:
-    """Equal shape, dtype and bits, any NaN being equal to any NaN."""
+    """Fail unless shape, dtype and bits are equal; any NaN equals any NaN."""
     array = np.asarray(expected, dtype=fmt.numpy_dtype)
     assert got.dtype == fmt.torch_dtype
     assert tuple(got.shape) == array.shape
@@ -46,7 +46,9 @@ def check(got: torch.Tensor, expected: object, fmt: Format) -> None:
 
 
 def gathered(values: np.ndarray, dims: Sequence[int]) -> np.ndarray:
-    """The reduced elements in row-major order along a last axis, the kept dimensions before it."""
+    """Return the kept dimensions followed by one axis with the reduced elements in row-major
+    order.
+    """
     kept = [d for d in range(values.ndim) if d not in dims]
     moved = values.transpose(*kept, *sorted(dims))
     count = math.prod(moved.shape[len(kept) :])

@@ -1,4 +1,4 @@
-"""Language models that were never trained, as sources of logits and hidden states."""
+"""Sources of the logits and hidden states of language models that were never trained."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -9,12 +9,12 @@ from scipy.special import log_softmax
 
 from nondet.analysis.streaming import Measures, measure
 
-MARGIN = 192 << 20  # of the disk, that a plan leaves free
+MARGIN = 192 << 20  # bytes of the disk that a plan leaves free
 
 
 class MadeSource:
-    """Logits (N, V) and hidden states in blocks of these sizes, over and over; `calls` counts how
-    often they were asked for, `stop` is called before every block.
+    """A source of given logits (N, V) and hidden states, in blocks whose sizes repeat. `calls`
+    counts the calls of `blocks`; `stop` is called before every block.
     """
 
     def __init__(
@@ -48,9 +48,9 @@ class MadeSource:
 
 
 class Models:
-    """R models on a text: what `measure` is given, all of it in memory.
+    """R models on a text, with everything that `measure` takes, in memory.
 
-    logits: (R, N, V) float32, many of them tied. hidden: by layer, (R, N, width) float32 each.
+    logits: (R, N, V) float32, with many ties. hidden: by layer, (R, N, width) float32 each.
     """
 
     def __init__(
@@ -81,13 +81,15 @@ class Models:
         ]
 
     def disk(self, at_once: int) -> int:
-        """Bytes that hold just so many models with their ranks, and one model's worth of work."""
+        """Return the bytes of disk that hold this many models with their ranks and the work for
+        one.
+        """
         values = self.logits[0].size
         hidden = sum(x[0].nbytes for x in self.hidden.values())
         return MARGIN + 4 * values + at_once * (8 * values + hidden)
 
     def measure(self, scratch: Path, sources: Sequence[MadeSource] = (), **options) -> Measures:
-        """With a folder of its own under `scratch`, which is gone in the end."""
+        """Compute the measures in a new folder below `scratch`; fail if the folder remains."""
         folder = scratch / "made" / "here"
         found = measure(
             sources or self.sources(),
@@ -102,13 +104,13 @@ class Models:
 
 
 def arrays(found: Measures) -> dict[str, np.ndarray]:
-    """All matrices and vectors of a result, by name."""
+    """Return all matrices and vectors of a result by name."""
     flat = {name: x for name, x in vars(found).items() if isinstance(x, np.ndarray)}
     return flat | {f"cka.{tap}": x for tap, x in found.cka.items()}
 
 
 def same(found: Measures, expected: Measures, cka: float = 0) -> None:
-    """Bit for bit; CKA within a tolerance."""
+    """Fail unless all bits are equal; CKA may differ by `cka`."""
     assert arrays(found).keys() == arrays(expected).keys()
     for name, x in arrays(expected).items():
         if name.startswith("cka."):

@@ -54,7 +54,7 @@ def text_of(train, valid, test, types: int) -> TextDataset:
 
 
 def random_text(train=400, valid=30, test=40, types=9, seed=1) -> TextDataset:
-    """Types that depend on the one before them."""
+    """Return a random text in which every token depends on the one before."""
     rng = np.random.default_rng(seed)
     table = rng.dirichlet(np.full(types, 0.3), types)
     tokens = [0]
