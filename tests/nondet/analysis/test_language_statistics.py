@@ -1,4 +1,4 @@
-"""Statistics of language models, by hand."""
+"""Compare statistics of language models with values computed by hand."""
 
 import math
 from dataclasses import replace
@@ -22,7 +22,7 @@ def found():
 
 
 def test_statistics_by_hand(found):
-    # Deviations of -3, -1 and 4 from 73: squares of 26.
+    # The deviations from 73 are -3, -1 and 4; their squares add up to 26.
     assert found.perplexity_mean == 73
     assert found.perplexity.sd == pytest.approx(math.sqrt(26 / 3), rel=1e-14)
     # c4(3) = Gamma(3/2) / Gamma(1) = sqrt(pi) / 2.
@@ -48,8 +48,8 @@ def test_statistics_by_hand(found):
 
 
 def test_error_bar_is_that_of_all_resamples():
-    """Of two values a and b a resample has the SD |a - b| / 2 or 0, with equal odds: their standard
-    deviation is |a - b| / 4.
+    """The error bar is the standard deviation over all resamples. A resample of two values a and b
+    has the SD |a - b| / 2 or 0 with equal odds, so the error bar is |a - b| / 4.
     """
     found = language_statistics(made_measures((70, 72), (0.1,), (0.9,), (-3,), {}))
     assert found.perplexity.sd == 1
@@ -58,7 +58,9 @@ def test_error_bar_is_that_of_all_resamples():
 
 
 def test_every_quantity_has_its_own_interval():
-    """Each from its own generator, over trainings: no matter what else is computed."""
+    """The interval of a quantity comes from its own generator and does not depend on other
+    quantities.
+    """
     measures = noisy_measures(8, 1.0)
     found = language_statistics(measures)
     for name, expected in {
@@ -87,7 +89,7 @@ def test_equal_runs_have_no_spread():
     assert found.correlation == found.last_cka == (1, 1, 1)
 
 
-def test_what_has_no_number_is_nan():
+def test_undefined_correlation_and_cka_are_nan():
     measures = noisy_measures(4, 1.0)
     holed = np.full((4, 4), np.nan)
     found = language_statistics(replace(measures, correlation=holed, cka={"layer1": holed}))
@@ -95,7 +97,7 @@ def test_what_has_no_number_is_nan():
     assert found.disagreement.value > 0
 
 
-def test_resamples_are_as_many_as_asked_for():
+def test_the_number_of_resamples_is_used():
     measures = noisy_measures(6, 1.0)
     few, many = (language_statistics(measures, resamples) for resamples in (10, 10_000))
     assert few.perplexity.sd == many.perplexity.sd

@@ -1,4 +1,4 @@
-"""By how much less one row varies than another, and what is said of it."""
+"""Test the reduction of one row's spread relative to another, and its finding."""
 
 from dataclasses import replace
 
@@ -33,8 +33,8 @@ def reduced():
 
 
 def five_columns(found, runs=slice(None)):
-    """Of some runs, by the definitions; 1 - correlation in place of it. A pair of one run with
-    itself is none.
+    """Return the five columns of these runs by their definitions, with 1 - correlation instead of
+    the correlation; pairs of a run with itself are left out.
     """
     runs = np.arange(len(found.accuracies))[runs]
     matrices = (found.pairs["disagreement"], 1 - found.pairs["correlation"])
@@ -56,7 +56,7 @@ def test_reduction_is_the_mean_over_five_columns(reduced):
     assert cell.value == pytest.approx(expected)
     assert cell.text == f"{expected:.0f}"
     assert cell.interval[0] < expected < cell.interval[1]
-    # The control and one source vary less, too, but that is no remedy.
+    # The control and one source also vary less, but these rows are not remedies.
     found = sentence(section, "varies least")
     assert found.startswith(f"hidden: 'steady' varies least, {expected:.0f}% less than 'single' (")
     low, high = cell.interval
@@ -64,7 +64,9 @@ def test_reduction_is_the_mean_over_five_columns(reduced):
 
 
 def test_interval_of_a_reduction_is_a_bootstrap_over_runs(reduced):
-    """Against resamples one by one, of both rows or, where they look at the same runs, of these."""
+    """The interval equals a bootstrap by loops that resamples the runs of both rows, together if
+    both rows have the same runs.
+    """
     model = reduced.models[0]
     single, steady = model.named("single"), model.named("steady")
     generator = np.random.default_rng(4)
@@ -84,7 +86,7 @@ def test_interval_of_a_reduction_is_a_bootstrap_over_runs(reduced):
             np.quantile(draws, [0.1, 0.9]), abs=0.15 * reach
         )
         ends.append(reach)
-    # The noise of both rows has one pattern here, so that pairs of runs vary together.
+    # Here the noise of both rows has the same pattern, so paired runs vary together.
     assert ends[1] < 0.9 * ends[0]
 
 

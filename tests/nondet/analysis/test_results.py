@@ -1,4 +1,4 @@
-"""`nondet.load`: data frames and arrays of a study that was made by hand."""
+"""Test `nondet.load`: data frames and arrays of a hand-made study."""
 
 import subprocess
 import sys
@@ -33,7 +33,9 @@ def plan():
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory, plan):
-    """Complete but for hidden/late bit, which has one run, and linear/one bit, where one failed."""
+    """Return a study that lacks one run of hidden/late bit and has a failed run of linear/one
+    bit.
+    """
     store = Store(tmp_path_factory.mktemp("loaded") / "study")
     linear, hidden = plan.configs
     control, bit, late = plan.rows
@@ -180,7 +182,7 @@ def test_unknown_names_list_the_known_ones(results, ask, message):
         ask(results)
 
 
-def test_folder_without_study(tmp_path):
+def test_folder_without_a_study_is_refused(tmp_path):
     with pytest.raises(StoreError, match="holds no study"):
         nondet.load(tmp_path)
 

@@ -1,4 +1,4 @@
-"""From stored runs to statistics."""
+"""Test the statistics that a summary computes from stored runs."""
 
 import math
 from dataclasses import replace
@@ -23,7 +23,7 @@ from nondet.training.loop import train
 
 
 class Shelf:
-    """A store in memory, which counts how often a run is read."""
+    """A store in memory that counts how often each run is read."""
 
     root = "shelf"
 
@@ -49,7 +49,9 @@ class Shelf:
 
 @pytest.fixture
 def small(plan):
-    """Three runs a row of the linear model: rows that share runs, and rows of other outputs."""
+    """Return a plan of three runs per row of the linear model; some rows share runs or use other
+    outputs.
+    """
     rows = (
         Row("control"),
         Row("initialization", ("init",)),
@@ -75,8 +77,8 @@ def test_statistics_by_hand(config):
     found = statistics_of_logits(logits, np.array([0, 1]))
     assert found.accuracies.tolist() == [50, 100]
     assert (found.accuracy_mean, found.accuracy.sd) == (75, 25)
-    # Losses of the second image: log(1 + e), then log(1 + 1/e), which is less by 1; the first's are
-    # the latter.
+    # The losses of the second image are log(1 + e) and log(1 + 1/e), which is smaller by 1; both
+    # losses of the first image are log(1 + 1/e).
     less = math.log1p(math.exp(-1))
     assert found.cross_entropies == pytest.approx([less + 0.5, less], rel=1e-14)
     assert found.cross_entropy.sd == pytest.approx(0.25)
@@ -129,7 +131,7 @@ def test_logits_without_ranks_have_no_correlation():
 
 def test_outputs_of_a_run(config):
     flip = noisy(1.0, 3).astype(np.float32)
-    # In float32 the sum of these would lose the 1.
+    # Adding these in float32 would lose the 1.
     snapshots = np.stack([np.full((40, 4), value, np.float32) for value in (2**24, 1, -(2**24))])
     job = Row("init", ("init",)).job(config, 0)
     run = made_run(job, CLEAR, snapshots=snapshots, records={"tta": {"final/flip": flip}})
@@ -196,7 +198,7 @@ def test_failed_missing_and_damaged_runs_are_in_no_statistic(small):
     )
     shelf.damaged.add(race[0].address)
     del shelf.runs[race[1].address]
-    # A run without what one of its rows looks at is missing.
+    # A run without a record that one of its rows needs counts as missing.
     shelf.runs[third.address] = replace(shelf.runs[third.address], records={})
     summary = summarize(small, shelf)
     [model] = summary.models

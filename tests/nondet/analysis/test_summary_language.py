@@ -1,4 +1,4 @@
-"""From stored runs of language models to statistics; what is measured of them is made up."""
+"""Test summaries of stored language models; their measures are made up."""
 
 import csv
 import warnings
@@ -21,7 +21,7 @@ TOKENS = np.arange(30) % 7
 
 
 def made_result(number):
-    """One epoch; the likeliest types are of the run's own."""
+    """Return a result of one epoch whose predictions depend on the number of the run."""
     entropy = 4.0 + number / 100
     predictions = TokenPredictions(
         np.full(30, -entropy), np.full(30, number % 7, np.int32), f"{number:064x}"
@@ -38,7 +38,7 @@ def plan():
 
 @pytest.fixture
 def store(tmp_path, plan):
-    """Of every run but those of one row, of which there is a single one."""
+    """Return a store with all runs except those of one row, of which it has a single run."""
     made = Store(tmp_path / "table4")
     left_out = {job.address for job in plan.jobs(plan.configs[0], plan.rows[2])[1:]}
     with made.opened_for(plan):
@@ -51,7 +51,7 @@ def store(tmp_path, plan):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """What is asked to be measured, in order; the answers are made up."""
+    """Replace the measurement of models by made-up measures; return the list of its calls."""
     asked = []
 
     def stored_measures(store, runs, labels):

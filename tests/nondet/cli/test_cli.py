@@ -1,4 +1,4 @@
-"""The command line, mostly in this process; processes are started where a process is the point."""
+"""Test the command line, mostly in this process; processes are started where the test needs one."""
 
 import shutil
 import subprocess
@@ -14,7 +14,7 @@ from nondet.training import images, loop
 
 
 def runs_of(folder, row):
-    """The stored runs of one row."""
+    """Return the stored runs of a row."""
     store = Store(folder)
     plan = store.plan()
     [row] = [one for one in plan.rows if one.name == row]
@@ -22,7 +22,9 @@ def runs_of(folder, row):
 
 
 def hashes(folder):
-    """Weights and predictions of every run, under its folder; a race ends where it ends."""
+    """Return the hashes of weights and predictions by the folder of the run; races are left out
+    because they do not repeat.
+    """
     store = Store(folder)
     return {
         f"runs/{job.address}": (run.weight_hashes, run.record["hashes"])
@@ -33,7 +35,7 @@ def hashes(folder):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A small finished study, without a report; copied, never changed."""
+    """Run a small study without a report; return its folder, which tests copy and never change."""
     folder = tmp_path_factory.mktemp("finished") / "study"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("nondet.cli.run.show_report", lambda plan, store, console: None)
@@ -185,7 +187,7 @@ def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
 
 
 def test_control_row_that_differs_from_its_proof_stops_the_command(tmp_path, monkeypatch):
-    """The proof passes, the third control run of the table does not repeat it."""
+    """The command stops if the proof passes but the third control run has other bits."""
     train = loop.train
     calls = 0
 
@@ -226,7 +228,7 @@ def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch, repo
 
 
 def test_study_of_another_environment_is_not_continued(study, monkeypatch):
-    """The proof passes, but the control runs stored earlier have other bits than it."""
+    """A study is not continued if the proof passes but its stored control runs have other bits."""
     plan = Store(study).plan()
     removed = f"runs/{plan.rows[-1].job(plan.configs[0], 0).address}"
     shutil.rmtree(study / removed)
@@ -243,8 +245,10 @@ def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     assert not (study / removed).exists()
 
 
-def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch, reports):
-    """New initial weights of run 2 diverge."""
+def test_a_diverging_run_is_recorded_and_the_study_continues(tmp_path, monkeypatch, reports):
+    """A run that diverges with its new initial weights is stored as failed, and all other runs
+    finish.
+    """
     train = loop.train
     folder = tmp_path / "study"
 
@@ -260,5 +264,5 @@ def test_a_diverging_row_is_recorded_and_the_study_goes_on(tmp_path, monkeypatch
     assert [failure is None for failure in failures] == [True, False, True, True]
     assert failures[1].reason == "the training loss is nan"
     assert all(run.failure is None for run in runs_of(folder, "shuffling"))
-    monkeypatch.setattr(loop, "train", None)  # a failure that is on record is not tried again
+    monkeypatch.setattr(loop, "train", None)  # a recorded failure is not repeated
     assert nondet(*SMALL, "--runs", "4", "--out", folder).exit_code == 0

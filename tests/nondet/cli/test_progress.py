@@ -1,4 +1,4 @@
-"""What a running study shows."""
+"""Test what a running study prints."""
 
 import io
 import re
@@ -24,7 +24,7 @@ def shown(counts, lines):
 
 @pytest.fixture
 def plan(plan):
-    """Rows of one model; the last asks for the runs of shuffling again."""
+    """Return a plan for one model whose last row repeats the runs of shuffling."""
     rows = [row for row in plan.rows if row.name in ("control", "shuffling", "one bit")]
     again = replace(rows[1], name="shuffling again")
     return replace(plan, rows=(*rows, again), configs=plan.configs[:1])
@@ -35,7 +35,7 @@ def jobs_of(plan, name):
     return plan.jobs(plan.configs[0], row)
 
 
-def test_a_run_that_rows_share_counts_in_each_of_them_and_once_in_the_whole(plan):
+def test_a_shared_run_counts_in_each_row_and_once_in_the_total(plan):
     counts = Counts(plan, {jobs_of(plan, "control")[0]: Outcome(1.0, False)}, workers=1)
     job = jobs_of(plan, "shuffling")[0]
     rows = counts.finished(job, Outcome(1.0, True))
@@ -75,20 +75,20 @@ def test_time_left_follows_the_runs_of_a_row_then_of_the_model_then_all():
     ends = dict.fromkeys(range(10))
     assert seconds_left(ends, kinds, 2) is None
     ends |= {0: Outcome(10.0, False), 1: Outcome(20.0, False), 2: Outcome(1e9, True)}
-    # One more of a, four of b, and two of the other model, of which nothing else is known.
+    # One run of row a remains, four of b, and two of the other model, which has no finished run.
     assert seconds_left(ends, kinds, 2) == 7 * 15 / 2
     ends[4] = Outcome(3.0, False)
-    # a: 15 s; b: 3 s; of the other model's the mean of all three, 11 s.
+    # A run takes 15 s in row a, 3 s in row b, and in the other model the mean of the three, 11 s.
     assert seconds_left(ends, kinds, 1) == 15 + 3 * 3 + 2 * 11
     assert seconds_left({**ends, **dict.fromkeys(range(3, 9), Outcome(1.0, False))}, kinds, 8) > 0
-    # Workers that have nothing to do make nothing faster.
+    # Idle workers save no time.
     one = {0: Outcome(10.0, False), 1: None}
     assert seconds_left(one, kinds, 8) == 10
     assert seconds_left({0: Outcome(10.0, False)}, kinds, 8) == 0
 
 
 def run(progress, plan):
-    """Shows a study with one failure; all but the last run end."""
+    """Report the progress of a study with one failure, in which all but the last run end."""
     progress.proving()
     progress.start(plan, {jobs_of(plan, "control")[0]: Outcome(2.0, False)}, 1)
     for job in list(plan.tasks())[1:-1]:
@@ -138,7 +138,7 @@ def test_live_progress_is_no_higher_than_the_terminal(plan):
     assert len(plain.file.getvalue().splitlines()) == 3
 
 
-def test_quiet_progress_says_what_must_be_known_alone(plan):
+def test_quiet_progress_prints_only_notes(plan):
     page = console(terminal=False)
     run(QuietProgress(page), plan)
     assert page.file.getvalue() == "note: [something] worth knowing\n"

@@ -1,4 +1,6 @@
-"""`nondet run quick` itself, in processes of its own: its finding, its bits, and kill -9."""
+"""Run `nondet run quick` in new processes; test its findings, its bits, and resuming after
+SIGKILL.
+"""
 
 import csv
 import signal
@@ -26,7 +28,9 @@ def lines(folder, name):
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
-    """The study as it is, with 3 of its 10 runs per row."""
+    """Run the study with 3 instead of 10 runs per row; return its folder, the cells of its table,
+    and the process.
+    """
     folder = tmp_path_factory.mktemp("quick") / "study"
     done = subprocess.run(
         [*COMMAND, "--runs", "3", "--out", folder], capture_output=True, text=True, check=True
@@ -39,7 +43,7 @@ def value(cells, model, row, name):
     return float(cells[model, row][name])
 
 
-def test_one_bit_leaves_the_linear_model_alone(quick):
+def test_one_bit_changes_no_prediction_of_the_linear_model(quick):
     cells = quick[1]
     assert value(cells, "linear", "one bit", "accuracy_sd_points") == 0
     assert value(cells, "linear", "one bit", "disagreement_percent") == 0
@@ -51,7 +55,7 @@ def test_one_bit_spreads_the_hidden_layer_as_far_as_initialization(quick):
     name = "cross_entropy_sd_nats"
     one_bit = value(cells, "hidden", "one bit", name)
     assert one_bit > 10_000 * value(cells, "linear", "one bit", name)
-    # Ten runs keep within a factor of 3; three leave the ratio of two SDs more room.
+    # With ten runs the ratio of the SDs is within a factor of 3; with three it varies more.
     assert 1 / 5 < one_bit / value(cells, "hidden", "initialization", name) < 5
     means = lines(quick[0], "tables/spread-intervals.csv")
     control = next(one for one in means if (one["model"], one["row"]) == ("hidden", "control"))
@@ -69,7 +73,7 @@ def test_pairs_of_runs_are_compared(quick):
     assert value(cells, "hidden", "one bit", names[1]) < -1e-4  # different models: averaging helps
 
 
-def test_every_changed_bit_ends_in_weights_of_its_own(quick):
+def test_every_changed_bit_ends_in_different_weights(quick):
     for model in ("linear", "hidden"):
         ends = [
             line["weights_sha256"]
@@ -86,7 +90,7 @@ def test_another_order_of_sums_spreads_as_one_bit_does(quick):
         assert value(cells, "linear", row, "accuracy_sd_points") == 0
         assert value(cells, "linear", row, name) < 1e-6
         assert value(cells, "hidden", row, name) > 0
-    # Sums as short as the linear model's may all be over before a second thread comes to race.
+    # The linear model's sums are so short that they may end before a second thread starts.
     assert value(cells, "linear", "low-level order", name) > 0
     one_bit = value(cells, "hidden", "one bit", name)
     assert 1 / 8 < value(cells, "hidden", "low-level order", name) / one_bit < 8
@@ -99,7 +103,7 @@ def test_control_row_is_exact(quick):
             assert value(cells, model, "control", name) == 0
 
 
-def test_report_on_standard_output_progress_beside_it(quick):
+def test_report_goes_to_stdout_and_progress_to_stderr(quick):
     done = quick[2]
     assert "control proved" in done.stderr
     assert "hidden, one bit: 3 runs" in done.stderr
@@ -109,12 +113,12 @@ def test_report_on_standard_output_progress_beside_it(quick):
 
 @pytest.fixture(scope="module")
 def plan():
-    """What SMALL asks for."""
+    """Return the plan of the study that SMALL asks for."""
     return find_study("quick").plan(models=("hidden",), epochs=2, runs=2)
 
 
 class Silent:
-    """Counts the trainings of a running study."""
+    """A progress that counts the trainings of a running study."""
 
     trained = 0
 
@@ -133,8 +137,8 @@ class Silent:
 
 
 def hashes(plan, folder):
-    """What is missing is trained in this process; the hashes of every run but the races, which end
-    where they end.
+    """Train the missing runs in this process; return the hashes of every run. Races are left out
+    because they do not repeat.
     """
     store, progress = Store(folder), Silent()
     there = finished(folder)
@@ -149,7 +153,7 @@ def hashes(plan, folder):
 
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, plan):
-    """The hashes of the small study, computed in one process."""
+    """Return the hashes of the small study, computed in one process without interruption."""
     return hashes(plan, tmp_path_factory.mktemp("small") / "study")
 
 
@@ -175,8 +179,9 @@ if __name__ == "__main__":
 
 
 def hanging(tmp_path, call, *options):
-    """The small study, under way; each of its processes hangs in this call of `publish`, with
-    everything written but the rename undone. Its output ends when the last of them is gone.
+    """Start the small study so that each of its processes hangs in the call of `publish` with this
+    number, in which only the rename of a finished folder is missing. Its output ends when the last
+    of them has ended.
     """
     script = tmp_path / "hanging.py"
     script.write_text(HANGING.format(call=call))
@@ -184,9 +189,9 @@ def hanging(tmp_path, call, *options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_kill_two_workers_in_the_middle_and_resume_in_one_process(tmp_path, plan, uninterrupted):
-    study = tmp_path / "alone" / "study"  # in a folder of its own: no finished study beside it
-    # Killed before they hang, but where this process waits long for its turn.
+def test_a_study_with_two_killed_workers_resumes_in_one_process(tmp_path, plan, uninterrupted):
+    study = tmp_path / "alone" / "study"  # a separate folder, without a finished study beside it
+    # Usually the processes are killed before they hang; they hang if this process is slow to kill.
     with hanging(tmp_path, 7, "--out", study, "--workers", "2") as killed:
         wait_until(lambda: len(finished(study)) >= 4, killed)
         killed.send_signal(signal.SIGKILL)
@@ -198,7 +203,7 @@ def test_kill_two_workers_in_the_middle_and_resume_in_one_process(tmp_path, plan
     assert {folder: folder.stat().st_ino for folder in there} == there
 
 
-def test_kill_while_a_run_is_being_written(tmp_path, plan, uninterrupted):
+def test_a_study_killed_while_writing_a_run_resumes(tmp_path, plan, uninterrupted):
     study = tmp_path / "alone" / "study"
     with hanging(tmp_path, 4, "--out", study, "--executor", "serial") as killed:
         assert killed.stdout.readline() == "waiting\n"

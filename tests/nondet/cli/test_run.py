@@ -1,4 +1,4 @@
-"""Where `nondet run` runs things, what it does not run, and runs that crash."""
+"""Test which executor `nondet run` uses, its dry run, and runs that crash."""
 
 import importlib.util
 
@@ -32,7 +32,7 @@ def test_ray_that_is_not_installed_is_named(tmp_path, monkeypatch):
     ],
 )
 def test_ray_gets_what_was_asked_for(options, asked, tmp_path, monkeypatch, reports):
-    """The device need not be in the machine that asks."""
+    """The address, workers and GPUs are passed to Ray even if this machine lacks the device."""
     given = []
 
     class Tasks(Serial):

@@ -1,5 +1,5 @@
-"""The atomic order races also where torch computes with one thread, and what it gives is the sum of
-the partial gradients in some order.
+"""Test that the atomic order races even if torch computes with one thread, and that its results are
+sums of the partial gradients in some order.
 """
 
 import itertools
@@ -19,7 +19,9 @@ from nondet_ext.threads import racing_threads
 
 
 def sums_of(shape, seed):
-    """A function that adds partial sums whose `shape` grows with a size, in the atomic order."""
+    """Return a function of a size that adds partial sums in the atomic order; `size` multiplies the
+    last dimension of `shape`.
+    """
 
     @cache
     def partials(size):
@@ -58,7 +60,7 @@ def test_every_element_of_every_layout_is_added_once():
             assert torch.equal(got, view.sum(dim))
 
 
-def test_threads_race_where_asked_and_only_there():
+def test_threads_race_only_inside_racing_threads():
     add = sums_of((8, 30_000), seed=1)
     with deterministic():
         assert len(different(lambda: add(1), 30)) == 1

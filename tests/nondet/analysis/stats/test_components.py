@@ -8,8 +8,8 @@ from nondet.analysis.stats import components
 
 
 def anova(values):
-    """Variance components by nested loops in exact arithmetic: sums of squares of effects that are
-    found one after the other, and expected mean squares solved from the highest interaction down.
+    """Compute variance components in exact arithmetic: sums of squares of effects by nested loops,
+    then the expected mean squares solved from the highest interaction down.
     """
     shape = values.shape
     cells = {cell: Fraction(float(values[cell])) for cell in product(*map(range, shape))}
@@ -50,7 +50,7 @@ def repeats(shape, effect):
 
 
 @pytest.mark.parametrize("shape", [(5,), (3, 4), (2, 3, 4), (2, 3, 2, 2), (2, 2, 2, 2, 2)])
-def test_against_exact_nested_loops(shape):
+def test_components_equal_exact_nested_loops(shape):
     values = np.random.default_rng(0).integers(-50, 50, shape) / 8
     found = components(values, np.random.default_rng(1), resamples=50)
     expected = anova(values)
@@ -67,7 +67,7 @@ def test_against_exact_nested_loops(shape):
 
 
 def test_intervals_of_one_source_are_those_of_a_variance():
-    # One source: SS / chi-squared quantiles, the textbook interval, up to the drawing of it.
+    # The textbook interval SS / chi-squared quantiles, up to the error of the resampling.
     values = np.random.default_rng(2).normal(size=9)
     found = components(values, np.random.default_rng(3), resamples=200_000).effects[(0,)]
     squares = 8 * np.var(values, ddof=1)
@@ -76,7 +76,7 @@ def test_intervals_of_one_source_are_those_of_a_variance():
     assert found.high == pytest.approx(squares / 2.17973, rel=0.02)
 
 
-def test_a_source_without_effect_and_no_variance_at_all():
+def test_no_effect_is_zero_and_no_variance_gives_nan_shares():
     values = np.repeat(np.array([[1.0], [4.0], [6.0]]), 4, axis=1)
     found = components(values, np.random.default_rng(0), 100)
     assert found.effects[(1,)] == found.effects[(0, 1)] == (0, 0, 0)

@@ -1,8 +1,8 @@
-"""Intervals hold the truth as often as docs/statistics.md says, by simulation.
+"""Simulate how often intervals contain the true value, and compare with docs/statistics.md.
 
-A documented coverage p, measured over thousands of simulations, makes the number of hits of S new
-ones binomial. A test fails where it leaves the central range of that distribution that 999 in 1,000
-draws fall into; the draws are seeded, so a test that passes once passes always.
+The documented coverage p was measured in thousands of simulations, so the number of hits in S new
+ones is binomial. A test fails if it lies outside the central range that contains 999 in 1,000 draws
+of that distribution. The draws are seeded, so the outcome of a test does not vary.
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ def holds(interval: stats.Interval, truth: float) -> bool:
 
 
 def check(hits: list[bool], least: float, most: float) -> None:
-    """`least` and `most`: the ends of what the coverage is documented as."""
+    """Fail if the hits contradict a coverage between `least` and `most`, the documented limits."""
     low = scipy.stats.binom.ppf(0.0005, len(hits), least)
     high = scipy.stats.binom.ppf(0.9995, len(hits), most)
     assert low <= sum(hits) <= high, f"{sum(hits)} of {len(hits)}, not in [{low}, {high}]"
@@ -32,7 +32,7 @@ def test_unbiased_sd_of_normal_values(n, coverage):
     check([holds(one, 2) for one in found], coverage, coverage)
     mean = np.mean([one.value for one in found])
     error = scipy.stats.norm.ppf(0.9995) * 2 * np.sqrt(0.5 / (n - 1) / 600)
-    assert abs(mean - 2) < error * 1.1  # the SD of s / c4 is a little above that of large samples
+    assert abs(mean - 2) < error * 1.1  # the SD of s / c4 is slightly above its large-sample value
 
 
 @pytest.mark.parametrize(("n", "m"), [(10, 10), (8, 30)])
@@ -68,7 +68,7 @@ def test_mean_over_pairs_of_distances():
 
 @pytest.mark.parametrize("shift", [0, 0.8])
 def test_share_of_the_test_set(shift):
-    # An example is wrong with probability p, which a run moves by u p (1 - p).
+    # An example is wrong with probability p + u p (1 - p), where u depends on the run.
     rng = np.random.default_rng(7)
     runs, examples, hits, remaining = 12, 300, [], []
     for _ in range(500):
@@ -81,7 +81,7 @@ def test_share_of_the_test_set(shift):
         hits.append(holds(found.share, sampling / (sampling + common)))
         remaining.append(found.remaining_variance - common * examples / (examples - 1))
     check(hits, 0.93, 0.96)
-    # The unclipped estimate is unbiased for this test set, too.
+    # The unclipped estimate is unbiased for this test set.
     assert abs(scipy.stats.ttest_1samp(remaining, 0).statistic) < 3.5
 
 

@@ -24,7 +24,7 @@ def test_standard_deviation_divides_by_n():
 
 @pytest.mark.parametrize("value", [0.1, 1e-30, 0.8288888888888889])
 def test_equal_values_have_exactly_no_spread(value):
-    # The mean of twelve equal floats is not always that float.
+    # The rounded mean of twelve equal floats can differ from them.
     spread = bootstrap_spread(np.full(12, value), np.random.default_rng(0))
     assert spread == (0, 0)
 
@@ -67,7 +67,7 @@ def sd_over_c4(values, axis=-1):
 
 @pytest.mark.parametrize(("n", "method"), [(5, "percentile"), (8, "BCa"), (64, "BCa")])
 def test_unbiased_sd_is_scipys_bootstrap(n, method):
-    # Few bits and a power of two: resamples that permute the values tie exactly with them.
+    # Values of few bits and a power of two as n: resamples that permute the values tie exactly.
     values = np.round(np.random.default_rng(n).gamma(2, size=n) * 64) / 64
     found = unbiased_sd(values, np.random.default_rng(1), 2000, confidence=0.9)
     expected = scipy.stats.bootstrap(
@@ -97,7 +97,7 @@ def test_no_spread_is_exactly_none():
     assert np.isnan(sd_ratio(equal, equal)).all()
 
 
-def test_sd_ratio_against_loops():
+def test_sd_ratio_equals_loops():
     a, b = np.array([0.1, 0.9, 0.4, 0.35, 1.2]), np.array([3.0, 1.0, 2.5, 7.0])
     variances, freedoms = [], []
     for sample in (a, b):
@@ -123,7 +123,7 @@ def test_ratio_has_no_interval_where_one_value_makes_the_spread(values):
 
 
 def slow_pair_draws(matrix, generator, resamples):
-    """Means over pairs of draws of different models, resample by resample."""
+    """Return the means over pairs of different models, resample by resample."""
     runs = len(matrix)
     draws = []
     for counts in generator.multinomial(runs, np.full(runs, 1 / runs), resamples):
@@ -134,7 +134,7 @@ def slow_pair_draws(matrix, generator, resamples):
     return np.array(draws)
 
 
-def test_pair_mean_against_loops():
+def test_pair_mean_equals_loops():
     rng = np.random.default_rng(3)
     runs = 7
     a, e = rng.gamma(1, size=runs), np.triu(rng.normal(size=(runs, runs)), 1)
@@ -187,7 +187,7 @@ def test_pair_mean_at_its_limits():
 
 
 @pytest.mark.parametrize("offset", [0, 1e6])
-def test_sampling_share_against_loops(offset):
+def test_sampling_share_equals_loops(offset):
     losses = np.random.default_rng(5).gamma(1, size=(6, 9)).round(3)
 
     def split(table):
@@ -216,12 +216,12 @@ def test_sampling_share_against_loops(offset):
 
 
 def test_sampling_share_at_its_limits():
-    # Every run errs on one other example: the mean losses are equal.
+    # Every run is wrong on a different example, so the mean losses are equal.
     found = sampling_share(np.eye(4))
     assert found.total == found.remaining == 0
     assert found.remaining_variance < 0 < found.sampling
     assert np.isnan(found.share).all()
-    # A loss that a run adds to every example alike is no matter of the test set.
+    # A loss that a run adds to all examples alike does not come from sampling the test set.
     common = sampling_share(np.repeat(np.array([[0.0], [1.0], [3.0]]), 1000, axis=1))
     assert common.remaining == pytest.approx(common.total, rel=1e-3)
     with pytest.raises(ValueError, match=r"at least 2 of each, got shape \(1, 3\)"):
@@ -270,8 +270,8 @@ SINGLE = (0.26, 0.0072, 10.7, 0.871, 1.82)
     ],
 )
 def test_published_reductions(row, published):
-    # The published values are rounded, and so is the published reduction: each column may be off by
-    # half of its last digit, above and below the line.
+    # The published values and reductions are rounded: each numerator and denominator may be off by
+    # half of its last digit.
     halves = np.array([0.005, 0.00005, 0.05, 0.0005, 0.005])
     x, single = np.array(row), np.array(SINGLE)
     x[3], single[3] = 1 - x[3], 1 - single[3]

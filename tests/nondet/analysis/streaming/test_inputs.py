@@ -1,4 +1,4 @@
-"""What measures of language models refuse, warn of, and do with the least."""
+"""Test the errors and warnings of the measures of language models, and the smallest inputs."""
 
 import tempfile
 from pathlib import Path
@@ -63,15 +63,15 @@ def changed(array: np.ndarray, at: tuple[int, ...], value: float) -> np.ndarray:
         ("keys", lambda _: ["a"], ValueError, "3, one for each source, got 1"),
     ],
 )
-def test_arguments(models, tmp_path, name, change, error, match):
+def test_invalid_arguments_are_refused(models, tmp_path, name, change, error, match):
     with pytest.raises(error, match=match) as caught:
         compute(models, tmp_path / "s", **{name: change(getattr(models, name, None))})
     assert str(caught.value).startswith(name)
-    # Nothing was made, or what a wrong source has been compared with is there.
+    # The folder exists only if the sources were read before the error.
     assert not (tmp_path / "s").exists() or "sources" in str(caught.value)
 
 
-def test_sources_that_do_not_fit(models, tmp_path):
+def test_sources_that_do_not_fit_are_refused(models, tmp_path):
     sources = models.sources()
     with pytest.raises(ValueError, match=r"sources must be at least two.*got 1"):
         compute(models, tmp_path, sources[:1])
@@ -108,8 +108,10 @@ def nan(x: np.ndarray) -> np.ndarray:
         ("hidden", lambda x: x[1:], ValueError, "70 rows in all, got 69"),
     ],
 )
-def test_sources_that_break_their_promise(models, tmp_path, part, change, error, match):
-    """Of the second model, in its second block."""
+def test_invalid_blocks_are_refused(models, tmp_path, part, change, error, match):
+    """A wrong second block of the second model raises an error that names the source and the
+    row.
+    """
 
     class Broken(MadeSource):
         def _cut(self):
@@ -131,7 +133,7 @@ def test_sources_that_break_their_promise(models, tmp_path, part, change, error,
         compute(models, tmp_path, sources)
 
 
-def test_layers_that_do_not_fit(models, tmp_path):
+def test_layers_that_do_not_fit_are_refused(models, tmp_path):
     def hidden(**layers: np.ndarray) -> MadeSource:
         return MadeSource(models.logits[1], layers, [70])
 
@@ -154,7 +156,7 @@ def test_layers_that_do_not_fit(models, tmp_path):
         compute(models, tmp_path / "d", good)
 
 
-def test_without_hidden_states(models, tmp_path):
+def test_models_without_hidden_states_have_no_cka(models, tmp_path):
     sources = [MadeSource(x, {}) for x in models.logits]
     found = compute(models, tmp_path, sources)
     assert found.cka == {}
@@ -162,13 +164,13 @@ def test_without_hidden_states(models, tmp_path):
     assert found.correlation.tobytes() == whole.correlation.tobytes()
 
 
-def test_another_processor_may_round_differently(models, tmp_path):
+def test_rounding_of_another_processor_is_accepted(models, tmp_path):
     near = models.log_probabilities + 0.009
     found = compute(models, tmp_path, log_probabilities=near)
     assert (found.cross_entropies == -near.mean(axis=1)).all()
 
 
-def test_read_only_and_strided_inputs(models, tmp_path):
+def test_read_only_and_strided_inputs_give_equal_bits(models, tmp_path):
     whole = compute(models, tmp_path)
     for array in (models.labels, models.predicted, models.log_probabilities):
         array.flags.writeable = False
@@ -194,8 +196,10 @@ def test_read_only_and_strided_inputs(models, tmp_path):
     same(found, whole)
 
 
-def test_models_that_do_not_vary(models, tmp_path):
-    """They have no correlation and no CKA, in whatever tile."""
+def test_constant_models_warn_and_give_nan(models, tmp_path):
+    """Constant models have a correlation and CKA of NaN, and a warning names them, for any
+    tiles.
+    """
     flat = Models(3, 70, 6, widths=(4,))
     flat.logits[1] = 0.5
     flat.hidden["layer4"][2] = 3
@@ -227,7 +231,9 @@ def test_models_that_do_not_vary(models, tmp_path):
     st.integers(0, 99),
 )
 @pytest.mark.filterwarnings("ignore::nondet_ext.DegenerateInputWarning")
-def test_any_shape(count, tokens, types, sizes, at_once, ensemble, seed):
+def test_measures_of_any_shape_equal_those_in_memory(
+    count, tokens, types, sizes, at_once, ensemble, seed
+):
     models = Models(count, tokens, types, seed, widths=(2,))
     with tempfile.TemporaryDirectory() as folder:
         found = models.measure(

@@ -1,4 +1,4 @@
-"""An interrupted computation of measures goes on where it stopped, and leaves nothing behind."""
+"""Test that an interrupted computation of measures resumes and leaves no files behind."""
 
 import fcntl
 import json
@@ -17,7 +17,7 @@ from nondet.files import unfinished
 
 
 class PlannedError(Exception):
-    """Not one of the code under test."""
+    """An error that the code under test never raises."""
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def compute(models: Models, scratch: Path, sources: list[MadeSource], **options)
 
 
 def interrupted(models: Models, scratch: Path, steps: int, **options) -> list[MadeSource]:
-    """The sources of a call that ended at this step of its progress."""
+    """Interrupt a computation at this step of its progress; return its sources."""
     left = [steps]
 
     def progress(done: int, total: int, what: str) -> None:
@@ -55,7 +55,7 @@ def interrupted(models: Models, scratch: Path, steps: int, **options) -> list[Ma
     sources = models.sources()
     with pytest.raises(PlannedError):
         compute(models, scratch, sources, progress=progress, **options)
-    assert not list(scratch.rglob("model*.tmp"))  # no half of a file
+    assert not list(scratch.rglob("model*.tmp"))  # no unfinished file
     return sources
 
 
@@ -64,7 +64,7 @@ def calls(sources: list[MadeSource]) -> list[int]:
 
 
 class Told(list[tuple[int, int, str]]):
-    """The steps of a progress."""
+    """A progress callback that records its steps."""
 
     def __call__(self, *step) -> None:
         self.append(step)
@@ -81,8 +81,8 @@ def steps_of(models: Models, scratch: Path, **options) -> list[str]:
     return [step[2].split(":")[0] for step in told]
 
 
-def test_stops_anywhere(models, expected, tmp_path):
-    """At the first step of every part: what was finished is not computed again."""
+def test_finished_parts_are_not_repeated(models, expected, tmp_path):
+    """A computation interrupted at the first step of any part repeats no finished part."""
     scratch = tmp_path / "a" / "b"
     steps = steps_of(models, scratch)
     assert not (tmp_path / "a").exists()
@@ -98,8 +98,10 @@ def test_stops_anywhere(models, expected, tmp_path):
         assert not (tmp_path / "a").exists()
 
 
-def test_stops_again_and_again(models, expected, tmp_path):
-    """In tiles, a few steps further each time, to the end: nothing more is computed than needed."""
+def test_repeated_interruptions_lose_no_finished_tile(models, expected, tmp_path):
+    """A computation in tiles that is interrupted three times ends with the same result, and
+    computes no more models than needed.
+    """
     options = {"disk": models.disk(3)}
     total = [0] * 4
     steps = len(steps_of(models, tmp_path, **options)) // 4
@@ -120,8 +122,10 @@ def test_stops_again_and_again(models, expected, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_lost_files(models, expected, tmp_path):
-    """Models that a tile shares with a finished one are computed again, and not counted again."""
+def test_lost_files_are_computed_again(models, expected, tmp_path):
+    """Lost logits of models of a finished tile are computed again, and progress does not go
+    back.
+    """
     options = {"disk": models.disk(3)}
     steps = len(steps_of(models, tmp_path, **options))
     interrupted(models, tmp_path, 3 * steps // 4, **options)
@@ -134,16 +138,18 @@ def test_lost_files(models, expected, tmp_path):
     assert done[-1] == told[-1][1]
 
 
-def test_the_plan_stays(models, expected, tmp_path):
-    """Less disk is free when half of it is in use already: the tiles are those of the beginning."""
+def test_the_plan_is_kept(models, expected, tmp_path):
+    """A resumed computation keeps its tiles, although its own files leave less disk free."""
     interrupted(models, tmp_path, 30)
     found = compute(models, tmp_path, models.sources(), disk=models.disk(2))
     same(found, expected)
     assert found.plan == expected.plan
 
 
-def test_correlation_goes_on(models, tmp_path, monkeypatch):
-    """Ranks of an interrupted call serve the next, unless a model was written anew."""
+def test_ranks_are_reused(models, tmp_path, monkeypatch):
+    """A resumed computation reuses the ranks of the interrupted one unless a model was written
+    again.
+    """
     step = steps_of(models, tmp_path).index("correlation") + 6
     ranks = tmp_path / "streaming" / "spearman"
     given: list[bool] = []
@@ -179,8 +185,8 @@ def test_damaged_files_are_written_again(models, expected, tmp_path, damage):
     assert calls(sources)[:2] == [0, 1]
 
 
-def test_leftovers(models, expected, tmp_path):
-    """A killed process leaves a file half written."""
+def test_unfinished_files_are_removed(models, expected, tmp_path):
+    """The unfinished file of a killed process is removed."""
     interrupted(models, tmp_path, 8)
     ended = subprocess.Popen(["true"])
     ended.wait()
@@ -197,7 +203,7 @@ def test_leftovers(models, expected, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_was_there_stays(models, tmp_path):
+def test_an_existing_folder_is_kept(models, tmp_path):
     (tmp_path / "mine.txt").write_text("mine")
     interrupted(models, tmp_path, 5)
     compute(models, tmp_path, models.sources())
@@ -212,7 +218,7 @@ def test_a_folder_that_was_there_stays(models, tmp_path):
         ({"ensemble": "probabilities"}, "ensemble"),
     ],
 )
-def test_unfinished_work_of_another_call(models, expected, tmp_path, options, what):
+def test_unfinished_work_of_another_call_is_refused(models, expected, tmp_path, options, what):
     interrupted(models, tmp_path, 8, keys=list("abcd"))
     before = sorted((tmp_path / "streaming").iterdir())
     with pytest.raises(ValueError, match=f"scratch .* unfinished work .* had other {what}\\."):
@@ -223,8 +229,8 @@ def test_unfinished_work_of_another_call(models, expected, tmp_path, options, wh
     assert calls(sources)[0] == 0
 
 
-def test_other_models(models, tmp_path):
-    """Without keys, what is known of the tokens tells models apart."""
+def test_unfinished_work_of_other_models_is_refused(models, tmp_path):
+    """Without keys, unfinished work of other models is refused because their predictions differ."""
     interrupted(models, tmp_path, 8)
     other = Models(4, 1500, 11, seed=2, widths=(3,))
     with pytest.raises(ValueError, match="other labels, log_probabilities, predicted"):
@@ -234,7 +240,7 @@ def test_other_models(models, tmp_path):
         compute(models, tmp_path, other.sources())
 
 
-def test_one_process_at_a_time(models, tmp_path):
+def test_a_second_process_is_refused(models, tmp_path):
     interrupted(models, tmp_path, 8)
     with (tmp_path / "streaming" / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -244,8 +250,8 @@ def test_one_process_at_a_time(models, tmp_path):
 
 
 @pytest.mark.parametrize("what", ["logits", "hidden"])
-def test_models_that_change(models, tmp_path, what):
-    """A model that is computed again for another tile must be the same."""
+def test_models_that_change_are_refused(models, tmp_path, what):
+    """A model whose logits or hidden states differ in another tile raises an error."""
 
     class Changing(MadeSource):
         def blocks(self):
@@ -265,8 +271,8 @@ def test_models_that_change(models, tmp_path, what):
         compute(models, tmp_path, sources, disk=models.disk(2))
 
 
-def test_killed(expected, tmp_path):
-    """By a signal that nobody can catch, in the middle of a file and of the ranks."""
+def test_a_killed_computation_resumes(expected, tmp_path):
+    """A computation resumes after SIGKILL in the middle of a file or of the ranks."""
     program = f"""
 import os, runpy, signal, sys
 from pathlib import Path

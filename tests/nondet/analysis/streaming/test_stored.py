@@ -1,4 +1,4 @@
-"""Measures of stored language models, from training to the numbers of a table."""
+"""Test the measures of stored language models, from training to the numbers of a table."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ TEXT = random_text(test=1100)
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A store with three runs that differ by their initial weights, and all their logits."""
+    """Return a store, its three runs with different initial weights, and their logits."""
     store = Store(tmp_path_factory.mktemp("language") / "study")
     store.runs.mkdir(parents=True)
     logits = []
@@ -53,7 +53,7 @@ def trained(tmp_path_factory):
     return store, runs, np.stack(logits)
 
 
-def test_a_stored_run_says_what_its_text_was(trained):
+def test_a_stored_run_describes_its_text(trained):
     run = trained[1][0]
     assert run.record["dataset"] == {"made": "up", "end_of_sentence": "0"}
     assert run.logits is None
@@ -61,7 +61,7 @@ def test_a_stored_run_says_what_its_text_was(trained):
     assert set(run.records) == {"weights"}
 
 
-def test_logits_come_back_bit_for_bit(trained):
+def test_logits_are_reproduced_bit_for_bit(trained):
     _, runs, logits = trained
     for run, expected in zip(runs, logits, strict=True):
         source = StoredModel(run, TEXT.test.numpy())
@@ -70,7 +70,7 @@ def test_logits_come_back_bit_for_bit(trained):
             assert np.concatenate(list(source.blocks())).tobytes() == expected.tobytes()
 
 
-def test_other_logits_are_said_to_be_others(trained):
+def test_other_logits_give_a_warning(trained):
     run = trained[1][0]
     weights = {name: x.copy() for name, x in run.records["weights"].items()}
     weights["decoder.bias"][0] += 1e-3
@@ -79,7 +79,7 @@ def test_other_logits_are_said_to_be_others(trained):
         list(StoredModel(changed, TEXT.test.numpy()).blocks())
 
 
-def test_measures_are_those_in_memory(trained, tmp_path):
+def test_measures_equal_those_in_memory(trained, tmp_path):
     _, runs, logits = trained
     store = Store(tmp_path / "study")
     labels = TEXT.test.numpy()
@@ -118,7 +118,7 @@ def test_measures_are_computed_once(trained, tmp_path, monkeypatch):
     for name, value in vars(first).items():
         np.testing.assert_equal(getattr(again, name), value)
     assert len(list(store.measures.iterdir())) == 1
-    stored_measures(store, runs[:2], labels)  # other runs are other measures
+    stored_measures(store, runs[:2], labels)  # other runs have their own measures
     assert calls == [1]
     for folder in store.measures.iterdir():
         (folder / "measures.safetensors").write_bytes(b"damaged")
@@ -130,7 +130,7 @@ def test_measures_are_computed_once(trained, tmp_path, monkeypatch):
     assert calls == [1, 1]
 
 
-def test_damaged_measures_are_found(trained, tmp_path):
+def test_damaged_measures_are_reported(trained, tmp_path):
     _, runs, _ = trained
     store = Store(tmp_path / "study")
     stored_measures(store, runs[:2], TEXT.test.numpy())
@@ -146,7 +146,7 @@ def test_damaged_measures_are_found(trained, tmp_path):
     assert "SHA256SUMS does not list other" in problem
 
 
-def test_an_interrupted_computation_goes_on(trained, tmp_path, monkeypatch):
+def test_an_interrupted_computation_resumes(trained, tmp_path, monkeypatch):
     _, runs, _ = trained
     store, labels = Store(tmp_path / "study"), TEXT.test.numpy()
     computed, compute = [], StoredModel.blocks
@@ -162,13 +162,13 @@ def test_an_interrupted_computation_goes_on(trained, tmp_path, monkeypatch):
         stored_measures(store, runs, labels)
     monkeypatch.setattr(StoredModel, "blocks", lambda self: computed.append(0) or compute(self))
     found = stored_measures(store, runs, labels)
-    assert computed == [2, 3, 0]  # the third alone was missing
+    assert computed == [2, 3, 0]  # only the third was missing
     expected = stored_measures(Store(tmp_path / "other"), runs, labels)
     np.testing.assert_array_equal(found.correlation, expected.correlation)
     assert not list(store.measures.glob("*.scratch"))
 
 
-def test_a_folder_that_cannot_be_written_can_be_read(trained, tmp_path, monkeypatch):
+def test_a_store_that_cannot_be_written_has_measures(trained, tmp_path, monkeypatch):
     _, runs, _ = trained
     (tmp_path / "study").write_text("no folder")
     found = stored_measures(Store(tmp_path / "study"), runs, TEXT.test.numpy())

@@ -1,5 +1,5 @@
-"""The measures of models that do not fit in memory equal those that do, whatever the disk, the
-memory and the blocks.
+"""Test that measures of models that do not fit in memory equal those in memory, for any disk,
+memory and blocks.
 """
 
 import math
@@ -20,7 +20,7 @@ from nondet.analysis.streaming.arrays import StagedArray, Writer
 
 @pytest.fixture(scope="module")
 def models() -> Models:
-    """Two whole batches and tiles of tokens, and a rest of three."""
+    """Return models on two whole batches and tiles of tokens plus three more tokens."""
     return Models(4, 2051, 23)
 
 
@@ -33,7 +33,7 @@ def expected(models, tmp_path_factory):
 
 
 def hsic(k: np.ndarray, m: np.ndarray) -> float:
-    """The unbiased estimator (Song et al. 2012, eq. 5) of two Gram matrices."""
+    """Return the unbiased estimator (Song et al. 2012, eq. 5) for two Gram matrices."""
     n = len(k)
     k, m = k - np.diag(np.diag(k)), m - np.diag(np.diag(m))
     one = np.ones(n)
@@ -42,7 +42,7 @@ def hsic(k: np.ndarray, m: np.ndarray) -> float:
 
 
 def aligned(x: np.ndarray, batches: list[tuple[int, int]]) -> np.ndarray:
-    """Minibatch CKA of (R, N, width) by its definition, batches weighted by their tokens."""
+    """Compute minibatch CKA of (R, N, width) by its definition, with batches weighted by tokens."""
     sums = np.zeros((len(x), len(x)))
     for begin, end in batches:
         grams = [y @ y.T for y in x[:, begin:end].astype(np.float64)]
@@ -50,7 +50,7 @@ def aligned(x: np.ndarray, batches: list[tuple[int, int]]) -> np.ndarray:
     return sums / np.sqrt(np.outer(sums.diagonal(), sums.diagonal()))
 
 
-def test_single_models(models, expected):
+def test_measures_of_single_models_equal_the_definition(models, expected):
     found = expected["probabilities"]
     for i, row in enumerate(models.log_probabilities):
         entropy = -math.fsum(row) / len(row)
@@ -62,7 +62,7 @@ def test_single_models(models, expected):
         assert found.accuracies[i] == right / len(row)
 
 
-def test_disagreement_and_correlation(models, expected):
+def test_disagreement_and_correlation_equal_those_in_memory(models, expected):
     found = expected["probabilities"]
     differ = (models.predicted[:, None] != models.predicted[None]).mean(-1)
     assert (found.disagreement == differ).all()
@@ -74,7 +74,7 @@ def test_disagreement_and_correlation(models, expected):
 
 
 @pytest.mark.parametrize("ensemble", ["probabilities", "logits"])
-def test_ensembles(models, expected, ensemble):
+def test_ensembles_equal_the_definition(models, expected, ensemble):
     found = expected[ensemble]
     wide = models.logits.astype(np.float64)
     shares = np.exp(wide) / np.exp(wide).sum(2, keepdims=True)
@@ -101,8 +101,8 @@ def test_ensembles(models, expected, ensemble):
         assert found.ensemble_cross_entropy.tobytes() == delta.tobytes()
 
 
-def test_alignment(models, expected):
-    """A rest too small for the estimator belongs to the batch before."""
+def test_cka_equals_the_definition(models, expected):
+    """CKA follows its definition; a last batch too small for the estimator joins the one before."""
     batches = [(0, 1024), (1024, 2051)]
     found = expected["probabilities"].cka
     assert list(found) == ["layer5", "layer9"]
@@ -117,7 +117,7 @@ def test_alignment(models, expected):
 
 @pytest.mark.parametrize("ensemble", ["probabilities", "logits"])
 @pytest.mark.parametrize(("at_once", "calls"), [(2, 7), (3, 5), (4, 4)])
-def test_whatever_the_disk(models, expected, tmp_path, ensemble, at_once, calls):
+def test_the_disk_does_not_change_results(models, expected, tmp_path, ensemble, at_once, calls):
     sources = models.sources([1, 1000, 64])
     options = {"disk": models.disk(at_once), "ensemble": ensemble, "memory": "200MB"}
     found = models.measure(tmp_path, sources, **options)
@@ -128,8 +128,8 @@ def test_whatever_the_disk(models, expected, tmp_path, ensemble, at_once, calls)
     assert (f"computed {calls} times" in found.plan) == (at_once < 4)
 
 
-def test_needs_the_disk_that_it_says(models, tmp_path):
-    """One byte less holds one model less; none is left for two."""
+def test_the_disk_limits_the_models_at_once(models, tmp_path):
+    """One byte of disk less holds one model less; too little for two models is an error."""
     found = models.measure(tmp_path, disk=models.disk(3) - 1)
     assert found.plan.startswith("2 of 4 models at once")
     need = f"at least {models.disk(2) / 1e9:.2f} GB"
@@ -138,7 +138,7 @@ def test_needs_the_disk_that_it_says(models, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_no_more_than_is_free(models, tmp_path, monkeypatch):
+def test_free_disk_limits_the_models_at_once(models, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)._replace(free=models.disk(2) + 9)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     for disk in (None, 10**12):
@@ -156,8 +156,8 @@ def stage(folder: Path, matrices: np.ndarray) -> list[StagedArray]:
 
 
 @pytest.mark.parametrize("held", [2, 3, 7.9, 8])
-def test_whatever_the_memory(models, expected, tmp_path, held):
-    """As few as two models' tokens at once, or eight pieces of one."""
+def test_the_memory_does_not_change_results(models, expected, tmp_path, held):
+    """Results do not depend on the memory, from blocks of two models to pieces of one."""
     done = []
     staged = stage(tmp_path, models.logits)
     memory = int(held * 4 * 1024 * 23)
@@ -172,7 +172,7 @@ def test_whatever_the_memory(models, expected, tmp_path, held):
     assert done[-1] == 1
 
 
-def test_too_little_memory(models, tmp_path):
+def test_too_little_memory_is_refused(models, tmp_path):
     sources = models.sources()
     with pytest.raises(ValueError, match=r"memory of 10000000 bytes .* at least"):
         models.measure(tmp_path, sources, memory="10MB")
@@ -191,8 +191,8 @@ def test_too_little_memory(models, tmp_path):
         ensembles.refuse_little_memory(23, 2 * 4 * 1024 * 23 - 1)
 
 
-def test_models_are_never_held(tmp_path, monkeypatch):
-    """A model passes by block by block, and the ranks get what memory there is."""
+def test_whole_models_are_never_in_memory(tmp_path, monkeypatch):
+    """Memory never holds a whole model, and the ranks get the memory that is left."""
     rng, block = np.random.default_rng(1), np.zeros((1000, 100), np.float32)
 
     class Passing(MadeSource):
@@ -219,7 +219,8 @@ def test_models_are_never_held(tmp_path, monkeypatch):
             peaks.append(tracemalloc.get_traced_memory()[1])
 
     labels, zeros = np.zeros(40_000, np.int64), np.zeros((2, 40_000), np.int32)
-    chances = np.full((2, 40_000), -np.log(100))  # near enough in the mean
+    # Close enough to the mean log-probability that the sources pass the check.
+    chances = np.full((2, 40_000), -np.log(100))
     tracemalloc.start()
     measure(
         sources, labels, chances, zeros, memory="300MB", scratch=tmp_path / "s", progress=progress
