@@ -1,1 +1,1 @@
-"""CUDA kernels executed on the CPU: see README.md."""
+"""Execution of the CUDA kernels on the CPU: see README.md."""

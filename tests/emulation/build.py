@@ -1,8 +1,8 @@
-"""Builds the emulated modules: kernels and launchers of csrc/cuda compiled by g++ for the CPU.
+"""Build the emulated modules: kernels and launchers of csrc/cuda compiled by g++ for the CPU.
 
 `load("plain")`, `load("race")` (every memory access observed) and `load("ptx")` (kernels translated
 from the PTX that nvcc makes of them) return modules with the functions of nondet_ext._C.cuda and a
-submodule `emulation` for control. A new csrc/cuda/*.cu is picked up by itself.
+submodule `emulation` that controls them. All files csrc/cuda/*.cu are built.
 """
 
 import importlib.machinery
@@ -23,10 +23,10 @@ from .ptx import translate_file
 HERE = Path(__file__).resolve().parent
 JOBS = 2
 VARIANTS = ("plain", "race", "ptx")
-PORTABLE = "portable"  # plain, switching threads by ucontext as on other processors
+PORTABLE = "portable"  # plain, but switching threads by ucontext, as other processors need
 
-# -fno-optimize-sibling-calls keeps every call's return address in the kernel that made it,
-# -fno-gnu-unique keeps the modules of one process apart.
+# -fno-optimize-sibling-calls: the return address of a call must lie in the kernel that made it.
+# -fno-gnu-unique: the modules in one process must not share variables.
 FLAGS = [
     *("-std=c++20", "-O1", "-g1", "-fPIC", "-ffp-contract=off", "-fvisibility=default"),
     *("-fno-gnu-unique", "-fno-optimize-sibling-calls"),
@@ -44,14 +44,14 @@ class Project:
 
 @dataclass(frozen=True)
 class Unit:
-    """One file to compile."""
+    """A file to compile, with its flags."""
 
     source: Path
     flags: tuple[str, ...] = ()
 
 
 def product() -> Project:
-    """The kernels of the package."""
+    """Return the project of the package's kernels."""
     csrc = ROOT / "csrc"
     return Project(
         tuple(sorted((csrc / "cuda").glob("*.cu"))),
@@ -60,18 +60,18 @@ def product() -> Project:
 
 
 def samples(folder: str = "") -> Project:
-    """Kernels that exist for these tests only: correct ones, and ones with planted defects."""
+    """Return the project of the sample kernels, some of which have planted defects."""
     where = HERE / "samples" / folder
     return Project(tuple(sorted(where.glob("*.cu"))), (where / "bindings.cpp",))
 
 
 def compiler() -> str:
-    """The host compiler."""
+    """Return the host compiler."""
     return os.environ.get("CXX") or "g++"
 
 
 def missing(variant: str) -> str | None:
-    """Why `variant` cannot be built on this machine, or None."""
+    """Return why `variant` cannot be built on this machine, or None."""
     if shutil.which(compiler()) is None:
         return f"{compiler()} is not installed"
     if variant == "ptx" and shutil.which("nvcc") is None:
@@ -80,7 +80,7 @@ def missing(variant: str) -> str | None:
 
 
 def python_includes() -> tuple[str, ...]:
-    """Where Python's and pybind11's headers are; torch brings the latter along."""
+    """Return the flags for the headers of Python and pybind11, which torch also contains."""
     try:
         import pybind11
 
@@ -93,7 +93,7 @@ def python_includes() -> tuple[str, ...]:
 
 
 def compile_unit(unit: Unit) -> Path:
-    """The object file of `unit`."""
+    """Compile `unit`; return the object file."""
     command = [compiler(), *FLAGS, *unit.flags]
 
     def step(folder: Path) -> Iterable[Path]:
@@ -108,7 +108,7 @@ def compile_unit(unit: Unit) -> Path:
 def units_of(
     variant: str, project: Project, pool: ThreadPoolExecutor, *nvcc_flags: str
 ) -> list[Unit]:
-    """What a module of this variant is made of; slow to compile first."""
+    """Return the units of a module of this variant; those that take longest come first."""
     observed = ("-fsanitize=thread",) if variant == "race" else ()
     kernels = [Unit(source, ("-x", "c++", *observed)) for source in project.kernels]
     switch = ("-DNONDET_EMULATION_UCONTEXT",) if variant == PORTABLE else ()
@@ -116,12 +116,12 @@ def units_of(
         Unit(source, switch if source.stem == "context" else ())
         for source in sorted((HERE / "runtime").glob("*.cpp"))
     ]
-    python = (*python_includes(), "-O0", "-g0")  # bindings: quick to compile counts for more
+    python = (*python_includes(), "-O0", "-g0")  # bindings should compile quickly
     abilities = (
         f"-DNONDET_EMULATION_OBSERVED={int(variant == 'race')}",
         f"-DNONDET_EMULATION_TRANSLATED={int(variant == 'ptx')}",
     )
-    # Most of a binding's time goes to pybind11's headers: all are one unit.
+    # Most of the time goes to pybind11's headers, so all bindings are one unit.
     *others, last = project.bindings
     included = tuple(word for path in others for word in ("-include", str(path)))
     host = [
@@ -136,7 +136,7 @@ def units_of(
 
 
 def link(variant: str, objects: list[Path]) -> Path:
-    """The shared library of these objects."""
+    """Link a shared library from these objects; return its path."""
     command = [compiler(), "-shared", *map(str, objects), "-ldl"]
 
     def step(folder: Path) -> Iterable[Path]:
@@ -147,7 +147,7 @@ def link(variant: str, objects: list[Path]) -> Path:
 
 
 def build(variant: str, project: Project, *nvcc_flags: str) -> Path:
-    """The path of the module, built where it is not there yet."""
+    """Build the module unless it is up to date; return its path."""
     if variant not in (*VARIANTS, PORTABLE):
         raise ValueError(
             f"variant: got {variant!r}, expected one of {', '.join((*VARIANTS, PORTABLE))}"
@@ -161,13 +161,13 @@ def build(variant: str, project: Project, *nvcc_flags: str) -> Path:
 
 @cache
 def load(variant: str, project: Project | None = None, *nvcc_flags: str) -> ModuleType:
-    """The emulated module of a project: of the package's own kernels by default.
+    """Build and import the emulated module of a project, by default of the package's kernels.
 
-    `nvcc_flags` are for the PTX of the ptx variant, besides nvcc.FLAGS.
+    `nvcc_flags` are added to nvcc.FLAGS for the PTX of the ptx variant.
     """
     path = build(variant, project or product(), *nvcc_flags)
-    # Python looks for the function that makes a module by the last part of its name only, while the
-    # whole name keeps the modules of one process apart.
+    # Python derives the name of a module's init function from the last part of its name; the first
+    # part distinguishes the modules in one process.
     name = f"{variant}_{digest([str(path)])}.emulated"
     loader = importlib.machinery.ExtensionFileLoader(name, str(path))
     spec = importlib.util.spec_from_file_location(name, path, loader=loader)

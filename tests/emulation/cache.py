@@ -1,4 +1,4 @@
-"""Build steps whose outputs are kept by the hash of everything that went into them."""
+"""Build steps whose outputs are kept under a hash of all their inputs."""
 
 import fcntl
 import hashlib
@@ -17,11 +17,11 @@ FOLDER = ROOT / "build" / "emulation"
 
 
 class BuildError(RuntimeError):
-    """A build step failed; the message holds the command and what it printed."""
+    """A build step failed; the message holds the command and its output."""
 
 
 def run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
-    """Runs a command, which must succeed, and returns what it printed."""
+    """Run a command and return its output; raise BuildError if it fails."""
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if done.returncode != 0:
@@ -33,12 +33,12 @@ def run(command: Sequence[str | Path], cwd: Path | None = None) -> str:
 
 @cache
 def version_of(tool: str) -> str:
-    """What `tool --version` prints."""
+    """Return the output of `tool --version`."""
     return run([tool, "--version"])
 
 
 def digest(parts: Iterable[str | bytes]) -> str:
-    """A hash of the sequence of `parts`."""
+    """Return a hash of the sequence of `parts`."""
     h = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -47,19 +47,21 @@ def digest(parts: Iterable[str | bytes]) -> str:
 
 
 def hash_file(path: Path) -> str | None:
-    """The hash of a file's content, or None where there is no file."""
+    """Return the hash of a file's content, or None if there is no such file."""
     return digest([path.read_bytes()]) if path.is_file() else None
 
 
 def read_depfile(path: Path) -> list[Path]:
-    """The files that a compiler's dependency output names."""
+    """Return the files that a compiler's dependency output names."""
     _, names = path.read_text().replace("\\\n", " ").split(":", 1)
     return [Path(name).resolve() for name in names.split()]
 
 
 @contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Lets one process or thread at a time work on `name`; the lock goes when its holder does."""
+    """Hold the lock `name`, which one process or thread can hold at a time; it is released if its
+    holder dies.
+    """
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / f"{name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -69,11 +71,10 @@ def locked(name: str) -> Iterator[None]:
 def produce(
     name: str, inputs: Iterable[str | bytes], step: Callable[[Path], Iterable[Path]]
 ) -> Path:
-    """The folder that `step` fills, made anew only when needed.
+    """Return the folder that `step` fills; call `step` only if an input has changed.
 
-    `inputs` is what is known beforehand to decide the output (command, versions, source). `step`
-    gets an empty folder and returns the files it turned out to read (headers); they decide the
-    output too.
+    `inputs` are the inputs known beforehand (command, versions, source). `step` gets an empty
+    folder and returns the files that it read (headers), which are inputs as well.
     """
     stem = f"{name}-{digest(inputs)}"
     with locked(stem):
@@ -104,7 +105,7 @@ def _produce(stem: str, step: Callable[[Path], Iterable[Path]]) -> Path:
 
 
 def prune(days: float = 7) -> None:
-    """Removes what has not been used for so many days."""
+    """Remove outputs that were not used for this many days."""
     oldest = time.time() - days * 86400
     for record in FOLDER.glob("*.json"):
         if record.stat().st_mtime < oldest:

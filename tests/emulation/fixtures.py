@@ -1,4 +1,6 @@
-"""Running Python-level tests on every backend: the CPU kernels and the emulated CUDA kernels."""
+"""Helpers that run Python-level tests on every backend: the CPU kernels and the emulated CUDA
+kernels.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +15,7 @@ BACKENDS = {"cpu": None, "emulated": "plain", "race": "race", "ptx": "ptx"}
 
 
 def emulated_module(variant: str) -> ModuleType:
-    """The emulated module of the package's kernels; skips the test where it cannot be built."""
+    """Return the emulated module of the package's kernels; skip the test if it cannot be built."""
     reason = build.missing(variant)
     if reason:
         pytest.skip(reason)
@@ -22,10 +24,10 @@ def emulated_module(variant: str) -> ModuleType:
 
 @contextmanager
 def running_on(backend: str, seed: int = 0) -> Iterator[ModuleType | None]:
-    """Sends CPU tensors to `backend`, one of BACKENDS, under the schedule of `seed`; yields the
+    """Send CPU tensors to `backend`, one of BACKENDS, under the schedule of `seed`; yield the
     emulated module.
 
-    Fails when the emulation has reports (a race, a deadlock) about what ran.
+    Raise EmulationError if the emulation reports an error (a race, a deadlock).
     """
     from nondet_ext._backend import use_backend
 

@@ -1,8 +1,8 @@
-"""What compiled kernels may hold: the rules for PTX and SASS, and who is exempt from them.
+"""Rules for the instructions in compiled kernels (PTX and SASS), and the exemptions from them.
 
-A kernel may hold no fused multiply-add, no float atomics and no local memory unless ALLOWED says
-so. ALLOWED is also a promise: an exemption that no kernel needs is an error, so that an atomic
-kernel is known to be atomic.
+A kernel may contain no fused multiply-add, no float atomics and no local memory unless ALLOWED says
+so. An exemption that no kernel needs is an error, so ALLOWED also asserts that an atomic kernel is
+atomic.
 """
 
 import re
@@ -18,8 +18,8 @@ from . import nvcc, sass
 from .build import JOBS, product
 from .ptx_parser import Instruction, Module, parse
 
-# (pattern of the demangled kernel name, what it holds): "fma", written as such in the source;
-# "float atomics"; "local memory" for arrays that are indexed at run time.
+# (pattern of the demangled kernel name, feature). Features: "fma", explicit in the source;
+# "float atomics"; "local memory", for arrays with indices known only at run time.
 ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\bdraw_kernel<.*\bNormal<", "fma"),
     (r"\bpair_(statistics|logs)_kernel<", "fma"),
@@ -29,7 +29,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\b(segment_atomic|atomic_add)_kernel<", "float atomics"),
     (r"\bexact_round_kernel<", "local memory"),
     (r"\badd_runs_kernel<.*\bExactly<", "local memory"),
-    # Samples of these tests.
+    # Sample kernels of the tests.
     (r"\b(atomic_sum|atomics)_kernel\b", "float atomics"),
     (r"\bmixed_kernel\b", "fma"),
     (r"\bmixed_kernel\b", "local memory"),
@@ -38,7 +38,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
 
 @dataclass(frozen=True)
 class Kernel:
-    """One kernel: its opcodes in the PTX, and in the SASS of each architecture."""
+    """A kernel with its opcodes in the PTX and in the SASS of each architecture."""
 
     name: str  # demangled
     ptx: Counter[str]
@@ -46,7 +46,7 @@ class Kernel:
 
 
 def count_ptx(module: Module) -> dict[str, Counter[str]]:
-    """How often each opcode occurs in each kernel, the functions it calls included."""
+    """Count each opcode in each kernel, including the functions that it calls."""
     functions = {f.name: f for f in module.functions}
 
     def reachable(name: str, seen: set[str]) -> set[str]:
@@ -72,8 +72,8 @@ def count_ptx(module: Module) -> dict[str, Counter[str]]:
 
 @cache
 def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
-    """The kernels of a file. Their machine code is that of the installed module for the package's
-    own, for every architecture that it was built for; others are compiled for each of nvcc.ARCHS.
+    """Return the kernels of a file. The SASS of the package's kernels is that of the installed
+    module, for every architecture in it; other kernels are compiled for each of nvcc.ARCHS.
     """
     if source in product().kernels:
         in_sass = sass.installed(Path(_C.__file__), JOBS)
@@ -94,7 +94,9 @@ def kernels_of(source: Path, *flags: str) -> tuple[Kernel, ...]:
 
 
 def holds(kernel: Kernel) -> dict[str, str]:
-    """What the kernel holds that needs to be allowed, with the opcode that shows it."""
+    """Return the features of the kernel that need an exemption, each with the opcode that shows
+    it.
+    """
     found: dict[str, str] = {}
     divides = False
     for opcode in kernel.ptx:
@@ -110,7 +112,7 @@ def holds(kernel: Kernel) -> dict[str, str]:
         for opcode in counts:
             if opcode.split(".")[0] in ("LDL", "STL"):
                 found["local memory"] = f"{opcode} on sm_{arch}"
-            # The code of a division or a square root is itself made of FFMA or DFMA.
+            # Divisions and square roots are compiled to FFMA or DFMA.
             fused = re.match(r"(FFMA2?|DFMA|HFMA2)\b", opcode) and opcode != "HFMA2.CONSTANT"
             if fused and not divides and "fma" not in found:
                 found["fma"] = f"{opcode} on sm_{arch}"
@@ -120,7 +122,7 @@ def holds(kernel: Kernel) -> dict[str, str]:
 
 
 def complaints(kernel: Kernel) -> list[str]:
-    """What the kernel holds and may not."""
+    """Return the features of the kernel that are not allowed."""
     allowed = {what for pattern, what in ALLOWED if re.search(pattern, kernel.name)}
     return [
         f"{kernel.name}: {what}: {why}"
@@ -130,7 +132,7 @@ def complaints(kernel: Kernel) -> list[str]:
 
 
 def unused_allowances(kernels: list[Kernel]) -> list[str]:
-    """Exemptions that a kernel of the name has no need of, or that match no kernel."""
+    """Return the exemptions that match no kernel or that a matching kernel does not need."""
     unused = []
     for pattern, what in ALLOWED:
         matching = [k for k in kernels if re.search(pattern, k.name)]

@@ -1,5 +1,5 @@
-// The Python module of an emulated build: what nondet_ext._C.cuda exports, and a submodule
-// `emulation` that sets the schedule and hands out reports.
+// The Python module of an emulated build: the functions of nondet_ext._C.cuda, and a submodule
+// `emulation` that sets the schedule and returns reports.
 #include <dlfcn.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
@@ -80,8 +80,7 @@ py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
   return schedule_in_effect();
 }
 
-// (file of the code, offset in it), for addr2line; the address is that of the call, not of its
-// return.
+// Returns (file of the code, offset in it) of the call, not of its return address, for addr2line.
 py::object code_location(const void* site) {
   Dl_info info;
   if (!site || !dladdr(site, &info)) return py::none();
@@ -131,8 +130,8 @@ void bind_control(py::module_ m) {
 }  // namespace emulation
 
 PYBIND11_MODULE(emulated, m) {
-  // Local to this module, which then needs no particular build of nondet_ext._C; a DType or
-  // Order of that one converts by its integer value.
+  // Local types make this module independent of the build of nondet_ext._C; a DType or Order of
+  // that module converts by its integer value.
   py::enum_<nondet::DType>(m, "DType", py::module_local())
       .value("float64", nondet::DType::float64)
       .value("float32", nondet::DType::float32)

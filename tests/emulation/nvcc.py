@@ -1,5 +1,5 @@
-"""What nvcc makes of kernel files: PTX for the oldest target architecture, and cubins for that and
-the newest; warnings are errors.
+"""Compilation of kernel files by nvcc: PTX for the oldest target architecture, cubins for the
+oldest and the newest; warnings are errors.
 """
 
 import shutil
@@ -14,15 +14,15 @@ FLAGS = ("-O3", "-fmad=false", "-std=c++20", "-lineinfo", "-Werror", "all-warnin
 
 
 def missing() -> str | None:
-    """Why kernels cannot be compiled for CUDA here, or None."""
+    """Return why kernels cannot be compiled for CUDA here, or None."""
     return None if shutil.which("nvcc") else "nvcc is not installed"
 
 
 def compile_to(kind: str, arch: str, source: Path, extra: tuple[str, ...]) -> Path:
-    """The "ptx" or the "cubin" that nvcc makes of a kernel file. `extra` flags come last and so
-    override.
+    """Compile a kernel file to "ptx" or "cubin"; return the output file. `extra` flags come last
+    and override others.
     """
-    # Two definitions of -fmad are an error to nvcc.
+    # nvcc rejects two definitions of -fmad.
     flags = [
         flag for flag in FLAGS if not any(flag.split("=")[0] == e.split("=")[0] for e in extra)
     ]
@@ -40,7 +40,9 @@ def compile_to(kind: str, arch: str, source: Path, extra: tuple[str, ...]) -> Pa
 
 
 def snippet(text: str) -> Path:
-    """A kernel file with this text, at the same place in every run, so that it is compiled once."""
+    """Return a kernel file with this text. Its path depends only on the text, so that it is
+    compiled once.
+    """
     source = FOLDER / f"snippet-{digest([text])}" / "kernel.cu"
     with locked(source.parent.name):
         source.parent.mkdir(exist_ok=True)
@@ -50,10 +52,10 @@ def snippet(text: str) -> Path:
 
 
 def ptx_of(source: Path, *extra: str) -> Path:
-    """The PTX of a kernel file; ``-fmad=true`` among the flags lets the compiler contract."""
+    """Return the PTX of a kernel file; the flag ``-fmad=true`` allows contraction."""
     return compile_to("ptx", f"compute_{ARCHS[0]}", source, extra)
 
 
 def cubin_of(source: Path, arch: str, *extra: str) -> Path:
-    """The cubin of a kernel file for one of ARCHS."""
+    """Return the cubin of a kernel file for one of ARCHS."""
     return compile_to("cubin", f"sm_{arch}", source, extra)

@@ -1,8 +1,8 @@
-"""Translates the PTX of a kernel file into C++ that runs on the emulation's runtime.
+"""Translate the PTX of a kernel file into C++ that runs on the emulation's runtime.
 
-Registers are raw bits, and every instruction says as what it reads and writes them; what each does
-is written down in include/emulation/ptx.h, from the PTX ISA. An instruction that is not known, or
-has a modifier that is not known, is an error that names it and its kernel: nothing is approximated.
+Registers hold raw bits; every instruction has a type as which it reads and writes them. The
+instructions are defined in include/emulation/ptx.h after the PTX ISA. An unknown instruction or
+modifier is an error that names it and its kernel; nothing is approximated.
 """
 
 import re
@@ -35,7 +35,7 @@ def in_repository(file: str) -> bool:
 
 
 def short_name(mangled: str) -> str:
-    """The last component of a mangled variable name, for reports."""
+    """Return the last component of a mangled variable name, for reports."""
     last = mangled
     for match in re.finditer(r"(?=(?<!\d)(\d+)([A-Za-z_]\w*))", mangled):
         if len(match[2]) >= int(match[1]):
@@ -44,7 +44,7 @@ def short_name(mangled: str) -> str:
 
 
 class Translator(Operands):
-    """C++ of one function."""
+    """A translator of one function to C++."""
 
     def __init__(self, module: Module, function: Function) -> None:
         variables = [*module.variables, *(s for s in function.body if isinstance(s, Variable))]
@@ -86,8 +86,8 @@ class Translator(Operands):
         return [*lines, "}"]
 
     def line_of(self, instruction: Instruction) -> str:
-        """A #line directive: of the places an instruction comes from, the innermost in this
-        repository.
+        """Return a #line directive for the innermost of the instruction's source lines that lies in
+        this repository.
         """
         places = [(self.module.files[file], line) for file, line in instruction.sources]
         own = [place for place in places if in_repository(place[0])]
@@ -117,7 +117,7 @@ class Translator(Operands):
         raise AssertionError(statement)
 
     def shared(self, variable: Variable) -> list[str]:
-        """The offset of an array in its block's shared memory."""
+        """Return the definition of the offset of an array in its block's shared memory."""
         name = identifier(variable.name)
         if variable.bytes == 0:
             return [f"  const uint32_t {name} = ptx::dynamic_shared_offset();"]
@@ -159,7 +159,7 @@ class Translator(Operands):
 
 
 def define(variable: Variable) -> str:
-    """A variable of the module that is not shared memory."""
+    """Return the definition of a variable of the module in global or constant memory."""
     if variable.initial is None and variable.space == "const":
         raise PtxError(f"the constant {variable.name} has no initial value")
     data = ", ".join(str(b) for b in variable.initial or bytes(variable.bytes))
@@ -169,7 +169,7 @@ def define(variable: Variable) -> str:
 
 
 def translate(text: str) -> str:
-    """The C++ of a PTX module."""
+    """Return a PTX module as C++."""
     module = parse(text)
     lines = ['#include "emulation/ptx.h"', "namespace {"]
     lines += [define(v) for v in module.variables if v.space in ("global", "const")]
@@ -191,7 +191,7 @@ def translate(text: str) -> str:
 
 
 def translate_file(source: Path, *extra: str) -> Path:
-    """The translation of a kernel file: a C++ file, made anew when the PTX or the translator
+    """Translate a kernel file; return the C++ file, which is kept until the PTX or the translator
     changes.
     """
     ptx = nvcc.ptx_of(source, *extra)

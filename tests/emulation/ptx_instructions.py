@@ -1,4 +1,6 @@
-"""What single PTX instructions become in C++: calls of the functions in include/emulation/ptx.h."""
+"""Translation of single PTX instructions into C++ calls of the functions in
+include/emulation/ptx.h.
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +20,7 @@ def handles(*names: str) -> Callable[[Handler], Handler]:
 
 
 def translate_instruction(operands: Operands, instruction: Instruction) -> str:
-    """C++ statements for one instruction."""
+    """Return C++ statements for one instruction."""
     name, *modifiers = instruction.opcode.replace("::", ":").split(".")
     if name not in _HANDLERS:
         raise PtxError("the instruction is not known")
@@ -26,7 +28,7 @@ def translate_instruction(operands: Operands, instruction: Instruction) -> str:
 
 
 def only(modifiers: list[str], *allowed: str) -> None:
-    """Refuses a modifier whose meaning is not modelled."""
+    """Raise PtxError for a modifier that is not modelled."""
     unknown = [m for m in modifiers if m not in allowed]
     if unknown:
         raise PtxError(f"modifier .{unknown[0]} is not known here")
@@ -36,18 +38,18 @@ def vector(operand: str) -> list[str]:
     return [o.strip() for o in operand.strip("{} ").split(",")]
 
 
-# Cache hints, which change no value, and the weak and volatile forms, which are the same in order.
+# Cache hints change no value; weak and volatile accesses are ordered like others here.
 _HINTS = ("nc", "ca", "cg", "cs", "lu", "cv", "wb", "wt", "weak", "volatile")
 _SPACES = ("global", "shared", "local", "param", "const")
 
 
-_BITS = {"f32": "b32", "f64": "b64"}  # what is moved unchanged
+_BITS = {"f32": "b32", "f64": "b64"}  # moves keep all bits
 
 
 @handles("ld", "ldu", "st")
 def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, *modifiers, kind = words
-    modifiers = [m.split(":")[0] for m in modifiers]  # shared::cta, L1::...
+    modifiers = [m.split(":")[0] for m in modifiers]  # without qualifiers: shared::cta, L1::...
     only(modifiers, *_SPACES, *_HINTS, "v2", "v4", "L1", "L2")
     space = next((m for m in modifiers if m in _SPACES), "")
     store = name == "st"
@@ -59,7 +61,7 @@ def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     code = [f"char* const p = {o.pointer(place, space)};"]
     for i, part in enumerate(parts):
         at = f"p + {i * size}" if i else "p"
-        if space not in ("param", "local"):  # a thread's own
+        if space not in ("param", "local"):  # memory of a single thread needs no check
             code.append(f"PTX_OBSERVE({'write' if store else 'read'}, {at}, {size});")
         there = f"PTX_AT({CPP_TYPE[kind]}, {at})"
         code.append(f"{there} = {o.read(part, kind)};" if store else o.write(part, there, kind))
@@ -100,15 +102,15 @@ _OPERATORS = {"add": "+", "sub": "-", "mul": "*", "and": "&", "or": "|", "xor": 
 
 
 def _operator(name: str, kind: str) -> str | None:
-    """The C++ operator that the instruction is, if there is one: integers narrower than int are
-    promoted to it, and bool has another arithmetic.
+    """Return the C++ operator for the instruction, or None. Types narrower than int have none,
+    because C++ promotes them, nor has bool.
     """
     plain = kind in FLOATS or width(kind) in (32, 64)
     return _OPERATORS.get(name) if plain else None
 
 
 def _unsigned(kind: str) -> str:
-    """The type in which integers wrap; the low bits are the same."""
+    """Return the type in which integers wrap; the low bits are the same."""
     return kind if kind in FLOATS else f"u{width(kind)}"
 
 
@@ -187,7 +189,7 @@ def _bits(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     name, kind = words
     fields = {"bfe": [kind, "u32", "u32"], "bfi": [kind, kind, "u32", "u32"]}.get(name, [kind] * 4)
     values = ", ".join(o.read(v, k) for v, k in zip(operands[1:], fields, strict=False))
-    # popc and clz give 32 bits whatever they count in.
+    # popc and clz return 32 bits for any operand.
     result = "u32" if name in ("popc", "clz") else kind
     return o.write(operands[0], f"ptx::{name}_<{CPP_TYPE[kind]}>({values})", result)
 
@@ -204,7 +206,7 @@ def _cvt(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     return o.write(operands[0], rounded, to)
 
 
-# Of integers, and of floats where a comparison with a NaN is false.
+# For integers, and for floats if a comparison with NaN is false.
 _COMPARISONS = dict(
     zip(
         ("eq", "lt", "le", "gt", "ge", "lo", "ls", "hi", "hs"),

@@ -1,4 +1,4 @@
-"""How the operands of PTX instructions read and write as C++."""
+"""Translation of the operands of PTX instructions into C++ expressions."""
 
 import re
 
@@ -28,17 +28,17 @@ _ADDRESS = re.compile(r"\[\s*([%\w$]+)\s*(?:\+\s*(-?\d+))?\s*\]$")
 
 
 def register_type(kind: str) -> str:
-    """The C++ type that holds a register's bits."""
+    """Return the C++ type that holds a register's bits."""
     return "bool" if kind == "pred" else f"uint{width(kind)}_t"
 
 
 def width(kind: str) -> int:
-    """The bits of a type."""
+    """Return the number of bits of a type."""
     return 1 if kind == "pred" else int(kind[1:])
 
 
 def literal(value: int, kind: str) -> str:
-    """An integer constant of the C++ type of `kind`, wrapped to its width."""
+    """Return an integer constant of the C++ type of `kind`, wrapped to its width."""
     bits = width(kind)
     value %= 2**bits
     if kind[0] in "bu" and bits in (32, 64):
@@ -49,10 +49,10 @@ def literal(value: int, kind: str) -> str:
 
 
 class Operands:
-    """How the operands of one function read and write as C++.
+    """The registers and variables of one function, as C++ expressions.
 
-    Casts, operators and bit casts are the compiler's own: functions in their place would have to be
-    inlined a hundred thousand times.
+    Casts, operators and bit casts are written out: the compiler would have to inline functions in
+    their place a hundred thousand times.
     """
 
     def __init__(self, registers: dict[str, str], variables: dict[str, Variable]) -> None:
@@ -60,7 +60,7 @@ class Operands:
         self.variables = variables
 
     def read(self, operand: str, kind: str) -> str:
-        """The value of an operand as the C++ type of `kind`."""
+        """Return the value of an operand as the C++ type of `kind`."""
         cpp = CPP_TYPE[kind]
         if operand in SPECIAL:
             return f"static_cast<{cpp}>({SPECIAL[operand]})"
@@ -89,7 +89,7 @@ class Operands:
         return f"r_{name}"
 
     def address_of(self, symbol: str) -> str:
-        """An offset for shared memory, an address otherwise; as an integer."""
+        """Return an integer: the offset of a variable in shared memory, or else its address."""
         name = identifier(symbol)
         return (
             name
@@ -98,8 +98,8 @@ class Operands:
         )
 
     def write(self, operand: str, value: str, kind: str) -> str:
-        """Statements that set a register to a value of the C++ type of `kind`: a narrower integer
-        is extended according to its sign.
+        """Return statements that set a register to a value of the C++ type of `kind`; a narrower
+        integer is sign- or zero-extended.
         """
         if operand == "_":
             return ""
@@ -109,7 +109,7 @@ class Operands:
         return f"{register} = {value};"
 
     def pointer(self, operand: str, space: str) -> str:
-        """The `char*` that a bracketed address means in a state space ('' is generic)."""
+        """Return the `char*` for a bracketed address in a state space ('' is generic)."""
         match = _ADDRESS.match(operand)
         if not match:
             raise PtxError(f"address {operand}")

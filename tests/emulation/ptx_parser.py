@@ -13,17 +13,17 @@ TYPE_BYTES = {
 
 
 def identifier(name: str) -> str:
-    """A PTX name as a C++ identifier."""
+    """Return a PTX name as a C++ identifier."""
     return re.sub(r"\W", "_", name.replace("$", "_S_"))
 
 
 class PtxError(ValueError):
-    """PTX that cannot be parsed or translated; the message names it."""
+    """PTX that cannot be parsed or translated; the message quotes it."""
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A declared variable of a state space other than .reg."""
+    """A declared variable in a state space other than .reg."""
 
     name: str
     space: str
@@ -34,14 +34,13 @@ class Variable:
 
 @dataclass(frozen=True)
 class Instruction:
-    """`@predicate opcode operands;`, with the source line it was compiled from."""
+    """An instruction `@predicate opcode operands;` with its source lines."""
 
     opcode: str
     operands: tuple[str, ...]
     predicate: str = ""  # a register
     negated: bool = False
-    # Where it was compiled from, as (number of the file, line): innermost, then where that was
-    # inlined.
+    # (number of the file, line) of the source, innermost first, then where it was inlined.
     sources: tuple[tuple[int, int], ...] = ()
 
 
@@ -52,7 +51,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Branches:
-    """The jump table that a brx.idx refers to."""
+    """The jump table of a brx.idx."""
 
     name: str
     targets: tuple[str, ...]
@@ -100,7 +99,7 @@ _HEADER = re.compile(
 
 
 def parse(text: str) -> Module:
-    """The module that `text` is."""
+    """Parse the text of a PTX module."""
     text = re.sub(r"//[^\n]*", "", text)
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     files = {
@@ -147,7 +146,7 @@ def _closing_brace(text: str, opening: int) -> int:
 
 
 def _split(text: str) -> list[str]:
-    """The parts between commas outside of brackets."""
+    """Split at commas outside of brackets."""
     if not any(bracket in text for bracket in "{[("):
         return [part.strip() for part in text.split(",")] if text.strip() else []
     parts, depth, current = [], 0, ""
@@ -185,7 +184,7 @@ def _variable(text: str) -> Variable:
 
 
 def _statements(body: str) -> Iterator[str]:
-    """Statements without their semicolons; labels keep their colon, scope braces stand alone."""
+    """Yield statements without their semicolons; labels keep their colon, braces come alone."""
     position, end = 0, len(body.rstrip())
     token = re.compile(r"\s*(?:([{}])|([\w$]+:)(?!:)|(\.loc\b[^\n]*)|([^;]+);)", re.DOTALL)
     while position < end:

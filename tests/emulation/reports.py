@@ -22,13 +22,13 @@ class Location:
         return f"{self.file}:{self.line}"
 
     def text(self) -> str:
-        """The line itself."""
+        """Return the text of the line."""
         return self.file.read_text().splitlines()[self.line - 1].strip()
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the emulation found wrong; `other` is where the earlier access of a race was made."""
+    """An error that the emulation reports; `other` is the place of the earlier access of a race."""
 
     kind: str
     text: str
@@ -45,8 +45,8 @@ class Report:
 
 @cache
 def locate(code: tuple[str, int] | None) -> Location | None:
-    """The source line of a code address; of inlined calls, the innermost outside the emulation's
-    own headers.
+    """Return the source line of a code address; for inlined calls, the innermost line outside the
+    emulation's headers.
     """
     if code is None or shutil.which("addr2line") is None:
         return None
@@ -60,7 +60,7 @@ def locate(code: tuple[str, int] | None) -> Location | None:
 
 
 def take_reports(module: ModuleType) -> list[Report]:
-    """The reports since the last call."""
+    """Return the reports since the last call."""
     return [
         Report(kind, text, locate(at), locate(other))
         for kind, text, at, other in module.emulation.take_reports()
@@ -68,11 +68,11 @@ def take_reports(module: ModuleType) -> list[Report]:
 
 
 class EmulationError(AssertionError):
-    """Kernels ran, and the emulation has reports about them."""
+    """The emulation reported errors of the kernels that ran."""
 
 
 def expect_no_reports(module: ModuleType) -> None:
-    """Fails with the reports, if there are any."""
+    """Raise EmulationError with the reports, if there are any."""
     reports = take_reports(module)
     if reports:
         raise EmulationError("\n".join(map(str, reports)))

@@ -1,4 +1,4 @@
-"""The sample kernels as functions of arrays, and what they should compute."""
+"""The sample kernels as functions of arrays, and their expected results."""
 
 import ctypes
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ COLLECTIVE_WORDS = 16
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a launch computed, what was reported about it, and whether it was aborted."""
+    """The result of a launch, its reports, and whether it was aborted."""
 
     result: bytes
     reports: list[Report]
@@ -48,18 +48,18 @@ class Outcome:
 
 
 def module(variant: str, folder: str = "", *nvcc_flags: str) -> ModuleType:
-    """The emulated module of the samples in a folder."""
+    """Return the emulated module of the samples in a folder."""
     return build.load(variant, build.samples(folder), *nvcc_flags)
 
 
 def mixed_magnitudes(n: int, dtype: type[np.floating[Any]]) -> np.ndarray:
-    """Numbers whose sum depends on the order of summation in nearly every pair of orders."""
+    """Return numbers whose sum differs between nearly all orders of summation."""
     rng = np.random.default_rng(20)
     return (rng.standard_normal(n) * 2.0 ** rng.integers(-11, 12, n)).astype(dtype)
 
 
 def call(emulated: ModuleType, name: str, *arguments: np.ndarray | float | int) -> None:
-    """Calls the sample launcher `name` of samples/bindings.cpp; arrays go as their addresses."""
+    """Call the sample launcher `name` of samples/bindings.cpp; arrays are passed by address."""
     function = ctypes.CDLL(emulated.__file__)[f"sample_{name}"]
     function.restype = ctypes.c_char_p
     converted: list[Any] = []
@@ -76,7 +76,7 @@ def call(emulated: ModuleType, name: str, *arguments: np.ndarray | float | int) 
 
 
 def outcome_of(emulated: ModuleType, result: np.ndarray, name: str, *arguments: Any) -> Outcome:
-    """Calls a launcher that writes to `result`."""
+    """Call a launcher that writes to `result`; return its outcome."""
     aborted = False
     try:
         call(emulated, name, *arguments)
@@ -88,7 +88,7 @@ def outcome_of(emulated: ModuleType, result: np.ndarray, name: str, *arguments: 
 
 
 def tree_sum(emulated: ModuleType, x: np.ndarray, blocks: int = 4, defect: str = "none") -> Outcome:
-    """The deterministic sum of `x`, with a planted defect."""
+    """Sum `x` deterministically, with a planted defect."""
     partial = np.full(max(blocks, 0), np.nan, x.dtype)
     done = np.zeros(1, np.uint32)
     out = np.full(1, np.nan, x.dtype)
@@ -98,7 +98,7 @@ def tree_sum(emulated: ModuleType, x: np.ndarray, blocks: int = 4, defect: str =
 
 
 def tree_sum_naive(x: np.ndarray, blocks: int = 4) -> bytes:
-    """The same sum by plain loops, in the order that samples.cuh promises."""
+    """Sum `x` by plain loops in the order that samples.cuh specifies."""
 
     def add_block(values: list[Any]) -> Any:
         half = TREE_BLOCK // 2
@@ -124,19 +124,19 @@ def tree_sum_naive(x: np.ndarray, blocks: int = 4) -> bytes:
 
 
 def atomic_sum(emulated: ModuleType, x: np.ndarray, blocks: int = 6) -> Outcome:
-    """The sum of `x` by atomics."""
+    """Sum `x` by atomics."""
     out = np.zeros(1, np.float32)
     return outcome_of(emulated, out, "atomic_sum", x, x.size, blocks, out)
 
 
 def warp_sample(emulated: ModuleType, sample: str, x: np.ndarray, defect: bool) -> Outcome:
-    """One of WARP_SAMPLES on 64 numbers."""
+    """Run one of WARP_SAMPLES on 64 numbers."""
     out = np.full(64, np.nan, np.float32)
     return outcome_of(emulated, out, "warp", WARP_SAMPLES.index(sample), defect, x, out)
 
 
 def warp_sample_naive(sample: str, x: np.ndarray) -> bytes:
-    """What a sample without its defect computes."""
+    """Return the result of a sample without its defect."""
     i = np.arange(64)
     halves = np.repeat((x.reshape(4, 16) > 0).any(axis=1), 16)
     out = {

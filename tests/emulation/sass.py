@@ -1,5 +1,5 @@
-"""Reads the machine code (SASS) in cubins and in the installed module, by nvdisasm and cuobjdump:
-which instructions each kernel holds.
+"""Count the instructions of each kernel in machine code (SASS), in cubins and in the installed
+module, by nvdisasm and cuobjdump.
 """
 
 import importlib.util
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from .cache import produce, run, version_of
 
-# Where NVIDIA's wheels and Triton's keep their tools.
+# Folders of the tools in NVIDIA's wheels and in Triton's.
 PACKAGES = {
     "nvidia": ("cu*/bin", "cuda_*/bin"),
     "triton": ("backends/nvidia/bin",),
@@ -23,8 +23,8 @@ PACKAGES = {
 
 @cache
 def tool(name: str) -> str | None:
-    """A tool of the CUDA toolkit: on PATH, in NVIDIA's wheels or in Triton's; None where there is
-    none.
+    """Return the path of a tool of the CUDA toolkit from PATH, NVIDIA's wheels or Triton's, or
+    None.
     """
     if found := shutil.which(name):
         return found
@@ -39,7 +39,7 @@ def tool(name: str) -> str | None:
 
 
 def missing() -> str | None:
-    """Why machine code cannot be read here, or None."""
+    """Return why machine code cannot be read here, or None."""
     absent = [name for name in ("nvdisasm", "cuobjdump") if tool(name) is None]
     return f"{' and '.join(absent)} not installed" if absent else None
 
@@ -52,7 +52,7 @@ def _tool(name: str) -> str:
 
 
 def disassemble(cubin: Path) -> str:
-    """What nvdisasm says of the code in a cubin."""
+    """Return nvdisasm's listing of the code in a cubin."""
     command = [_tool("nvdisasm"), "--print-code", "--no-dataflow"]
 
     def step(folder: Path) -> Iterable[Path]:
@@ -65,8 +65,8 @@ def disassemble(cubin: Path) -> str:
 
 @cache
 def installed(module: Path, jobs: int) -> dict[str, dict[str, Counter[str]]]:
-    """The opcodes of every kernel in a module that was built with CUDA, by architecture ("80") and
-    mangled name.
+    """Return the opcodes of every kernel in a module that was built with CUDA, by architecture
+    ("80") and mangled name.
     """
     command = [_tool("cuobjdump"), "--extract-elf", "all"]
 
@@ -91,7 +91,7 @@ _INSTRUCTION = re.compile(r"\s*/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+\s+)?([A-Z][A-Z0
 
 
 def opcodes(text: str) -> dict[str, Counter[str]]:
-    """How often each opcode, with its modifiers, occurs in each kernel, by mangled name.
+    """Count each opcode, with its modifiers, in each kernel, by mangled name.
 
     HFMA2 that only loads a constant (``HFMA2 R, -RZ, RZ, a, b``) is counted as HFMA2.CONSTANT.
     """
@@ -109,12 +109,12 @@ def opcodes(text: str) -> dict[str, Counter[str]]:
 
 
 def total(counts: Counter[str], *names: str) -> int:
-    """The number of instructions whose opcode, without modifiers, is one of `names`."""
+    """Return the number of instructions whose opcode, without modifiers, is one of `names`."""
     return sum(n for opcode, n in counts.items() if opcode.split(".")[0] in names)
 
 
 def demangle(name: str) -> str:
-    """A readable name, where c++filt is there to make it."""
+    """Return a readable name if c++filt is installed, otherwise the name itself."""
     if shutil.which("c++filt") is None:
         return name
     return subprocess.run(

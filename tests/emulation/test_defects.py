@@ -1,5 +1,5 @@
-"""Every check of the emulation can fail: each planted defect is caught, where it can be, and named
-by its line.
+"""Test that every check of the emulation catches the planted defects that it can see, and names
+their lines.
 """
 
 from collections import Counter
@@ -48,12 +48,12 @@ def warp_outcomes(variant: str, sample: str, defect: bool, **settings: object) -
 
 
 def share(outcomes: list[Outcome], kind: str) -> float:
-    """In which part of the schedules a report of this kind was made."""
+    """Return the fraction of schedules in which a report of this kind was made."""
     return sum(any(r.kind == kind for r in o.reports) for o in outcomes) / len(outcomes)
 
 
 def lines(outcomes: list[Outcome], kind: str) -> set[str]:
-    """The source lines that reports of this kind name, the file being the sample's."""
+    """Return the source lines of the sample's file that reports of this kind name."""
     places = [
         p for o in outcomes for r in o.reports if r.kind == kind for p in (r.at, r.other) if p
     ]
@@ -69,8 +69,8 @@ PARTIAL_LINES = {
     "for (int b = t; b < static_cast<int>(gridDim.x); b += kTreeBlock) value = value + partial[b];",
 }
 
-# defect: (kind of report, lines of which the reports must name some, in which part of the race
-# schedules at least)
+# defect: (kind of report, lines of which the reports must name some, least fraction of the race
+# schedules with a report)
 CAUGHT = {
     "no barrier in tree": ("race", {TREE_LINE}, 1.0),
     "no barrier after store": ("race", {TREE_LINE, STORE_LINE}, 1.0),
@@ -124,7 +124,9 @@ def test_a_missing_barrier_changes_bits(defect: str) -> None:
 
 @pytest.mark.parametrize("defect", ["no fence", "no acquire"])
 def test_a_missing_fence_changes_no_bits_here(defect: str) -> None:
-    """Memory is sequentially consistent in the emulation: only the race build sees these."""
+    """A missing fence changes no bits, because memory is sequentially consistent in the emulation;
+    only the race build reports it.
+    """
     assert {o.result for o in tree_outcomes("plain", defect)} == {tree_sum_naive(X)}
 
 
@@ -135,7 +137,7 @@ def test_correct_samples(sample: str, variant: str) -> None:
         assert outcome == Outcome(warp_sample_naive(sample, SIXTY_FOUR), [], False)
 
 
-# sample: (kind of report, line it names, whether the launch is aborted, builds that see it)
+# sample: (kind of report, its line, whether the launch is aborted, builds that report it)
 CAUGHT_IN_WARP = {
     "exchange": ("race", "out[threadIdx.x] = scratch[threadIdx.x ^ 1];", False, {"race"}),
     "rotate": (
@@ -184,8 +186,8 @@ def test_planted_defects_of_samples(sample: str, variant: str) -> None:
         return
     assert share(outcomes, kind) > 0.5
     named = lines(outcomes, kind)
-    # nvcc moves code, so that its lines are near the place only; guards around arrays are looked at
-    # when a block ends.
+    # nvcc moves code, so its lines are only near the defect. Guards around arrays are checked when
+    # a block ends.
     if variant == "race" or (variant == "plain" and sample != "overrun"):
         assert line in named
     assert all(o.aborted == (aborted and o.reports != []) for o in outcomes)

@@ -1,5 +1,5 @@
-"""Collectives and atomics do what the CUDA C++ programming guide says: against plain loops, in
-every build.
+"""Compare collectives and atomics with plain loops after the CUDA C++ programming guide, in every
+build.
 """
 
 from functools import reduce
@@ -22,13 +22,13 @@ N, WARP = 64, 32
 
 
 def expected_row(x: list[int], t: int) -> list[int]:
-    """What thread `t` gets from each collective."""
+    """Return the result of each collective in thread `t`."""
     lane, first = t % WARP, t - t % WARP
     warp = x[first : first + WARP]
 
     def shifted(delta: int, width: int) -> int:
-        """From `delta` lanes further, within the segment of `width` lanes; the own value beyond its
-        ends.
+        """Return the value `delta` lanes further in the segment of `width` lanes, or the lane's own
+        value beyond the ends.
         """
         inside = 0 <= lane % width + delta < width
         return warp[lane + delta] if inside else warp[lane]
@@ -110,10 +110,10 @@ def test_atomics(variant: str) -> None:
             ]
             assert [int(v) % 2**bits for v in got[:6]] == wanted, name
             assert int(got[6]) in values
-            # Where the cell starts as -1 the first exchange of it against 0 fails, and 64
+            # If the cell starts as -1, the first compare-and-swap with 0 fails, and 64
             # increments follow.
             assert int(got[7]) % 2**bits == (start + N) % 2**bits
-        # Each is a subnormal, and so is their sum: the device's global atomics flush it, shared
+        # Each value and the sum are subnormal: global atomics of the device flush them, shared
         # ones add it.
         assert floats[0].tobytes() == np.float32(0).tobytes()
         assert floats[1].tobytes() == np.int32(x.sum()).tobytes()

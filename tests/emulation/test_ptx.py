@@ -1,5 +1,5 @@
-"""Kernels translated from nvcc's PTX compute what the same source does under g++, and nothing is
-approximated.
+"""Test that kernels translated from nvcc's PTX compute the same as their source under g++, and that
+nothing is approximated.
 """
 
 import math
@@ -43,8 +43,8 @@ def test_mixed_operations_agree_with_the_source_build():
 
 
 def test_mixed_operations_agree_with_python():
-    """Some of them, against integers of Python: two compilers on one source could share a
-    misreading of it.
+    """Some of the operations agree with Python's integers; two compilers could share a misreading
+    of the source.
     """
     rng = np.random.default_rng(12)
     for _ in range(100):
@@ -72,8 +72,8 @@ def test_mixed_operations_agree_with_python():
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_contraction_changes_bits_and_is_seen(wide):
-    """a x - round(a x) is zero in two roundings; fused, it is the error of the first one, which
-    fits float32.
+    """With two roundings, a x - round(a x) is zero; fused, it is the error of the first rounding,
+    which fits float32.
     """
     a = np.float32(0.1)
     x = np.random.default_rng(13).standard_normal(256).astype(np.float32)
@@ -121,8 +121,8 @@ def signed(value, bits):
 
 
 def field(value, position, length, bits, extend):
-    """bfe, from its definition: the bits, and above them zeros or the last bit that is inside the
-    word.
+    """Return bfe by its definition: the bits of the field, filled with zeros or with the last bit
+    inside the word.
     """
     position, length = position & 255, length & 255
     sign = extend and length > 0 and value >> min(position + length - 1, bits - 1) & 1
@@ -163,7 +163,7 @@ def to_integer(how, value, low, high, at_nan=0):
     )
 
 
-# (instructions that leave a result in a register, what it is as a function of the four 32-bit words
+# (instructions that leave a result in a register, the result as a function of the four 32-bit words
 # a, b, c, d in memory)
 CASES = {
     "bfe.u32 %r4, %r0, %r1, %r2;": lambda a, b, c, d: field(a, b, c, 32, False),
@@ -243,7 +243,7 @@ int main(int, char** argv) {{
 
 
 def stored(code):
-    """What stores the result: of 64 bits in %d7, of 32 bits in %r4."""
+    """Return an instruction that stores the result: 64 bits in %d7 or 32 bits in %r4."""
     widened = "" if "%d7" in code else "cvt.u64.u32 %d7, %r4; "
     return f" {widened}st.global.u64 [%d1], %d7;"
 

@@ -1,4 +1,6 @@
-"""The host side of the emulation, its independence from the process around it, and its build."""
+"""Test the host side of the emulation, its independence of the surrounding process, and its
+build.
+"""
 
 import subprocess
 import sys

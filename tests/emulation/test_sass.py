@@ -1,4 +1,4 @@
-"""Every kernel that is installed holds, for every architecture, only what it may."""
+"""Test that every installed kernel contains only allowed instructions, for every architecture."""
 
 import re
 from pathlib import Path
@@ -74,7 +74,7 @@ BODIES = {
 
 
 def kernel_file(bodies: dict[str, str]) -> Path:
-    """A file of kernels with these names and bodies."""
+    """Return a file of kernels with these names and bodies."""
     kernels = (
         f"__global__ void {name}(const float* x, float* y, int n) {{ {body} }}\n"
         for name, body in bodies.items()

@@ -1,4 +1,6 @@
-"""One result over thousands of schedules where one is promised, several where none is."""
+"""Test that a deterministic kernel has one result over thousands of schedules, and an atomic one
+several.
+"""
 
 import numpy as np
 import pytest
@@ -29,8 +31,8 @@ def test_deterministic_sum_has_one_result(variant, dtype):
 
 
 def cancelling(n):
-    """Numbers that add up to zero: what is left of their sum is made of roundings, and so of the
-    order.
+    """Return numbers that add up to zero, so that their computed sum consists of rounding errors
+    and depends on the order.
     """
     half = mixed_magnitudes(n // 2, np.float32)
     return np.random.default_rng(21).permutation(np.concatenate([half, -half]))
@@ -47,8 +49,8 @@ def test_atomic_sum_has_many_results(variant):
         assert outcome.reports == []
         results.add(outcome.result)
     assert len(results) > 20
-    # Each of the n additions is off by at most half an ulp of a partial sum, and those are below
-    # sum |x|.
+    # Each of the n additions has an error of at most half an ulp of a partial sum, and partial sums
+    # are below sum |x|.
     bound = x.size * np.finfo(np.float32).eps / 2 * float(np.abs(x.astype(np.float64)).sum())
     assert all(abs(np.frombuffer(r, np.float32)[0]) <= bound for r in results)
 

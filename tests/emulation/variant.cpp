@@ -1,4 +1,4 @@
-// What the variant of this build can do; -D gives both.
+// The abilities of this variant, both set by -D.
 namespace emulation {
 
 extern const bool kAccessesObserved = NONDET_EMULATION_OBSERVED;

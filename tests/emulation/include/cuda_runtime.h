@@ -1,6 +1,5 @@
-// Stands in for NVIDIA's header of this name when kernels and launchers are compiled by the host
-// compiler: what they may use of CUDA, and nothing more. A name that is missing here is not
-// modelled.
+// Replaces NVIDIA's header of this name when the host compiler compiles kernels and launchers. It
+// declares what they may use of CUDA; a name that is missing here is not modelled.
 #pragma once
 
 #ifdef __CUDACC__

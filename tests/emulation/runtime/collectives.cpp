@@ -98,7 +98,7 @@ uint32_t reduce(WarpOp op, uint32_t a, uint32_t b) {
   }
 }
 
-// The lane whose value `lane` takes; itself where the shuffle leaves its segment.
+// Returns the lane whose value `lane` takes, or `lane` if the shuffle leaves its segment.
 int shuffle_source(WarpOp op, int lane, int argument, int width) {
   const int base = lane & ~(width - 1);
   switch (op) {
@@ -168,7 +168,7 @@ void complete(Warp& warp, const Collective& collective) {
   });
 }
 
-// A lane that has exited is no longer waited for, even if the mask names it.
+// An operation does not wait for lanes that have exited, even if the mask names them.
 void complete_if_all_there(Warp& warp, uint32_t slot) {
   const Collective collective = warp.collective[slot];
   if (collective.mask & warp.alive & ~collective.arrived) return;

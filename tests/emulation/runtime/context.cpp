@@ -16,7 +16,7 @@ namespace emulation {
 
 namespace {
 
-// Contexts live as long as the process, like the threads they belong to.
+// Contexts are never freed; they live as long as the process.
 ucontext_t* state_of(Context& context) {
   static std::deque<ucontext_t> states;
   if (!context.state) context.state = &states.emplace_back();
@@ -40,8 +40,8 @@ void switch_context(Context& from, Context& to) { swapcontext(state_of(from), st
 
 #else
 
-// Only what a callee must preserve is saved: the call itself may clobber the rest. Rounding mode
-// and flush bits are the same for all threads of a launch (see run() in machine.cpp).
+// Saves only callee-saved registers, since any call may clobber the others. The rounding mode and
+// flush bits are the same for all threads of a launch (see run() in machine.cpp).
 extern "C" void nondet_emulation_switch(void** save, void* load);
 
 #if defined(__x86_64__)
@@ -100,8 +100,7 @@ namespace emulation {
 void prepare(Context& context, char* stack, size_t bytes, void (*entry)()) {
   char* top = stack + bytes;
 #if defined(__x86_64__)
-  // Six saved registers, the address to return to, and one word so that `entry` finds the stack
-  // aligned as after a call.
+  // Six saved registers, the return address, and one word that aligns the stack as after a call.
   constexpr size_t kFrame = 8 * sizeof(void*), kReturn = 6 * sizeof(void*);
 #else
   constexpr size_t kFrame = 160, kReturn = 88;

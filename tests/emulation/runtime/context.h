@@ -1,4 +1,4 @@
-// Switching between emulated threads: a stack each, all on one CPU thread.
+// Switching between emulated threads, each with its stack, on one CPU thread.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@ struct Context {
   void* state = nullptr;  // the stack pointer, or a ucontext_t
 };
 
-// Makes `context` one that starts in `entry`, which must never return, on the given stack.
+// Prepares `context` to start in `entry`, which must never return, on the given stack.
 void prepare(Context& context, char* stack, size_t bytes, void (*entry)());
 void switch_context(Context& from, Context& to);
 

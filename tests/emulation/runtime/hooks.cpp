@@ -1,5 +1,5 @@
-// Where observed memory accesses come in: what `g++ -fsanitize=thread` calls at each memory access.
-// libtsan is not linked: these are ours.
+// The functions that code compiled by `g++ -fsanitize=thread` calls at each memory access. They
+// replace libtsan, which is not linked.
 #include "machine.h"
 
 using emulation::observe;

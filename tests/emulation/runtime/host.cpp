@@ -41,7 +41,7 @@ bool allowed(dim3 grid, dim3 block) {
 
 namespace emulation {
 
-// One launch at a time, whichever host thread it comes from.
+// Host threads launch one at a time.
 cudaError_t run(const Launch& launch) {
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
@@ -128,7 +128,7 @@ cudaError_t cudaSetDevice(int device) {
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
 
-// Fresh device memory holds whatever was there before.
+// The content of new device memory is undefined.
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
   *pointer = std::malloc(bytes ? bytes : 1);
   if (!*pointer) return remember(cudaErrorMemoryAllocation);

@@ -16,7 +16,7 @@ Indices current;
 
 namespace {
 
-// A thread that has gone on this long without a switch lets others run, whatever the policy.
+// After this many events without a switch a thread lets others run under any policy.
 constexpr uint32_t kLongestRun = 4096;
 constexpr size_t kMostReports = 100;
 constexpr size_t kGuardBytes = 4096;
@@ -219,7 +219,7 @@ cudaError_t Machine::run(const Launch& launch) {
   reserve(resident, threads);
   start_race_checks();
 
-  // The device neither flushes subnormals nor rounds otherwise because the host does.
+  // The host's flush and rounding modes must not affect the device.
   std::fenv_t host_environment;
   std::fegetenv(&host_environment);
   std::fesetenv(FE_DFL_ENV);

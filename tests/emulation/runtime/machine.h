@@ -26,13 +26,13 @@ struct Thread {
   Block* block = nullptr;
   Warp* warp = nullptr;
   uint3 index{};
-  uint32_t linear = 0;  // in its block
+  uint32_t linear = 0;  // index in its block
   uint32_t lane = 0;
   bool done = true;
   uint32_t priority = 0;
   const char* waits_in = "";
   const void* waits_at = nullptr;
-  uint64_t result = 0;  // of the barrier or warp operation it waited in
+  uint64_t result = 0;  // of the last barrier or warp operation
   uint64_t events = 0;
   uint32_t events_since_switch = 0;
   Causality causality;
@@ -52,7 +52,7 @@ struct Warp {
   int argument[kWarpSize] = {}, width[kWarpSize] = {};
   uint32_t open = 0;  // collectives in progress, by the lowest lane of their mask
   Collective collective[kWarpSize];
-  uint32_t clock[kWarpSize][kWarpSize] = {};  // clock[a][b]: what lane a knows of lane b
+  uint32_t clock[kWarpSize][kWarpSize] = {};  // clock[a][b]: lane b's clock as lane a knows it
 };
 
 struct SharedArray {
@@ -63,7 +63,7 @@ struct SharedArray {
 
 struct Block {
   uint32_t serial = 0;  // unique over all launches
-  uint32_t linear = 0;  // in its grid
+  uint32_t linear = 0;  // index in its grid
   uint3 index{};
   std::vector<Thread*> threads;
   std::vector<Warp> warps;
@@ -73,7 +73,7 @@ struct Block {
   const void* barrier_site = nullptr;
   bool barrier_mixed = false;
   uint32_t predicate_count = 0;
-  uint32_t epoch = 1;  // barriers passed, plus one
+  uint32_t epoch = 1;  // one plus the number of barriers passed
   char* arena = nullptr;
   size_t arena_used = 0;
   std::vector<SharedArray> arrays;
@@ -96,21 +96,21 @@ class Machine {
   Schedule schedule;  // in effect for the next launch
   Counters counters;
   std::vector<Report> reports;
-  uint64_t launch_number = 0;  // since the schedule was set: each launch draws anew
+  uint64_t launch_number = 0;  // since the schedule was set; selects the random numbers
   Random random;
   Thread* running = nullptr;
   bool aborted = false;
-  uint32_t first_serial = 1;  // of this launch's blocks
+  uint32_t first_serial = 1;  // serial of the launch's first block
 
   cudaError_t run(const Launch& launch);
-  // One report for each kind and pair of sites. `text` may say who and which memory.
+  // Reports once for each kind and pair of sites; `text` names the thread and the memory.
   void report(const char* kind, std::string text, const void* site, const void* other = nullptr);
   // Ends the launch with a report; does not return to the emulated thread.
   [[noreturn]] void abort_launch(const char* kind, std::string text, const void* site);
   void make_runnable(Thread* thread) { queue_.push(thread); }
-  void wait(const char* in, const void* at);  // until make_runnable()
+  void wait(const char* in, const void* at);  // returns after make_runnable()
   void maybe_yield(double probability);
-  void spend(const void* site);  // one event of the running thread
+  void spend(const void* site);  // counts one event of the running thread
   std::string name_address(const void* address) const;
   bool in_arena(const void* address) const;
   Block* arena_owner(const void* address) const;

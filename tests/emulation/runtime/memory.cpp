@@ -10,14 +10,15 @@ namespace emulation {
 
 namespace {
 
-constexpr size_t kGuard = 64;  // bytes before and after each array; nobody may write them
+constexpr size_t kGuard = 64;  // bytes before and after each array, which kernels must not write
 constexpr unsigned char kGuardByte = 0xa5;
-constexpr size_t kSharedLimit = 227 << 10;  // of sm_90, the largest of the supported devices
+constexpr size_t kSharedLimit = 227 << 10;  // of sm_90, which has the most of all supported devices
 
 size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Signalling NaNs as float32, float64 and, from the upper halves, as 16-bit formats; the payload is
-// drawn anew, so that a result that depends on what nobody wrote changes with the schedule.
+// Fills memory with signalling NaNs in float32, float64 and, in the upper halves, the 16-bit
+// formats. The payload is random, so a result that depends on unwritten memory changes with the
+// schedule.
 void poison(char* memory, size_t bytes) {
   const uint32_t word = 0x7fa00000u | static_cast<uint32_t>(machine.random.bits() & 0xfffff);
   for (size_t i = 0; i < bytes; i += sizeof word)

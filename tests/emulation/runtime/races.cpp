@@ -15,21 +15,21 @@ struct Stamp {
   const void* site = nullptr;
 };
 
-// The last write, and two reads since. A third unordered read takes the place of one of them.
+// The last write and two reads since. A third unordered read replaces one of them.
 struct Cell {
   Stamp write, read[2];
 };
 
 constexpr size_t kPageBytes = 4096, kWordBytes = 4;
 
-// One cell a word; a word that was ever accessed in part has one a byte.
+// One cell per word, or per byte once a part of the word has been accessed.
 struct Page {
   Cell word[kPageBytes / kWordBytes];
   bool split[kPageBytes / kWordBytes] = {};
   std::unique_ptr<Cell[]> byte;
 };
 
-constexpr size_t kMostPages = 4096;  // about 300 MB; emptied between launches beyond that
+constexpr size_t kMostPages = 4096;  // about 300 MB; beyond that all are dropped between launches
 
 std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
 std::unordered_map<uintptr_t, ReleaseLog> logs;
@@ -106,8 +106,8 @@ void report_race(const Thread& thread, uintptr_t address, Access access, const S
                  site, earlier.site);
 }
 
-// Stamps of blocks before `oldest` are of no concern: of an earlier launch or, in shared memory, of
-// a block that had the same memory before.
+// Ignores stamps of blocks before `oldest`: they belong to an earlier launch or, in shared memory,
+// to an earlier block with the same memory.
 void check_and_record(Thread& thread, Cell& cell, uintptr_t address, Access access, uint32_t oldest,
                       const void* site) {
   const auto unordered = [&](const Stamp& stamp) {
@@ -137,7 +137,7 @@ void check_and_record(Thread& thread, Cell& cell, uintptr_t address, Access acce
   cell.read[machine.random.below(2)] = stamp;
 }
 
-// Shared memory starts out unwritten in each block, whatever the block before left there.
+// Shared memory counts as unwritten at the start of each block, even if an earlier block wrote it.
 void check_shared(const Thread& thread, const Cell& cell, uintptr_t address, Access access,
                   const void* site) {
   if (access == Access::kWrite || cell.write.block == thread.block->serial) return;

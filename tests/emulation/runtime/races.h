@@ -1,9 +1,9 @@
 // Happens-before checks on observed memory accesses, with vector clocks (Lamport 1978; the two-part
 // history of an address follows FastTrack, Flanagan and Freund 2009).
 //
-// What orders two accesses: program order; __syncthreads within a block; __syncwarp within its
-// mask; and fence - atomic - atomic on the same address - fence, between any two threads. A barrier
-// passes on what its threads know. Shuffles and votes order nothing.
+// Two accesses are ordered by program order; by __syncthreads within a block; by __syncwarp within
+// its mask; and, between any two threads, by fence - atomic - atomic on the same address - fence. A
+// barrier shares the knowledge of its threads. Shuffles and votes order nothing.
 #pragma once
 
 #include <cstddef>
@@ -21,8 +21,8 @@ struct Warp;
 
 enum class Access { kRead, kWrite, kAtomic };
 
-// What is known of one block: all accesses before barrier `epoch`, and for some threads all
-// accesses up to their clock.
+// The known accesses of one block: all before barrier `epoch`, and for some threads all up to their
+// clock.
 struct View {
   uint32_t epoch = 0;
   std::vector<std::pair<uint32_t, uint32_t>> clocks;
@@ -36,14 +36,14 @@ struct Release {
 };
 using ReleaseLog = std::vector<std::shared_ptr<const Release>>;
 
-// Of a thread or, for what barriers passed on, of a block.
+// The knowledge of a thread, or of a block as shared by its barriers.
 struct Causality {
   Knowledge known;
-  std::vector<std::pair<const ReleaseLog*, size_t>> unfenced;  // seen by an atomic, no fence since
-  std::shared_ptr<const Release> release;                      // made by the last fence
+  std::vector<std::pair<const ReleaseLog*, size_t>> unfenced;  // seen by an atomic, not yet fenced
+  std::shared_ptr<const Release> release;                      // created by the last fence
 
   void clear();
-  void join(Causality& from);  // and empties `from`'s knowledge
+  void join(Causality& from);  // moves the knowledge out of `from`
 };
 
 void start_race_checks();
@@ -53,7 +53,8 @@ void on_fence(Thread& thread, bool device_scope);
 void on_barrier(Block& block);
 void on_sync_warp(Warp& warp, uint32_t mask);
 
-// Called for each memory access of instrumented code. Translated code calls only while `observing`.
+// Called at each memory access of instrumented code; translated code calls it only while
+// `observing`.
 extern bool observing;
 void observe(const void* address, size_t bytes, bool write, const void* site);
 

@@ -1,4 +1,4 @@
-// Schedules: everything an emulated launch leaves to chance, drawn from one seed.
+// Schedules: all random choices of an emulated launch, drawn from one seed.
 #pragma once
 
 #include <cstdint>
@@ -26,9 +26,10 @@ class Random {
   uint64_t state_;
 };
 
-// Which runnable thread goes next: the first, the last, any, one of the same warp while there is
-// one, or the one of highest priority, priorities being random and dropped at random moments (after
-// Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010).
+// The choice of the next runnable thread: the first, the last, a random one, one of the same warp
+// if there is one, or the one with the highest priority. Priorities are random and dropped at
+// random moments (after Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
+// finding bugs", 2010).
 enum class Policy { kFifo, kLifo, kRandom, kWarp, kPriority };
 enum class BlockOrder { kForward, kBackward, kShuffled };
 
@@ -37,12 +38,12 @@ struct Schedule {
   Policy policy = Policy::kFifo;
   BlockOrder block_order = BlockOrder::kForward;
   uint32_t resident = 1;              // blocks alive at once
-  double atomic_yield = 0;            // chance of a switch before an atomic or a fence
-  double access_yield = 0;            // chance of a switch before an observed memory access
-  bool check_races = false;           // has an effect on observed accesses only
-  uint64_t event_budget = 4'000'000;  // of one thread: barriers, warp operations, atomics, accesses
+  double atomic_yield = 0;            // probability of a switch before an atomic or a fence
+  double access_yield = 0;            // probability of a switch before an observed memory access
+  bool check_races = false;           // affects only observed accesses
+  uint64_t event_budget = 4'000'000;  // barriers, warp operations, atomics, accesses per thread
 
-  // Seed 0 is the plainest schedule: one block at a time, threads in order.
+  // Seed 0 is the simplest schedule: one block at a time, threads in order.
   static Schedule from_seed(uint64_t seed, bool accesses_observed);
 };
 
@@ -62,7 +63,7 @@ class RunQueue {
   Thread* take(size_t i);
 
   Policy policy_ = Policy::kFifo;
-  std::vector<Thread*> slot_;  // a ring; for kPriority, a heap in the first count_ slots
+  std::vector<Thread*> slot_;  // a ring buffer, or for kPriority a heap in the first count_ slots
   size_t head_ = 0, count_ = 0, mask_ = 0;
   const void* last_warp_ = nullptr;
 };

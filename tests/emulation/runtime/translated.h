@@ -1,5 +1,5 @@
-// Kernels translated from PTX, by mangled name. A launch runs the translation instead of the C++
-// kernel while `use_translated` is set.
+// Kernels translated from PTX, by mangled name. While `use_translated` is set, a launch runs the
+// translation instead of the C++ kernel.
 #pragma once
 
 namespace emulation {

@@ -1,4 +1,4 @@
-// Calls from ctypes: an exception becomes its message, success null.
+// Wraps calls from ctypes: returns the message of an exception, or null on success.
 #pragma once
 
 #include <exception>

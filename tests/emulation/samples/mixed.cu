@@ -80,7 +80,7 @@ __global__ void mixed_kernel(Table table, uint64_t* out) {
   words.put(static_cast<uint64_t>((x < y) | (x >= y) << 1 | (u != v) << 2 | !(x <= y) << 3 |
                                   (u == v) << 4));
 
-  // A local array with indices known only at run time, and such an index into the parameter itself.
+  // A local array and the parameter, with indices known only at run time.
   uint64_t local[8];
   for (int i = 0; i < 8; ++i)
     local[(i * 5 + static_cast<int>(a32 & 7)) & 7] = table.word[i] + static_cast<uint64_t>(i);

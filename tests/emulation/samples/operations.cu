@@ -26,7 +26,7 @@ __global__ void collectives_kernel(const uint32_t* in, uint32_t* out) {
   row[12] = __reduce_min_sync(all, value) + 1000 * __reduce_max_sync(all, value);
   row[13] = __reduce_and_sync(all, value | 64) ^ __reduce_or_sync(all, value) << 8 ^
             __reduce_xor_sync(all, value) << 16;
-  // Three groups of lanes, each on its own.
+  // Three independent groups of lanes.
   row[14] = lane % 3 == 0   ? __reduce_add_sync(third, value)
             : lane % 3 == 1 ? __ballot_sync(third, value > 50)
                             : __shfl_sync(third, value, 5);
@@ -51,7 +51,7 @@ __device__ void every_atomic(T* cell, T value) {
   } while (seen != expected);
 }
 
-// in: below 2^17, so that each and their sum are subnormals as float bits. floats: their sum by
+// in: below 2^17, so that each value and the sum are subnormal as float bits. floats: the sum by
 // global and by shared atomics.
 __global__ void atomics_kernel(const int32_t* in, int32_t* signed_cells, uint32_t* cells,
                                unsigned long long* wide_cells, float* floats,

@@ -12,7 +12,7 @@ inline constexpr int kTreeBlock = 128;
 // A planted defect of tree_sum; kNone and kSpareBarrier are correct.
 enum class TreeDefect : int {
   kNone,
-  kSpareBarrier,         // a barrier left out that another one makes redundant
+  kSpareBarrier,         // correct: another barrier makes the missing one redundant
   kNoBarrierInTree,      // between the levels of the tree
   kNoBarrierAfterStore,  // between the first stores and the tree
   kNoFence,              // before the partial sum is announced
@@ -25,13 +25,13 @@ enum class TreeDefect : int {
 
 // out[0] = the sum of x[0 .. n): thread t of block b adds elements t + 128 (b + blocks i), a block
 // adds its threads by halving, and the last block to finish adds the blocks' sums likewise.
-// partial: one a block. done: zero before and after.
+// partial: one value per block. done: zero before and after.
 void tree_sum_float(TreeDefect defect, const float* x, int64_t n, int blocks, float* partial,
                     unsigned* done, float* out, cudaStream_t stream);
 void tree_sum_double(TreeDefect defect, const double* x, int64_t n, int blocks, double* partial,
                      unsigned* done, double* out, cudaStream_t stream);
 
-// out[0] += the sum of x[0 .. n), each warp's share by an atomic: the bits depend on the race.
+// out[0] += the sum of x[0 .. n), with one atomic per warp: the bits depend on the schedule.
 void atomic_sum(const float* x, int64_t n, int blocks, float* out, cudaStream_t stream);
 
 // Small kernels of 64 threads over in[64] and out[64], correct unless `defect`.
@@ -52,8 +52,8 @@ enum class WarpSample : int {
 };
 void warp_sample(WarpSample sample, bool defect, const float* in, float* out, cudaStream_t stream);
 
-// Results of every collective, a row of kCollectiveWords for each of 64 threads; and of every
-// atomic, each applied by 64 threads: 8 cells of each type (see operations.cu), two float sums, one
+// Results of every collective, a row of kCollectiveWords for each of 64 threads, and of every
+// atomic applied by 64 threads: 8 cells of each type (see operations.cu), two float sums, one
 // wrapping increment.
 inline constexpr int kCollectiveWords = 16;
 void collectives(const uint32_t* in, uint32_t* out, cudaStream_t stream);

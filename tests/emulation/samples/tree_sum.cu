@@ -1,4 +1,4 @@
-// A deterministic sum in one launch, with planted defects, and a sum whose bits depend on the race.
+// A deterministic sum in one launch, with planted defects, and an atomic sum whose bits vary.
 #include <stdexcept>
 
 #include "cuda/launch.cuh"

@@ -1,4 +1,4 @@
-// Atomic read-modify-write. Defined out of line in runtime/atomics.cpp for the types instantiated
+// Atomic read-modify-write operations, defined in runtime/memory.cpp for the types instantiated
 // there.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Thread indices, barriers, fences, warp collectives and shared memory.
 //
-// Every wrapper is forced inline and calls the runtime out of line, so that the return address seen
-// there lies in the kernel: that is the source line of a report.
+// Every wrapper is forced inline and calls the runtime out of line, so the return address lies in
+// the kernel and gives the source line of a report.
 #pragma once
 
 #include <cstring>
@@ -15,7 +15,7 @@ struct Indices {
   uint3 thread, block;
   dim3 block_size, grid_size;
 };
-extern Indices current;  // of the emulated thread that runs now
+extern Indices current;  // of the running thread
 
 enum class BarrierOp { kSync, kCount, kAnd, kOr };
 enum class WarpOp {
@@ -75,7 +75,7 @@ NONDET_EMULATION_INLINE T from_bits(uint64_t bits) {
 #define gridDim (::emulation::current.grid_size)
 inline constexpr int warpSize = 32;
 
-// The key is one per instantiation of the surrounding function: it stands for the variable.
+// The key identifies the variable: there is one per instantiation of the surrounding function.
 #define NONDET_SHARED(type, name, count)                  \
   static const char name##_shared_key = 0;                \
   type(&name)[count] = *reinterpret_cast<type(*)[count]>( \

@@ -45,13 +45,13 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
 
 namespace emulation {
 
-// One kernel launch with its types erased. `pointers` are the pointer arguments: a report names the
-// address it speaks of by the nearest of them.
+// A kernel launch with its types erased. A report names an address relative to the nearest pointer
+// argument in `pointers`.
 struct Launch {
   const void* kernel;
   void (*call)(const void* kernel, void** arguments);
   void** arguments;
-  const void* const* pointers;  // null where the argument is no pointer
+  const void* const* pointers;  // null if the argument is not a pointer
   size_t count;
   dim3 grid, block;
   size_t shared_bytes;

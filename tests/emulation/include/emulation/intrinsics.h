@@ -55,7 +55,7 @@ NONDET_EMULATION_INLINE double __ddiv_rn(double a, double b) { return a / b; }
 NONDET_EMULATION_INLINE double __dsqrt_rn(double a) { return std::sqrt(a); }
 NONDET_EMULATION_INLINE double __fma_rn(double a, double b, double c) { return std::fma(a, b, c); }
 
-// Cache hints change no value.
+// Cache hints do not change values.
 template <class T>
 NONDET_EMULATION_INLINE T __ldg(const T* address) {
   return *address;

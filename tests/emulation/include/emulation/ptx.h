@@ -39,7 +39,7 @@ PTX_INLINE uint32_t dynamic_shared_offset() {
   return static_cast<uint32_t>(static_cast<char*>(emulation::dynamic_shared()) -
                                emulation::shared_base());
 }
-// A value in memory, whatever its alignment and whatever else is there.
+// A value in memory of any alignment, which may alias any other type.
 #define PTX_RAW(type) typedef type raw_##type __attribute__((may_alias, aligned(1)))
 PTX_RAW(int8_t);
 PTX_RAW(int16_t);
@@ -54,7 +54,7 @@ PTX_RAW(uint64_t);
 #define PTX_OBSERVE(what, address, bytes) \
   if (emulation::observing) emulation::observe_##what(address, bytes)
 
-// Barriers and warp operations. `place` tells one instruction from another.
+// Barriers and warp operations. `place` identifies the instruction.
 PTX_INLINE int barrier(emulation::BarrierOp op, bool predicate, int place) {
   return emulation::barrier(op, predicate, place);
 }

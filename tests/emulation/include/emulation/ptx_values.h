@@ -96,8 +96,8 @@ PTX_INLINE T mul_hi(T a, T b) {
   return static_cast<T>(mul_wide(a, b) >> (8 * sizeof(T)));
 }
 
-// Division by zero is unspecified in PTX; all ones is what one likely sees, and does not kill the
-// process.
+// PTX leaves division by zero unspecified. The result here, all ones, is likely on a device, and
+// the process is not killed.
 template <class T>
 PTX_INLINE T div_(T a, T b) {
   if constexpr (std::is_integral_v<T>) {
@@ -128,7 +128,7 @@ PTX_INLINE T abs_(T a) {
   else
     return std::fabs(a);
 }
-// Of floats: a NaN gives way to a number, and -0 is below +0.
+// For floats: a number takes precedence over NaN, and -0 is below +0.
 template <class T>
 PTX_INLINE T min_(T a, T b) {
   if constexpr (std::is_floating_point_v<T>) {
@@ -146,7 +146,7 @@ PTX_INLINE T max_(T a, T b) {
   return a < b ? b : a;
 }
 
-// Shift amounts beyond the width act as the width.
+// Shift amounts are clamped to the width.
 template <class T>
 PTX_INLINE T shl_(T a, uint32_t n) {
   return n >= 8 * sizeof(T) ? T{0} : static_cast<T>(static_cast<Unsigned<T>>(a) << n);
@@ -165,8 +165,8 @@ PTX_INLINE uint32_t shf_r(uint32_t a, uint32_t b, uint32_t n, bool wrap) {
   return static_cast<uint32_t>(pack<uint64_t>(a, b) >> n);
 }
 
-// A field at `position` of `length` bits, both taken modulo 256; signed ones are extended from
-// their last bit inside the word.
+// Returns the field of `length` bits at `position`, both modulo 256; a signed field is extended
+// from its last bit inside the word.
 template <class T>
 PTX_INLINE T bfe_(T a, uint32_t position, uint32_t length) {
   constexpr uint32_t kBits = 8 * sizeof(T);
@@ -249,7 +249,7 @@ PTX_INLINE T copysign_(T sign, T magnitude) {
   return std::copysign(magnitude, sign);
 }
 
-// Conversions: rn, rni to nearest even, rzi to zero, rmi down, rpi up.
+// Conversions: rn and rni round to nearest even, rzi to zero, rmi down, rpi up.
 enum class Round { none, rn, rni, rzi, rmi, rpi };
 
 template <class T>
@@ -302,7 +302,7 @@ PTX_COMPARE(hs, a >= b)
 PTX_COMPARE(num, a == a && b == b)
 PTX_COMPARE(nan, !(a == a && b == b))
 PTX_COMPARE(ne, compare_num(a, b) && a != b)
-// The unordered forms hold as well where an operand is a NaN.
+// The unordered forms are also true if an operand is NaN.
 PTX_COMPARE(equ, compare_nan(a, b) || a == b)
 PTX_COMPARE(neu, a != b)
 PTX_COMPARE(ltu, !(a >= b))

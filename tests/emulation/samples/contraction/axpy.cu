@@ -1,4 +1,4 @@
-// A multiplication and an addition side by side: what a contracting compiler fuses.
+// A multiplication followed by an addition, which a contracting compiler fuses.
 #include "axpy.cuh"
 #include "cuda/launch.cuh"
 

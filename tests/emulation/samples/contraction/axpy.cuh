@@ -7,8 +7,8 @@
 
 namespace nondet::cuda {
 
-// out[i] = a * x[i] + y[i], two roundings; wide = x as float4. A compiler that contracts it makes
-// one rounding.
+// out[i] = a * x[i] + y[i] with two roundings, or one if the compiler contracts it; wide = x as
+// float4.
 void axpy(float a, const float* x, const float* y, float* out, int64_t n, bool wide,
           cudaStream_t stream);
 
