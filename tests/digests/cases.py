@@ -1,4 +1,4 @@
-"""Digests of results: how they are made, and the list of all ops whose results have one."""
+"""Digests of results, and the names of all results that have one."""
 
 import hashlib
 import warnings
@@ -21,7 +21,7 @@ ORDERS: dict[str, dict[str, Any]] = {
 
 
 def any_nan(result: Any) -> Any:
-    """Return a result of arithmetic with one bit pattern for all NaN: docs/numerics.md promises
+    """Return a result with all NaN replaced by one bit pattern, because docs/numerics.md promises
     neither their signs nor their payloads.
     """
     if isinstance(result, torch.Tensor):
@@ -34,8 +34,8 @@ def gradients(
     inputs: list[torch.Tensor],
     upstream: Callable[[torch.Tensor], torch.Tensor],
 ) -> tuple[torch.Tensor, ...]:
-    """Return the gradients of a function in all its arguments, `upstream` giving those of its
-    results.
+    """Return the gradients of all inputs of a function; `upstream` maps a result to its
+    gradient.
     """
     leaves = [each.detach().clone().requires_grad_() for each in inputs]
     results = function(*leaves)
@@ -45,7 +45,7 @@ def gradients(
 
 def digest(result: Any) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of a result's dtypes, shapes and bits.
-    A result is a tensor, a number or a sequence of results.
+    A result is a tensor, an integer or a sequence of results.
     """
     found = hashlib.sha256()
     _absorb(found, result)
@@ -69,8 +69,8 @@ def _absorb(found: Any, result: Any) -> None:
 
 
 def computed(cases: Iterator[Case]) -> dict[str, str]:
-    """Return the digest of each case by its name. Two warnings are expected and ignored: of results
-    that are NaN for lack of variation, and torch's of complex numbers of 16 bits.
+    """Return the digest of each case by its name. Two expected warnings are ignored: that constant
+    inputs give NaN, and that torch's complex numbers of 16 bits are experimental.
     """
     digests = {}
     with warnings.catch_warnings():

@@ -1,8 +1,8 @@
 """Digests of comparisons of models: ranks, correlations, predictions, CKA.
 
-CKA goes through torch's own matrix products, whose rounding is the library's. Its inputs are whole
-numbers so small that every product and every sum is exact in any order; what is rounded then are
-single divisions and square roots, as IEEE 754 has them.
+CKA uses torch's matrix products, whose rounding depends on the library. Its inputs are therefore
+small whole numbers for which every product and sum is exact in any order; only single divisions and
+square roots are rounded, as IEEE 754 specifies.
 """
 
 import tempfile
@@ -23,7 +23,7 @@ INTEGERS = ("int64", "int32", "int16", "int8", "uint8")
 
 
 def ranks() -> Iterator[Case]:
-    """Ranks, and rank correlations of files."""
+    """Yield ranks and rank correlations of files."""
     for dtype in FLOATS:
         x = _ties(dtype, 5, 1031, seed=1)
         inputs = {
@@ -58,7 +58,7 @@ def ranks() -> Iterator[Case]:
 
 
 def correlations() -> Iterator[Case]:
-    """Spearman's and Pearson's correlation of all pairs of rows."""
+    """Yield Spearman's and Pearson's correlations of all pairs of rows."""
     for op in (nondet_ext.spearman, nondet_ext.pearson):
         for dtype in FLOATS:
             x, y = _ties(dtype, 6, 1031, seed=6), floats(dtype, 4, 1031, seed=7)
@@ -86,7 +86,7 @@ def correlations() -> Iterator[Case]:
 
 
 def predictions() -> Iterator[Case]:
-    """Disagreement, churn, shared errors, and what averaging two models brings."""
+    """Yield disagreement, churn, shared errors, and the effect of averaging two models."""
     labels = integers(0, 7, 2051, seed=11)
     guesses = torch.where(integers(0, 3, 6, 2051, seed=12) > 0, labels, integers(0, 7, 1, seed=13))
     perfect = torch.cat([guesses, labels[None]])
@@ -115,7 +115,7 @@ def predictions() -> Iterator[Case]:
 
 
 def similarities() -> Iterator[Case]:
-    """Linear CKA of whole numbers, at once and from minibatches."""
+    """Yield linear CKA of whole numbers, at once and from minibatches."""
     for dtype in FLOATS:
         few = [_whole(dtype, 256, width, seed=21 + width) for width in (3, 5, 8)]
         wide = [_balanced(dtype, seed) for seed in (31, 32, 33)]
@@ -135,7 +135,7 @@ def similarities() -> Iterator[Case]:
 
 
 def _ties(dtype: str, *shape: int, seed: int) -> torch.Tensor:
-    """Rows with values of all kinds, half of which are shared by several elements."""
+    """Return rows in which about half of the values are small integers, with many ties."""
     values = floats(dtype, *shape, seed=seed)
     few = integers(-5, 6, *shape, seed=seed + 100).to(values.dtype)
     return torch.where(integers(0, 2, *shape, seed=seed + 200) > 0, values, few)
@@ -161,22 +161,21 @@ def _files(rows: np.ndarray) -> torch.Tensor:
 
 
 def _correct(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The fraction of the examples at which a model's true class has the largest output, of a
-    number of examples whose inverse is not exact.
-    """
+    """Return the fraction of examples at which a model's true class has the largest output."""
     true = logits.gather(2, labels.expand(len(logits), -1)[..., None])[..., 0]
     return (true == logits.amax(2)).sum(1).to(torch.float64) / logits.shape[1]
 
 
 def _whole(dtype: str, examples: int, width: int, seed: int) -> torch.Tensor:
-    """Small whole numbers, two neighbouring examples adding up to zero."""
+    """Return small whole numbers; each pair of neighbouring examples adds up to zero."""
     half = integers(-3, 4, examples // 2, width, seed=seed).to(FLOATS[dtype][0])
     return torch.stack([half, -half], 1).flatten(0, 1)
 
 
 def _balanced(dtype: str, seed: int) -> torch.Tensor:
-    """Eight examples of 28 features: rows of a Hadamard matrix of order eight, so that columns sum
-    to zero, the squares of every example to 28, and the shifts of the debiased estimator are whole.
+    """Return eight examples of 28 features, each feature a row of a Hadamard matrix of order eight.
+    Features sum to zero, the squares of an example sum to 28, and the shifts of the debiased
+    estimator are whole.
     """
     rows = torch.tensor([[1]])
     for _ in range(3):
@@ -186,7 +185,9 @@ def _balanced(dtype: str, seed: int) -> torch.Tensor:
 
 
 def _accumulated(features: list[torch.Tensor], estimator: Any, exact: bool) -> Any:
-    """CKA after each of four batches, and after a state was saved and loaded."""
+    """Return CKA after each of four batches, and after one more in a state that was saved and
+    loaded.
+    """
     cka = nondet_ext.CKA(estimator, exact=exact)
     results = []
     for start in range(0, 256, 64):

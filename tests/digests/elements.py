@@ -1,4 +1,4 @@
-"""Digests of what is done to single elements and bits: units in the last place, random numbers,
+"""Digests of operations on single elements and bits: units in the last place, random numbers,
 fingerprints.
 """
 
@@ -24,7 +24,7 @@ BYTES = (
 
 
 def neighbors() -> Iterator[Case]:
-    """Neighbours, spacings and distances."""
+    """Yield neighbours, spacings and distances."""
     for dtype in FLOATS:
         drawn = any_bits(dtype, 67, 31, seed=1)
         special = specials(dtype)
@@ -70,12 +70,12 @@ def _apart_in(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 
 
 def flips() -> Iterator[Case]:
-    """Changes of chosen and of random elements."""
+    """Yield changes of chosen and of random elements."""
     for dtype in FLOATS:
         param = any_bits(dtype, 13, 11, seed=6)
         special = specials(dtype)
         everywhere = torch.arange(len(special))
-        idx = integers(-143, 143, 60, seed=7)  # some of them twice
+        idx = integers(-143, 143, 60, seed=7)  # some indices occur twice
         directions = 2 * integers(0, 2, 60, seed=8) - 1
         bits = integers(0, 8 * param.itemsize, 60, seed=9)
         ulp: dict[str, tuple[Any, ...]] = {
@@ -128,7 +128,9 @@ def _changed(op: Callable[..., Any], x: torch.Tensor, arguments: list[Any]) -> t
 
 
 def _flipped(x: torch.Tensor, arguments: tuple[int, ...]) -> Any:
-    """The tensor changed, the record of the change, and the tensor with the change undone."""
+    """Return the changed tensor, the record of the change, and the tensor with the change
+    undone.
+    """
     param = x.clone()
     record = nondet_ext.random_flip(param, *arguments)
     changed = param.clone()
@@ -149,7 +151,7 @@ def _flipped(x: torch.Tensor, arguments: tuple[int, ...]) -> Any:
 
 
 def randoms() -> Iterator[Case]:
-    """Random words, floats, integers and permutations."""
+    """Yield random words, floats, integers and permutations."""
     coordinates = (torch.tensor([[0], [1], [2**32 - 1]]), torch.tensor([5, 6]), 9)
     draws: dict[str, dict[str, Any]] = {
         "one": {"size": (), "seed": 1},
@@ -182,7 +184,7 @@ def randoms() -> Iterator[Case]:
 
 
 def fingerprints() -> Iterator[Case]:
-    """Fingerprints of tensors."""
+    """Yield fingerprints of tensors."""
     sizes = {"0-d": (), "one": (1,), "odd": (5, 7), "tile": (4096,), "tiles": (3, 4099)}
     shapes = {**sizes, "empty": (0,), "no-columns": (4, 0)}
     for name in BYTES:
@@ -191,7 +193,7 @@ def fingerprints() -> Iterator[Case]:
             continue
         for kind, shape in shapes.items():
             yield f"fingerprint/{name}/{kind}", partial(_fingerprint, dtype, shape)
-        if name != "float4_e2m1fn_x2":  # torch does not copy its views with gaps
+        if name != "float4_e2m1fn_x2":  # torch cannot copy views of it with gaps
             yield f"fingerprint/{name}/strided", partial(_fingerprint, dtype, (64, 6), True)
     truths = integers(0, 2, 3, 4099, seed=12) > 0
     yield "fingerprint/bool/tiles", lambda: nondet_ext.fingerprint(truths)

@@ -1,5 +1,5 @@
-"""Inputs for the digests, from integer arithmetic alone: the same bits under every version of
-Python, NumPy and torch.
+"""Inputs for the digests, made by integer arithmetic: the same bits under every version of Python,
+NumPy and torch.
 """
 
 import numpy as np
@@ -30,8 +30,8 @@ def integers(low: int, high: int, *shape: int, seed: int) -> torch.Tensor:
 
 
 def floats(name: str, *shape: int, seed: int, scale: int = 0) -> torch.Tensor:
-    """Return numbers of either sign with all bits of their significands drawn and sizes from
-    2**(scale - 8) to 2**(scale + 3), so that nearly every order of adding them gives other bits.
+    """Return numbers with random signs, random significands and absolute values from 2**(scale - 8)
+    to 2**(scale + 3), so that nearly every order of adding them gives other bits.
     """
     dtype, _, precision, _ = FLOATS[name]
     drawn = words(int(np.prod(shape)), seed)
@@ -39,13 +39,13 @@ def floats(name: str, *shape: int, seed: int, scale: int = 0) -> torch.Tensor:
     significand = (drawn >> np.uint64(11)) % top + top
     exponent = (drawn % np.uint64(11)).astype(np.int64) - (precision - 1) - 8 + scale
     sign = 1 - 2 * ((drawn >> np.uint64(5)) & np.uint64(1)).astype(np.int64)
-    # Exact: every factor is a float64, and so is the product; the dtype holds it.
+    # Exact: the factors and the product are float64 values that the dtype can hold.
     values = np.ldexp(sign * significand.astype(np.float64), exponent)
     return torch.from_numpy(values).reshape(shape).to(dtype)
 
 
 def any_bits(name: str, *shape: int, seed: int) -> torch.Tensor:
-    """Return elements with all bits drawn: subnormals, infinities and NaN among them."""
+    """Return elements with random bits, among them subnormals, infinities and NaN."""
     dtype, integer, _, _ = FLOATS[name]
     width = np.uint64(64 - 8 * dtype.itemsize)
     drawn = (words(int(np.prod(shape)), seed) >> width).astype(f"u{dtype.itemsize}")
@@ -53,8 +53,8 @@ def any_bits(name: str, *shape: int, seed: int) -> torch.Tensor:
 
 
 def specials(name: str) -> torch.Tensor:
-    """Return zeros, the ends of the subnormal and normal ranges, one and its neighbours,
-    infinities and NaN with several payloads, each with either sign; shape (32,).
+    """Return zeros, the ends of the subnormal and normal ranges, one and its neighbours, infinities
+    and NaN with several payloads, each with both signs; shape (32,).
     """
     dtype, integer, precision, exponent_bits = FLOATS[name]
     one_exponent = (1 << (exponent_bits - 1)) - 1
@@ -70,12 +70,12 @@ def specials(name: str) -> torch.Tensor:
 
 
 def without_nan(x: torch.Tensor) -> torch.Tensor:
-    """Return x with ones in the place of NaN."""
+    """Return x with NaN replaced by one."""
     return torch.where(x.isnan(), torch.ones_like(x), x)
 
 
 def strided(x: torch.Tensor) -> torch.Tensor:
-    """Return a tensor equal to x (two or more dimensions) with gaps between its elements and its
+    """Return a tensor equal to x, of two or more dimensions, with gaps between its elements and its
     last two dimensions exchanged in memory.
     """
     space = x.new_zeros(*x.shape[:-2], 2 * x.shape[-1], 3 * x.shape[-2])

@@ -1,8 +1,8 @@
-"""Digests of torch's own sums inside of `ordered`.
+"""Digests of torch's operators inside of `ordered`.
 
-Beside the sums, which are nondet_ext's, only what IEEE 754 rounds in one way takes part: additions,
-products, quotients and square roots of single elements, and exponentials of zero. Matrix products
-and other functions of torch's are left out.
+Apart from the sums of nondet_ext, the operators use only operations that IEEE 754 rounds in one
+way: additions, products, quotients and square roots of single elements, and exponentials of zero.
+Matrix products and other functions of torch are left out.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +18,7 @@ from digests.inputs import FLOATS, floats, integers, strided
 
 
 def scopes() -> Iterator[Case]:
-    """Reductions, scatters, normalisations and losses, forward and backward."""
+    """Yield reductions, scatters, normalisations and losses, forward and backward."""
     for dtype in FLOATS:
         operations = _operations(dtype)
         for name, order in ORDERS.items():
@@ -30,12 +30,12 @@ def scopes() -> Iterator[Case]:
 
 
 def _thrice(x: torch.Tensor) -> Any:
-    """Sums that take a new order each."""
+    """Return three sums, each of which takes a new order."""
     return [x.sum(), x.sum(), x.sum(0)]
 
 
 def _inside(order: dict[str, Any], compute: Callable[[], Any]) -> Any:
-    """The result, and how many calls were not covered."""
+    """Return the result and the counts of calls that were not covered."""
     with nondet_ext.ordered(**order) as scope:
         result = compute()
     return [result, *sorted(scope.uncovered.values())]

@@ -1,8 +1,8 @@
 """Digests of the gated recurrence and of the quasi-recurrent layer.
 
-The layer takes a matrix product, tanh and sigmoid from torch, whose rounding is the library's. Its
-inputs are such that those are exact on every processor: gates are far beyond the range in which
-tanh and sigmoid differ from -1, 0 and 1, or 0, where they are 0 and 1/2.
+The layer uses torch's matrix product, tanh and sigmoid, whose rounding depends on the library. Its
+inputs therefore make them exact on every processor: gates are zero, where tanh and sigmoid are 0
+and 1/2, or so large that they are -1, 0 or 1.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from digests.inputs import FLOATS, floats, integers, specials, strided
 
 
 def recurrences() -> Iterator[Case]:
-    """States of the recurrence and their gradients."""
+    """Yield states of the recurrence and their gradients."""
     for dtype in FLOATS:
         z, f, o = (floats(dtype, 17, 5, 13, seed=seed, scale=-3) for seed in (1, 2, 3))
         initial = floats(dtype, 5, 13, seed=4)
@@ -47,7 +47,7 @@ def recurrences() -> Iterator[Case]:
 
 
 def layers() -> Iterator[Case]:
-    """The quasi-recurrent layer where its gates are exact, and its gradients."""
+    """Yield the quasi-recurrent layer for inputs with exact gates, and its gradients."""
     for dtype in FLOATS:
         for window in (1, 2):
             for gated in (True, False):
@@ -74,7 +74,7 @@ def layers() -> Iterator[Case]:
 
 
 def _gradient(arguments: tuple[Any, ...]) -> Any:
-    """The gradients in the arguments that are tensors."""
+    """Return the gradients of the arguments that are tensors."""
     places = [i for i, each in enumerate(arguments) if each is not None]
 
     def function(*given: torch.Tensor) -> Any:
@@ -92,8 +92,8 @@ def _upstream(result: torch.Tensor) -> torch.Tensor:
 
 
 def _layer_inputs(dtype: str, window: int, gates: int) -> tuple[torch.Tensor, ...]:
-    """x of -1, 0 and 1 and weights of 0 and a number so large that sigmoid is 0 or 1 there; the
-    state before the first step is any number.
+    """Return x of -1, 0 and 1, weights and a bias of zero or so large that sigmoid is 0 or 1, and
+    an initial state of any numbers.
     """
     steps, batch, inputs, hidden = 5, 3, 4, 6
     made = FLOATS[dtype][0]

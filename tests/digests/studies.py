@@ -1,10 +1,10 @@
-"""Digests of small studies: of every row, its lines of runs.csv.
+"""Digests of small studies: for every row, of its lines in runs.csv.
 
-Studies run through the command line, each in a process of its own. The bits of a training depend
-on the version of torch and on the kernels that its libraries choose for the processor. PINNED holds
-them to kernels that every x86-64 processor with AVX2 has, as far as the libraries let themselves be
-told: MKL's vector functions do not. So the file also holds digests of torch's arithmetic alone, by
-which a test tells another processor from a change of this code.
+Each study runs through the command line in a new process. The bits of a training depend on the
+version of torch and on the kernels that its libraries choose for the processor. The variables
+PINNED select kernels that every x86-64 processor with AVX2 has, as far as the libraries allow;
+MKL's vector functions do not. Therefore the file also holds digests of torch's arithmetic alone, by
+which a test distinguishes another processor from a change of this code.
 """
 
 import csv
@@ -95,7 +95,7 @@ language = { embedding = 12, hidden = 16, layers = 2, bptt = 10, trigger = 1 }
 
 
 def rows(study: str, folder: Path) -> dict[str, str]:
-    """Run a study in an empty folder and return the digests of its rows."""
+    """Run a study in an empty folder; return the digests of its rows."""
     (folder / "language.toml").write_text(LANGUAGE_STUDY)
     (folder / "corpus").mkdir()
     for seed, (part, sentences) in enumerate({"train": 90, "valid": 12, "test": 15}.items()):
@@ -107,8 +107,7 @@ def rows(study: str, folder: Path) -> dict[str, str]:
 
 def row_digests(study: str, runs_csv: str) -> dict[str, str]:
     """Return, by "study/model/row", the first 16 hexadecimal digits of the SHA-256 of the header
-    and the row's lines of a runs.csv, without the columns that are no result. Rows that race are
-    left out.
+    and the row's lines of a runs.csv. Columns that are not results and rows that race are left out.
     """
     header, *lines = csv.reader(io.StringIO(runs_csv))
     kept = [i for i, name in enumerate(header) if name not in NOT_COMPARED]
@@ -131,18 +130,22 @@ print(json.dumps(_arithmetic()))
 
 
 def torch_version() -> str:
-    """Return the version of torch without what follows a plus sign, the kind of its build."""
+    """Return the version of torch without the build after a plus sign."""
     return torch.__version__.partition("+")[0]
 
 
 def torch_arithmetic() -> dict[str, str]:
-    """Return digests of what torch computes, by kind, in a process like those of the studies."""
+    """Return digests of torch's arithmetic by kind, computed in a process like those of the
+    studies.
+    """
     found: dict[str, str] = json.loads(_python(["-c", ARITHMETIC], Path.cwd()))
     return found
 
 
 def recorded() -> dict[str, dict[str, str]]:
-    """Return the digests of all studies, and of the torch that they are for."""
+    """Return the digests of all studies, with the version and arithmetic of torch that they hold
+    for.
+    """
     found = {"torch": {"version": torch_version()}, "arithmetic": torch_arithmetic()}
     for study in STUDIES:
         with tempfile.TemporaryDirectory() as folder:
@@ -169,7 +172,7 @@ def _joined(values: list[str], kept: list[int]) -> str:
 
 
 def _sentences(count: int, seed: int) -> str:
-    """Lines of words, each of which depends on the one before."""
+    """Return lines of words in which each word depends on the one before."""
     drawn = iter(words(20 * count, 100 + seed).tolist())
     lines = []
     for _ in range(count):
@@ -182,7 +185,7 @@ def _sentences(count: int, seed: int) -> str:
 
 
 def _arithmetic() -> dict[str, str]:
-    """Digests of operations of torch's at sizes that the studies have."""
+    """Return digests of torch's operations at the sizes of the studies."""
     x, weight = floats("float32", 64, 64, seed=1), floats("float32", 64, 64, seed=2)
     images = floats("float32", 16, 3, 8, 8, seed=3).requires_grad_()
     kernels = floats("float32", 8, 3, 3, 3, seed=4).requires_grad_()

@@ -1,4 +1,4 @@
-"""Digests of sums in a chosen order, at indices and without."""
+"""Digests of sums in a chosen order, with and without indices."""
 
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -14,7 +14,7 @@ KEYS = {**ORDERS, "seeded-by-four": {"order": "seeded", "seed": (7, 1, 2, 3)}}
 
 
 def sums() -> Iterator[Case]:
-    """Sums and means over all and some dimensions; accumulated partial results."""
+    """Yield sums and means over all and some dimensions, and accumulated partial results."""
     for dtype in FLOATS:
         inputs = _inputs(dtype)
         for name, order in KEYS.items():
@@ -46,7 +46,7 @@ def sums() -> Iterator[Case]:
 
 
 def dots() -> Iterator[Case]:
-    """Products of vectors, and sums of segments of rows."""
+    """Yield inner products of vectors, and sums of segments of rows."""
     for dtype in FLOATS:
         a, b = floats(dtype, 2, 4099, seed=31)
         gaps = strided(floats(dtype, 1025, 2, seed=32))
@@ -60,7 +60,7 @@ def dots() -> Iterator[Case]:
                     "strided": partial(dot, gaps[:, 0], gaps[:, 1]),
                     "one": partial(dot, a[:1], b[:1]),
                     "empty": partial(dot, a[:0], b[:0]),
-                    # Too small and too large for the dtype, in pairs that do and do not cancel.
+                    # Products too small or too large for the dtype, which cancel in some pairs.
                     "subnormal": partial(dot, special[1:6], special[1:6]),
                     "overflow": lambda dot=dot, x=special: any_nan(dot(x[9:12], x[9:12])),
                     "infinity": lambda dot=dot, x=special: any_nan(dot(x[7:13], x[7:13])),
@@ -72,7 +72,7 @@ def dots() -> Iterator[Case]:
 
 
 def scatters() -> Iterator[Case]:
-    """Sums at indices: rows, elements and weights, also in place."""
+    """Yield sums at indices, of rows, elements and weights, also in place."""
     for dtype in FLOATS:
         for name, order in KEYS.items():
             for op, adds in _rows_added(dtype).items():
@@ -93,7 +93,9 @@ def scatters() -> Iterator[Case]:
 
 @cache
 def _inputs(dtype: str) -> dict[str, tuple[torch.Tensor, Any, bool]]:
-    """Inputs of a sum with the dimensions to reduce, and whether to keep them, by name."""
+    """Return the inputs of sums by name, each with the dimensions to reduce and whether to keep
+    them.
+    """
     middle = floats(dtype, 3, 50, 5, seed=11)
     special = specials(dtype)
     n = len(special)
@@ -105,7 +107,7 @@ def _inputs(dtype: str) -> dict[str, tuple[torch.Tensor, Any, bool]]:
         "middle": (middle, (0, 2), True),
         "strided": (strided(floats(dtype, 70, 45, seed=14)), 0, False),
         "all": (strided(floats(dtype, 70, 45, seed=14)), None, False),
-        # Two tiles of 1,024 and a bit, and three levels of tiles.
+        # Slightly more than two tiles of 1,024, and three levels of tiles.
         "tiles": (floats(dtype, 2049, seed=15), None, False),
         "levels": (_long(dtype), None, False),
         "0-d": (floats(dtype, seed=16), None, False),
@@ -163,10 +165,10 @@ def _segments(dtype: str, order: dict[str, Any]) -> dict[str, Callable[[], Any]]
 
 @cache
 def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
-    """Arguments of every op that adds at indices, by op and name of the input."""
+    """Return arguments by op and name of the input, for every op that adds at indices."""
     table = floats(dtype, 23, 6, seed=41)
     rows = floats(dtype, 3000, 6, seed=42)
-    index = integers(0, 20, 3000, seed=43)  # no source for the last three
+    index = integers(0, 20, 3000, seed=43)  # the last three rows get no source
     cube = floats(dtype, 4, 17, 5, seed=44)
     middle = floats(dtype, 4, 900, 5, seed=45)
     at_middle = integers(0, 17, 900, seed=46)
@@ -210,7 +212,7 @@ def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
 def _added(op: Callable[..., Any], arguments: tuple[Any, ...], order: dict[str, Any]) -> Any:
     input, *others = arguments
     if op.__name__.endswith("_"):
-        # clone() keeps the strides of a dense tensor alone.
+        # clone() keeps strides only of dense tensors.
         base = strided(input) if input.dim() > 1 and not input.is_contiguous() else input.clone()
         input = base
     return any_nan(op(input, *others, **order))

@@ -1,14 +1,14 @@
-"""Every op gives the bits that op_digests.json holds: on each SIMD path that the processor runs,
-for one thread and for three.
+"""Test that every op gives the bits in op_digests.json, on each SIMD path of the processor, with
+one thread and with three.
 
 The file holds, by "op/dtype/order/input", a digest of the dtype, the shape and the bits of a result
 or of gradients. Inputs are made by integer arithmetic, so the digests do not depend on the versions
-of Python, NumPy and torch. Left out is what docs/numerics.md does not promise: the order "atomic",
-the bits of NaN that arithmetic makes, and functions of torch's own, such as matrix products of
+of Python, NumPy and torch. Results that docs/numerics.md does not promise are left out: the order
+"atomic", the bits of NaN that arithmetic makes, and torch's functions, such as matrix products of
 numbers that are not exact.
 
-`python tests/digests/update.py ops` writes the file anew and lists what has changed. A change of a
-digest is a change of the bits that users get: CHANGELOG.md names each one that is intended.
+`python tests/digests/update.py ops` writes the file again and lists the changes. A changed digest
+means that users get other bits: CHANGELOG.md names each intended change.
 """
 
 import json
@@ -47,7 +47,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 @pytest.mark.usefixtures("cpu_isa", "threads")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_bits_are_those_of_the_file(family):
-    # A dtype that this torch does not have, such as bcomplex32 before 2.14, has no results.
+    # Some dtypes are missing in older versions of torch, such as bcomplex32 before 2.14.
     expected = {
         name: value
         for name, value in EXPECTED[family].items()

@@ -1,11 +1,11 @@
-"""Small studies train to the results that study_digests.json holds: row by row, every column of
-runs.csv but the seconds and the folder.
+"""Test that small studies give the results in study_digests.json: for every row, all columns of
+runs.csv except the seconds and the folder.
 
-Trainings go through torch's own kernels, which no specification binds: under another version of
-torch, or on a processor for which its libraries compute other bits, the tests are skipped.
+Trainings use torch's kernels, which no specification fixes. The tests are skipped under another
+version of torch, or on a processor for which its libraries compute other bits.
 
-`python tests/digests/update.py studies` writes the file anew and lists what has changed. A change
-of a digest is a change of the results that users get: CHANGELOG.md names each one that is intended.
+`python tests/digests/update.py studies` writes the file again and lists the changes. A changed
+digest means that users get other results: CHANGELOG.md names each intended change.
 """
 
 import json

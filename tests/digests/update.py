@@ -1,8 +1,8 @@
-"""Write the files of digests anew, and list what has changed: `python tests/digests/update.py ops`,
-or `studies`, or both names.
+"""Write the files of digests and list the changes: `python tests/digests/update.py ops`, or
+`studies`, or both names.
 
-Both files hold what users get, bit for bit. Look at every name in the list, and name each intended
-change in CHANGELOG.md.
+Both files hold the results that users get, bit for bit. Check every name in the list, and name each
+intended change in CHANGELOG.md.
 """
 
 import json
@@ -30,7 +30,7 @@ def main(kinds: list[str]) -> None:
 
 
 def write(name: str, found: dict[str, dict[str, Any]]) -> None:
-    """Write groups of digests to a file and print what differs from what it held."""
+    """Write groups of digests to a file and print the differences from its old content."""
     path = HERE / name
     before = flat(json.loads(path.read_text())) if path.exists() else {}
     after = flat(found)
@@ -46,7 +46,7 @@ def write(name: str, found: dict[str, dict[str, Any]]) -> None:
 
 
 def flat(groups: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """Return the entries of all groups, by "group: name"."""
+    """Return the entries of all groups under the names "group: name"."""
     return {
         f"{group}: {key}": value for group, held in groups.items() for key, value in held.items()
     }
