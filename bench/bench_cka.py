@@ -15,14 +15,14 @@ from harness import Bench, Contender
 
 
 def representations(models: int, examples: int, features: int) -> torch.Tensor:
-    """Return features that share a signal, (models, examples, features)."""
+    """Return features with a shared signal, (models, examples, features)."""
     signal = nondet_ext.philox_normal((examples, 16), seed=1)
     mixing = nondet_ext.philox_normal((models, 16, features), seed=2)
     return signal @ mixing + 3 * nondet_ext.philox_normal((models, examples, features), seed=3)
 
 
 def pairs_of(models: int) -> Iterator[tuple[int, int]]:
-    """Return the pairs in the order of numpy.tril_indices."""
+    """Return an iterator over pairs in the order of numpy.tril_indices."""
     return ((i, j) for i in range(models) for j in range(i))
 
 
@@ -31,7 +31,7 @@ def squared_norm(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def pair_by_pair(x: torch.Tensor, pairs: int) -> list[float]:
-    """Compute the feature form, everything of a pair anew."""
+    """Compute the feature form; every pair computes its own norms."""
     found = []
     for i, j in islice(pairs_of(len(x)), pairs):
         a, b = x[i] - x[i].mean(0), x[j] - x[j].mean(0)
@@ -41,7 +41,7 @@ def pair_by_pair(x: torch.Tensor, pairs: int) -> list[float]:
 
 
 def pair_by_pair_cached(x: torch.Tensor) -> list[float]:
-    """Compute the feature form; what belongs to one model is computed once."""
+    """Compute the feature form; the norm of each model is computed once."""
     centred = [each - each.mean(0) for each in x]
     own = [squared_norm(each, each).sqrt() for each in centred]
     return [

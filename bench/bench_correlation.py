@@ -20,7 +20,7 @@ def logits(models: int, n: int) -> torch.Tensor:
 
 
 def argsort_pairs(x: np.ndarray, pairs: int) -> list[float]:
-    """Rank both vectors of every pair anew, by two argsorts each, without averaging ties."""
+    """Rank both vectors for every pair, by two argsorts each, without averaging ties."""
     n, found = x.shape[1], []
     every = ((i, j) for i in range(len(x)) for j in range(i))
     for _, (i, j) in zip(range(pairs), every, strict=False):
@@ -54,7 +54,7 @@ def test_spearman(bench: Bench, who: str) -> None:
     if who == "scipy":
         expected = scipy.stats.spearmanr(array, axis=1).statistic
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-12)
-    if who == "argsort":  # it ignores ties, of which there are few
+    if who == "argsort":  # argsort ignores ties, which are rare here
         rows, columns = np.tril_indices(models, -1)
         found = argsort_pairs(array, timed)
         expected = ours.numpy()[rows, columns][:timed]

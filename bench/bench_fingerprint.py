@@ -16,7 +16,7 @@ def test_fingerprint(bench: Bench, who: str) -> None:
         "torch": Contender("torch.hash_tensor", "peer", lambda: torch.hash_tensor(x), read),
         **copy_ceilings(read),
     }
-    if who == "torch":  # the two look at the same data: each sees a flipped bit
+    if who == "torch":  # check that both read all data: a flipped bit changes each
         before = contenders["ours"].run(), contenders["torch"].run()
         nondet_ext.flip_bit(x, [-1], 3)
         assert contenders["ours"].run() != before[0]

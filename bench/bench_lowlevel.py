@@ -1,9 +1,9 @@
-"""Measure the cost of the low-level source: training steps with converted layers against the
-unconverted model, as a study's worker trains (one thread, deterministic algorithms, freed memory
-kept).
+"""Measure the cost of the low-level source: training steps with converted layers and with the
+unconverted model, under the settings of a study's worker (one thread, deterministic algorithms,
+freed memory kept).
 
-The machine's speed drifts during the minutes of a case: all orders of a case are timed in turn, in
-one test, and each gets the times of its own steps.
+The machine's speed drifts during a case, which takes minutes. Therefore one test times the orders
+of a case alternately, and each order reports the times of its own steps.
 """
 
 import copy
@@ -29,7 +29,7 @@ ORDERS = ("unconverted", "fixed", "seeded", "atomic", "exact")
 
 
 class Step:
-    """One model with its optimizer, and a batch of CIFAR-10 shape."""
+    """A training step of a model with its optimizer and a batch of CIFAR-10 shape."""
 
     def __init__(self, name: str, batch_size: int, order: str) -> None:
         self.order = order
@@ -61,8 +61,8 @@ class Step:
 
 
 def check(steps: dict[str, Step]) -> None:
-    """Check that losses before the first update are equal, and gradients agree up to the rounding
-    of half a million terms of both signs.
+    """Check that losses before the first update are equal, and that gradients agree up to the
+    rounding of half a million terms of both signs.
     """
     losses = {order: step.run() for order, step in steps.items()}
     plain = steps["unconverted"]
@@ -100,8 +100,8 @@ _TURNS: dict[tuple[str, int], dict[str, float]] = {}
 
 
 def steps_in_turn(name: str, batch_size: int, rounds: int) -> dict[str, float]:
-    """Return the median step of each order, in seconds, over rounds in which every order has its
-    turn.
+    """Return the median time of a step for each order, in seconds; the orders alternate in every
+    round.
     """
     if (name, batch_size) not in _TURNS:
         steps = {order: Step(name, batch_size, order) for order in ORDERS}

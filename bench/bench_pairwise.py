@@ -17,7 +17,7 @@ TIMED_PAIRS = 20
 
 
 def outputs(models: int, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return labels, and logits of models that are right at most examples and differ at some."""
+    """Return labels, and logits of models that are right at most examples and disagree at some."""
     labels = nondet_ext.philox_randint(0, CLASSES, (examples,), seed=1)
     shared = nondet_ext.philox_normal((examples, CLASSES), seed=2)
     shared[torch.arange(examples), labels] += 3
@@ -26,14 +26,14 @@ def outputs(models: int, examples: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def pairs_of(models: int) -> Iterator[tuple[int, int]]:
-    """Return the pairs in the order of numpy.tril_indices, as argsort_pairs has them."""
+    """Return an iterator over pairs in the order of numpy.tril_indices."""
     return ((i, j) for i in range(models) for j in range(i))
 
 
 def loop(
     logits: torch.Tensor, predictions: torch.Tensor, labels: torch.Tensor, pairs: int
 ) -> torch.Tensor:
-    """Return disagreement and both deltas, (pairs, 3), computing everything of a pair anew."""
+    """Return disagreement and both deltas, (pairs, 3), without reusing results between pairs."""
 
     def accuracy(x: torch.Tensor) -> float:
         return (x.argmax(1) == labels).double().mean().item()

@@ -14,7 +14,7 @@ N = 25 * 10**6
 
 
 def fill_ceiling(n: int, width: int) -> Contender:
-    """Write as many bytes, and nothing else."""
+    """Return a ceiling that only writes the same number of bytes."""
     target = torch.zeros(n * width, dtype=torch.uint8)
     return Contender("torch fill_", "ceiling", lambda: target.fill_(7), n * width)
 
@@ -42,7 +42,7 @@ def test_bits(bench: Bench, who: str) -> None:
 
 @dataclass(frozen=True)
 class Distribution:
-    """One distribution by three generators, with its mean and variance."""
+    """A distribution with its three generators, its mean and its variance."""
 
     ours: Callable[..., torch.Tensor]
     torch: Callable[..., torch.Tensor]
@@ -79,8 +79,8 @@ def test_variates(bench: Bench, who: str, name: str, dtype: torch.dtype) -> None
         "fill": fill_ceiling(n, dtype.itemsize),
     }
     values = law.ours(n, seed=1, dtype=dtype).double()
-    # Five standard deviations of the sample's mean; of its variance, for the normal law (the
-    # widest).
+    # Five standard deviations of the sample's mean, and of its variance under the normal
+    # distribution, which is the largest.
     assert abs(values.mean() - law.mean) < 5 * (law.variance / n) ** 0.5
     assert abs(values.var() - law.variance) < 5 * law.variance * (2 / n) ** 0.5
     bench.time(f"{name} {kind}, 2.5e7", contenders[who], rounds=5)

@@ -19,9 +19,7 @@ SMALL = 5, 3, 16
 
 
 def leaves(*shape: int, seed: int) -> list[torch.Tensor]:
-    """Return z in (-1, 1), f and o in (0, 1), and zeros as the initial state, all requiring
-    gradients.
-    """
+    """Return z in (-1, 1), f and o in (0, 1), and a zero initial state; all require gradients."""
     f, o, z = nondet_ext.philox_uniform((3, *shape), seed=seed)
     return [x.requires_grad_() for x in (2 * z - 1, f, o, torch.zeros(shape[1:]))]
 
@@ -40,7 +38,9 @@ def loop(
 def loop_by_index(
     z: torch.Tensor, f: torch.Tensor, o: torch.Tensor, cell: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute it as it is often written: autograd makes a whole gradient for every z[t]."""
+    """Compute forget_mult with indices, as often written; autograd makes a gradient of full size
+    for every z[t].
+    """
     outputs = []
     for t in range(len(z)):
         cell = f[t] * cell + (1 - f[t]) * z[t]
@@ -95,7 +95,7 @@ def peak_memory(who: str, shape: tuple[int, ...]) -> dict[str, float]:
 def test_recurrence(bench: Bench, who: str, batch: int, hidden: int) -> None:
     shape = SMALL if bench.smoke else (STEPS, batch, hidden)
     inputs, gradient = leaves(*shape, seed=1), torch.ones(shape)
-    # Forward: z, f, o in, h out. Backward: those and h's gradient in, three gradients out.
+    # Forward reads z, f, o and writes h; backward reads these and h's gradient and writes three.
     moved = 11 * gradient.nbytes
     contenders = {
         "ours": Contender(

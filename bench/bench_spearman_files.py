@@ -1,8 +1,8 @@
-"""Measure Spearman's correlation of vectors that do not fit in memory: time per gigabyte of a
-model, and the peak memory of a process against its cap.
+"""Measure Spearman's correlation of vectors that do not fit in memory: the time per gigabyte of a
+model, and the peak memory of a process relative to its limit.
 
-The vectors are standard normal logits in float32 with a part that all models share; every tenth is
-rounded to a multiple of 1/64, so that it ties with hundreds of thousands of others.
+The vectors are standard normal logits in float32 with a part that all models share. Every tenth
+value is rounded to a multiple of 1/64, so that it ties with hundreds of thousands of others.
 """
 
 import json
@@ -51,7 +51,7 @@ print(json.dumps({
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    for path in tmp_path.glob("*.npy"):  # gigabytes: not for pytest to keep
+    for path in tmp_path.glob("*.npy"):  # gigabytes, which pytest would keep
         path.unlink()
 
 
@@ -80,10 +80,10 @@ def run_child(memory: str, paths: list[str]) -> dict:
 def test_spearman_files(bench: Bench, folder: Path) -> None:
     n = bench.size(N)
     paths = write_logits(folder, ROWS, n)
-    if bench.smoke:  # what fits in memory is compared
+    if bench.smoke:  # small enough to compare with the result in memory
         expected = nondet_ext.spearman(torch.stack([torch.from_numpy(np.load(p)) for p in paths]))
         assert run_child(MEMORY, paths)["rho"] == expected.tolist()
-    moved = 4 * n * ROWS  # each vector is read once at least
+    moved = 4 * n * ROWS  # each vector is read at least once
     notes: dict[str, float] = {}
 
     def run() -> None:
@@ -98,8 +98,8 @@ def measure(found: dict, n: int) -> dict[str, float]:
     rho = np.array(found["rho"])[~np.eye(ROWS, dtype=bool)]
     assert np.abs(rho - 6 / np.pi * np.arcsin(0.36 / 2)).max() < 0.02
     gigabytes = 4 * n * ROWS / 1e9
-    # Ranks take time as R n. So does what products read and cut into limbs, but multiplying takes
-    # it as R^2 n: the two are the least and the most that products can take.
+    # The time of ranks grows as R n. That of products grows at least as R n (reading, cutting into
+    # limbs) and at most as R^2 n (multiplying).
     scale = PAPER_ROWS * PAPER_N / (ROWS * n) / 3600
     return {
         "peak MB": found["peak"] / 1e6,

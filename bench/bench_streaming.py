@@ -1,8 +1,8 @@
-"""Measure language models whose logits do not fit in memory, at Penn Treebank's size: time by part,
-peak memory of a process, bytes written, and the cost of more models.
+"""Measure language models whose logits do not fit in memory, at Penn Treebank's size: the time of
+each part, the peak memory of a process, the bytes written, and the cost of more models.
 
-The logits are standard normal numbers times 3, in float32, with a part that all models share, made
-in blocks on demand, so that nothing is stored beforehand.
+The logits are standard normal numbers times 3, in float32, with a part that all models share. They
+are made in blocks on demand, so nothing is stored beforehand.
 """
 
 import json
@@ -30,7 +30,7 @@ LARGEST_PEAK = 4 * 10**9
 WIDTHS = {"embedding": 256, "layer1": 512, "layer2": 512, "layer3": 256}
 SHARED, OWN = 0.6, 0.8
 BLOCK = 1024
-PARTS = {  # by how their progress is called, the first that fits
+PARTS = {  # by the beginning of their progress text; the first match counts
     "logits": "models",
     "correlation: multiplying": "products",
     "correlation": "ranks",
@@ -69,7 +69,7 @@ class RandomSource:
 
 
 def known(source: RandomSource, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log-probabilities and predictions that a training would have recorded."""
+    """Return the log-probabilities and predictions that a training would record."""
     chances, predicted = [], []
     for number, logits in enumerate(source.blocks()):
         at, wanted = np.arange(len(logits)), labels[number * BLOCK : number * BLOCK + len(logits)]
@@ -79,7 +79,7 @@ def known(source: RandomSource, labels: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def child(scratch: str, threads: int, tokens: int, types: int) -> dict[str, object]:
-    """Run the measures in a process of its own and report time and memory."""
+    """Run the measures in a new process; return time and memory."""
     torch.set_num_threads(threads)
     sources = [RandomSource(model, tokens, types) for model in range(MODELS)]
     labels = np.random.default_rng(3).integers(0, types, tokens)
@@ -126,7 +126,7 @@ def child(scratch: str, threads: int, tokens: int, types: int) -> dict[str, obje
 
 
 def counted(file: str, name: str) -> int:
-    """Return a counter that the system keeps of this process."""
+    """Return a counter of this process from /proc."""
     match = re.search(rf"{name}:\s*(\d+)", Path(f"/proc/self/{file}").read_text())
     assert match is not None
     return int(match[1])
@@ -135,7 +135,7 @@ def counted(file: str, name: str) -> int:
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
-    shutil.rmtree(tmp_path, ignore_errors=True)  # gigabytes, where the child was killed
+    shutil.rmtree(tmp_path, ignore_errors=True)  # gigabytes remain if the child was killed
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak from /proc")
@@ -160,7 +160,7 @@ def test_streaming(bench: Bench, folder: Path) -> None:
 
 
 def check(found: dict, tokens: int, types: int, smoke: bool) -> None:
-    """Check against known properties of normal numbers; in a smoke run, against the same in
+    """Check known properties of normal numbers; in a smoke run also compare with results in
     memory.
     """
     above = np.triu_indices(MODELS, 1)
@@ -175,10 +175,10 @@ def check(found: dict, tokens: int, types: int, smoke: bool) -> None:
 
 
 def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
-    """Describe the extrapolation: models, ranks and bytes written grow as R. Ensembles and CKA grow
-    as R at least (reading, exponentials, Gram matrices) and as R^2 at most (their pairs), and so do
-    products (reading, cutting into limbs; multiplying), as long as every model fits the disk at
-    once. Drawing stands for a model's own computation and is not counted.
+    """Return the results with their extrapolation to more models. Models, ranks and bytes written
+    grow as R. Ensembles, CKA and products grow at least as R (reading, exponentials, Gram matrices,
+    cutting into limbs) and at most as R^2 (pairs), as long as all models fit the disk at once. The
+    time of drawing, which replaces a model's own computation, is not counted.
     """
     seconds = {part: found["seconds"].get(part, 0.0) for part in PARTS.values()}
     seconds["models"] = max(seconds["models"] - found["drawing"], 0)
@@ -203,8 +203,8 @@ def describe(found: dict, tokens: int, types: int) -> dict[str, float]:
 
 
 def planned(models: int, tokens: int, types: int) -> dict[str, float]:
-    """Return what the plan needs of an unlimited disk, and how often a small one makes it compute a
-    model.
+    """Return the disk that the plan needs for all models at once, and how often it computes a model
+    on a small disk.
     """
     hidden, threads = 4 * tokens * sum(WIDTHS.values()), torch.get_num_threads()
     all_at_once = plan_disk(models, tokens * types, hidden, 2**62, threads)

@@ -42,7 +42,7 @@ def values(n: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 def read_ceiling(x: torch.Tensor, threads: int) -> Contender:
-    """Read every byte and keep nothing: NumPy's integer maximum, one part per thread."""
+    """Return a ceiling that only reads every byte: NumPy's integer maximum, one part per thread."""
     words = x.reshape(-1).numpy().view(f"i{x.itemsize}")
     parts = np.array_split(words, threads)
     pool = ThreadPoolExecutor(threads)
@@ -55,7 +55,9 @@ def read_ceiling(x: torch.Tensor, threads: int) -> Contender:
 
 
 def agrees(result: torch.Tensor, x: torch.Tensor, dims: tuple[int, ...]) -> None:
-    """Return True within the worst case of recursive summation, which every order keeps."""
+    """Check that the result is within the worst case of recursive summation, which every order
+    keeps.
+    """
     reference = x.double().sum(dims)
     count = x.numel() // max(result.numel(), 1)
     unit = torch.finfo(x.dtype).eps

@@ -1,5 +1,5 @@
-"""Compare the training loop with a plain one: torchvision transforms, a DataLoader with two worker
-processes, torch layers and torch.optim.SGD, as the paper's code is built.
+"""Compare the training loop with a plain loop like that of the paper's code: torchvision
+transforms, a DataLoader with two worker processes, torch layers and torch.optim.SGD.
 """
 
 import multiprocessing
@@ -44,7 +44,7 @@ def _as_a_worker() -> None:
 
 @pytest.fixture(scope="module")
 def images() -> Callable[[int], np.ndarray]:
-    """Return random images of CIFAR-10's shape, (n, 32, 32, 3) uint8."""
+    """Return a function that makes n random images of CIFAR-10's shape, (n, 32, 32, 3) uint8."""
 
     def draw(n: int) -> np.ndarray:
         words = nondet_ext.philox_bits(n * IMAGE_BYTES // 4, seed=1)
@@ -54,7 +54,9 @@ def images() -> Callable[[int], np.ndarray]:
 
 
 class PlainDataset(torch.utils.data.Dataset):
-    """Images in an array, one PIL image and its transforms at a time, as torchvision does."""
+    """A data set of images in an array that are transformed one PIL image at a time, as in
+    torchvision.
+    """
 
     def __init__(self, images: np.ndarray, labels: list[int]) -> None:
         self.images, self.labels = images, labels
@@ -79,7 +81,7 @@ def labels_of(n: int) -> torch.Tensor:
 
 
 def plain_steps(images: np.ndarray, model: nn.Module) -> Iterator[None]:
-    """Yield steps of the plain loop, epoch after epoch."""
+    """Yield after each step of the plain loop, epoch after epoch."""
     loader = torch.utils.data.DataLoader(
         PlainDataset(images, labels_of(len(images)).tolist()),
         batch_size=BATCH,
@@ -101,7 +103,7 @@ def plain_steps(images: np.ndarray, model: nn.Module) -> Iterator[None]:
 
 
 def our_training(images: np.ndarray, model: str, **settings: object) -> Training:
-    """Return a training of the paper's setting on these images."""
+    """Return a training with the paper's settings on these images."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
     dataset = Dataset(
         name="random",
@@ -136,9 +138,7 @@ def repeat(step: Callable[[], object], times: int) -> None:
 
 
 def check_same_arithmetic(model: str, shape: tuple[int, int, int]) -> None:
-    """Check that both loops train the same network: equal logits of equal images under equal
-    weights.
-    """
+    """Check that both loops train the same network: equal weights and images give equal logits."""
     ours, plain = (build_model(model, shape, 10, Seeds().key("init")).eval() for _ in range(2))
     x = nondet_ext.philox_normal((4, *shape), seed=2)
     torch.testing.assert_close(ours(x), plain(x), rtol=0, atol=0)
@@ -180,7 +180,7 @@ def test_resnet_step(bench: Bench, images, who: str) -> None:
     moved = steps * BATCH * IMAGE_BYTES
     torch.set_num_threads(THREADS)
     model = build_model("resnet14", (3, 32, 32), 10, Seeds().key("init")).train()
-    share = float(steps)  # reported per step
+    share = float(steps)  # so that the time per step is reported
     with ExitStack() as stack:
         if who in ("ours", "vendor"):
             stack.enter_context(deterministic(THREADS))

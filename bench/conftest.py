@@ -1,4 +1,4 @@
-"""Options and the table at the end of a benchmark run."""
+"""Options of a benchmark run, and the table at its end."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Run benchmarks in one process, whatever the tests do."""
+    """Run benchmarks in a single process, even if the tests run in several."""
     return 0
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     session = getattr(session.config, "_benchmarksession", None)
     if session is not None:
-        session.quiet = True  # one table says it all: the one below
+        session.quiet = True  # only the table below is printed
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -1,8 +1,8 @@
-"""Measure a case: check it first, then time it, and note the bytes that it must move.
+"""Measure a case: check it, time it, and record the bytes that it must move.
 
 A case is a group of contenders in one run: "ours", peers, and ceilings (the best that the machine's
-memory gives). The note of each timing carries its role and its bytes, from which bench/report.py
-computes rates and ratios.
+memory allows). Each timing records its role and its bytes, from which bench/report.py computes
+rates and ratios.
 """
 
 from collections.abc import Callable
@@ -19,8 +19,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 class Contender:
     """A contender: `run` does the work once; `moved` is the least number of bytes read and written.
 
-    A contender too slow to finish does a `share` of the work, says so in its name, and is reported
-    with the extrapolated time of the whole. `notes` are further numbers, by name with unit.
+    A contender that is too slow does only a `share` of the work and says so in its name; its time
+    is extrapolated to the whole. `notes` are further numbers, by name with unit.
     """
 
     name: str
@@ -54,7 +54,7 @@ def copy_ceilings(moved: int) -> dict[str, Contender]:
 
 
 class Bench:
-    """The fixture `bench`: sizes by mode, and one timing per test."""
+    """The fixture `bench`: it chooses sizes by mode and times one contender per test."""
 
     def __init__(self, benchmark: BenchmarkFixture, smoke: bool) -> None:
         self._benchmark = benchmark

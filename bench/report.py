@@ -1,7 +1,7 @@
-"""Print one table of a benchmark run: rates, the ratio to each peer, the fraction of the machine's
-ceiling.
+"""Print the table of a benchmark run: rates, the ratio to each peer, and the fraction of the
+machine's ceiling.
 
-``python bench/report.py results.json``, with the file that ``pytest bench/ --benchmark-only
+``python bench/report.py results.json`` reads the file that ``pytest bench/ --benchmark-only
 --benchmark-json results.json`` wrote; the run itself prints the same table at its end.
 """
 
@@ -46,7 +46,7 @@ def rows_of(benchmarks: list[dict]) -> list[Row]:
 
 
 def table(rows: list[Row]) -> str:
-    """Return the table as Markdown. "against ours": the time of a contender divided by ours."""
+    """Return the table as Markdown; "against ours" is the time of a contender divided by ours."""
     cases: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         cases[row.case].append(row)
