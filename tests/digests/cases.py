@@ -17,7 +17,7 @@ ORDERS: dict[str, dict[str, Any]] = {
     "exact": {"order": "exact"},
     "seeded": {"order": "seeded", "seed": 7},
 }
-"""The deterministic orders; "atomic" promises no bits."""
+"""The reproducible orders."""
 
 
 def any_nan(result: Any) -> Any:

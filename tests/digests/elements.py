@@ -20,7 +20,7 @@ BYTES = (
     "uint8", "uint16", "uint32", "uint64", "complex32", "complex64", "complex128", "bcomplex32",
 )
 # fmt: on
-"""Dtypes of a fingerprint beside bool; a torch that lacks one has no digest of it."""
+"""Dtypes of fingerprints, besides bool; older versions of torch lack some of them."""
 
 
 def neighbors() -> Iterator[Case]:

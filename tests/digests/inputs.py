@@ -11,7 +11,7 @@ FLOATS = {
     "float16": (torch.float16, torch.int16, 11, 5),
     "bfloat16": (torch.bfloat16, torch.int16, 8, 8),
 }
-"""By name: the dtype, the integer of its width, the bits of its significand and of its exponent."""
+"""Name -> (dtype, integer dtype of its width, bits of the significand, bits of the exponent)."""
 
 
 def words(n: int, seed: int) -> np.ndarray:

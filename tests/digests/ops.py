@@ -30,4 +30,4 @@ COMPUTE_NOTHING = {
     "DegenerateInputWarning": "is a warning",
     "FlipRecord": "is what random_flip returns; its fields and undo() are in random_flip's digests",
 }
-"""Public callables without digests of their own, with the reason."""
+"""Public callables without digests -> reason."""

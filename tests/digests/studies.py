@@ -30,20 +30,20 @@ PINNED = {
     "OMP_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
 }
-"""Environment variables of the processes: kernels of ATen, MKL and oneDNN, one thread."""
+"""Environment variables that select the kernels of ATen, MKL and oneDNN, and one thread."""
 
 STUDIES = {
     "quick": ["quick", "--runs", "2", "--epochs", "3"],
     "table8": ["table8", "--runs", "2", "--epochs", "3"],
     "language": ["language.toml"],
 }
-"""The arguments of `nondet run`, by the name that digests have."""
+"""Name of a study in the digests -> arguments of `nondet run`."""
 
 RACES = ("low-level race",)
-"""Rows whose runs race: they promise no bits."""
+"""Rows whose runs race, so that their bits vary."""
 
 NOT_COMPARED = ("seconds", "folder")
-"""Columns of runs.csv that are no result."""
+"""Columns of runs.csv that are not results."""
 
 LANGUAGE_STUDY = """\
 name = "language"

@@ -72,8 +72,8 @@ def test_mixed_operations_agree_with_python():
 
 @pytest.mark.parametrize("wide", [False, True])
 def test_contraction_changes_bits_and_is_seen(wide):
-    """With two roundings, a x - round(a x) is zero; fused, it is the error of the first rounding,
-    which fits float32.
+    """The value of a x - round(a x) is zero with two roundings; fused, it is the error of the first
+    rounding, which fits float32.
     """
     a = np.float32(0.1)
     x = np.random.default_rng(13).standard_normal(256).astype(np.float32)

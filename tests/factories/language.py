@@ -18,7 +18,7 @@ from nondet.training.result import TokenPredictions
 
 TAPS = ("embedding", "layer1", "layer2")
 NOISE = {"initialization": 1.0, "stochastic operations": 0.9, "both": 1.1, "one bit": 0.8}
-"""The noise of the rows of the study table4."""
+"""Noise of the rows of the study table4."""
 
 
 def language_plan(study: str = "table4", runs: int = 8, rows: Sequence[Row] | None = None) -> Plan:

@@ -22,7 +22,7 @@ from nondet.studies.study import Plan
 
 LABELS = np.arange(40) % 4
 CLEAR = 3.0 * np.eye(4)[LABELS]
-"""Logits (40, 4) that predict every label."""
+"""Logits (40, 4) that predict every label correctly."""
 
 
 QUICK = {
@@ -31,7 +31,7 @@ QUICK = {
     "hidden": {"initialization": 2.0, "shuffling": 1.9, "augmentation": 2.1, "dropout": 1.7}
     | {"low-level order": 1.4, "low-level race": 1.4, "one bit": 1.8, "all sources": 2.0},
 }
-"""The noise of the rows of the study quick; one bit changes predictions of `hidden` alone."""
+"""Noise of the rows of the study quick; one bit changes only the predictions of `hidden`."""
 
 
 def made_run(

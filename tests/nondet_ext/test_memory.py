@@ -11,8 +11,8 @@ import torch
 import nondet_ext
 from nondet_ext import memory
 from nondet_ext._spearman_files.shares import share_out
-from references.spearman_files import logits, save
 from references.spearman_files import fixed_memory_use as fixed_memory_use
+from references.spearman_files import logits, save
 
 
 @pytest.mark.parametrize(

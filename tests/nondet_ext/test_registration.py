@@ -102,7 +102,7 @@ def test_opcheck(name):
 
 
 def test_every_op_is_checked():
-    checked = {op._schema.name.removeprefix("nondet_ext::") for op, _ in op_calls().values()}
+    checked = {op.name().removeprefix("nondet_ext::") for op, _ in op_calls().values()}
     assert checked == REGISTERED
 
 

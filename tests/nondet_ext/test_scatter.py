@@ -72,8 +72,8 @@ def exact_sum(values: Sequence[np.generic], dtype: type) -> np.generic:
 def add_by_loop(
     values: np.ndarray, targets: np.ndarray, sources: np.ndarray, order: str, seed: object, n: int
 ) -> np.ndarray:
-    """Add flat sources to flat destinations in the given order; what is ordered are `n` positions
-    of sources.size // n values each.
+    """Add flat sources to flat destinations. The order is that of `n` positions, each with
+    sources.size // n consecutive values.
     """
     dtype = values.dtype.type
     wide = np.float64 if dtype is np.float64 else np.float32

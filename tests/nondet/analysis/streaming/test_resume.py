@@ -230,7 +230,9 @@ def test_unfinished_work_of_another_call_is_refused(models, expected, tmp_path, 
 
 
 def test_unfinished_work_of_other_models_is_refused(models, tmp_path):
-    """Without keys, unfinished work of other models is refused because their predictions differ."""
+    """Unfinished work of other models is refused even if no keys are given, because the predictions
+    differ.
+    """
     interrupted(models, tmp_path, 8)
     other = Models(4, 1500, 11, seed=2, widths=(3,))
     with pytest.raises(ValueError, match="other labels, log_probabilities, predicted"):
