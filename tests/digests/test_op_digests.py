@@ -1,5 +1,5 @@
-"""Test that every op gives the bits in op_digests.json, on each SIMD path of the processor, with
-one thread and with three.
+"""Test that every op gives the bits in op_digests.json, on each instruction set of the processor,
+with one thread and with three.
 
 The file holds, by "op/dtype/order/input", a digest of the dtype, the shape and the bits of a result
 or of gradients. Inputs are made by integer arithmetic, so the digests do not depend on the versions
