@@ -68,6 +68,8 @@ class Op(Generic[P, R]):
         self._mutated = tuple(self._names.index(each) for each in mutates)
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
+        if named:
+            raise TypeError(f"{self._registered} takes positional arguments only, got {[*named]}")
         # No helper functions here: they would add a tenth to the time of a small call.
         if not (
             _is_compiling()

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import nondet_ext
 from factories.plain_calls import CALLS
-from nondet_ext import _backend
+from nondet_ext import _backend, _summation_ops
 
 OPS = torch.ops.nondet_ext
 REGISTERED = {
@@ -361,3 +361,9 @@ def test_plain_calls_do_not_wait_for_the_compiler_to_be_imported():
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+
+
+def test_an_op_refuses_named_arguments():
+    """They would not reach the kernel."""
+    with pytest.raises(TypeError, match=r"positional arguments only, got .*order"):
+        _summation_ops.sum(torch.ones(3), (0,), False, "fixed", (0, 0, 0, 0), order="exact")
