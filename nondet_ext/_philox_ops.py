@@ -68,7 +68,7 @@ def _coordinates(
             raise ValueError(f"counter[{position}] is on {each.device}, but the draw is on {where}")
     where = where or torch.device("cpu")
     if not tensors and where.type == "cpu":
-        return (), torch.tensor([[*counter, 0, 0, 0][:3]], dtype=torch.int64)
+        return (), torch.tensor([[*counter, 0, 0, 0][:3]], dtype=torch.int64, device=where)
     try:
         shape = torch.broadcast_shapes(*(each.shape for each in tensors))
     except RuntimeError as error:

@@ -202,6 +202,13 @@ def test_threads_change_nothing(threads):
     assert torch.equal(got[8500], nondet_ext.philox_normal(7, seed=2, counter=(8500,)))
 
 
+def test_draws_do_not_follow_a_default_device():
+    expected = nondet_ext.philox_uniform(9, seed=3)
+    with torch.device("meta"):
+        drawn = [nondet_ext.philox_uniform(9, seed=3, device=each) for each in (None, "cpu")]
+    assert [each.tolist() for each in drawn] == [expected.tolist()] * 2
+
+
 def test_words_are_uniform():
     n = 2**16
     for seed in (0, 1, 2**31):
