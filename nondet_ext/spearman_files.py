@@ -63,7 +63,8 @@ def spearman_files(
         OSError: the disk of `scratch` is too small (checked before anything is written), or a file
             cannot be read.
 
-    Changed inputs are recognised by path, size, time of change and a hash of samples. See
+    Changed inputs are recognised by path, size, time of change and a hash of samples; files of the
+    scratch folder by their SHA-256: a damaged one is computed again. See
     :func:`spearman` for the ranks, docs/comparing.md for the disk space and time at the sizes of
     the paper.
     """
@@ -137,7 +138,7 @@ def _rank_all(vectors: list[Vector], store: Scratch, shares: Shares, progress: P
             progress.advance(f"vector {i + 1} of {len(vectors)}: {step}", count)
 
         unfinished = store.work(2 * i)
-        rank_vector(vectors[i], unfinished, store.work(2 * i + 1), shares, report)
-        store.finish_ranks(i, unfinished)
+        digest = rank_vector(vectors[i], unfinished, store.work(2 * i + 1), shares, report)
+        store.finish_ranks(i, unfinished, digest)
 
     run_all(rank, missing, shares.workers, progress)

@@ -9,6 +9,7 @@ Counting every slot down to the last bit, without sorting, took twice as long: i
 a cache.
 """
 
+import hashlib
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -33,11 +34,11 @@ _GROUP, _CHILD, _COUNTING = 1, 2, 3
 _PENDING = np.dtype([("below", "i8"), ("count", "i8"), ("slot", "i8"), ("level", "i8")])
 
 
-def rank_vector(
-    vector: Vector, target: Path, scratch: Path, shares: Shares, report: Report
-) -> None:
-    """Write the centred doubled ranks, integers of ``shares.rank_bytes`` bytes, to `target`."""
-    _Ranking(vector, shares, report).write(target, scratch)
+def rank_vector(vector: Vector, target: Path, scratch: Path, shares: Shares, report: Report) -> str:
+    """Write the centred doubled ranks, integers of ``shares.rank_bytes`` bytes, to `target`, and
+    return the SHA-256 of the file.
+    """
+    return _Ranking(vector, shares, report).write(target, scratch)
 
 
 def _address(array: np.ndarray) -> int:
@@ -66,7 +67,7 @@ class _Ranking:
         self.piece = np.empty(chunk, vector.dtype)
         self.group_of = np.empty(chunk, np.uint32)
 
-    def write(self, target: Path, scratch: Path) -> None:
+    def write(self, target: Path, scratch: Path) -> str:
         self._count(self.pending, "counting", advance=True)
         while len(batch := self._too_large()):
             self._count(batch, "counting further", advance=False)
@@ -76,10 +77,10 @@ class _Ranking:
             with io.FileIO(scratch, "w+b") as work:
                 self._partition(groups, work)
                 self._sort(groups, work)
-                self._merge(groups, work, target)
+                digest = self._merge(groups, work, target)
             scratch.unlink()
-        else:
-            self._merge(groups, None, target)
+            return digest
+        return self._merge(groups, None, target)
 
     def _too_large(self) -> np.ndarray:
         """Return the slots that the next pass counts further."""
@@ -218,7 +219,8 @@ class _Ranking:
             _write(work, buffer[: size * self.rank.itemsize])
             self.report("sorting", 0)
 
-    def _merge(self, groups: "_Groups", work: io.FileIO | None, target: Path) -> None:
+    def _merge(self, groups: "_Groups", work: io.FileIO | None, target: Path) -> str:
+        digest = hashlib.sha256()
         out = np.empty(len(self.piece), self.rank)
         ranks = np.empty_like(out)
         members = np.zeros(1 + len(groups.sizes), np.int64)
@@ -241,8 +243,10 @@ class _Ranking:
                     ranks=_address(ranks),
                     out=_address(out),
                 )
+                digest.update(out[: len(piece)].data)
                 _write(file, out[: len(piece)])
                 self.report("writing ranks", piece.nbytes)
+        return digest.hexdigest()
 
 
 class _Groups:
