@@ -1,13 +1,10 @@
-"""Tests of the description of a run's environment."""
+"""Tests of the description of a git repository."""
 
-import importlib.metadata
-import json
 import subprocess
 
 import pytest
 
-from nondet.environment import describe_environment, describe_git
-from nondet.training.determinism import deterministic
+from nondet.environment import describe_git
 
 
 @pytest.fixture(autouse=True)
@@ -32,18 +29,6 @@ def repository(tmp_path):
         pytest.skip("git is not installed")
     (tmp_path / "notes.txt").write_text("one")
     return tmp_path
-
-
-def test_an_environment_is_json_and_has_versions_and_threads(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    with deterministic(1):
-        environment = describe_environment("cpu")
-    assert json.loads(json.dumps(environment)) == environment
-    assert list(environment["packages"]) == ["nondet", "torch", "numpy", "scikit-learn", "scipy"]
-    assert environment["packages"]["scipy"] == importlib.metadata.version("scipy")
-    assert (environment["torch_threads"], environment["deterministic_algorithms"]) == (1, True)
-    assert environment["git"] is None
-    assert "gpu" not in environment
 
 
 def test_changes_are_those_of_tracked_files(repository):
