@@ -225,7 +225,7 @@ def test_digits_study(bench: Bench, tmp_path: Path, who: str) -> None:
 
     def run() -> None:
         with LocalPool(2) if who == "ours" else Serial() as executor:
-            assert len(list(executor.map(partial(run_job, store), tasks))) == len(tasks)
+            assert len(list(executor.map(partial(run_job, store, None), tasks))) == len(tasks)
 
     name = "2 workers, a thread each" if who == "ours" else "one process, 2 threads"
     role = "ours" if who == "ours" else "peer"

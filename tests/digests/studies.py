@@ -42,7 +42,7 @@ STUDIES = {
 RACES = ("low-level race",)
 """Rows whose runs race, so that their bits vary."""
 
-NOT_COMPARED = ("seconds", "folder")
+NOT_COMPARED = ("seconds", "folder", "environment", "data")
 """Columns of runs.csv that are not results."""
 
 LANGUAGE_STUDY = """\

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from nondet.execute.jobs import Outcome, run_job
+from nondet.execute.mixing import Environments
 from nondet.store import Store
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -42,7 +43,12 @@ def describe_process(_: object) -> tuple[int, Path, int, dict[str, str]]:
     return os.getpid(), Path.cwd(), torch.get_num_threads(), variables
 
 
-def run_job_until_killed(log: Path, store: Store, task: tuple[Job, frozenset[Keep]]) -> Outcome:
+def run_job_until_killed(
+    log: Path,
+    store: Store,
+    expected: Environments | None,
+    task: tuple[Job, frozenset[Keep]],
+) -> Outcome:
     """Run a job. The first attempt of the run with shuffle seed 2 instead writes the ID of its
     process to the file `log` and waits to be killed.
     """
@@ -51,4 +57,4 @@ def run_job_until_killed(log: Path, store: Store, task: tuple[Job, frozenset[Kee
         log.with_suffix(".part").write_text(str(os.getpid()))
         log.with_suffix(".part").rename(log)
         time.sleep(600)
-    return run_job(store, task)
+    return run_job(store, expected, task)

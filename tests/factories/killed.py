@@ -14,13 +14,16 @@ import signal
 import sys
 import time
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 from nondet.data import load_dataset
+from nondet.environment import describe_environment
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.checkpoint import Checkpoints, latest
+from nondet.training.determinism import deterministic
 from nondet.training.loop import train
 from nondet.training.training import Training
 from nondet_ext import philox_uniform
@@ -54,8 +57,8 @@ def compute(checkpoints: Checkpoints | None, log: Path) -> None:
         os.write(descriptor, (" ".join(map(str, words)) + "\n").encode())
 
     class LoggedCheckpoints(Checkpoints):
-        def latest(self, identity):
-            checkpoint = super().latest(identity)
+        def latest(self, identity, environment):
+            checkpoint = super().latest(identity, environment)
             note("from", 0 if checkpoint is None else checkpoint.step)
             return checkpoint
 
@@ -135,7 +138,10 @@ def main(folder: Path, kills: int, beginnings: int) -> None:
             checkpoints.clear()  # it finished before the kill; start another training
             longest /= 2
     assert os.waitpid(fork(checkpoints, log), 0)[1] == 0
-    left = latest(checkpoints.folder, JOB.identity())
+    job = replace(JOB, data=load_dataset(CONFIG.dataset).sha256)
+    with deterministic(CONFIG.threads):
+        environment = describe_environment(CONFIG.device)
+    left = latest(checkpoints.folder, job.identity(), environment)
     assert left is not None
     print(
         json.dumps(

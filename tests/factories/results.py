@@ -7,6 +7,13 @@ import numpy as np
 from nondet import metrics
 from nondet.store import Store
 from nondet.studies.study import Plan
+from nondet.training.record_sizes import (
+    EPOCH_SERIES,
+    INTEGER_SERIES,
+    PATH_POINTS,
+    PATH_SERIES,
+    STEP_SERIES,
+)
 from nondet.training.result import EpochRecord, Result
 
 LABELS = np.arange(12) % 3
@@ -27,6 +34,16 @@ def made_result(
     ]
     snapshots = generator.normal(size=(cycles, 12, 3)).astype(np.float32) if cycles else None
     return Result(history, logits, [], snapshots, dict(records or {}))
+
+
+def made_twin(steps: int = 2) -> dict[str, np.ndarray]:
+    """Return the record of a twin over some steps and one evaluated epoch."""
+    lengths = dict.fromkeys(STEP_SERIES, steps) | dict.fromkeys(EPOCH_SERIES, 1)
+    lengths |= dict.fromkeys(PATH_SERIES, PATH_POINTS) | {"initial_change": 1}
+    return {
+        name: np.arange(1, length + 1, dtype=np.int64 if name in INTEGER_SERIES else np.float64)
+        for name, length in lengths.items()
+    }
 
 
 def fill(store: Store, plan: Plan) -> dict[str, Result]:

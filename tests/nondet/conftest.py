@@ -41,5 +41,5 @@ def plan() -> Plan:
 def reports(monkeypatch):
     """Count reports instead of writing them, which would take longer than the rest of a test."""
     calls = []
-    monkeypatch.setattr("nondet.cli.run.show_report", lambda plan, store, console: calls.append(1))
+    monkeypatch.setattr("nondet.cli.run.show_report", lambda store, console: calls.append(1))
     return calls

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import pandas as pd
 
+from nondet.environment import short_digest
 from nondet.store import DamagedRunError, Header, Store, StoredRun, StoreError
 from nondet.store.listing import jobs_by_address
 from nondet.studies.config import RunConfig
-from nondet.studies.job import Job
+from nondet.studies.job import Job, address_of
 from nondet.studies.row import Keep, Row
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.study import Plan
@@ -69,7 +70,8 @@ class Results:
         <source>_onset (the epoch, from 0, from which the source follows its seed), int64; accuracy
         (a fraction) and cross_entropy (nats) of the final weights on the test set, float64, NaN if
         the run failed; seconds of wall time; failure (the reason, or None); address (the name of
-        its folder in runs/).
+        its folder in runs/); environment and data (the first digits of SHA-256: runs in which they
+        differ must not be compared).
         """
         lines = []
         for names, job, header in self._headers():
@@ -85,12 +87,15 @@ class Results:
                     "cross_entropy": end.get("test_cross_entropy", np.nan),
                     "seconds": header.record["seconds"],
                     "failure": None if failure is None else failure.reason,
-                    "address": job.address,
+                    "address": address_of(header.record["job"]),
+                    "environment": short_digest(header.record["environment"]),
+                    "data": header.record["job"].get("data", "")[:12],
                 }
             )
         seeds = [f"{field.name}_seed" for field in fields(Seeds)]
         onsets = [f"{field.name}_onset" for field in fields(Onset)]
         results = ["accuracy", "cross_entropy", "seconds", "failure", "address"]
+        results += ["environment", "data"]
         return pd.DataFrame(lines, columns=[*_NAMES, "repeat", *seeds, *onsets, *results])
 
     @cached_property

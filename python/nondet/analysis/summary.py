@@ -140,9 +140,10 @@ def summarize(plan: Plan, store: Store) -> Summary:
     Missing runs are left out, as are those without what their row needs; damaged runs are left out
     and named. Raises StoreError if the labels of a data set are missing or damaged.
     """
-    reader = _Reader(plan, store)
     kept = {name: store.load_labels(name) for name in {c.dataset: None for c in plan.configs}}
     labels = {name: found.labels for name, found in kept.items() if found is not None}
+    remarks = [note for found in kept.values() if found is not None for note in found.notes]
+    reader = _Reader(plan, store, labels)
     models = []
     for config in plan.configs:
         rows = []
@@ -160,11 +161,11 @@ def summarize(plan: Plan, store: Store) -> Summary:
                 if config.language is None:
                     statistics = compute_statistics(runs, labels[config.dataset], row.output)
                 else:
-                    language = _language(store, runs, labels[config.dataset])
+                    language, notes = _language(store, runs, labels[config.dataset])
+                    remarks += [note.rstrip(".") for note in notes]
             rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed, language))
         models.append(ModelSummary(config, rows))
-    remarks = tuple(note for found in kept.values() if found is not None for note in found.notes)
-    return Summary(plan, models, reader.damaged, remarks, labels)
+    return Summary(plan, models, reader.damaged, tuple(dict.fromkeys(remarks)), labels)
 
 
 def compute_statistics(
@@ -244,12 +245,15 @@ def predicted(run: StoredRun) -> np.ndarray:
     return classes
 
 
-def _language(store: Store, runs: Sequence[StoredRun], tokens: np.ndarray) -> LanguageStatistics:
+def _language(
+    store: Store, runs: Sequence[StoredRun], tokens: np.ndarray
+) -> tuple[LanguageStatistics, tuple[str, ...]]:
+    """Return the statistics of a row, and sentences on their measures."""
     with warnings.catch_warnings():
         # Constant logits give NaN, which reports write as a dash; the warning would repeat it.
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
         measures = stored_measures(store, runs, tokens)
-    return language_statistics(measures)
+    return language_statistics(measures), measures.notes
 
 
 class _Reader:
@@ -258,8 +262,10 @@ class _Reader:
     damaged: messages, one for each damaged run.
     """
 
-    def __init__(self, plan: Plan, store: Store) -> None:
+    def __init__(self, plan: Plan, store: Store, labels: Mapping[str, np.ndarray]) -> None:
         self.store = store
+        self._labels = labels
+        self._classes: dict[str, int] = {}
         self.damaged: list[str] = []
         self._runs: dict[str, StoredRun | None] = {}
         self._jobs = jobs_by_address(plan)
@@ -273,11 +279,25 @@ class _Reader:
         address = job.address
         if address not in self._runs:
             try:
-                self._runs[address] = self.store.load(job, self._jobs[address][1])
+                self._runs[address] = run = self.store.load(job, self._jobs[address][1])
+                labels = self._labels.get(job.config.dataset)
+                if run is not None and labels is not None:
+                    self._check(run, labels)
             except DamagedRunError as error:
                 self.damaged.append(str(error))
                 self._runs[address] = None
         return self._runs[address]
+
+    def _check(self, run: StoredRun, labels: np.ndarray) -> None:
+        """Raise DamagedRunError if a run does not fit the labels, or the runs read before it."""
+        run.check_labels(labels)
+        if run.logits is not None:
+            classes = self._classes.setdefault(run.job.config.dataset, run.logits.shape[1])
+            if classes != run.logits.shape[1]:
+                raise DamagedRunError(
+                    f"run {run.job.address} is damaged: it predicts {run.logits.shape[1]} classes, "
+                    f"other runs {classes}"
+                )
 
 
 def _plain(row: Row, varies: set[str]) -> bool:

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from nondet.store import Store
-    from nondet.studies.study import Plan
 
 
 @app.command()
@@ -20,17 +19,13 @@ def report(
 ) -> None:
     """Print the table of a study, finished or not, and write its files again."""
     from nondet.report.render.terminal import make_console
-    from nondet.store import Store, StoreError
+    from nondet.store import Store
 
-    store = Store(folder)
-    try:
-        plan = store.plan()
-    except StoreError as error:
-        fail(str(error))
-    show_report(plan, store, make_console())
+    show_report(Store(folder), make_console())
 
 
-def show_report(plan: "Plan", store: "Store", console: "Console") -> None:
+def show_report(store: "Store", console: "Console") -> None:
+    """Print the report of a study and write its files."""
     from nondet.analysis.summary import summarize
     from nondet.report.build import build
     from nondet.report.files import write_report
@@ -38,7 +33,7 @@ def show_report(plan: "Plan", store: "Store", console: "Console") -> None:
     from nondet.store import StoreError
 
     try:
-        summary = summarize(plan, store)
+        summary = summarize(store.plan(), store)
         document = build(summary)
         paths = write_report(document, summary, store.root)
     except StoreError as error:
@@ -56,7 +51,8 @@ def verify(
         Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
     ],
 ) -> None:
-    """Check the SHA-256 of every stored file of a study, and that it lies where it belongs.
+    """Check every stored file of a study, that it lies where it belongs, and that all runs are of
+    one environment and of the same data.
 
     Prints a line per problem; exit status 1 if there is any. The folder may have been copied or
     moved, and a running study may be writing to it. It is only read.
@@ -67,8 +63,8 @@ def verify(
     try:
         for study in store.find_studies(folder):
             found = store.verify(study)
-            for problem in found.problems:
-                print(problem)
+            for line in (*found.problems, *found.notes):
+                print(line)
             print(found.summary())
             problems += len(found.problems)
     except (store.StoreError, OSError) as error:

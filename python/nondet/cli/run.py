@@ -107,6 +107,21 @@ def run(
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; by default one under nondet-results/.")
     ] = None,
+    allow_mixed: Annotated[
+        bool,
+        typer.Option(
+            "--allow-mixed",
+            help="Continue although stored runs are of another environment or of other data; the "
+            "report says so in its first line.",
+        ),
+    ] = False,
+    restart_runs: Annotated[
+        bool,
+        typer.Option(
+            "--restart-runs",
+            help="Begin unfinished runs again whose checkpoints are of another environment.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the report.")] = False,
     dry_run: Annotated[
         bool,
@@ -156,8 +171,16 @@ def run(
 
     store = Store(folder)
     # The report goes to standard output, everything else to standard error.
-    crashed = _run(plan, store, make_executor, make_console(stderr=True), quiet)
-    show_report(plan, store, make_console())
+    crashed = _run(
+        plan,
+        store,
+        make_executor,
+        make_console(stderr=True),
+        quiet,
+        allow_mixed=allow_mixed,
+        restart_runs=restart_runs,
+    )
+    show_report(store, make_console())
     if crashed:
         raise typer.Exit(1)
 
@@ -203,6 +226,9 @@ def _run(
     make_executor: "Callable[[], AbstractContextManager[Executor]]",
     console: "Console",
     quiet: bool,
+    *,
+    allow_mixed: bool,
+    restart_runs: bool,
 ) -> int:
     """Complete the study and return how many runs crashed."""
     from nondet.execute.control import ControlError
@@ -213,7 +239,14 @@ def _run(
     progress = _progress(console, quiet)
     try:
         with store.opened_for(plan):
-            return run_study(plan, store, make_executor, progress)
+            return run_study(
+                plan,
+                store,
+                make_executor,
+                progress,
+                allow_mixed=allow_mixed,
+                restart_runs=restart_runs,
+            )
     except (ControlError, ExecutorError, StoreError) as error:
         progress.close()
         fail(str(error))

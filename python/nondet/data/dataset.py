@@ -1,14 +1,17 @@
 """The type of all image data sets."""
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 
+from nondet.data.digest import Content, Digested
+
 
 @dataclass(frozen=True)
-class Dataset:
+class Dataset(Digested):
     """Images and labels in memory, on one device.
 
     Attributes:
@@ -44,7 +47,10 @@ class Dataset:
             for name, value in vars(self).items()
             if isinstance(value, torch.Tensor)
         }
-        return replace(self, **tensors)
+        return replace(self, **tensors)._with_digest_of(self)
+
+    def _contents(self) -> Mapping[str, Content]:
+        return {name: getattr(self, name) for name in _READ}
 
     def normalized(self, images: torch.Tensor) -> torch.Tensor:
         """Return (images - mean) / std, each step rounded to float32.
@@ -53,6 +59,9 @@ class Dataset:
         """
         mean, std = self.mean.view(-1, 1, 1), self.std.view(-1, 1, 1)
         return images.to(torch.float32).sub_(mean).div_(std)
+
+
+_READ = tuple(field.name for field in fields(Dataset) if field.name != "name")
 
 
 def make_dataset(

@@ -20,6 +20,9 @@ def load_dataset(
 ) -> Dataset | TextDataset:
     """Load a data set on the CPU; a process reads it only once.
 
+    A process keeps what it has read: it does not notice when the files change later. It trains on
+    what is in memory, and the digest (`sha256`) that stored work carries is that of the memory.
+
     name: a data set of images or a text.
         - "digits": part of scikit-learn.
         - "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn": files below `root`, read by

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from nondet.data.digest import Content, Digested
+
 END = "<eos>"
 UNKNOWN = "<unk>"
 PARTS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
-class TextDataset:
+class TextDataset(Digested):
     """A text in memory, in three parts, on the same device.
 
     Attributes:
@@ -51,7 +53,11 @@ class TextDataset:
 
     def to(self, device: str | torch.device) -> "TextDataset":
         """Return the text on another device."""
-        return replace(self, **{part: getattr(self, part).to(device) for part in PARTS})
+        parts = {part: getattr(self, part).to(device) for part in PARTS}
+        return replace(self, **parts)._with_digest_of(self)
+
+    def _contents(self) -> Mapping[str, Content]:
+        return {name: getattr(self, name) for name in ("types", *PARTS)}
 
 
 def make_text(

@@ -47,7 +47,7 @@ def prefix_of(job: Job) -> Prefix | None:
         config = replace(config, perturbation=PerturbationSpec())
     if seeds.lowlevel == HELD and config.lowlevel in ("seeded", "atomic"):
         config = replace(config, lowlevel="seeded")
-    return Prefix(Job(config, seeds), (epoch,))
+    return Prefix(Job(config, seeds, data=job.data), (epoch,))
 
 
 def shared_prefixes(jobs: Iterable[Job]) -> list[Prefix]:

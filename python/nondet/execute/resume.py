@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from nondet.data import load_dataset
+from nondet.environment import decisive
 from nondet.execute.control import differing_element
 from nondet.execute.executors import Executor
 from nondet.studies.config import RunConfig
@@ -101,25 +102,32 @@ def verify_resume(
             expected = _train_to_end(_make_training(job))
             saved = _save_states(_make_training(job), tuple(plan), folder)
         with make_executor() as executor:
-            resumed = dict(executor.map(partial(resume_from, job, folder), list(plan)))
+            ends = dict(executor.map(partial(resume_from, job, folder), list(plan)))
         return ResumeReport(
             job,
             expected.record["total_steps"],
             difference_of(expected, saved),
             tuple(
-                Stop(step, reason, difference_of(expected, _load(resumed[step])))
+                Stop(step, reason, _difference_at(expected, ends[step]))
                 for step, reason in plan.items()
             ),
         )
 
 
-def resume_from(job: Job, folder: Path, step: int) -> Path:
+def _difference_at(expected: Checkpoint, end: Path | str) -> str | None:
+    return end if isinstance(end, str) else difference_of(expected, _load(end))
+
+
+def resume_from(job: Job, folder: Path, step: int) -> Path | str:
     """Resume a job from its state after a step, save its final state, and return the folder of that
-    state. Runs in a worker.
+    state, or the reason why the job cannot be resumed. Runs in a worker.
     """
     training = _make_training(job)
     with deterministic(job.config.threads):
-        training.restore(_load(folder / f"at-{step}"))
+        try:
+            training.restore(_load(folder / f"at-{step}"))
+        except ValueError as error:
+            return str(error)
         end = folder / f"from-{step}"
         checkpoint.save(end, _train_to_end(training))
     return end
@@ -127,10 +135,12 @@ def resume_from(job: Job, folder: Path, step: int) -> Path:
 
 def difference_of(expected: Checkpoint, other: Checkpoint) -> str | None:
     """Describe the first difference of two states of a training, or return None if they are equal
-    bit for bit.
+    bit for bit. Of their environments, only what decides bits is compared.
     """
     for key in sorted(expected.record.keys() | other.record.keys()):
         mine, theirs = expected.record.get(key), other.record.get(key)
+        if key == "environment":
+            mine, theirs = (decisive(environment or {}) for environment in (mine, theirs))
         if _text(mine) != _text(theirs):
             return _differing_record(key, mine, theirs)
     if expected.tensors.keys() != other.tensors.keys():

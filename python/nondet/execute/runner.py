@@ -8,18 +8,26 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from nondet.data import Dataset, load_dataset
 from nondet.execute.control import Trajectory, check_against, prove_control
 from nondet.execute.executors import Executor, JobFailedError, Serial
 from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
+from nondet.execute.mixing import (
+    FATAL,
+    Environments,
+    check_runs,
+    check_states,
+    is_comparable,
+)
 from nondet.execute.prefixes import shared_prefixes
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
-from nondet.store import DamagedRunError, Failure, Store, StoreError
+from nondet.store import DamagedRunError, Failure, Store, StoredRun
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -70,15 +78,21 @@ class LoggedProgress:
         """Do nothing."""
 
 
-def scan(
-    plan: Plan, store: Store, message: Callable[[str], None]
-) -> tuple[dict[Job, Outcome], Tasks]:
-    """Return the plan's runs that are stored, with their outcomes, and those that are missing.
+@dataclass
+class Scan:
+    """The runs of a plan that are stored, with their outcomes and files, and those missing."""
+
+    done: dict[Job, Outcome] = field(default_factory=dict)
+    stored: dict[Job, StoredRun] = field(default_factory=dict)
+    missing: Tasks = field(default_factory=dict)
+
+
+def scan(plan: Plan, store: Store, message: Callable[[str], None]) -> Scan:
+    """Return the plan's runs that are stored, and those that are missing.
 
     Crashed runs count as missing. So do damaged ones, which are set aside with a message.
     """
-    done: dict[Job, Outcome] = {}
-    missing: Tasks = {}
+    found = Scan()
     for job, keeps in plan.tasks().items():
         try:
             run = store.load(job, keeps)
@@ -86,10 +100,11 @@ def scan(
             message(f"{error}; set aside in {store.set_aside(job)} and trained again")
             run = None
         if run is None or (run.failure is not None and run.failure.crashed):
-            missing[job] = keeps
+            found.missing[job] = keeps
         else:
-            done[job] = Outcome(run.seconds, run.failure is not None)
-    return done, missing
+            found.done[job] = Outcome(run.seconds, run.failure is not None)
+            found.stored[job] = run
+    return found
 
 
 def run_study(
@@ -97,44 +112,63 @@ def run_study(
     store: Store,
     make_executor: Callable[[], AbstractContextManager[Executor]] = Serial,
     progress: Progress | None = None,
+    *,
+    allow_mixed: bool = False,
+    restart_runs: bool = False,
 ) -> int:
     """Train the missing runs of a study in an opened store, and return the number of crashed runs.
 
     make_executor: creates the executor; it is called only if runs are missing. progress: by default
-    messages go to the logger "nondet".
+    messages go to the logger "nondet". allow_mixed: continue although stored runs were computed in
+    another environment or on other data; the report then says so first. restart_runs: discard the
+    states of unfinished runs that were computed in another environment, and begin these runs again.
 
-    A run that crashes `TRIES` times is stored as crashed, and is missing the next time. Raises
-    ControlError if the control fails; StoreError if the store cannot be read or written;
-    JobFailedError if a training of the control crashes, the first `ABORT_AFTER` runs all crash with
-    the same exception, or all runs crash. Runs that finished before an error stay stored.
+    A run that crashes `TRIES` times is recorded as crashed, and is missing the next time. Raises
+    MixedStudyError if runs of different environments or on different data would be mixed, before
+    anything is trained; ControlError if the control fails; StoreError if the store cannot be read
+    or written; JobFailedError if a training of the control crashes, the first `ABORT_AFTER` runs
+    all crash with the same exception, or all runs crash. Runs that finished before an error stay
+    stored.
     """
     progress = LoggedProgress() if progress is None else progress
+    plan = plan.with_data({name: load_dataset(name).sha256 for name in _datasets(plan)})
+    if not allow_mixed:
+        store.check_data(plan.data)
     _save_labels(plan, store)
-    done, missing = scan(plan, store, progress.message)
-    if not missing:
+    store.set_data(plan.data, allow_mixed=allow_mixed)
+    found = scan(plan, store, progress.message)
+    if not found.missing:
+        if not allow_mixed:
+            check_runs(store, found.stored)
         return 0
     with make_executor() as executor:
-        settings = {(job.config.device, job.config.threads) for job in missing}
-        environments = dict(executor.map(environment_of, sorted(settings)))
-        _reuse_runs(store, done, missing, environments, progress)
+        jobs = (*found.done, *found.missing)
+        settings = {(job.config.device, job.config.threads) for job in jobs}
+        environments: Environments = dict(executor.map(environment_of, sorted(settings)))
+        if not allow_mixed:
+            check_runs(store, found.stored, environments)
+        check_states(store, found.missing, environments, discard=restart_runs)
+        _reuse_runs(store, found, environments, progress)
         progress.proving()
         with _temporary_folder(store) as folder:
             proved = prove_control(_control_configs(plan), executor, folder)
         controls = _control_jobs(plan)
-        for job in done:
-            if job in controls:  # stored and reused ones alike
+        for job in found.done:
+            # Stored and reused ones alike, unless the user allowed them to differ.
+            if job in controls and is_comparable(found.stored[job], job, environments):
                 _check_control(job, proved[job.config], store)
-        progress.start(plan, done, executor.workers)
-        _train_prefixes(store, missing, executor, progress)
-        return _train(plan, store, done, missing, environments, proved, executor, progress)
+        progress.start(plan, found.done, executor.workers)
+        expected = None if allow_mixed else environments
+        _train_prefixes(store, found.missing, expected, executor, progress)
+        return _train(plan, store, found, environments, expected, proved, executor, progress)
 
 
 def _train(
     plan: Plan,
     store: Store,
-    done: Mapping[Job, Outcome],
-    missing: Tasks,
-    environments: Mapping[tuple[str, int], dict[str, Any]],
+    found: Scan,
+    environments: Environments,
+    expected: Environments | None,
     proved: Mapping[RunConfig, Trajectory],
     executor: Executor,
     progress: Progress,
@@ -142,31 +176,38 @@ def _train(
     """Train the missing runs; return the number of crashed runs."""
     controls = _control_jobs(plan)
     crashes: list[JobFailedError] = []
-    work = executor.attempt(partial(run_job, store), missing.items(), TRIES)
+    work = executor.attempt(partial(run_job, store, expected), found.missing.items(), TRIES)
     for number, ((job, _), outcome) in enumerate(work, 1):
         if not isinstance(outcome, JobFailedError):
             if job in controls:
                 _check_control(job, proved[job.config], store)
             progress.finished(job, outcome)
             continue
-        if outcome.kind == StoreError.__name__:  # the fault of the folder, not of the run
-            raise StoreError(str(outcome).partition(": ")[2])
+        _raise_if_fatal(outcome)
         crashes.append(outcome)
         failure = Failure(str(outcome), epoch=0, step=0, crashed=True)
         environment = environments[job.config.device, job.config.threads]
         store.save_failure(job, failure, [], environment)
-        if len(crashes) == number and _is_hopeless(crashes, len(missing), done):
+        if len(crashes) == number and _is_hopeless(crashes, len(found.missing), found.done):
             raise outcome
         if len(crashes) <= _MAX_CRASH_MESSAGES:
             progress.message(
                 f"a run of {job.config.model!r} crashed {TRIES} times and is recorded as failed: "
-                f"{outcome} (runs/{job.address})"
+                f"{outcome} (crashes/{job.address}-*.json)"
             )
         progress.finished(job, Outcome(0.0, failed=True))
     if crashes:
         runs = "1 run" if len(crashes) == 1 else f"{len(crashes)} runs"
         progress.message(f"{runs} crashed; the same command tries again")
     return len(crashes)
+
+
+def _raise_if_fatal(error: JobFailedError) -> None:
+    """Raise the StoreError that a worker raised, if it is the fault of the folder or of the
+    environment, not of one run.
+    """
+    if error.kind in FATAL:
+        raise FATAL[error.kind](str(error).partition(": ")[2])
 
 
 def _is_hopeless(crashes: list[JobFailedError], missing: int, done: Mapping[Job, Outcome]) -> bool:
@@ -177,48 +218,55 @@ def _is_hopeless(crashes: list[JobFailedError], missing: int, done: Mapping[Job,
     return len(crashes) == missing and all(outcome.failed for outcome in done.values())
 
 
-def _reuse_runs(
-    store: Store,
-    done: dict[Job, Outcome],
-    missing: Tasks,
-    environments: Mapping[tuple[str, int], dict[str, Any]],
-    progress: Progress,
-) -> None:
-    """Reuse finished runs of other studies that were computed in the same environment, and move
-    them from `missing` to `done`.
+def _reuse_runs(store: Store, found: Scan, environments: Environments, progress: Progress) -> None:
+    """Reuse finished runs of other studies that were computed in the same environment on the same
+    data, and move them from missing to done.
     """
-    before = len(missing)
-    for job, keeps in list(missing.items()):
+    before = len(found.missing)
+    for job, keeps in list(found.missing.items()):
         environment = environments[job.config.device, job.config.threads]
         if store.reuse(job, keeps, environment):
-            header = store.header(job, keeps)
-            assert header is not None
-            done[job] = Outcome(float(header.record["seconds"]), failed=False)
-            del missing[job]
-    if len(missing) < before:
+            run = store.load(job, keeps)
+            assert run is not None
+            found.stored[job] = run
+            found.done[job] = Outcome(run.seconds, failed=False)
+            del found.missing[job]
+    if len(found.missing) < before:
         progress.message(
-            f"{before - len(missing)} equal runs were reused from other studies in "
+            f"{before - len(found.missing)} equal runs were reused from other studies in "
             f"{store.root.absolute().parent}"
         )
 
 
-def _train_prefixes(store: Store, missing: Tasks, executor: Executor, progress: Progress) -> None:
+def _train_prefixes(
+    store: Store,
+    missing: Tasks,
+    expected: Environments | None,
+    executor: Executor,
+    progress: Progress,
+) -> None:
     """Train the prefixes that missing runs share. A run whose prefix fails starts from epoch 0."""
     prefixes = shared_prefixes(missing)
-    for _, value in executor.attempt(partial(train_prefix, store), prefixes, TRIES):
+    for _, value in executor.attempt(partial(train_prefix, store, expected), prefixes, TRIES):
         if isinstance(value, JobFailedError):
+            _raise_if_fatal(value)
             progress.message(f"a prefix that runs share could not be trained: {value}")
+
+
+def _datasets(plan: Plan) -> list[str]:
+    return sorted({config.dataset for config in plan.configs})
 
 
 def _save_labels(plan: Plan, store: Store) -> None:
     """Store the test labels of the data sets, and notes on the images, for the report."""
-    for name in sorted({config.dataset for config in plan.configs}):
+    for name in _datasets(plan):
         dataset = load_dataset(name)
         models = [config.model for config in plan.configs if config.dataset == name]
         notes: list[str | None] = []
         if isinstance(dataset, Dataset):
             notes = [describe_upscaling(model, dataset.image_shape) for model in models]
-        store.save_labels(name, dataset.test_labels.numpy(), [note for note in notes if note])
+        labels = dataset.test_labels.numpy()
+        store.save_labels(name, labels, [note for note in notes if note], dataset.sha256)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from nondet.analysis.summary import RowSummary, Summary
-from nondet.environment import with_current_names
+from nondet.environment import mixture, with_current_names
 from nondet.report.control import control_finding
 from nondet.report.document import Document, Section
 from nondet.report.layout import failure_reason
@@ -38,6 +38,25 @@ def build(summary: Summary) -> Document:
         environment=_values(environments),
         source=_source(summary.plan.source),
         published=published(summary),
+        warning=warning(summary),
+    )
+
+
+def warning(summary: Summary) -> str:
+    """Return a sentence on the environments or data that are mixed; "" if all runs are of one."""
+    runs = list(
+        {run.job: run for _, row in summary.rows for run in (*row.runs, *row.failed)}.values()
+    )
+    lines = mixture([run.record.get("environment", {}) for run in runs])
+    for name in dict.fromkeys(run.job.config.dataset for run in runs):
+        counts = Counter(run.job.data for run in runs if run.job.config.dataset == name)
+        if len(counts) > 1:
+            states = [f"{sha[:12]} ({plural(number, 'run')})" for sha, number in counts.items()]
+            lines.append(f"data of {name}: SHA-256 {', '.join(states)}")
+    return (
+        f"MIXED: these runs must not be compared with one another. {'; '.join(lines)}."
+        if lines
+        else ""
     )
 
 

@@ -126,7 +126,7 @@ class Document:
     """A whole report. subtitle: the models, data and length of training in a sentence. notes:
     failed, missing and damaged runs, and other reasons for caution. settings: lines. environment:
     (name, value) pairs. source: the work that the study repeats. published: tables that compare its
-    results with published ones.
+    results with published ones. warning: the first line, if the runs must not be compared.
     """
 
     title: str
@@ -137,6 +137,7 @@ class Document:
     environment: tuple[tuple[str, str], ...] = ()
     source: str = ""
     published: tuple[Table, ...] = ()
+    warning: str = ""
 
     @property
     def all_sections(self) -> tuple[Section, ...]:

@@ -1,5 +1,7 @@
 """Writing a report as files: HTML, Markdown, CSV, LaTeX and figures."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from nondet.analysis.summary import Summary
@@ -10,33 +12,57 @@ from nondet.report.render.latex import latex_table
 from nondet.report.render.markdown import markdown
 from nondet.report.render.page import page
 from nondet.report.render.table_csv import runs_csv, table_csv
-
-MANIFEST = ".report"
-"""The file that lists a report's files, so that the next report can remove stale ones."""
+from nondet.store.report_files import (
+    MANIFEST,
+    digest_of,
+    format_manifest,
+    read_manifest,
+    remove_report_file,
+)
 
 
 def write_report(document: Document, summary: Summary, folder: Path) -> list[Path]:
     """Write report.html, report.md, runs.csv (a line per run), every table as tables/*.csv and
     tables/*.tex, and every figure as figures/*.svg and figures/*.png; return their paths.
 
-    Removes files of an earlier report that this one lacks. Raises ValueError if two tables or two
-    figures have one name, and OSError if the folder cannot be written.
+    Lists them with their SHA-256 in `MANIFEST`, and removes files of an earlier report that this
+    one lacks. If the process is killed meanwhile, the list names every file that there may be.
+
+    Raises ValueError if two tables or two figures have one name, or one that is no name of a file;
+    OSError if the folder cannot be written.
     """
     contents = _contents(document, summary)
-    earlier = _read_manifest(folder)
-    everything = sorted({*earlier, *contents})
-    write_atomically(folder / MANIFEST, "".join(f"{name}\n" for name in everything))
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    stale = _stale(folder, contents)
+    write_atomically(folder / MANIFEST, format_manifest({**stale, **digests}))
     for name, data in contents.items():
         (folder / name).parent.mkdir(exist_ok=True)
         write_atomically(folder / name, data)
-    for name in earlier:
-        if name not in contents:
-            (folder / name).unlink(missing_ok=True)
-    write_atomically(folder / MANIFEST, "".join(f"{name}\n" for name in sorted(contents)))
+    for name in stale:
+        remove_report_file(folder, name)
+    write_atomically(folder / MANIFEST, format_manifest(digests))
     return [folder / name for name in contents]
 
 
-def _contents(document: Document, summary: Summary) -> dict[str, str | bytes]:
+def _stale(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256, by path, of the files of an earlier report that are not among `names`.
+
+    A list that is damaged names none.
+    """
+    try:
+        earlier = read_manifest(folder)
+    except (OSError, ValueError):
+        return {}
+    stale = {}
+    for name in set(earlier) - set(names):
+        try:
+            stale[name] = earlier[name] or digest_of(folder / name)
+        except OSError:
+            continue  # removed, or nothing that a report wrote
+    return stale
+
+
+def _contents(document: Document, summary: Summary) -> dict[str, bytes]:
     """Return the contents of all files by their paths inside the folder."""
     sections = document.all_sections
     tables = [table for section in sections for table in section.tables]
@@ -56,22 +82,10 @@ def _contents(document: Document, summary: Summary) -> dict[str, str | bytes]:
     }
     for table in tables:
         contents[f"tables/{table.name}.csv"] = table_csv(table)
-        contents[f"tables/{table.name}.tex"] = latex_table(table)
+        contents[f"tables/{table.name}.tex"] = latex_table(table, document.warning)
     for name, drawing in drawings.items():
         contents[f"figures/{name}.svg"] = drawing.svg
         contents[f"figures/{name}.png"] = drawing.png
-    return contents
-
-
-def _read_manifest(folder: Path) -> list[str]:
-    """Return the files that the folder's manifest lists; none without a manifest."""
-    try:
-        names = (folder / MANIFEST).read_text().splitlines()
-    except FileNotFoundError:
-        return []
-    own = {"report.html", "report.md", "runs.csv"}
-    return [
-        name
-        for name in names
-        if name in own or (Path(name).parent.as_posix() in ("tables", "figures"))
-    ]
+    return {
+        path: data.encode() if isinstance(data, str) else data for path, data in contents.items()
+    }

@@ -1,10 +1,11 @@
 """The folder of a study on disk: its plan, runs and labels, and checks of their integrity."""
 
-from nondet.store.errors import DamagedRunError, StoreError
+from nondet.store.errors import DamagedRunError, MixedStudyError, StoreError
 from nondet.store.folder import CHECKSUMS
 from nondet.store.labels import Labels
 from nondet.store.listing import Listing, Listings, list_runs
-from nondet.store.runs import FORMAT, Failure, Header, StoredRun
+from nondet.store.runs import Failure, Header, StoredRun
+from nondet.store.schemas import FORMAT
 from nondet.store.store import Store
 from nondet.store.verification import Verification, find_studies, verify
 
@@ -17,6 +18,7 @@ __all__ = [
     "Labels",
     "Listing",
     "Listings",
+    "MixedStudyError",
     "Store",
     "StoreError",
     "StoredRun",

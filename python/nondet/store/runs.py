@@ -1,33 +1,31 @@
-"""Read and write the files of a run.
+"""Read and write the files of a run, which never change once they are written.
 
-run.json               configuration, seeds, onset, environment, perturbations, wall seconds,
-                       hashes; for a failed run the failure
+run.json               format, job, environment, perturbations, wall seconds, hashes; for a run that
+                       diverged the failure; the SHA-256 of itself and of the other files
 history.csv            a line per epoch
 predictions.safetensors   "logits" and, with a snapshot schedule, "snapshots"; for a language
                        model "log_probabilities" and "predicted"
 <record>.safetensors   the records taps, tta, twin, weights, if any
 SHA256SUMS             the checksums of all these files
+
+Arrays name the run that they belong to. Records of a later training with the same bits lie in
+another folder (see nondet.store.records).
 """
 
-import json
-from collections import OrderedDict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.store.errors import DamagedRunError, StoreError
+from nondet.json_files import format_checksummed, parse_checksummed, parse_json
+from nondet.store.arrays import ARRAYS, Arrays, Records, check_predictions
+from nondet.store.errors import DamagedRunError, StoreError, in_file, reading
 from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
-from nondet.store.formats import (
-    format_arrays,
-    format_history,
-    format_json,
-    parse_arrays,
-    parse_history,
-)
+from nondet.store.formats import format_arrays, format_history, parse_arrays, parse_history
+from nondet.store.schemas import FORMAT, FORMER_FORMAT, check_run_record
 from nondet.studies.job import Job, address_of
 from nondet.studies.row import KEEPS
 from nondet.training.result import EpochRecord, Result, TokenPredictions
@@ -35,16 +33,7 @@ from nondet.training.result import EpochRecord, Result, TokenPredictions
 if TYPE_CHECKING:
     from nondet.training.perturb import Perturbation
 
-FORMAT = 2
-"""Version of the file formats in a study's folder, increased by every incompatible change."""
-
-END_OF_SENTENCE = "end_of_sentence"
-"""Key in the "dataset" object of run.json: the type number of a text's end-of-sentence token."""
-
-Arrays = Mapping[str, np.ndarray]
-_ARRAYS = ".safetensors"
-_CACHE_BYTES = 256 << 20
-_PREDICTIONS = f"predictions{_ARRAYS}"
+RUN, HISTORY, PREDICTIONS = "run.json", "history.csv", f"predictions{ARRAYS}"
 
 
 @dataclass(frozen=True)
@@ -103,10 +92,21 @@ class StoredRun:
         """Return the SHA-256 of the model's state after each epoch."""
         return [epoch["weights_sha256"] for epoch in self.history]
 
-    @property
-    def end_of_sentence(self) -> int:
-        """Return the type number of the end-of-sentence token. Raises KeyError for images."""
-        return int(self.record["dataset"][END_OF_SENTENCE])
+    def check_labels(self, labels: np.ndarray) -> None:
+        """Raise DamagedRunError unless the predictions fit the test labels, (examples,)."""
+        if self.failure is not None:
+            return
+        if self.tokens is not None:
+            examples, classes = len(self.tokens.predicted), None
+        else:
+            assert self.logits is not None
+            examples, classes = self.logits.shape
+        if examples != len(labels) or (classes is not None and labels.max(initial=0) >= classes):
+            raise DamagedRunError(
+                f"run {self.job.address} predicts {examples} examples of {classes or 'all'} "
+                f"classes; the test labels are of {len(labels)} examples, up to class "
+                f"{labels.max(initial=0)}"
+            )
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Header:
     """The part of a stored run that is read without its arrays, which are not checked.
 
     record: the contents of run.json. history: as in `StoredRun`. files: SHA-256 by file name.
-    bytes: the total size of all files.
+    bytes: the total size of all files. later: the names of the records that were made later.
     """
 
     record: dict[str, Any]
@@ -122,11 +122,17 @@ class Header:
     failure: Failure | None
     files: dict[str, str]
     bytes: int
+    later: frozenset[str] = frozenset()
 
     @property
     def records(self) -> frozenset[str]:
         """Return the names of the run's records."""
-        return frozenset(KEEPS) & {name.removesuffix(_ARRAYS) for name in self.files}
+        return own_records(self.files) | self.later
+
+
+def own_records(files: Mapping[str, str]) -> frozenset[str]:
+    """Return the names of the records among the files of a run."""
+    return frozenset(KEEPS) & {name.removesuffix(ARRAYS) for name in files}
 
 
 def describe(
@@ -151,63 +157,75 @@ def describe(
     }
 
 
-def format_run(record: Mapping[str, Any], result: Result) -> dict[str, bytes]:
+def format_run(address: str, record: Mapping[str, Any], result: Result) -> dict[str, bytes]:
     """Return the contents of a finished run's files by name."""
     hashes = {
         "weights": result.history[-1].weights_sha256,
         "predictions": result.predictions_sha256,
     }
-    return format_failure({**record, "hashes": hashes}, result.history) | {
-        _PREDICTIONS: format_arrays(result.predictions),
-        **{f"{name}{_ARRAYS}": format_arrays(arrays) for name, arrays in result.records.items()},
+    arrays = {PREDICTIONS: result.predictions} | {
+        f"{name}{ARRAYS}": arrays for name, arrays in result.records.items()
     }
+    files = {HISTORY: format_history(result.history)} | {
+        name: format_arrays(values, address) for name, values in arrays.items()
+    }
+    return _with_record({**record, "hashes": hashes}, files)
 
 
 def format_failure(record: Mapping[str, Any], history: Sequence[EpochRecord]) -> dict[str, bytes]:
     """Return the contents of a failed run's files by name."""
-    return {"run.json": format_json(record), "history.csv": format_history(history)}
+    return _with_record(record, {HISTORY: format_history(history)})
 
 
-def read_run(place: Path, job: Job) -> StoredRun | None:
+def _with_record(record: Mapping[str, Any], files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the files after run.json, which lists their SHA-256."""
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    return {RUN: format_checksummed({**record, "files": digests}), **files}
+
+
+def read_run(
+    place: Path, job: Job, address: str, later: Mapping[str, tuple[Path, str]]
+) -> StoredRun | None:
     """Return the run of `job` in a folder after checking all its files; None if there is no folder.
+
+    address: of the run, which its folder is named by. later: the folders and SHA-256 of records
+    that were made later, by name, checked already.
 
     Raises DamagedRunError; StoreError if it cannot be read or another version wrote it.
     """
 
     def read(folder: OpenFolder) -> StoredRun:
-        header = _read_header(folder, job.address)
-        logits = snapshots = tokens = None
-        if header.failure is None:
-            predictions = parse_arrays(folder.read(_PREDICTIONS, header.files[_PREDICTIONS]))
-            if "log_probabilities" in predictions:
-                digest = header.record["hashes"]["predictions"]
-                tokens = TokenPredictions(**predictions, logits_sha256=digest)
-            else:
-                logits, snapshots = predictions["logits"], predictions.get("snapshots")
-            if not header.history:
-                raise ValueError("history.csv holds no epoch")
-        files = {name: header.files[f"{name}{_ARRAYS}"] for name in sorted(header.records)}
+        header = _read_header(folder, address)
+        predictions = _read_predictions(folder, header, address)
+        files = {
+            name: header.files[f"{name}{ARRAYS}"] for name in sorted(own_records(header.files))
+        }
         for name, digest in files.items():
-            folder.check(f"{name}{_ARRAYS}", digest)
-        records = _Records(place, job.address, files)
+            folder.check(f"{name}{ARRAYS}", digest)
+        records = {**later, **{name: (place, digest) for name, digest in files.items()}}
+        tokens = None
+        if "log_probabilities" in predictions:
+            digest = header.record["hashes"]["predictions"]
+            tokens = TokenPredictions(**predictions, logits_sha256=digest)
+        owner = _owner(header, address)
         return StoredRun(
             job,
             header.history,
-            logits,
+            predictions.get("logits"),
             header.record,
             header.failure,
-            snapshots,
-            records,
+            predictions.get("snapshots"),
+            Records(dict(sorted(records.items())), address, owner, predictions.get("logits")),
             tokens,
         )
 
-    with _reading(job.address):
+    with reading(f"run {address}"):
         return read_folder(place, read)
 
 
 def read_header(place: Path, address: str) -> Header | None:
     """Return the header of a run, or None if there is no folder. Raises as `read_run`."""
-    with _reading(address):
+    with reading(f"run {address}"):
         return read_folder(place, lambda folder: _read_header(folder, address))
 
 
@@ -220,105 +238,67 @@ def check_run(place: Path, address: str) -> Header | None:
         header = _read_header(folder, address)
         for name, digest in header.files.items():
             folder.check(name, digest)
+        _read_predictions(folder, header, address)
         return header
 
-    with _reading(address):
+    with reading(f"run {address}"):
         return read_folder(place, read)
-
-
-def is_superseded(place: Path, records: Collection[str]) -> bool:
-    """Return True if a new run with these records (none for a failed run) replaces the stored one:
-    a crashed run is replaced, and a finished run that lacks one of the records.
-
-    Raises as `read_run`.
-    """
-    header = read_header(place, place.name)
-    if header is None:
-        return True
-    if header.failure is not None:
-        return header.failure.crashed
-    return not header.records >= set(records)
-
-
-class _Records(Mapping[str, Arrays]):
-    """The records of a run, read and checked at each access.
-
-    All instances share a least-recently-used cache of at most `_CACHE_BYTES` bytes.
-    """
-
-    _cache: ClassVar[OrderedDict[tuple[Path, str], Arrays]] = OrderedDict()
-
-    def __init__(self, place: Path, address: str, files: Mapping[str, str]) -> None:
-        self._place, self._address, self._files = place, address, files
-
-    def __getitem__(self, name: str) -> Arrays:
-        digest = self._files[name]
-        key = (self._place, digest)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
-
-        def read(folder: OpenFolder) -> Arrays:
-            return parse_arrays(folder.read(f"{name}{_ARRAYS}", digest))
-
-        with _reading(self._address):
-            arrays = read_folder(self._place, read)
-        if arrays is None:
-            raise DamagedRunError(f"run {self._address} no longer exists in {self._place.parent}")
-        self._add_to_cache(key, arrays)
-        return arrays
-
-    @classmethod
-    def _add_to_cache(cls, key: tuple[Path, str], arrays: Arrays) -> None:
-        cls._cache[key] = arrays
-        size = sum(_bytes(cached) for cached in cls._cache.values())
-        while size > _CACHE_BYTES:
-            size -= _bytes(cls._cache.popitem(last=False)[1])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-
-def _bytes(arrays: Arrays) -> int:
-    return sum(array.nbytes for array in arrays.values())
 
 
 def _read_header(folder: OpenFolder, address: str) -> Header:
     files = folder.checksums()
-    if unlisted := folder.unlisted(files):
-        raise ValueError(f"{CHECKSUMS} does not list {', '.join(unlisted)}")
-    record = json.loads(folder.read("run.json", files["run.json"]))
-    if not isinstance(record, dict):
-        raise ValueError("run.json is not a JSON object")
-    if record.get("format") != FORMAT:
-        raise StoreError(
-            f"run {address} in {folder.path.parent} was written by another version of nondet "
-            f"(format {record.get('format', 1)}; this version reads format {FORMAT}). Read it with "
-            "that version, or choose another folder with --out."
-        )
-    if address_of(record["job"]) != address:
-        raise ValueError("its run.json describes another job")
-    history = parse_history(folder.read("history.csv", files["history.csv"]).decode())
+    for name in (RUN, HISTORY):
+        if name not in files:
+            raise ValueError(f"{CHECKSUMS} does not list {name}")
+    data = folder.read(RUN, files[RUN])
+    with in_file(RUN):
+        record = _parse_record(data, folder.path)
+        if address_of(record["job"]) != address:
+            raise ValueError("it describes another job")
+        others = {name: digest for name, digest in files.items() if name != RUN}
+        if record["format"] == FORMAT and record["files"] != others:
+            raise ValueError(f"its files are not those of {CHECKSUMS}")
+    data = folder.read(HISTORY, files[HISTORY])
+    with in_file(HISTORY):
+        history = parse_history(data)
     failure = Failure(**record["failure"]) if record["failure"] else None
+    if failure is None:
+        if not history:
+            raise ValueError(f"{HISTORY} holds no epoch")
+        if history[-1]["test_accuracy"] is None or history[-1]["test_cross_entropy"] is None:
+            raise ValueError(f"{HISTORY} holds no evaluation of the last epoch")
+        if history[-1]["weights_sha256"] != record["hashes"]["weights"]:
+            raise ValueError(f"{HISTORY} ends with other weights than {RUN} names")
+        if PREDICTIONS not in files:
+            raise ValueError(f"{CHECKSUMS} does not list {PREDICTIONS}")
     size = sum(folder.size(name) for name in (*files, CHECKSUMS))
     return Header(record, history, failure, files, size)
 
 
-@contextmanager
-def _reading(address: str) -> Iterator[None]:
-    """Turn errors of reading a run into a DamagedRunError, or a StoreError if it is undamaged."""
-    try:
-        yield
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise DamagedRunError(
-            f"run {address} is damaged: {error.filename}: {error.strerror}"
-        ) from error
-    except KeyError as error:
-        raise DamagedRunError(f"run {address} is damaged: {error} is missing") from error
-    except (ValueError, TypeError) as error:
-        raise DamagedRunError(f"run {address} is damaged: {error}") from error
-    except OSError as error:
-        raise StoreError(f"run {address} cannot be read: {error}") from error
+def _parse_record(data: bytes, place: Path) -> dict[str, Any]:
+    """Return the contents of run.json. Raises ValueError; StoreError for another version's."""
+    record = parse_json(data)
+    version = record.get("format", 1) if isinstance(record, dict) else FORMAT
+    if version not in (FORMAT, FORMER_FORMAT):
+        raise StoreError(
+            f"run {place.name} in {place.parent} was written by another version of nondet "
+            f"(format {version}; this version reads format {FORMAT}). Read it with that version, "
+            "or choose another folder with --out."
+        )
+    return check_run_record(record if version == FORMER_FORMAT else parse_checksummed(data))
+
+
+def _read_predictions(folder: OpenFolder, header: Header, address: str) -> dict[str, np.ndarray]:
+    """Return the arrays of a run's predictions; none if it failed."""
+    if header.failure is not None:
+        return {}
+    data = folder.read(PREDICTIONS, header.files[PREDICTIONS])
+    with in_file(PREDICTIONS):
+        predictions = parse_arrays(data, _owner(header, address))
+        check_predictions(predictions, header.record["hashes"]["predictions"])
+    return predictions
+
+
+def _owner(header: Header, address: str) -> str | None:
+    """Return the owner that the run's arrays must name; None in a former format, without owners."""
+    return address if header.record["format"] == FORMAT else None

@@ -1,49 +1,52 @@
 """The folder of a study: its plan, and a folder per run.
 
-    DIR/study.json            the plan
+    DIR/study.json            the plan and the data (see nondet.store.study_file)
     DIR/runs/<address>/       a run (see nondet.store.runs)
+    DIR/records/<address>/    records of a run that were made later (see nondet.store.records)
+    DIR/crashes/              crashes of runs (see nondet.store.crashes)
     DIR/labels/<data set>/    the test labels of a data set (see nondet.store.labels)
     DIR/checkpoints/          training states of unfinished runs, removed when the run is stored
     DIR/prefixes/             training states that several runs start from (see
                               nondet.execute.prefixes)
-    DIR/measures/             measures of pairs of language models (see
-                              nondet.analysis.streaming.stored)
+    DIR/measures/             measures of pairs of language models (see nondet.store.measures)
     DIR/damaged/              runs that did not match their checksums
 
-A run is written under a temporary name, flushed to disk and renamed; its checksums are verified at
-every read. One process at a time has the folder open for a plan; any number of other processes, on
-any host, may write and read runs.
+A run is written under a temporary name, flushed to disk and renamed; it never changes afterwards,
+and its checksums are verified at every read. One process at a time has the folder open for a plan;
+any number of other processes, on any host, may write and read runs.
 """
 
-import fcntl
-import json
-import os
 import shutil
-import socket
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.files import is_unfinished, remove_leftovers, write_atomically
-from nondet.store import reuse, runs
-from nondet.store.errors import DamagedRunError, StoreError, writing
-from nondet.store.folder import recover, write_folder
+from nondet.files import is_unfinished, remove_leftovers
+from nondet.store import crashes, records, reuse, runs
+from nondet.store.errors import (
+    DamagedRunError,
+    MixedStudyError,
+    StoreError,
+    in_file,
+    reading,
+    writing,
+)
+from nondet.store.folder import write_folder
 from nondet.store.labels import Labels, folder_name, format_labels, read_labels
-from nondet.store.runs import FORMAT, Failure, Header, StoredRun
+from nondet.store.lock import LOCK, locked
+from nondet.store.runs import Failure, Header, StoredRun
+from nondet.store.schemas import FORMAT
+from nondet.store.study_file import NAME, StudyFile, read_study, write_study
 from nondet.studies.job import Job
 from nondet.studies.study import Plan
 from nondet.training.result import EpochRecord, Result
 
 if TYPE_CHECKING:
     from nondet.training.perturb import Perturbation
-
-_OTHER_VERSION = (
-    "{path} was written by another version of nondet (format {version}; this version reads format "
-    "{known}). Read it with that version, or choose another folder with --out."
-)
 
 
 class Store:
@@ -52,92 +55,135 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs = root / "runs"
+        self.records = root / "records"
+        self.crashes = root / "crashes"
         self.labels = root / "labels"
         self.checkpoints = root / "checkpoints"
         self.prefixes = root / "prefixes"
         self.measures = root / "measures"
+        self._study: StudyFile | None = None
 
     # -- the plan ------------------------------------------------------------------------------
 
+    def study(self) -> StudyFile:
+        """Read study.json. Raises StoreError if there is none or it cannot be read."""
+        self._study = read_study(self.root)
+        return self._study
+
     def plan(self) -> Plan:
-        """Return the plan of the study. Raises StoreError if there is none or it cannot be read."""
-        path = self.root / "study.json"
-        try:
-            data = json.loads(path.read_bytes())
-            if "study" in data and data.get("format") != FORMAT:
-                version = data.get("format", 1)
-                raise StoreError(_OTHER_VERSION.format(path=path, version=version, known=FORMAT))
-            return Plan.from_json(data)
-        except (FileNotFoundError, NotADirectoryError):
-            raise StoreError(f"{self.root} holds no study (no study.json)") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{path} cannot be read as a study: {error}") from error
+        """Return the plan of the study, with the data of new runs. Raises as `study`."""
+        return self.study().plan
 
     @contextmanager
     def opened_for(self, plan: Plan) -> Iterator[None]:
         """Open the folder for `plan` and lock it against other processes.
 
         A new or empty folder is set up; a folder with the same plan is continued. Raises StoreError
-        if it holds another study or other files, cannot be written, or is in use.
+        if it holds another study or other files, is of a former format, cannot be written, or is in
+        use.
         """
-        with writing("the study", self.root):
-            self.root.mkdir(parents=True, exist_ok=True)
-            lock = (self.root / ".lock").open("a+")
-        with lock:
-            try:
-                # The kernel releases the lock when the process ends for whatever reason.
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                owner = lock.read().strip() or "unknown"
-                raise StoreError(
-                    f"{self.root} is in use by another process ({owner}). Wait for it, end it, or "
-                    "choose another folder with --out."
-                ) from None
+        with locked(self.root):
             with writing("the study", self.root):
-                lock.truncate(0)
-                lock.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-                lock.flush()
                 self._set_up(plan)
             yield
 
     def _set_up(self, plan: Plan) -> None:
         remove_leftovers(self.root)
-        if (self.root / "study.json").exists():
-            differences = self.plan().differences(plan)
+        if (self.root / NAME).exists():
+            study = self.study()
+            if study.format != FORMAT:
+                raise StoreError(
+                    f"{self.root} was written by an earlier version of nondet (format "
+                    f"{study.format}; this version writes format {FORMAT}): it can be read and "
+                    "reported, but not continued, because its runs do not name their data and "
+                    "environment. Choose another folder with --out."
+                )
+            differences = study.plan.differences(plan)
             if differences:
                 raise StoreError(
                     f"{self.root} holds another study ({'; '.join(differences)}). "
                     "Choose another folder with --out, or repeat the command that created it."
                 )
-        elif any(path.name != ".lock" and not is_unfinished(path) for path in self.root.iterdir()):
+        elif any(path.name != LOCK and not is_unfinished(path) for path in self.root.iterdir()):
             raise StoreError(
                 f"{self.root} is not empty and holds no study. Choose another folder with --out."
             )
         else:
-            data = {"format": FORMAT, **plan.to_json()}
-            write_atomically(self.root / "study.json", json.dumps(data, indent=2) + "\n")
-        for folder in (self.runs, self.labels):
+            self._study = StudyFile(plan, {name: (sha,) for name, sha in plan.data.items()})
+            write_study(self.root, self._study)
+        for folder in (self.runs, self.labels, self.records, self.crashes):
             folder.mkdir(exist_ok=True)
-            recover(folder)
+            remove_leftovers(folder)
+        for folder in self.records.iterdir():
+            remove_leftovers(folder)
+
+    def check_data(self, data: Mapping[str, str]) -> None:
+        """Raise MixedStudyError if the study is of other data than these SHA-256 by data set."""
+        known = self.study().current
+        for name, sha in data.items():
+            if known.get(name, sha) != sha:
+                raise MixedStudyError(
+                    f"the data set {name!r} has changed since {self.root} was begun: its contents "
+                    f"have the SHA-256 {known[name][:16]}... there, {sha[:16]}... here. Restore "
+                    "the data, choose another folder with --out, or add --allow-mixed to mix runs "
+                    "on both."
+                )
+
+    def set_data(self, data: Mapping[str, str], *, allow_mixed: bool = False) -> None:
+        """Record the SHA-256 of the data of new runs, by data set, in an opened folder. Raises as
+        `check_data` unless `allow_mixed`.
+        """
+        if not allow_mixed:
+            self.check_data(data)
+        study = self.study()
+        known = dict(study.data)
+        for name, sha in data.items():
+            known[name] = (*(each for each in known.get(name, ()) if each != sha), sha)
+        if known != study.data:
+            with writing("the study", self.root):
+                write_study(self.root, StudyFile(study.plan, known))
+            self.study()
 
     # -- runs ----------------------------------------------------------------------------------
 
     def load(self, job: Job, keeps: Collection[str] = frozenset()) -> StoredRun | None:
         """Return the stored run of `job` after checking all its files; None if there is none, or it
-        finished without one of the records `keeps`.
+        finished without one of the records `keeps`. Without a run, its last crash.
 
-        Raises DamagedRunError; StoreError if it cannot be read.
+        If runs on other data are allowed, the job of the result may be on those. Raises
+        DamagedRunError; StoreError if it cannot be read.
         """
-        run = runs.read_run(self._place(job), job)
+        job, address = self._find(job)
+        header = runs.read_header(self.runs / address, address)
+        if header is None:
+            return self._crashed(job, address)
+        later = self._later(address, header)
+        run = runs.read_run(self.runs / address, job, address, later)
         if run is not None and run.failure is None and not set(keeps) <= set(run.records):
             return None
         return run
 
+    def read(self, address: str) -> tuple[StoredRun | None, int]:
+        """Return the run in a folder, whatever the plan, and the size of its files in bytes; None
+        and 0 if there is no such folder. Raises as `load`.
+        """
+        place = self.runs / address
+        header = runs.read_header(place, address)
+        if header is None:
+            return None, 0
+        with reading(f"run {address}"), in_file(runs.RUN):
+            job = Job.from_identity(header.record["job"])
+        return runs.read_run(place, job, address, self._later(address, header)), header.bytes
+
     def header(self, job: Job, keeps: Collection[str] = frozenset()) -> Header | None:
         """Return the header of the stored run of `job`; otherwise as `load`."""
-        header = runs.read_header(self._place(job), job.address)
-        if header is not None and header.failure is None and not header.records >= set(keeps):
+        job, address = self._find(job)
+        header = runs.read_header(self.runs / address, address)
+        if header is None:
+            run = self._crashed(job, address)
+            return None if run is None else Header(run.record, [], run.failure, {}, 0)
+        header = replace(header, later=records.names_of(self.records, address))
+        if header.failure is None and not header.records >= set(keeps):
             return None
         return header
 
@@ -152,12 +198,33 @@ class Store:
         """Write a finished run, durably: when this returns, it survives a crash of the system.
 
         seconds: wall time. dataset: facts about the data to record, such as the hash of a text. A
-        stored run is kept, unless it crashed or lacks a record of the new one.
+        stored run is kept; records that it lacks are added if it ended in the same bits.
 
-        Raises StoreError if it cannot be written; stored runs stay as they are.
+        Raises StoreError if it cannot be written, or ended in other bits than the stored run that
+        lacks its records; stored runs stay as they are.
         """
         record = runs.describe(job, environment, result.perturbations, seconds, dataset=dataset)
-        self._write(job, runs.format_run(record, result), result.records)
+        if self._write(job, runs.format_run(job.address, record, result)):
+            return
+        header = self.header(job)
+        if header is None or header.failure is not None:
+            return
+        hashes = {
+            "weights": result.history[-1].weights_sha256,
+            "predictions": result.predictions_sha256,
+        }
+        missing = result.records.keys() - header.records
+        if missing and header.record["hashes"] != hashes:
+            raise StoreError(
+                f"run {job.address} lacks the records {', '.join(sorted(missing))}, and a repeated "
+                "training ended in other bits, so its records are of another run. Remove "
+                f"{self.runs / job.address} to train it again."
+            )
+        with writing(f"records of run {job.address}", self.records):
+            for name in sorted(missing):
+                records.write_record(
+                    self.records, job.address, name, result.records[name], hashes, environment
+                )
 
     def save_failure(
         self,
@@ -168,65 +235,129 @@ class Store:
         perturbations: Sequence["Perturbation"] = (),
         seconds: float = 0.0,
     ) -> None:
-        """Write a failed run, with the reason and the epochs before the failure. It replaces only a
-        crashed run. Otherwise as `save`.
+        """Write a run that diverged, with the reason and the epochs before that, unless a run is
+        stored; or, if it crashed, the crash. Otherwise as `save`.
         """
+        if failure.crashed:
+            with writing(f"the crash of run {job.address}", self.crashes):
+                crashes.write_crash(self.crashes, job.identity(), vars(failure), environment)
+            return
         record = runs.describe(job, environment, perturbations, seconds, failure)
-        self._write(job, runs.format_failure(record, history), ())
+        self._write(job, runs.format_failure(record, history))
 
     def reuse(self, job: Job, keeps: Collection[str], environment: Mapping[str, Any]) -> bool:
         """Take the run from another study in the same parent folder; return True if a study has it.
 
-        That run must be finished and undamaged, with the records `keeps`, and computed in an equal
-        environment (the git commit may differ). Raises as `save`.
+        That run must be finished and undamaged, on the same data, with the records `keeps`, and
+        computed in an environment that can be compared (`nondet.environment.differences`). Raises
+        as `save`.
         """
         for sibling in reuse.siblings(self.root):
-            source = sibling / "runs" / job.address
-            if reuse.is_reusable(source, job.address, keeps, environment):
+            source = Store(sibling)
+            if reuse.is_reusable(source.runs, source.records, job.address, keeps, environment):
                 with writing(f"run {job.address}", self.runs):
-                    reuse.link_run(source, self._place(job), self._superseded_by(keeps, job))
-                return True
+                    if reuse.link_run(source.runs, self.runs, job.address):
+                        reuse.link_records(source.records, self.records, job.address)
+                return self._has_records(job, keeps) or self._copy_records(source, job, keeps)
         return False
 
+    def _has_records(self, job: Job, keeps: Collection[str]) -> bool:
+        header = self.header(job)
+        return header is not None and header.records >= set(keeps)
+
+    def _copy_records(self, source: "Store", job: Job, keeps: Collection[str]) -> bool:
+        """Add records that the stored run lacks from another study's run with the same bits; return
+        False if the bits differ.
+        """
+        mine, theirs = self.header(job), source.load(job, keeps)
+        if mine is None or theirs is None or theirs.record.get("hashes") != mine.record["hashes"]:
+            return False
+        with writing(f"records of run {job.address}", self.records):
+            for name in sorted(set(keeps) - mine.records):
+                records.write_record(
+                    self.records,
+                    job.address,
+                    name,
+                    theirs.records[name],
+                    theirs.record["hashes"],
+                    theirs.record["environment"],
+                )
+        return True
+
     def set_aside(self, job: Job) -> Path:
-        """Move a damaged run to the folder "damaged" for inspection; return its new path."""
+        """Move a damaged run, with its later records, to the folder "damaged" for inspection;
+        return its new path.
+        """
         damaged = self.root / "damaged"
-        with writing(f"damaged run {job.address}", damaged):
+        _, address = self._find(job)
+        with writing(f"damaged run {address}", damaged):
             damaged.mkdir(exist_ok=True)
             number = 1
-            while (target := damaged / f"{job.address}-{number}").exists():
+            while (target := damaged / f"{address}-{number}").exists():
                 number += 1
-            self._place(job).rename(target)
+            target.mkdir()
+            paths = [self.runs / address, self.records / address]
+            paths += sorted(self.crashes.glob(f"{address}-*.json"))
+            for path in paths:
+                if path.exists():
+                    path.rename(target / f"{path.parent.name}-{path.name}")
         return target
 
-    def _place(self, job: Job) -> Path:
-        return self.runs / job.address
-
-    def _write(self, job: Job, contents: Mapping[str, bytes], records: Collection[str]) -> None:
-        with writing(f"run {job.address}", self.runs):
-            write_folder(self._place(job), contents, self._superseded_by(records, job))
-
-    def _superseded_by(self, records: Collection[str], job: Job) -> Callable[[Path], bool]:
-        """Return the function `superseded` of `publish` for a new run with these records. It sets a
-        damaged run aside.
+    def _find(self, job: Job) -> tuple[Job, str]:
+        """Return the job whose run is stored, and its address: `job` itself or, if runs on other
+        data are allowed, the same job on those. A job that names no data is on those of new runs.
         """
+        study = self._read_once()
+        if study is None:
+            return job, job.address
+        jobs = study.on_all_data(job)
+        stored = (each for each in jobs if (self.runs / study.address(each)).exists())
+        found = next(stored, jobs[0])
+        return found, study.address(found)
 
-        def superseded(place: Path) -> bool:
-            try:
-                return runs.is_superseded(place, records)
-            except DamagedRunError:
-                self.set_aside(job)
-                return True
+    def _read_once(self) -> StudyFile | None:
+        """Return study.json as it was last read; None if it cannot be read."""
+        if self._study is None:
+            with suppress(StoreError):
+                self.study()
+        return self._study
 
-        return superseded
+    def _later(self, address: str, header: Header) -> dict[str, tuple[Path, str]]:
+        if header.record["format"] != FORMAT:
+            return {}
+        return records.read_records(self.records, address, header.record.get("hashes"))
+
+    def _crashed(self, job: Job, address: str) -> StoredRun | None:
+        """Return the last crash of a run as its result."""
+        record = crashes.last_crash(self.crashes, address)
+        if record is None:
+            return None
+        record = {**record, "seconds": 0.0, "perturbations": []}
+        return StoredRun(job, [], None, record, Failure(**record["failure"]))
+
+    def _write(self, job: Job, contents: Mapping[str, bytes]) -> bool:
+        """Write a run unless one is stored, and set a damaged one aside. Return True if it was
+        written.
+        """
+        with writing(f"run {job.address}", self.runs):
+            while not write_folder(self.runs / job.address, contents):
+                try:
+                    if runs.check_run(self.runs / job.address, job.address) is not None:
+                        return False
+                except DamagedRunError:
+                    self.set_aside(job)
+        return True
 
     # -- labels --------------------------------------------------------------------------------
 
-    def save_labels(self, dataset: str, labels: np.ndarray, notes: Sequence[str] = ()) -> None:
-        """Store the test labels of a data set, (examples,) integers, and notes for the report.
+    def save_labels(
+        self, dataset: str, labels: np.ndarray, notes: Sequence[str] = (), data: str = ""
+    ) -> None:
+        """Store the test labels of a data set, (examples,) integers, notes for the report, and the
+        SHA-256 of the data set.
 
-        Damaged labels are replaced. Raises StoreError if other labels are stored under that name:
-        runs on two data sets would be mixed.
+        Damaged labels are replaced. Raises MixedStudyError if other labels are stored under that
+        name: runs on two data sets would be mixed.
         """
         place = self.labels / folder_name(dataset)
         try:
@@ -237,9 +368,9 @@ class Store:
             stored = None
         if stored is None:
             with writing("test labels", self.labels):
-                write_folder(place, format_labels(dataset, labels, notes), lambda _: False)
+                write_folder(place, format_labels(dataset, labels, notes, data))
         elif not np.array_equal(stored.labels, labels):
-            raise StoreError(
+            raise MixedStudyError(
                 f"{self.root} holds other test labels of {dataset!r}: the data set has changed "
                 "since the study started. Choose another folder with --out."
             )

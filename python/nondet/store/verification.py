@@ -5,18 +5,24 @@ The folder may have been copied or moved, and other processes may be writing to 
 
 import re
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from nondet.environment import mixture
 from nondet.files import is_unfinished
-from nondet.store.errors import StoreError
-from nondet.store.folder import CHECKSUMS, OpenFolder, read_folder
+from nondet.store import crashes, records
+from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.labels import read_labels
-from nondet.store.runs import check_run
+from nondet.store.lock import check_lock
+from nondet.store.measures_check import check_all as check_all_measures
+from nondet.store.report_files import check_report
+from nondet.store.runs import StoredRun
+from nondet.store.schemas import FORMAT
 from nondet.store.store import Store
-from nondet.studies.job import address_of
-from nondet.studies.study import Plan
+from nondet.store.study_file import NAME, StudyFile
+from nondet.studies.job import Job, address_of
 
 _ADDRESS = re.compile("[0-9a-f]{32}")
 _RETRY_DELAY = 0.2  # seconds
@@ -26,13 +32,14 @@ _RETRY_DELAY = 0.2  # seconds
 class Verification:
     """The result of checking a study's folder.
 
-    problems: a message each. runs, failed, labels, states: numbers of undamaged runs, failed runs
-    among them, sets of labels and training states. bytes: size of the undamaged runs. aside: number
-    of damaged runs that were set aside earlier.
+    problems: a message each. notes: what is no problem, but should be known. runs, failed, labels,
+    states: numbers of undamaged runs, failed runs among them, sets of labels and training states.
+    bytes: size of the undamaged runs. aside: number of damaged runs that were set aside earlier.
     """
 
     folder: Path
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     runs: int = 0
     failed: int = 0
     bytes: int = 0
@@ -57,116 +64,224 @@ def find_studies(folder: Path) -> list[Path]:
 
     Raises StoreError if there are none.
     """
-    if (folder / "study.json").exists():
+    if (folder / NAME).exists():
         return [folder]
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    studies = [path for path in inside if (path / "study.json").is_file()]
+    studies = [path for path in inside if (path / NAME).is_file()]
     if not studies:
-        raise StoreError(f"{folder} holds no study (no study.json here or in a subfolder)")
+        raise StoreError(f"{folder} holds no study (no {NAME} here or in a subfolder)")
     return studies
 
 
 def verify(folder: Path) -> Verification:
-    """Check a study's folder: the SHA-256 of every file, and that runs, labels, training states and
-    pairwise measures are stored under the right names.
+    """Check a study's folder: every file against its checksum and its form, that everything lies
+    where it belongs, and that all runs were computed in one environment on one state of the data.
     """
-    store, result = Store(folder), Verification(folder)
-    plan = None
-    try:
-        plan = store.plan()
-    except StoreError as error:
-        result.problems.append(str(error))
-    _check_runs(store, result)
-    _check_labels(store, result)
-    _check_states(store, plan, result)
-    _check_measures(store, result)
-    if (store.root / "damaged").is_dir():
-        result.aside = len(list((store.root / "damaged").iterdir()))
-    return result
+    check = _Check(Store(folder))
+    check.all()
+    return check.result
 
 
-def _check_runs(store: Store, result: Verification) -> None:
-    for place in _entries(store.runs):
-        if not _ADDRESS.fullmatch(place.name):
-            result.problems.append(f"{place} is not a run: its name is not an address")
-            continue
-        try:
-            header = check_run(place, place.name)
-        except StoreError as error:
-            result.problems.append(str(error))
-            continue
-        if header is not None:  # else it was set aside just now
-            result.runs += 1
-            result.failed += header.failure is not None
-            result.bytes += header.bytes
+class _Check:
+    """Checks one folder; `result` collects what is found."""
 
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.result = Verification(store.root)
+        self.study: StudyFile | None = None
+        self.jobs: list[Job] = []
+        self.addresses: set[str] = set()
+        self.hashes: dict[str, str | None] = {}
+        self.environments: list[dict[str, Any]] = []
 
-def _check_labels(store: Store, result: Verification) -> None:
-    for place in _entries(store.labels):
-        try:
-            result.labels += read_labels(place) is not None
-        except StoreError as error:
-            result.problems.append(str(error))
-
-
-def _check_states(store: Store, plan: Plan | None, result: Verification) -> None:
-    """Check the checkpoints of unfinished runs and of shared prefixes."""
-    # A checkpoint does not record which of several repetitions it belongs to; the plan does.
-    owners = {}
-    for job in plan.tasks() if plan is not None else ():
-        owners[job.address] = address_of({**job.identity(), "repeat": 0})
-    paths = [path for place in _entries(store.checkpoints) for path in place.glob("step-*.json")]
-    paths += [path for place in _entries(store.prefixes) for path in place.glob("*/step-*.json")]
-    for path in sorted(paths):
-        kind, address = path.relative_to(store.root).parts[:2]
-        known = plan is not None or kind == store.prefixes.name
-        owner = owners.get(address, address) if known else None
-        problem = _state_problem(path, owner)
-        if problem is not None and path.exists():
-            time.sleep(_RETRY_DELAY)  # its tensors may just have been replaced
-            problem = _state_problem(path, owner)
-        if not path.exists():
-            continue
-        if problem is None:
-            result.states += 1
-        else:
-            result.problems.append(problem)
-
-
-def _check_measures(store: Store, result: Verification) -> None:
-    """Check the measures of pairs of language models; unfinished ones are skipped."""
-
-    def check(folder: OpenFolder) -> None:
-        files = folder.checksums()
-        if unlisted := folder.unlisted(files):
-            raise ValueError(f"{CHECKSUMS} does not list {', '.join(unlisted)}")
-        for name, digest in files.items():
-            folder.check(name, digest)
-
-    for place in _entries(store.measures):
-        if not _ADDRESS.fullmatch(place.name):
-            continue
-        try:
-            read_folder(place, check)
-        except (OSError, ValueError) as error:
-            result.problems.append(
-                f"the measures in {place} are damaged: {error}. The next report recomputes them"
+    def all(self) -> None:
+        """Check everything."""
+        self._check_study()
+        self._check_lock()
+        self._check_runs()
+        self._check_records()
+        self._check_crashes()
+        self._check_labels()
+        self._check_states()
+        self._check_measures()
+        self._check_report()
+        if lines := mixture(self.environments):
+            self.problem(
+                f"MIXED: runs and checkpoints come from several environments: {'; '.join(lines)}"
             )
+        damaged = self.store.root / "damaged"
+        if damaged.is_dir():
+            self.result.aside = len(list(damaged.iterdir()))
+
+    def problem(self, text: object) -> None:
+        """Add a problem."""
+        self.result.problems.append(str(text))
+
+    def _check_study(self) -> None:
+        try:
+            self.study = study = self.store.study()
+        except StoreError as error:
+            self.problem(error)
+            return
+        if study.format != FORMAT:
+            self.result.notes.append(
+                f"{self.store.root} was written by an earlier version (format {study.format}), "
+                "which did not record its data and environment: only checksums can be verified"
+            )
+        for job in study.plan.tasks():
+            self.jobs += study.on_all_data(job)
+        self.addresses = {study.address(job) for job in self.jobs}
+        for name, digests in study.data.items():
+            if len(digests) > 1:
+                self.problem(f"MIXED: runs on {len(digests)} states of the data set {name!r}")
+
+    def _check_lock(self) -> None:
+        if self.study is None or self.study.format == FORMAT:
+            try:
+                check_lock(self.store.root)
+            except ValueError as error:
+                self.problem(error)
+
+    def _check_runs(self) -> None:
+        for place in _entries(self.store.runs):
+            address = place.name
+            if not _ADDRESS.fullmatch(address):
+                self.problem(f"{place} is not a run: its name is not an address")
+                continue
+            try:
+                run, size = self._read_run(address)
+            except StoreError as error:
+                self.problem(error)
+                self.hashes[address] = None
+                continue
+            if run is None:  # it was set aside just now
+                continue
+            if self.study is not None and address not in self.addresses:
+                self.problem(f"run {address} in {self.store.runs} does not belong to this study")
+                continue
+            self.result.runs += 1
+            self.result.failed += run.failure is not None
+            self.result.bytes += size
+            self.environments.append(run.record["environment"])
+            self.hashes[address] = run.record.get("hashes", {}).get("predictions", "")
+
+    def _read_run(self, address: str) -> tuple[StoredRun | None, int]:
+        """Return a run after checking all its files and arrays, and its size in bytes."""
+        run, size = self.store.read(address)
+        if run is not None:
+            for name in run.records:
+                run.records[name]
+            self._check_fit(run)
+        return run, size
+
+    def _check_fit(self, run: StoredRun) -> None:
+        """Raise DamagedRunError unless a run predicts as many examples as there are labels."""
+        dataset = run.job.config.dataset
+        try:
+            labels = self.store.load_labels(dataset)
+        except StoreError:  # a problem of its own
+            return
+        if labels is not None:
+            run.check_labels(labels.labels)
+
+    def _check_records(self) -> None:
+        """Check that later records belong to runs; `_read_run` has checked their contents."""
+        for place in _entries(self.store.records):
+            if not (self.store.runs / place.name).is_dir():
+                self.problem(f"{place} holds records of a run that is not stored")
+                continue
+            try:
+                records.check_names(self.store.records, place.name)
+            except DamagedRunError as error:
+                self.problem(error)
+
+    def _check_crashes(self) -> None:
+        for path in _entries(self.store.crashes):
+            try:
+                entries = crashes.read_crash(path)
+            except StoreError as error:
+                self.problem(error)
+                continue
+            if self.study is not None and address_of(entries["job"]) not in self.addresses:
+                self.problem(f"{path} does not belong to this study")
+
+    def _check_labels(self) -> None:
+        for place in _entries(self.store.labels):
+            try:
+                labels = read_labels(place)
+            except StoreError as error:
+                self.problem(error)
+                continue
+            self.result.labels += labels is not None
+            known = set().union(*self.study.data.values()) if self.study is not None else set()
+            if labels is not None and labels.data and labels.data not in known | {""}:
+                self.problem(f"the test labels in {place} are not of this study's data")
+
+    def _check_states(self) -> None:
+        """Check the checkpoints of unfinished runs and of shared prefixes."""
+        if self.study is not None and self.study.format != FORMAT:
+            return  # they are of a former format too
+        # A checkpoint does not record which of several repetitions it belongs to; the plan does.
+        owners = {job.address: replace(job, repeat=0).address for job in self.jobs}
+        folders = [("checkpoints", place) for place in _entries(self.store.checkpoints)]
+        for place in _entries(self.store.prefixes):
+            folders += [("prefixes", epoch) for epoch in _entries(place)]
+        for kind, folder in folders:
+            for path in sorted(folder.glob("step-*.json")):
+                address = path.relative_to(self.store.root).parts[1]
+                known = self.study is not None or kind == "prefixes"
+                owner = owners.get(address, address) if known else None
+                epoch = folder.name if kind == "prefixes" else None
+                self._check_state(path, owner, epoch)
+            self._note_loose(folder)
+
+    def _check_state(self, path: Path, owner: str | None, epoch: str | None) -> None:
+        try:
+            record = _read_state(path, owner, epoch)
+        except ValueError:
+            time.sleep(_RETRY_DELAY)  # its tensors may just have been replaced
+            if not path.exists():
+                return
+            try:
+                record = _read_state(path, owner, epoch)
+            except ValueError as error:
+                self.problem(error)
+                return
+        self.result.states += 1
+        self.environments.append(record["environment"])
+
+    def _note_loose(self, folder: Path) -> None:
+        """Note tensors without the JSON that is written after them, which a kill leaves."""
+        for path in sorted(folder.glob("step-*.safetensors")):
+            if not path.with_suffix(".json").exists():
+                self.result.notes.append(f"{path} is of an interrupted save; nothing reads it")
+
+    def _check_measures(self) -> None:
+        """Check the measures of pairs of language models."""
+        for problem in check_all_measures(self.store.measures, self.hashes):
+            self.problem(problem)
+
+    def _check_report(self) -> None:
+        problems = check_report(self.store.root)
+        if problems:
+            time.sleep(_RETRY_DELAY)  # it may just be written again
+            problems = check_report(self.store.root)
+        for problem in problems:
+            self.problem(problem)
 
 
-def _state_problem(path: Path, owner: str | None) -> str | None:
-    """Return a message if a training state is damaged or does not belong to the training `owner`,
-    if that is known; else None.
+def _read_state(path: Path, owner: str | None, epoch: str | None) -> Mapping[str, Any]:
+    """Return the record of a training state. Raises ValueError if it is damaged, does not belong to
+    the training `owner`, if that is known, or is not of the epoch that its folder names, if any.
     """
     from nondet.training import checkpoint
 
-    try:
-        identity = checkpoint.load(path).record.get("identity", {})
-    except checkpoint.CheckpointError as error:
-        return str(error)
-    if owner is None or address_of(identity) == owner:
-        return None
-    return f"{path} belongs to another training"
+    record = checkpoint.load(path).record
+    if owner is not None and address_of(record["identity"]) != owner:
+        raise ValueError(f"{path} belongs to another training")
+    if epoch is not None and epoch != f"epoch-{len(record['history']):05}":
+        raise ValueError(f"{path} is the state after {len(record['history'])} epochs")
+    return record
 
 
 def _entries(folder: Path) -> Iterator[Path]:

@@ -1,10 +1,13 @@
 """The configuration of a run: everything except the seeds."""
 
-from collections.abc import Mapping
+import functools
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from nondet.names import check_model
+from nondet.schemas import SchemaError, check, join
 from nondet.studies.errors import SettingError
+from nondet.studies.schema import field_types, locating, object_type, required_fields
 from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.validation import (
     check_fraction,
@@ -127,17 +130,26 @@ class RunConfig:
             _check_language(self)
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "RunConfig":
+    def from_json(data: Any, where: str = "") -> "RunConfig":
         """Return the configuration that `to_json` described.
 
-        Raises TypeError, ValueError or KeyError for anything else.
+        data: any JSON value. where: its path, with which errors begin. Missing entries have their
+        defaults, except "milestones" and "perturbation", which are required.
+        The model must exist, because files of reports are named after it.
+
+        Raises SchemaError (a ValueError) for anything else.
         """
-        values = dict(data)
-        values["perturbation"] = PerturbationSpec(**values["perturbation"])
-        values["milestones"] = tuple(values["milestones"])
-        if "language" in values:
-            values["language"] = LanguageSpec(**values["language"])
-        return RunConfig(**values)
+        values = dict(check(_json_type(), data, where))
+        try:
+            check_model(values["model"])
+        except ValueError as error:
+            raise SchemaError(join(where, "model"), str(error)) from None
+        with locating(where, data):
+            values["perturbation"] = PerturbationSpec(**values["perturbation"])
+            values["milestones"] = tuple(values["milestones"])
+            if "language" in values:
+                values["language"] = LanguageSpec(**values["language"])
+            return RunConfig(**values)
 
     def to_json(self) -> dict[str, Any]:
         """Return the configuration as JSON types; "language" is left out if it is None."""
@@ -145,6 +157,12 @@ class RunConfig:
         if self.language is None:
             del values["language"]
         return values
+
+
+@functools.cache
+def _json_type() -> Any:
+    required = (*required_fields(RunConfig), "milestones", "perturbation")
+    return object_type("RunConfig", field_types(RunConfig), required)
 
 
 def _check_combinations(config: RunConfig) -> None:

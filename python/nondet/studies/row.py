@@ -1,15 +1,25 @@
 """One row of a table: the sources that vary, their settings, and the predictions compared."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from nondet.names import hint
+from nondet.schemas import check
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.job import Job
+from nondet.studies.schema import (
+    RunCount,
+    field_types,
+    json_type,
+    locating,
+    object_type,
+    required_fields,
+)
 from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds, Source, varied
-from nondet.studies.settings import GROUPS, check_settings, grouped
+from nondet.studies.settings import GROUPS, check_settings, grouped, setting_types
 
 Design = Literal["tandem", "crossed"]
 Keep = Literal["taps", "tta", "twin", "weights"]
@@ -164,23 +174,23 @@ class Row:
         }
         return not self.varies or any(present.get(source, True) for source in self.varies)
 
-    def job(self, base: RunConfig, run: int) -> Job:
-        """Return run number `run`, counted from 0.
+    def job(self, base: RunConfig, run: int, data: str = "") -> Job:
+        """Return run number `run`, counted from 0, on the data set with the digest `data`.
 
         The control repeats equal work; every repetition is trained. In a crossed design, the digits
         of `run` to the base `levels` are seed - HELD - 1 of each source, the lowest for the last.
         """
         config = self.config(base)
         if not self.varies:
-            return Job(config, Seeds(), repeat=run)
+            return Job(config, Seeds(), repeat=run, data=data)
         if self.design == "tandem":
-            return Job(config, varied(self.varies, run), onset=self.onset)
+            return Job(config, varied(self.varies, run), onset=self.onset, data=data)
         assert self.levels is not None
         seeds = {}
         for source in reversed(self.varies):
             run, digit = divmod(run, self.levels)
             seeds[source] = HELD + 1 + digit
-        return Job(config, Seeds(**seeds), onset=self.onset)
+        return Job(config, Seeds(**seeds), onset=self.onset, data=data)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON types; `from_json` is its inverse."""
@@ -188,7 +198,9 @@ class Row:
             "name": self.name,
             "varies": list(self.varies),
             "settings": {
-                name: asdict(value) if name in GROUPS else value
+                name: asdict(value)
+                if name in GROUPS
+                else (list(value) if isinstance(value, tuple) else value)
                 for name, value in self.settings.items()
             },
             "onset": asdict(self.onset),
@@ -201,22 +213,38 @@ class Row:
         }
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Row":
+    def from_json(data: Any, where: str = "") -> "Row":
         """Return the row that `to_json` described; missing entries have their defaults.
 
-        Raises KeyError, TypeError or ValueError for anything else.
+        data: any JSON value. where: its path, with which errors begin.
+
+        Raises SchemaError (a ValueError) for anything else.
         """
-        read = dict(data)
+        read = dict(check(_json_type(), data, where))
         for name in ("varies", "keep", "models"):
             if name in read:
                 read[name] = tuple(read[name])
         settings = dict(read.get("settings", {}))
-        for name, spec in GROUPS.items():
-            if name in settings:
-                settings[name] = spec(**settings[name])
-        if "milestones" in settings:
-            settings["milestones"] = tuple(settings["milestones"])
-        return Row(**read | {"settings": settings, "onset": Onset(**read.get("onset", {}))})
+        with locating(where, data):
+            for name, spec in GROUPS.items():
+                if name in settings:
+                    settings[name] = spec(**settings[name])
+            if "milestones" in settings:
+                settings["milestones"] = tuple(settings["milestones"])
+            return Row(**read | {"settings": settings, "onset": Onset(**read.get("onset", {}))})
+
+
+@functools.cache
+def _json_type() -> Any:
+    settings = {name: json_type(declared) for name, declared in setting_types().items()}
+    settings |= {name: json_type(spec) for name, spec in GROUPS.items()}
+    types = {
+        **field_types(Row),
+        "settings": object_type("Settings", settings, ()),
+        "runs": RunCount | None,
+        "levels": RunCount | None,
+    }
+    return object_type("Row", types, required_fields(Row))
 
 
 def _check_output(owner: str, output: str) -> None:

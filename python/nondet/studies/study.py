@@ -1,14 +1,16 @@
 """A study: rows (the sources that vary) times models times runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Literal, TypedDict
 
-from nondet.names import check_view
+from nondet.names import VIEWS, check_view
+from nondet.schemas import SchemaError, Steps, check, join
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
+from nondet.studies.schema import NotEmpty, RunCount, find_setting
 from nondet.studies.settings import check_settings, grouped
 
 
@@ -126,6 +128,9 @@ class Plan:
         baseline: The row against which a reduction of variability is computed.
         keep: What is recorded in every row (see `Row.keep`).
         source: The table, figure or section of the paper.
+        data: The digests of the data sets, by name, which the runs carry (`with_data`). They are
+            no choice of the study but say with what it was run: plans that differ in nothing else
+            are equal, and the JSON does not hold them.
     """
 
     study: str
@@ -137,6 +142,7 @@ class Plan:
     baseline: str | None = None
     keep: tuple[Keep, ...] = ()
     source: str = ""
+    data: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     def __post_init__(self) -> None:
         if type(self.runs) is not int:
@@ -178,7 +184,12 @@ class Plan:
 
     def jobs(self, config: RunConfig, row: Row) -> list[Job]:
         """Return the runs of one row of one model, in order."""
-        return [row.job(config, run) for run in range(row.count(self.runs))]
+        data = self.data.get(config.dataset, "")
+        return [row.job(config, run, data) for run in range(row.count(self.runs))]
+
+    def with_data(self, digests: Mapping[str, str]) -> "Plan":
+        """Return the plan whose runs carry these digests of data sets, by name."""
+        return replace(self, data=dict(digests))
 
     def tasks(self) -> dict[Job, frozenset[Keep]]:
         """Return every run of the study once, with what is recorded of it.
@@ -196,7 +207,7 @@ class Plan:
         return tasks
 
     def to_json(self) -> dict[str, Any]:
-        """Return the plan as JSON types; `from_json` is its inverse."""
+        """Return the plan as JSON types, without `data`; `from_json` is its inverse."""
         return {
             "study": self.study,
             "title": self.title,
@@ -210,27 +221,40 @@ class Plan:
         }
 
     @staticmethod
-    def from_json(data: Mapping[str, Any]) -> "Plan":
+    def from_json(data: Any, where: str = "") -> "Plan":
         """Return the plan that `to_json` described.
 
-        Raises KeyError, TypeError or ValueError for anything else.
+        data: any JSON value. where: its path, with which errors begin.
+
+        Raises SchemaError (a ValueError) for anything else, with the path of the entry:
+        "configs[0].perturbation.step".
         """
-        return Plan(
-            study=data["study"],
-            title=data["title"],
-            source=data["source"],
-            rows=tuple(Row.from_json(row) for row in data["rows"]),
-            configs=tuple(RunConfig.from_json(config) for config in data["configs"]),
-            runs=data["runs"],
-            views=tuple(data["views"]),
-            baseline=data["baseline"],
-            keep=tuple(data["keep"]),
-        )
+        read = check(_PlanJson, data, where)
+        rows = [Row.from_json(row, join(where, "rows", i)) for i, row in enumerate(read["rows"])]
+        configs = [
+            RunConfig.from_json(config, join(where, "configs", i))
+            for i, config in enumerate(read["configs"])
+        ]
+        try:
+            return Plan(
+                study=read["study"],
+                title=read["title"],
+                source=read["source"],
+                rows=tuple(rows),
+                configs=tuple(configs),
+                runs=read["runs"],
+                views=tuple(read["views"]),
+                baseline=read["baseline"],
+                keep=tuple(read["keep"]),
+            )
+        except SettingError as error:
+            raise SchemaError(join(where, *_place(error, read)), str(error)) from None
 
     def differences(self, other: "Plan") -> list[str]:
         """Describe, a line each, where `other` asks for other runs than this plan.
 
-        Titles and views may differ, because only the report shows them.
+        Titles and views may differ, because only the report shows them. Data sets are compared by
+        name.
         """
         lines = []
         for name in ("study", "runs", "keep"):
@@ -256,6 +280,37 @@ class Plan:
         if not lines and self.rows != other.rows:
             lines.append("rows: another version of the study")
         return lines
+
+
+class _PlanJson(TypedDict):
+    study: str
+    title: str
+    source: str
+    rows: Annotated[list[Any], NotEmpty()]
+    configs: Annotated[list[Any], NotEmpty()]
+    runs: RunCount
+    views: list[Literal[VIEWS]]  # type: ignore[valid-type]
+    baseline: str | None
+    keep: list[Keep]
+
+
+def _place(error: SettingError, data: _PlanJson) -> Steps:
+    """Return the place, in the JSON of a plan, of what an error of `Plan` is about."""
+    rows, configs = data["rows"], data["configs"]
+    names, models = [row["name"] for row in rows], [config["model"] for config in configs]
+    if error.row is not None:
+        row = len(names) - 1 - names[::-1].index(error.row)
+        if steps := find_setting(error, rows[row]):
+            return "rows", row, *steps
+        if error.model is not None:
+            config = models.index(error.model)
+            if steps := find_setting(error, configs[config]):
+                return "configs", config, *steps
+        return "rows", row
+    if error.field == "models":
+        twice = next(i for i, model in enumerate(models) if model in models[:i])
+        return "configs", twice, "model"
+    return (error.field,)
 
 
 def _config(model: str, *settings: Mapping[str, Any]) -> RunConfig:

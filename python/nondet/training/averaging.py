@@ -110,7 +110,7 @@ class Averaging:
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Copy a `state`, to continue from it. Raises ValueError, before anything changes, if its
-        names, shapes or dtypes are not those of this average.
+        names, shapes or dtypes are not those of this average, or its count is negative.
         """
         expected = self.state()
         if state.keys() != expected.keys():
@@ -123,6 +123,8 @@ class Averaging:
                     f"{name!r} is {given.dtype} of shape {tuple(given.shape)}; expected "
                     f"{tensor.dtype} of shape {tuple(tensor.shape)}"
                 )
+        if state["count"] < 0:
+            raise ValueError(f"'count' is {int(state['count'])}; it must not be negative")
         for name, mean in self._means.items():
             mean.copy_(state[f"mean.{name}"])
         self.count = int(state["count"])

@@ -1,46 +1,36 @@
-"""Checkpoints of a training: tensors as safetensors, the rest as JSON, both verified when read.
+"""Checkpoints of a training in a folder: saved, found again, and refused where they do not belong.
 
-    FOLDER/step-00000042.safetensors    the tensors
-    FOLDER/step-00000042.json           step, record (with the job's identity), SHA-256 of both
-
-The JSON is written last: a checkpoint exists when its JSON does.
+`checkpoint_files` describes the files. The JSON of a checkpoint is written last: the checkpoint
+exists when its JSON does. Only a training with the same configuration, seeds, onset and data, in
+an environment that computes the same bits, continues from it.
 """
 
-import hashlib
-import json
 import re
-import shutil
 import time
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
 import torch
 
+from nondet.environment import differences
 from nondet.files import write_atomically
+from nondet.studies.job import address_of
+from nondet.training.checkpoint_files import Checkpoint as Checkpoint
+from nondet.training.checkpoint_files import CheckpointError as CheckpointError
+from nondet.training.checkpoint_files import DamagedCheckpointError as DamagedCheckpointError
+from nondet.training.checkpoint_files import OtherFormatError as OtherFormatError
+from nondet.training.checkpoint_files import encode, path_of, remedy
+from nondet.training.checkpoint_files import load as load
+from nondet.training.checkpoint_files import read_record as read_record
 
-FORMAT = 1
 _NAME = re.compile(r"step-(\d{8,})\.json$")
 
 
-class CheckpointError(Exception):
-    """A checkpoint cannot be used; the message says why."""
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The whole state of a training after `step` optimizer steps.
-
-    tensors: by name, on the CPU. record: of JSON types; record["identity"] identifies the job.
-    """
-
-    step: int
-    tensors: Mapping[str, torch.Tensor]
-    record: Mapping[str, Any]
+class OtherEnvironmentError(CheckpointError):
+    """A checkpoint was written where other bits are computed than here."""
 
 
 def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
@@ -53,64 +43,92 @@ def save(folder: Path, checkpoint: Checkpoint, keep: int = 2) -> Path:
     """
     if keep < 1:
         raise ValueError(f"keep is {keep}; it must be at least 1")
+    text, tensors = encode(checkpoint)
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"step-{checkpoint.step:08}.json"
-    tensors = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    )
-    header = {
-        "format": FORMAT,
-        "step": checkpoint.step,
-        "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
-        "record_sha256": _record_sha256(checkpoint.record),
-        "record": checkpoint.record,
-    }
-    text = json.dumps(header) + "\n"
+    path = path_of(folder, checkpoint.step)
     write_atomically(path.with_suffix(".safetensors"), tensors)
     write_atomically(path, text)
     _remove_others(folder, {path.stem for path in _paths(folder, checkpoint.step)[:keep]})
     return path
 
 
-def load(path: Path) -> Checkpoint:
-    """Read the checkpoint whose JSON is at `path`. Raises CheckpointError if it is damaged."""
-    try:
-        header = json.loads(path.read_bytes())
-        if header["format"] != FORMAT:
-            raise ValueError(f"its format is {header['format']}, this version reads {FORMAT}")
-        if _record_sha256(header["record"]) != header["record_sha256"]:
-            raise ValueError("its record does not match its SHA-256")
-        data = path.with_suffix(".safetensors").read_bytes()
-        if hashlib.sha256(data).hexdigest() != header["tensors_sha256"]:
-            raise ValueError("its tensors do not match their SHA-256")
-        if path != path.with_name(f"step-{header['step']:08}.json"):
-            raise ValueError(f"it is of step {header['step']}")
-        return Checkpoint(header["step"], safetensors.torch.load(data), header["record"])
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"the checkpoint {path} is damaged: {error}") from error
-
-
 def latest(
-    folder: Path, identity: Mapping[str, Any], warn: Callable[[str], object] = warnings.warn
+    folder: Path,
+    identity: Mapping[str, Any],
+    environment: Mapping[str, Any],
+    warn: Callable[[str], object] = warnings.warn,
 ) -> Checkpoint | None:
     """Return the newest undamaged checkpoint in a folder, None if there is none.
 
-    warn: called with a message for every damaged checkpoint that is newer. Raises CheckpointError
-    if that checkpoint belongs to another job.
+    identity, environment: of the training that would continue (`Training.identity`,
+    `Training.environment`). warn: called with a message for every damaged checkpoint that is newer.
+
+    Raises CheckpointError if that checkpoint belongs to another training, or to one on other data;
+    OtherEnvironmentError if only its environment differs; OtherFormatError if another version of
+    nondet wrote one.
     """
     paths = _paths(folder)
     for number, path in enumerate(paths):
         try:
             checkpoint = load(path)
-        except CheckpointError as error:
+        except DamagedCheckpointError as error:
             older = paths[number + 1 : number + 2]
             instead = f"{older[0].name} is used" if older else "there is none before it"
             warn(f"{error}; {instead}")
             continue
-        if checkpoint.record.get("identity") != identity:
-            raise CheckpointError(f"{path} belongs to another training")
+        unfit = _unfit(path, checkpoint.record, identity, environment)
+        if unfit is not None:
+            raise unfit
         return checkpoint
     return None
+
+
+def refusal(
+    folder: Path, identity: Mapping[str, Any], environment: Mapping[str, Any]
+) -> CheckpointError | None:
+    """Return the error with which `latest` would refuse the checkpoints of a folder; None if they
+    fit or there are none. Tensors are not read, so that many folders can be checked beforehand.
+    """
+    for path in _paths(folder):
+        try:
+            record = read_record(path)
+        except DamagedCheckpointError:
+            continue
+        except CheckpointError as error:
+            return error
+        return _unfit(path, record, identity, environment)
+    return None
+
+
+def other_environment(record: Mapping[str, Any], environment: Mapping[str, Any]) -> str | None:
+    """Describe how the environment of a state with this record differs in what decides the bits of
+    a result; None if it does not.
+    """
+    lines = differences(record["environment"], environment)
+    return f"was written in another environment: {'; '.join(lines)}" if lines else None
+
+
+def other_data(record: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Describe how the data of a state with this record differ; None if they do not.
+
+    identity: of the training that would continue from it.
+    """
+    there, here = record["identity"].get("data"), identity.get("data")
+    if there == here:
+        return None
+    return (
+        f"belongs to a training on other data: SHA-256 {_short(there)} there, {_short(here)} here"
+    )
+
+
+def discard(folder: Path) -> None:
+    """Remove all checkpoints in a folder, and the folder if nothing else is in it.
+
+    Raises OSError if they cannot be removed.
+    """
+    _remove_others(folder, set())
+    with suppress(OSError):  # there is no folder, or it holds other files
+        folder.rmdir()
 
 
 class Checkpoints:
@@ -134,9 +152,11 @@ class Checkpoints:
         self._steps, self._seconds, self._warn = every_steps, every_seconds, warn
         self._last = time.monotonic()
 
-    def latest(self, identity: Mapping[str, Any]) -> Checkpoint | None:
+    def latest(
+        self, identity: Mapping[str, Any], environment: Mapping[str, Any]
+    ) -> Checkpoint | None:
         """Return the checkpoint to resume from; see the function `latest`."""
-        return latest(self.folder, identity, self._warn)
+        return latest(self.folder, identity, environment, self._warn)
 
     def due(self, step: int) -> bool:
         """Return True if the state after `step` steps should be saved."""
@@ -156,7 +176,8 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all checkpoints: the training is done."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):
+            discard(self.folder)
 
 
 def with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
@@ -168,8 +189,28 @@ def with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, t
     }
 
 
-def _record_sha256(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _unfit(
+    path: Path,
+    record: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    environment: Mapping[str, Any],
+) -> CheckpointError | None:
+    """Return why a training may not continue from the checkpoint at `path`; None if it may."""
+    theirs = record["identity"]
+    if address_of({**theirs, "data": ""}) != address_of({**identity, "data": ""}):
+        return CheckpointError(f"{path} belongs to another training")
+    if (data := other_data(record, identity)) is not None:
+        return CheckpointError(f"{path} {data}. {remedy(path.parent)}, or restore that data")
+    if (text := other_environment(record, environment)) is not None:
+        return OtherEnvironmentError(
+            f"{path} {text}. A training that continued here would end with the bits of neither. "
+            f"{remedy(path.parent)}, or continue in that environment"
+        )
+    return None
+
+
+def _short(digest: object) -> str:
+    return str(digest)[:12] if digest else "not recorded"
 
 
 def _paths(folder: Path, until: int | None = None) -> list[Path]:

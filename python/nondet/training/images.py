@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from nondet.models.memory_format import to_memory_format
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.checkpoint import with_prefix
+from nondet.training.checkpoint_files import Record
 from nondet.training.evaluation import model_inputs, predict, weights_sha256
 from nondet.training.lowlevel_source import LowLevelSource
 from nondet.training.offsets import weight_offsets
@@ -101,7 +101,12 @@ class ImageTraining(Training):
             f"snapshots.{i}": torch.from_numpy(logits) for i, logits in enumerate(self._snapshots)
         }
 
-    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+    def _expected_extra(self, epochs: int) -> dict[str, torch.Tensor]:
+        shape = len(self.dataset.test_labels), self.dataset.classes
+        taken = [epoch for epoch in snapshot_epochs(self.config) if epoch <= epochs]
+        return {f"snapshots.{i}": torch.empty(shape, device="meta") for i in range(len(taken))}
+
+    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Record | None) -> None:
         snapshots = with_prefix(tensors, "snapshots")
         self._snapshots = [snapshots[str(i)].cpu().numpy() for i in range(len(snapshots))]
 

@@ -17,6 +17,7 @@ from nondet.models import QRNNLanguageModel, build_language_model, set_step_key,
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds, effective
 from nondet.training.checkpoint import with_prefix
+from nondet.training.checkpoint_files import Record
 from nondet.training.evaluation import weights_sha256
 from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result, TokenPredictions
@@ -171,14 +172,20 @@ class LanguageTraining(Training):
     def _extra_record(self) -> dict[str, Any]:
         return {"valid_losses": self.valid_losses}
 
-    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
+    def _check_record(self, step: int, record: Mapping[str, Any]) -> Record:
+        checked = super()._check_record(step, record)
+        losses, epochs = checked.get("valid_losses", []), len(checked["history"])
+        if len(losses) != epochs:
+            raise ValueError(
+                f"the checkpoint does not fit: it has {len(losses)} valid_losses; after {epochs} "
+                f"epochs there are {epochs}"
+            )
+        return checked
+
+    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Record | None) -> None:
         named = with_prefix(tensors, "state")
-        expected = self.model.initial_state(self.config.batch_size)
-        state = [named.get(str(number)) for number in range(len(named))]
-        if [x is not None and x.shape for x in state] != [x.shape for x in expected]:
-            raise ValueError("the checkpoint does not fit: it holds another state of the network")
-        self._state = tuple(x.clone() for x in state if x is not None)
-        self.valid_losses = list(record["valid_losses"])
+        self._state = tuple(named[str(number)].clone() for number in range(len(named)))
+        self.valid_losses = [] if record is None else list(record.get("valid_losses", []))
 
 
 def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:

@@ -5,11 +5,12 @@ from collections.abc import Callable, Sequence
 from nondet.data import Dataset, TextDataset
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Onset, Seeds
-from nondet.training.checkpoint import Checkpoint, Checkpoints
+from nondet.training.checkpoint import Checkpoint, CheckpointError, Checkpoints
 from nondet.training.determinism import deterministic
 from nondet.training.images import ImageTraining
 from nondet.training.language import LanguageTraining
 from nondet.training.result import Result
+from nondet.training.start import check_start
 from nondet.training.training import Recorder, Training
 
 
@@ -41,20 +42,19 @@ def train(
 
     dataset: on `config.device`. onset: the epoch from which each source follows its seed, the first
     by default. start: a checkpoint to start from, such as one that several runs share. checkpoints:
-    to save to, and to resume from if there are any. recorders: their arrays become `Result.records`
-    (see nondet.training.recorders); a checkpoint that comes too late for one of them is not used.
-    observe: called with the training after every step. None of the last three changes a bit.
+    to save to, and to resume from if there are any. Both must be of the same training up to there,
+    on the same data and in an environment that computes the same bits. recorders: their arrays
+    become `Result.records` (see nondet.training.recorders); a checkpoint that comes too late for
+    one of them is not used. observe: called with the training after every step. None of the last
+    three changes a bit.
 
     Raises DivergedError if a loss or a prediction is no longer finite, ValueError if the data set,
-    batch size, perturbation or `start` does not fit the configuration.
+    batch size or perturbation does not fit the configuration; CheckpointError, a ValueError, if
+    checkpoints or `start` do not fit.
     """
     with deterministic(config.threads):
         training = make_training(config, seeds, dataset, onset, recorders)
-        saved = None if checkpoints is None else checkpoints.latest(training.identity)
-        for state in (saved, start):
-            if state is not None and _can_record_from(state, recorders):
-                training.restore(state)
-                break
+        _begin(training, start, checkpoints, recorders)
         while training.step < training.total_steps:
             training.advance()
             if observe is not None:
@@ -62,6 +62,29 @@ def train(
             if checkpoints is not None and checkpoints.due(training.step):
                 checkpoints.save(training.state())
         return training.result()
+
+
+def _begin(
+    training: Training,
+    start: Checkpoint | None,
+    checkpoints: Checkpoints | None,
+    recorders: Sequence[Recorder],
+) -> None:
+    """Restore the newest checkpoint or `start`, the first from which all recorders can record."""
+    saved = None
+    if checkpoints is not None:
+        saved = checkpoints.latest(training.identity, training.environment)
+    for state in (saved, start):
+        if state is not None and _can_record_from(state, recorders):
+            try:
+                if state is start:
+                    check_start(training, start)
+                training.restore(state)
+            except CheckpointError:
+                raise
+            except ValueError as error:
+                raise state.unusable(error) from error
+            return
 
 
 def _can_record_from(state: Checkpoint, recorders: Sequence[Recorder]) -> bool:

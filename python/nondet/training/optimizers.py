@@ -70,6 +70,21 @@ def named_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str,
     }
 
 
+def expected_state(optimizer: torch.optim.Optimizer, model: nn.Module) -> dict[str, torch.Tensor]:
+    """Return tensors without data, with the names, shapes and dtypes that `named_state` has once
+    every parameter had a gradient. SGD without momentum has no state.
+    """
+    if isinstance(optimizer, torch.optim.SGD) and not optimizer.param_groups[0]["momentum"]:
+        return {}
+    return {
+        f"{name}.{slot}": torch.empty((), dtype=torch.float32, device="meta")
+        if slot == "step"
+        else torch.empty_like(parameter, device="meta")
+        for name, parameter in model.named_parameters()
+        for slot in _slots(optimizer)
+    }
+
+
 def load_named_state(
     optimizer: torch.optim.Optimizer, model: nn.Module, tensors: Mapping[str, torch.Tensor]
 ) -> None:

@@ -1,4 +1,5 @@
-"""Sizes of what is recorded of a training, shared by the recorders and the cost estimate.
+"""Sizes and names of what is recorded of a training, for the recorders, the cost estimate and the
+store.
 
 This module does not import torch.
 """
@@ -19,3 +20,26 @@ MAX_SHIFT = 4
 
 TTA_VIEWS = 2 * (2 * MAX_SHIFT + 1) ** 2
 """Number of shifted and mirrored copies of an image in test-time augmentation."""
+
+STEP_SERIES = ("step", "weights_l2", "weights_norm", "probe_logits_rms", "probe_disagreement")
+"""Names of the arrays of a twin that have a value per step."""
+
+EPOCH_SERIES = (
+    "epoch",
+    "epoch_logits_rms",
+    "epoch_disagreement",
+    "epoch_accuracy",
+    "epoch_cross_entropy",
+    "epoch_accuracy_twin",
+    "epoch_cross_entropy_twin",
+)
+"""Names of the arrays of a twin that have a value per evaluated epoch."""
+
+INTEGER_SERIES = ("step", "epoch")
+"""The int64 ones of these arrays; all others are float64."""
+
+PATH_SERIES = (
+    "alpha",
+    *(f"path_{part}_{what}" for part in ("train", "test") for what in ("cross_entropy", "error")),
+)
+"""Names of the arrays of a twin that have a value per point of the path between the two."""

@@ -5,13 +5,15 @@ from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
+from nondet.environment import describe_environment
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds, effective
@@ -19,9 +21,17 @@ from nondet.studies.specs import Target
 from nondet.training import perturb
 from nondet.training.averaging import make_averaging
 from nondet.training.checkpoint import Checkpoint, with_prefix
-from nondet.training.optimizers import load_named_state, make_optimizer, named_state
+from nondet.training.checkpoint_files import Record
+from nondet.training.determinism import deterministic
+from nondet.training.optimizers import (
+    expected_state,
+    load_named_state,
+    make_optimizer,
+    named_state,
+)
 from nondet.training.perturb import Perturbation
 from nondet.training.result import DivergedError, EpochRecord, Result
+from nondet.training.state_checks import check_record, check_tensors
 
 
 class Recorder(Protocol):
@@ -87,7 +97,7 @@ class Training(ABC):
     ) -> None:
         self.config, self.seeds = config, seeds
         self.onset = onset if onset is not None else Onset()
-        self.identity = Job(config, seeds, onset=self.onset).identity()
+        self._job = Job(config, seeds, onset=self.onset)
         self.epoch_ends = tuple(epoch_ends)
         self.total_steps = self.epoch_ends[-1]
         self.perturbation_step = perturb.perturbation_step(
@@ -110,6 +120,17 @@ class Training(ABC):
         self.recorders = tuple(recorders)
         for recorder in self.recorders:
             recorder.start(self)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The identity of the training as a job, with the digest of its data (`Job.identity`)."""
+        return replace(self._job, data=self.dataset.sha256).identity()
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """The environment in which the training computes (`describe_environment`)."""
+        with deterministic(self.config.threads):
+            return describe_environment(self.config.device)
 
     # -- progress ------------------------------------------------------------------------------
 
@@ -238,27 +259,39 @@ class Training(ABC):
         """Return further tensors of a subclass's state, by name."""
         return {}
 
+    def _expected_extra(self, epochs: int) -> dict[str, torch.Tensor]:
+        """Return tensors of the names, shapes and dtypes of `_extra_tensors` after so many epochs;
+        they need no data.
+        """
+        return {}
+
     def _extra_record(self) -> dict[str, Any]:
         """Return the part of a subclass's state that is not tensors, as JSON types."""
         return {}
 
     @abstractmethod
-    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Mapping[str, Any]) -> None:
-        """Load the subclass's part of a state."""
+    def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Record | None) -> None:
+        """Load the subclass's part of a state that fits. record: None for a state without it."""
+
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Return a copy, on the CPU, of all tensors of the state but those of recorders."""
+        tensors = self.named_tensors() | {"loss_sum": self._loss_sum} | self._extra_tensors()
+        return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
 
     def state(self) -> Checkpoint:
         """Return a copy of the whole state on the CPU. A training that restores it continues with
         the same bits.
         """
-        tensors = self.named_tensors() | {"loss_sum": self._loss_sum} | self._extra_tensors()
+        tensors = self.state_tensors()
         for recorder in self.recorders:
-            prefix = f"records.{recorder.name}"
-            tensors |= {f"{prefix}.{key}": tensor for key, tensor in recorder.state().items()}
+            for key, tensor in recorder.state().items():
+                tensors[f"records.{recorder.name}.{key}"] = tensor.detach().cpu().clone()
         return Checkpoint(
             self.step,
-            {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()},
+            tensors,
             {
                 "identity": self.identity,
+                "environment": self.environment,
                 "history": [asdict(epoch) for epoch in self.history],
                 "perturbations": [asdict(record) for record in self.perturbations],
                 "records": [recorder.name for recorder in self.recorders],
@@ -266,33 +299,62 @@ class Training(ABC):
             },
         )
 
-    @torch.no_grad()
     def restore(self, checkpoint: Checkpoint) -> None:
         """Continue from a state of this configuration, of this run or of another one whose seeds
-        have had the same effect so far. A recorder without a part in the state starts here. Raises
-        ValueError if the state does not fit.
+        have had the same effect so far. A recorder without a part in the state starts here.
+
+        Identity and environment are not compared; see `checkpoint.latest` and `start.check_start`.
+        Raises ValueError if the state does not fit.
         """
-        if not 0 <= checkpoint.step <= self.total_steps:
-            raise ValueError(
-                f"the checkpoint is of step {checkpoint.step}; the training has {self.total_steps}"
-            )
-        tensors = {name: x.to(self.config.device) for name, x in checkpoint.tensors.items()}
-        try:
-            self.model.load_state_dict(with_prefix(tensors, "weights"))
-        except RuntimeError as error:
-            raise ValueError(f"the checkpoint does not fit: {error}") from error
-        load_named_state(self.optimizer, self.model, with_prefix(tensors, "momentum"))
-        if self.averaging is not None:
-            self.averaging.load(with_prefix(tensors, "averaging"))
-        self._loss_sum.copy_(tensors["loss_sum"])
-        self._load_extra(tensors, checkpoint.record)
-        self.step = checkpoint.step
-        self.history = [EpochRecord(**epoch) for epoch in checkpoint.record["history"]]
-        self.perturbations = [
-            Perturbation(**record) for record in checkpoint.record["perturbations"]
-        ]
+        self._check_step(checkpoint.step)
+        record = self._check_record(checkpoint.step, checkpoint.record)
+        self.restore_tensors(checkpoint.step, checkpoint.tensors, record)
+        self.history = [EpochRecord(**epoch) for epoch in record["history"]]
+        self.perturbations = [Perturbation(**entry) for entry in record["perturbations"]]
         for recorder in self.recorders:
-            if recorder.name in checkpoint.record.get("records", ()):
-                recorder.load(with_prefix(tensors, f"records.{recorder.name}"))
+            if recorder.name in record["records"]:
+                recorder.load(with_prefix(checkpoint.tensors, f"records.{recorder.name}"))
             else:
                 recorder.start(self)
+
+    @torch.no_grad()
+    def restore_tensors(
+        self, step: int, tensors: Mapping[str, torch.Tensor], record: Record | None = None
+    ) -> None:
+        """Continue from the `state_tensors` after a step. Without their record, history and
+        perturbations are empty. Raises ValueError, before anything changes, if they do not fit.
+        """
+        self._check_step(step)
+        expected = self._expected_tensors(step)
+        found = {name: x for name, x in tensors.items() if not name.startswith("records.")}
+        check_tensors(found, expected)
+        found = {name: x.to(self.config.device) for name, x in found.items()}
+        if self.averaging is not None:
+            self.averaging.load(with_prefix(found, "averaging"))
+        self.model.load_state_dict(with_prefix(found, "weights"))
+        load_named_state(self.optimizer, self.model, with_prefix(found, "momentum"))
+        self._loss_sum.copy_(found["loss_sum"])
+        self._load_extra(found, record)
+        self.step = step
+        self.history, self.perturbations = [], []
+
+    def _expected_tensors(self, step: int) -> dict[str, torch.Tensor]:
+        """Return tensors of the names, shapes and dtypes of `state_tensors` after a step."""
+        current = self.named_tensors()
+        momentum = expected_state(self.optimizer, self.model) if step > 0 else {}
+        return {
+            **{name: x for name, x in current.items() if not name.startswith("momentum.")},
+            **{f"momentum.{name}": x for name, x in momentum.items()},
+            "loss_sum": self._loss_sum,
+            **self._expected_extra(bisect_right(self.epoch_ends, step)),
+        }
+
+    def _check_step(self, step: int) -> None:
+        if not 0 <= step <= self.total_steps:
+            raise ValueError(
+                f"the checkpoint is of step {step}; the training has {self.total_steps}"
+            )
+
+    def _check_record(self, step: int, record: Mapping[str, Any]) -> Record:
+        """Return the record of a state after a step. Raises ValueError if it does not fit."""
+        return check_record(record, step, self.epoch_ends, self.perturbation_step)

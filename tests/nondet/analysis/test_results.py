@@ -17,7 +17,7 @@ from nondet.studies.catalog import find_study
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset
 
-TAPS = {"taps": {"00.fc": np.arange(6, dtype=np.float32), "01.out": np.zeros((2, 2))}}
+TAPS = {"taps": {"00.fc": np.ones((2, 6), np.float32), "01.out": np.zeros((2, 2), np.float32)}}
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,7 @@ def test_arrays_are_stacked_in_the_order_of_the_runs(results):
     assert results.labels("hidden").tolist() == LABELS.tolist()
     assert results.labels("hidden").dtype == np.int64
     taps = results.records("taps", "00.fc", "linear", "late bit")
-    assert (taps.shape, taps.dtype) == ((3, 6), np.float32)
+    assert (taps.shape, taps.dtype) == ((3, 2, 6), np.float32)
     assert results.record_keys("taps", "linear", "late bit") == ["00.fc", "01.out"]
     snapshots = results.snapshots("hidden", "one bit")
     assert np.array_equal(snapshots, [made_result(9 + i, cycles=2).snapshots for i in range(3)])

@@ -38,7 +38,7 @@ def finished(tmp_path_factory):
     """Run a small study without a report; return its folder, which tests copy and never change."""
     folder = tmp_path_factory.mktemp("finished") / "study"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("nondet.cli.run.show_report", lambda plan, store, console: None)
+        patch.setattr("nondet.cli.run.show_report", lambda store, console: None)
         done = nondet(*SMALL, "--out", folder)
     assert done.exit_code == 0, done.output
     return folder
@@ -230,7 +230,7 @@ def test_interrupt_keeps_the_finished_runs(tmp_path, finished, monkeypatch, repo
 def test_study_of_another_environment_is_not_continued(study, monkeypatch):
     """A study is not continued if the proof passes but its stored control runs have other bits."""
     plan = Store(study).plan()
-    removed = f"runs/{plan.rows[-1].job(plan.configs[0], 0).address}"
+    removed = f"runs/{plan.jobs(plan.configs[0], plan.rows[-1])[0].address}"
     shutil.rmtree(study / removed)
     train = loop.train
 

@@ -164,12 +164,12 @@ from nondet.store import folder
 
 real, calls = folder.publish, []
 
-def publish(begun, place, superseded):
+def publish(begun, place):
     calls.append(place)
     if len(calls) == {call}:
         print("waiting", flush=True)
         time.sleep(600)
-    real(begun, place, superseded)
+    return real(begun, place)
 
 folder.publish = publish
 if __name__ == "__main__":

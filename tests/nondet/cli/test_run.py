@@ -92,7 +92,9 @@ def test_a_study_of_ones_own_is_run_from_its_file(tmp_path, monkeypatch):
     )
     monkeypatch.chdir(tmp_path)
     shown = []
-    monkeypatch.setattr("nondet.cli.run.show_report", lambda plan, *rest: shown.append(plan.title))
+    monkeypatch.setattr(
+        "nondet.cli.run.show_report", lambda store, *rest: shown.append(store.plan().title)
+    )
     done = nondet("run", "mine.py", "--executor", "serial", "--quiet")
     assert done.exit_code == 0, done.output
     assert shown == ["My own"]

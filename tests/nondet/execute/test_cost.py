@@ -129,7 +129,7 @@ def test_the_size_of_a_study_is_about_the_estimate(tmp_path, monkeypatch):
     store = Store(tmp_path)
     with store.opened_for(own):
         for task in own.tasks().items():
-            run_job(store, task)
+            run_job(store, None, task)
     files = [path for path in (tmp_path / "runs").rglob("*") if path.is_file()]
     # A file occupies whole blocks of the disk.
     size = sum(-(-path.stat().st_size // 4096) * 4096 for path in files)

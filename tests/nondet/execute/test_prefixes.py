@@ -1,16 +1,30 @@
 """Sources may be held until an epoch; runs share the training up to there."""
 
+import shutil
 from dataclasses import replace
 
 import pytest
 
+from nondet.data import load_dataset
+from nondet.execute import jobs as jobs_module
 from nondet.execute.jobs import run_job, train_prefix
-from nondet.execute.prefixes import prefix_of, shared_prefixes
-from nondet.store import Store
+from nondet.execute.prefixes import Prefix, prefix_of, shared_prefixes
+from nondet.store import MixedStudyError, Store
 from nondet.studies.job import Job
 from nondet.studies.seeds import Onset, Seeds, effective
 from nondet.studies.specs import PerturbationSpec
 from nondet.training import loop
+from nondet.training import training as training_module
+from nondet.training.checkpoint import (
+    CheckpointError,
+    Checkpoints,
+    OtherEnvironmentError,
+    discard,
+    load,
+    read_record,
+    save,
+)
+from nondet.training.determinism import deterministic
 from nondet.training.training import Training
 
 ALL = Seeds(shuffle=7, augment=7, stochastic=7, lowlevel=7, bit=7)
@@ -85,6 +99,11 @@ def test_sources_without_onset_vary_in_the_prefix(config):
     assert prefix_of(race).job == Job(config, Seeds())
 
 
+def test_prefixes_are_of_the_data_of_their_jobs(config):
+    jobs = [replace(job, data=data) for data in ("ab", "cd") for job in sweep(config)]
+    assert [prefix.job.data for prefix in shared_prefixes(jobs)] == ["ab", "cd"]
+
+
 def test_shared_prefixes_are_trained_once_and_change_no_bit(config, digits, tmp_path, monkeypatch):
     jobs = sweep(config)
     expected = {
@@ -103,10 +122,10 @@ def test_shared_prefixes_are_trained_once_and_change_no_bit(config, digits, tmp_
     store = Store(tmp_path)
     store.runs.mkdir()
     for prefix in shared_prefixes(jobs):
-        train_prefix(store, prefix)
-        train_prefix(store, prefix)  # trains nothing
+        train_prefix(store, None, prefix)
+        train_prefix(store, None, prefix)  # trains nothing
     for job in jobs:
-        run_job(store, (job, frozenset()))
+        run_job(store, None, (job, frozenset()))
     for job in jobs:
         run = store.load(job)
         assert (run.weight_hashes, run.logits.tobytes()) == expected[job]
@@ -118,10 +137,135 @@ def test_shared_prefixes_are_trained_once_and_change_no_bit(config, digits, tmp_
 def test_a_prefix_resumes_from_saved_epochs(config, digits, tmp_path):
     store = Store(tmp_path)
     [early], [whole] = shared_prefixes(sweep(config, (1, 2))), shared_prefixes(sweep(config))
-    train_prefix(store, early)
+    train_prefix(store, None, early)
     (early.folder(store.prefixes, 1)).rename(tmp_path / "gone")
-    train_prefix(store, whole)
+    train_prefix(store, None, whole)
     assert all(whole.folder(store.prefixes, epoch).is_dir() for epoch in (1, 2, 3))
+
+
+@pytest.fixture
+def shared(config, tmp_path):
+    """A store with a trained prefix, the prefix, and a run that starts from its second epoch."""
+    store, jobs = (
+        Store(tmp_path),
+        [replace(job, data=digest_of_digits()) for job in sweep(config, (1, 2))],
+    )
+    store.runs.mkdir()
+    [prefix] = shared_prefixes(jobs)
+    train_prefix(store, None, prefix)
+    return store, prefix, next(job for job in jobs if job.onset.shuffle == 2)
+
+
+def digest_of_digits():
+    return load_dataset("digits").sha256
+
+
+def elsewhere(monkeypatch):
+    """Describe the environment of everything from now on as another one."""
+    for module in (jobs_module, training_module):
+        describe = module.describe_environment
+
+        def other(device, describe=describe):
+            return describe(device) | {"torch_cpu_capability": "NEON"}
+
+        monkeypatch.setattr(module, "describe_environment", other)
+
+
+def test_states_name_what_they_belong_to(shared):
+    store, prefix, _ = shared
+    for number, path in enumerate(sorted(store.prefixes.glob("*/*/*.json")), 1):
+        record = read_record(path)
+        assert record["identity"] == prefix.job.identity()
+        assert record["identity"]["data"] == digest_of_digits()
+        assert record["environment"]["torch_threads"] == 1
+        assert len(record["history"]) == number
+
+
+def test_prefixes_of_another_environment_are_refused(shared, monkeypatch):
+    store, prefix, job = shared
+    elsewhere(monkeypatch)
+    for use in (
+        lambda: train_prefix(store, None, prefix),
+        lambda: run_job(store, None, (job, frozenset())),
+    ):
+        with pytest.raises(OtherEnvironmentError) as caught:
+            use()
+        assert " there, NEON here" in str(caught.value)
+        assert str(store.prefixes) in str(caught.value)
+        assert "--restart-runs" in str(caught.value)
+    assert store.load(job) is None
+
+
+def test_checkpoints_of_another_environment_are_refused(config, tmp_path, monkeypatch):
+    store, job = Store(tmp_path), Job(config, Seeds(init=2), data=digest_of_digits())
+    store.runs.mkdir()
+    monkeypatch.setattr(Checkpoints, "due", lambda self, step: True)
+    monkeypatch.setattr(Checkpoints, "clear", lambda self: None)
+    run_job(store, None, (job, frozenset()))
+    folder = store.checkpoints / job.address
+    assert read_record(max(folder.glob("*.json")))["identity"] == job.identity()
+    for path in store.runs.iterdir():
+        shutil.rmtree(path)
+    elsewhere(monkeypatch)
+    with pytest.raises(OtherEnvironmentError) as caught:
+        run_job(store, None, (job, frozenset()))
+    for part in (" there, NEON here", f"Remove the checkpoints in {folder}", "--restart-runs"):
+        assert part in str(caught.value)
+    assert store.load(job) is None
+    discard(folder)
+    run_job(store, None, (job, frozenset()))
+    assert store.load(job).record["environment"]["torch_cpu_capability"] == "NEON"
+
+
+@pytest.mark.parametrize(("source", "place"), [(1, 2), (2, 1)])
+def test_states_of_another_epoch_are_refused(shared, source, place):
+    store, prefix, job = shared
+    shutil.rmtree(prefix.folder(store.prefixes, place))
+    prefix.folder(store.prefixes, source).rename(prefix.folder(store.prefixes, place))
+    job = replace(job, onset=Onset(shuffle=place))
+    for use in (
+        lambda: train_prefix(store, None, prefix),
+        lambda: run_job(store, None, (job, frozenset())),
+    ):
+        with pytest.raises(CheckpointError, match=f"epoch-0000{place}/.* after {source} whole"):
+            use()
+
+
+def test_states_within_an_epoch_are_refused(shared, config, digits):
+    """A state of the held training, a few steps past the epoch from which the run differs."""
+    store, prefix, job = shared
+    training = loop.make_training(prefix.job.config, prefix.job.seeds, digits)
+    with deterministic(1):
+        training.restore(load(prefix.folder(store.prefixes, 2) / "step-00000042.json"))
+        for _ in range(3):
+            training.advance()
+    folder = prefix.folder(store.prefixes, 2)
+    discard(folder)
+    save(folder, training.state())
+    with pytest.raises(CheckpointError, match=r"epoch-00002/step-00000045\.json: .*shuffle seed"):
+        run_job(store, None, (job, frozenset()))
+    with pytest.raises(CheckpointError, match="step 45"):
+        train_prefix(store, None, prefix)
+
+
+def test_data_that_have_changed_since_the_plan_are_refused(shared, monkeypatch, digits):
+    store, prefix, job = shared
+    changed = replace(digits, train_images=digits.train_images.flip(0))
+    monkeypatch.setattr(jobs_module, "load_dataset", lambda name: changed)
+    for use in (
+        lambda: train_prefix(store, None, prefix),
+        lambda: run_job(store, None, (job, frozenset())),
+    ):
+        with pytest.raises(MixedStudyError) as caught:
+            use()
+        assert f"{digest_of_digits()[:16]}... when the run was planned" in str(caught.value)
+        assert f"{changed.sha256[:16]}... here" in str(caught.value)
+    # Without a digest in the job, the state itself says that it is of other data.
+    old = prefix.folder(store.prefixes, 2)
+    plain = Prefix(replace(prefix.job, data=""), (2,))
+    shutil.copytree(old, plain.folder(store.prefixes, 2))
+    with pytest.raises(CheckpointError, match="other data"):
+        train_prefix(store, None, plain)
 
 
 def test_addresses_depend_on_onsets_of_sources_that_vary(config):

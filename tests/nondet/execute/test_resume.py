@@ -171,6 +171,16 @@ def test_differences_are_described():
     assert difference_of(one, replace(one, tensors={})).endswith("has w")
 
 
+def test_environments_are_compared_where_they_decide_bits():
+    def state(**environment):
+        return Checkpoint(3, {}, {"environment": {"torch_threads": 1} | environment})
+
+    assert difference_of(state(), state(processor="other", git={"commit": "ab"})) is None
+    difference = difference_of(state(), state(torch_threads=2))
+    assert difference == "environment, torch_threads: 1 vs 2"
+    assert difference_of(state(), Checkpoint(3, {}, {})) is not None
+
+
 def test_a_diverging_training_resumes_to_the_same_failure(config):
     job = demanding_job(replace(config, lr=1e30, warmup_epochs=0))
     assert verify_resume(job, Serial, (5,)).holds

@@ -19,10 +19,11 @@ from nondet.training import loop
 
 
 @pytest.fixture
-def plan(plan):
+def plan(plan, digits):
     """Six runs of one model, of one epoch: two of the control, shuffling, and one bit."""
     rows = tuple(row for row in plan.rows if row.name in ("control", "shuffling", "one bit"))
-    return replace(plan, rows=rows, configs=plan.configs[:1])
+    plan = replace(plan, rows=rows, configs=plan.configs[:1])
+    return plan.with_data({"digits": digits.sha256})
 
 
 class Progress:
@@ -119,9 +120,8 @@ def test_a_study_whose_first_runs_all_crash_alike_stops(run, plan, crash, tmp_pa
     with pytest.raises(JobFailedError, match="RuntimeError: out of luck") as hit:
         run(tmp_path / "study")
     assert "in crashing" in "".join(hit.value.__notes__)
-    assert (
-        len(list((tmp_path / "study" / "runs").iterdir())) == runner.ABORT_AFTER < len(plan.tasks())
-    )
+    crashes = list((tmp_path / "study" / "crashes").iterdir())
+    assert len(crashes) == runner.ABORT_AFTER < len(plan.tasks())
 
 
 def test_crashes_after_a_finished_run_do_not_stop_the_study(run, plan, crash, tmp_path):

@@ -1,19 +1,25 @@
 """Tests of building a report from a summary and of writing its files."""
 
 import csv
+import hashlib
 import io
+import itertools
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from factories.document import FIGURES, INTERVALS, SPREAD, document
 from factories.findings import in_order, numbers
 from factories.runs import failed_run, made_run, made_summary, noisy
+from nondet.files import is_unfinished
+from nondet.report import files
 from nondet.report.build import build
 from nondet.report.control import control_finding
 from nondet.report.document import Section
 from nondet.report.files import write_report
 from nondet.store import Failure
+from nondet.store.report_files import MANIFEST, check_report, read_manifest
 from nondet.studies.catalog import find_study
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset
@@ -172,6 +178,121 @@ def test_report_is_written_whole_and_leaves_nothing_stale(summary, tmp_path):
     kept = write_report(smaller, summary, tmp_path)
     files = {path for path in tmp_path.rglob("*") if path.is_file() and path.name[0] != "."}
     assert files == {*kept, tmp_path / "tables" / "my-own.csv"}
+
+
+SMALL = replace(document(), sections=(Section("One", tables=(INTERVALS,)),), published=())
+
+
+def written(folder):
+    """Return the files that a report may have written, by path."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name[0] != "." and not is_unfinished(path)
+    }
+
+
+def test_the_files_are_listed_with_their_sha256(summary, tmp_path):
+    paths = write_report(document(), summary, tmp_path)
+    assert read_manifest(tmp_path) == {
+        path.relative_to(tmp_path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+    }
+    assert check_report(tmp_path) == []
+    (tmp_path / "tables" / "spread.csv").write_text("other")
+    assert len(check_report(tmp_path)) == 1
+    write_report(document(), summary, tmp_path)
+    assert check_report(tmp_path) == []
+
+
+@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize(("first", "second"), [(document(), SMALL), (SMALL, document())])
+def test_a_kill_at_any_moment_leaves_a_list_of_every_file(
+    summary, tmp_path, monkeypatch, first, second, older
+):
+    # Figures take long to draw, and play no part here.
+    monkeypatch.setattr(files, "render", cache(files.render))
+
+    def finishes(last):
+        """Write the second report; return False if it is killed after `last` steps."""
+        steps = itertools.count()
+
+        def stopping(function):
+            def call(*args):
+                if next(steps) == last:
+                    raise KeyboardInterrupt
+                return function(*args)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for name in ("write_atomically", "remove_report_file"):
+                patch.setattr(files, name, stopping(getattr(files, name)))
+            try:
+                write_report(second, summary, tmp_path)
+            except KeyboardInterrupt:
+                return False
+        return True
+
+    for last in range(100):
+        write_report(first, summary, tmp_path)
+        if older:  # lists of earlier versions have no SHA-256
+            names = "".join(f"{name}\n" for name in read_manifest(tmp_path))
+            (tmp_path / MANIFEST).write_text(names)
+        finished = finishes(last)
+        assert written(tmp_path) <= set(read_manifest(tmp_path))
+        paths = write_report(second, summary, tmp_path)
+        assert written(tmp_path) == {path.relative_to(tmp_path).as_posix() for path in paths}
+        assert check_report(tmp_path) == []
+        if finished:
+            break
+    assert finished
+    assert last > 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"\xff",
+        b"tables/..\nreport.html\nreport.md\nruns.csv\n",
+        b"/etc/passwd\n",
+        b"../other/kept.csv\n",
+        b"study.json\n",
+    ],
+)
+def test_a_list_that_no_report_wrote_removes_nothing(summary, tmp_path, text):
+    kept = [tmp_path / "other" / "kept.csv", tmp_path / "study" / "study.json"]
+    for path in kept:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("kept")
+    folder = kept[1].parent
+    write_report(document(), summary, folder)
+    before = written(folder)
+    (folder / MANIFEST).write_bytes(text)
+    paths = write_report(SMALL, summary, folder)
+    assert written(folder) == before
+    assert all(path.exists() for path in kept)
+    assert set(read_manifest(folder)) == {path.relative_to(folder).as_posix() for path in paths}
+
+
+def test_files_behind_a_link_are_not_removed(summary, tmp_path):
+    folder, other = tmp_path / "study", tmp_path / "other"
+    folder.mkdir()
+    write_report(document(), summary, folder)
+    (folder / "figures").rename(other)
+    (folder / "figures").symlink_to(other)
+    figures = set(other.iterdir())
+    write_report(SMALL, summary, folder)
+    assert figures
+    assert set(other.iterdir()) == figures
+
+
+@pytest.mark.parametrize("name", ["../x", "x/y", "", ".x", "x y"])
+def test_names_that_are_none_of_a_file_are_refused(summary, tmp_path, name):
+    odd = replace(document(), sections=(Section("One", tables=(replace(SPREAD, name=name),)),))
+    with pytest.raises(ValueError, match="file"):
+        write_report(odd, summary, tmp_path)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_equal_names_are_refused_before_anything_is_written(summary, tmp_path):

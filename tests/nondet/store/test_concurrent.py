@@ -1,7 +1,6 @@
-"""With many writers and readers of a run, every reader sees one complete version."""
+"""With many writers and readers of a run, one writer wins and every reader sees that run."""
 
 import errno
-import itertools
 import os
 import threading
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from factories.results import ENVIRONMENT, made_result
 from nondet import files
-from nondet.store import Failure, Store, StoreError, folder
+from nondet.store import Failure, Store, StoreError, folder, verify
 from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
@@ -19,17 +18,6 @@ CRASHED = Failure("killed by signal 9", 0, 0, crashed=True)
 DIVERGED = Failure("the training loss is nan", 1, 21)
 TAPS = {"taps": {"00.fc": np.zeros((2, 3), np.float32)}}
 TTA = {"tta": {"final/flip": np.zeros((12, 3), np.float32)}}
-
-
-@pytest.fixture(params=["exchange", "aside"])
-def rename(request, monkeypatch):
-    """Run a test on file systems that can exchange two folders, and on those that cannot."""
-    if request.param == "aside":
-
-        def cannot(one, other):
-            raise NotImplementedError
-
-        monkeypatch.setattr(folder, "_rename_exchange", cannot)
 
 
 @pytest.fixture
@@ -46,37 +34,52 @@ def save(store, job, what):
         store.save(job, made_result(1, what), ENVIRONMENT, seconds=1.0)
 
 
-@pytest.mark.usefixtures("rename")
+def contents(place):
+    return {path.name: (path.stat().st_ino, path.read_bytes()) for path in place.iterdir()}
+
+
 @pytest.mark.parametrize(
-    ("first", "second", "replaced"),
+    ("first", "second", "failure", "records"),
     [
-        ({}, {}, False),
-        (TAPS, {}, False),
-        (TAPS, TAPS, False),
-        ({}, TAPS, True),
-        (TAPS, TTA, True),
-        (CRASHED, {}, True),
-        (CRASHED, DIVERGED, True),
-        (CRASHED, CRASHED, True),
-        (DIVERGED, CRASHED, False),
-        (DIVERGED, {}, False),
-        ({}, CRASHED, False),
-        ({}, DIVERGED, False),
+        ({}, {}, None, set()),
+        (TAPS, {}, None, {"taps"}),
+        ({}, TAPS, None, {"taps"}),
+        (TAPS, TTA, None, {"taps", "tta"}),
+        (CRASHED, {}, None, set()),
+        (CRASHED, DIVERGED, DIVERGED, set()),
+        (CRASHED, CRASHED, CRASHED, set()),
+        (DIVERGED, CRASHED, DIVERGED, set()),
+        (DIVERGED, TAPS, DIVERGED, set()),
+        ({}, CRASHED, None, set()),
+        (TAPS, DIVERGED, None, {"taps"}),
     ],
 )
-def test_which_run_is_kept(store, config, first, second, replaced):
+def test_a_stored_run_never_changes(store, config, first, second, failure, records):
+    """Records that it lacks and crashes are written beside it."""
     job = Job(config, Seeds())
     save(store, job, first)
-    before = (store.runs / job.address).stat().st_ino
+    place = store.runs / job.address
+    before = contents(place) if first is not CRASHED else None
     save(store, job, second)
-    assert [path.name for path in store.runs.iterdir()] == [job.address]
-    assert ((store.runs / job.address).stat().st_ino != before) == replaced
-    run, stays = store.load(job), second if replaced else first
-    if isinstance(stays, Failure):
-        assert run.failure == stays
-    else:
-        assert run.failure is None
-        assert set(run.records) == set(stays)
+    run = store.load(job)
+    assert run.failure == failure
+    assert store.header(job).failure == failure
+    if failure is None:
+        assert set(run.records) == store.header(job).records == records
+        for name in records:
+            assert run.records[name].keys() == {**TAPS, **TTA}[name].keys()
+    assert before is None or contents(place) == before
+    store.set_aside(job)
+    assert store.load(job) is None
+
+
+def test_records_of_a_repetition_with_other_bits_are_refused(store, config):
+    job = Job(config, Seeds())
+    save(store, job, {})
+    with pytest.raises(StoreError, match=rf"{job.address} lacks the records taps.*other bits"):
+        store.save(job, made_result(2, TAPS), ENVIRONMENT, seconds=1.0)
+    assert store.load(job).logits.tobytes() == made_result(1).logits.tobytes()
+    assert set(store.load(job).records) == set()
 
 
 def test_a_damaged_run_is_set_aside_when_a_new_one_is_saved(store, config):
@@ -85,61 +88,18 @@ def test_a_damaged_run_is_set_aside_when_a_new_one_is_saved(store, config):
     (store.runs / job.address / "run.json").write_text("{}")
     save(store, job, TAPS)
     assert set(store.load(job).records) == {"taps"}
-    assert (store.root / "damaged" / f"{job.address}-1" / "run.json").read_text() == "{}"
+    aside = store.root / "damaged" / f"{job.address}-1" / f"runs-{job.address}"
+    assert (aside / "run.json").read_text() == "{}"
 
 
-@pytest.mark.usefixtures("rename")
-def test_readers_see_complete_folders_while_writers_replace_them(tmp_path, monkeypatch):
-    """Two writers always replace; readers are slow."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
-    monkeypatch.setattr(folder, "_TIMEOUT", 60.0)  # seconds that a writer may wait for its turn
-    place = tmp_path / ("ab" * 16)
-    problems, done = [], threading.Event()
-
-    def write(name):
-        for number in range(60):
-            text = f"{name} {number}".encode()
-            folder.write_folder(place, {"one": text, "other": text}, lambda _: True)
-            done.wait(0.0005)
-
-    def read_slowly(opened):
-        sums = opened.checksums()
-        parts = []
-        for name in ("one", "other"):
-            done.wait(0.001)
-            parts.append(opened.read(name, sums[name]))
-        return parts
-
-    def read():
-        while not done.is_set():
-            try:
-                parts = folder.read_folder(place, read_slowly)
-                if parts is None or parts[0] != parts[1]:
-                    problems.append(parts)
-            except Exception as error:
-                problems.append(error)
-
-    folder.write_folder(place, {"one": b"", "other": b""}, lambda _: True)
-    writers = [threading.Thread(target=write, args=(name,)) for name in "ab"]
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    for thread in writers + readers:
-        thread.start()
-    for thread in writers:
-        thread.join()
-    done.set()
-    for thread in readers:
-        thread.join()
-    assert problems == []
-    assert [path.name for path in tmp_path.iterdir()] == [place.name]
-
-
-def test_concurrent_writers_of_a_new_run_do_not_fail(store, config):
+@pytest.mark.parametrize("what", [TAPS, DIVERGED, CRASHED])
+def test_concurrent_writers_do_not_fail(store, config, what):
     job, start, errors = Job(config, Seeds()), threading.Barrier(4), []
 
     def write():
         try:
             start.wait()
-            save(store, job, TAPS)
+            save(store, job, what)
         except Exception as error:
             errors.append(error)
 
@@ -149,21 +109,51 @@ def test_concurrent_writers_of_a_new_run_do_not_fail(store, config):
     for thread in threads:
         thread.join()
     assert errors == []
-    assert [path.name for path in store.runs.iterdir()] == [job.address]
+    runs = [] if what is CRASHED else [job.address]
+    assert [path.name for path in store.runs.iterdir()] == runs
+    assert len(list(store.crashes.iterdir())) == (4 if what is CRASHED else 0)
     assert store.load(job) is not None
+
+
+def test_a_reader_sees_the_run_that_it_opened(tmp_path):
+    """Even if it is set aside and another one is published meanwhile."""
+    place = tmp_path / ("ab" * 16)
+    assert folder.write_folder(place, {"one": b"first", "other": b"first"})
+
+    def read_slowly(opened):
+        sums = opened.checksums()
+        one = opened.read("one", sums["one"])
+        place.rename(tmp_path / "aside")
+        assert folder.write_folder(place, {"one": b"second", "other": b"second"})
+        return one, opened.read("other", sums["other"])
+
+    assert folder.read_folder(place, read_slowly) == (b"first", b"first")
+    assert (place / "one").read_bytes() == b"second"
+
+
+def test_only_the_first_folder_is_published(tmp_path):
+    place = tmp_path / "run"
+    with folder.temporary_folder(place) as one, folder.temporary_folder(place) as other:
+        for temporary in (one, other):
+            (temporary / "name").write_text(temporary.name)
+        assert folder.publish(one, place)
+        assert not folder.publish(other, place)
+    assert (place / "name").read_text() == one.name
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
 
 
 class Crash(BaseException):
     """Raised to simulate a power cut."""
 
 
-@pytest.mark.usefixtures("rename")
-def test_a_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan, monkeypatch):
-    """A crashed writer removes nothing; recovery does."""
+@pytest.mark.parametrize("first", [None, {}])
+def test_a_crash_at_any_write_leaves_no_run_or_a_whole_one(store, config, plan, monkeypatch, first):
+    """A crashed writer removes nothing; the next one does. `first` is the run stored before."""
+    jobs = [job for job in plan.tasks() if job.seeds.init > 1 and job.seeds.bit == 1]
     seen = []
-    for moment in itertools.count():
-        job = Job(config, Seeds(init=moment + 2))
-        save(store, job, {})
+    for moment, job in enumerate(jobs):
+        if first is not None:
+            save(store, job, first)
         left = iter(range(moment))
 
         def counted(original, left=left):
@@ -176,7 +166,7 @@ def test_a_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan
 
         with monkeypatch.context() as patch:
             patch.setattr(Path, "rename", counted(Path.rename))
-            patch.setattr(folder, "_rename_exchange", counted(folder._rename_exchange))
+            patch.setattr(os, "fsync", counted(os.fsync))
             patch.setattr(folder.shutil, "rmtree", lambda *arguments, **keywords: None)
             try:
                 save(store, job, TAPS)
@@ -184,32 +174,29 @@ def test_a_crash_at_any_rename_leaves_the_old_run_or_the_new(store, config, plan
                 pass
             else:
                 break
-        folder.recover(store.runs)
-        seen.append(set(store.load(job).records))
-    assert seen
-    assert all(records in (set(), {"taps"}) for records in seen)
+        run = store.load(job)
+        seen.append(None if run is None else set(run.records))
+        leftovers = [path for path in store.root.rglob("*") if files.is_unfinished(path)]
+        assert all(path.name not in {job.address for job in jobs} for path in leftovers)
+    else:
+        raise AssertionError("the writer was never allowed to finish")
+    assert len(seen) >= 5
+    assert all(records in ((None if first is None else set()), {"taps"}) for records in seen)
+    save(store, job, TAPS)
+    assert set(store.load(job).records) == {"taps"}
+    assert verify(store.root).problems == []
 
 
-def test_a_failed_replacement_restores_the_old_run(store, config, monkeypatch):
-    def cannot(one, other):
-        raise NotImplementedError
-
+def test_a_failed_rename_leaves_nothing(store, config, monkeypatch):
     job = Job(config, Seeds())
-    save(store, job, {})
-    rename, errors = Path.rename, iter((errno.ENOTEMPTY, None, errno.EIO))
 
     def broken(path, target):
-        number = next(errors, None)
-        if number is not None:
-            raise OSError(number, os.strerror(number))
-        return rename(path, target)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(folder, "_rename_exchange", cannot)
     monkeypatch.setattr(Path, "rename", broken)
     with pytest.raises(StoreError, match="Input/output error"):
         save(store, job, TAPS)
-    assert store.load(job) is not None
-    assert [path.name for path in store.runs.iterdir()] == [job.address]
+    assert list(store.runs.iterdir()) == []
 
 
 def test_names_of_unfinished_files_are_unique(tmp_path):

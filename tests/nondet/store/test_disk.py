@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from factories.results import ENVIRONMENT, made_result
-from nondet.store import Failure, Store, StoreError, folder, verify
+from nondet.store import Failure, Store, StoreError, crashes, folder, verify
 from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
-RECORDS = {"taps": {"00.fc": np.zeros(100, np.float32)}}
+RECORDS = {"taps": {"00.fc": np.zeros((10, 10), np.float32)}}
 WRITES = 5  # number of files of a run with these records
 
 
@@ -53,14 +53,25 @@ def test_a_full_disk_keeps_stored_runs(store, config, monkeypatch, fitting):
     assert verify(store.root).problems == []
 
 
-def test_a_full_disk_keeps_the_run_to_be_replaced(store, config, monkeypatch):
-    job = Job(config, Seeds())
-    store.save_failure(job, Failure("killed", 0, 0, crashed=True), [], ENVIRONMENT)
-    full_after(monkeypatch, WRITES - 1)
-    with pytest.raises(StoreError, match="No space left"):
-        store.save(job, made_result(1, RECORDS), ENVIRONMENT, seconds=1.0)
-    assert store.load(job).failure.reason == "killed"
-    assert len(list(store.runs.iterdir())) == 1
+def test_a_full_disk_keeps_the_crash_and_the_run_without_records(store, config, monkeypatch):
+    crashed, run = Job(config, Seeds()), Job(config, Seeds(init=2))
+    store.save_failure(crashed, Failure("killed", 0, 0, crashed=True), [], ENVIRONMENT)
+    store.save(run, made_result(1), ENVIRONMENT, seconds=1.0)
+    for job, fitting in ((crashed, WRITES - 1), (run, WRITES - 1), (run, WRITES)):
+        with monkeypatch.context() as patch:
+            full_after(patch, fitting)
+            with pytest.raises(StoreError, match="No space left"):
+                store.save(job, made_result(1, RECORDS), ENVIRONMENT, seconds=1.0)
+    with monkeypatch.context() as patch:
+        full_after(patch, 0)
+        patch.setattr(crashes, "write_flushed", folder.write_flushed)
+        with pytest.raises(StoreError, match=r"the crash of run .*No space left"):
+            store.save_failure(run, Failure("killed", 0, 0, crashed=True), [], ENVIRONMENT)
+    assert store.load(crashed).failure.reason == "killed"
+    assert store.load(run).records == {}
+    assert [path.name for path in store.runs.iterdir()] == [run.address]
+    assert len(list(store.crashes.iterdir())) == 1
+    assert verify(store.root).problems == []
 
 
 def test_full_disk_while_labels_are_written(store, monkeypatch):

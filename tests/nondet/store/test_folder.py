@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from nondet import files
-from nondet.store import FORMAT, Store, StoreError
+from nondet.store import FORMAT, MixedStudyError, Store, StoreError
 
 
 def test_only_the_same_plan_opens_a_study_again(tmp_path, plan):
@@ -37,7 +37,11 @@ def test_a_folder_with_other_files_is_rejected_and_unchanged(tmp_path, plan):
     assert not (tmp_path / "study.json").exists()
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "7", '{"format": 2, "study": "quick"}'])
+STRANGE = ["", "{", "[]", "{}", "7", '{"format": 2, "study": "quick"}', '{"format": 3, "plan": {}}']
+STRANGE += ["[" * 100_000, '{"format": ' + "1" * 5000 + "}", '{"format": NaN}', "\x00"]
+
+
+@pytest.mark.parametrize("text", STRANGE, ids=lambda text: text[:20])
 def test_an_unreadable_plan_is_an_error(tmp_path, plan, text):
     (tmp_path / "study.json").write_text(text)
     with (
@@ -48,14 +52,63 @@ def test_an_unreadable_plan_is_an_error(tmp_path, plan, text):
     assert (tmp_path / "study.json").read_text() == text
 
 
-@pytest.mark.parametrize(("entry", "version"), [({}, 1), ({"format": 9}, 9)])
-def test_a_study_of_another_version_is_an_error(tmp_path, plan, entry, version):
-    text = json.dumps(entry | plan.to_json())
+@pytest.mark.parametrize(
+    ("entries", "version"),
+    [(("study",), 1), (("study", 1), 1), (("study", 9), 9), (("plan", 4), 4), (("plan", 1), 1)],
+)
+def test_a_study_of_another_version_is_an_error(tmp_path, plan, entries, version):
+    layout, *number = entries
+    made = plan.to_json() if layout == "study" else {"plan": plan.to_json(), "data": {}}
+    text = json.dumps(made | ({"format": number[0]} if number else {}))
     (tmp_path / "study.json").write_text(text)
     message = rf"another version of nondet \(format {version}; .* format {FORMAT}\)"
     with pytest.raises(StoreError, match=message), Store(tmp_path).opened_for(plan):
         pass
     assert (tmp_path / "study.json").read_text() == text
+
+
+def test_a_study_of_the_former_format_is_read_but_not_continued(tmp_path, plan):
+    text = json.dumps({"format": FORMAT - 1} | plan.to_json())
+    (tmp_path / "study.json").write_text(text)
+    store = Store(tmp_path)
+    assert store.plan() == plan
+    with (
+        pytest.raises(StoreError, match=r"\(format 2; .* read and reported, but not continued"),
+        store.opened_for(plan),
+    ):
+        pass
+    assert (tmp_path / "study.json").read_text() == text
+
+
+def test_a_changed_bit_of_a_plan_is_noticed(tmp_path, plan):
+    store = Store(tmp_path)
+    with store.opened_for(plan):
+        pass
+    path = tmp_path / "study.json"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 13):
+        changed = bytes([whole[place] ^ 1 << place % 8])
+        path.write_bytes(whole[:place] + changed + whole[place + 1 :])
+        with pytest.raises(StoreError, match=r"study.json (cannot be read|was written)"):
+            store.plan()
+    path.write_bytes(whole)
+    assert store.plan() == plan
+
+
+def test_data_are_recorded_and_only_mixed_on_request(tmp_path, plan):
+    store = Store(tmp_path)
+    with store.opened_for(plan):
+        store.set_data({"digits": "a" * 64})
+        store.set_data({"digits": "a" * 64})
+        with pytest.raises(MixedStudyError, match=r"'digits' has changed .* aaaaaaaaaaaaaaa.* bb"):
+            store.set_data({"digits": "b" * 64})
+        assert Store(tmp_path).plan().data == {"digits": "a" * 64}
+        store.set_data({"digits": "b" * 64}, allow_mixed=True)
+    assert store.study().data == {"digits": ("a" * 64, "b" * 64)}
+    assert Store(tmp_path).plan().data == {"digits": "b" * 64}
+    with store.opened_for(plan):  # the data do not belong to what was asked for
+        store.set_data({"digits": "a" * 64}, allow_mixed=True)
+    assert store.study().data == {"digits": ("b" * 64, "a" * 64)}
 
 
 def test_a_folder_without_study_is_an_error(tmp_path):

@@ -2,16 +2,18 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from factories.forging import edit_json
 from factories.results import ENVIRONMENT, made_result
 from nondet.store import Failure, Store, StoreError, folder, verify
 from nondet.studies.job import Job
 from nondet.studies.seeds import Seeds
 
-TAPS = {"taps": {"00.fc": np.arange(6, dtype=np.float32)}}
+TAPS = {"taps": {"00.fc": np.arange(6, dtype=np.float32)[None]}}
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_a_reused_run_is_complete(stores, job, monkeypatch, linked):
     assert store.reuse(job, {"taps"}, ENVIRONMENT)
     run = store.load(job, {"taps"})
     assert run.logits.tobytes() == made_result(1).logits.tobytes()
-    assert run.records["taps"]["00.fc"].tolist() == list(range(6))
+    assert run.records["taps"]["00.fc"].tolist() == [list(range(6))]
     assert run.seconds == 3.0
     theirs = {path.name: path.stat().st_ino for path in (other.runs / job.address).iterdir()}
     mine = {path.name: path.stat().st_ino for path in (store.runs / job.address).iterdir()}
@@ -72,14 +74,31 @@ def test_unusable_runs_are_not_reused(stores, job, config):
     assert list(store.runs.iterdir()) == []
 
 
-def test_a_record_with_the_former_names_of_the_build_is_comparable(stores, job):
-    lender, store = stores
-    former = {"cpu_paths": ["generic", "avx2"], "cpu_path": "avx2"}
-    current = {"cpu_isas": ["generic", "avx2"], "cpu_isa": "avx2"}
-    lender.save(job, made_result(), ENVIRONMENT | {"nondet_ext": former}, seconds=1.0)
-    other = ENVIRONMENT | {"nondet_ext": current | {"cpu_isa": "generic"}}
-    assert not store.reuse(job, set(), other)
-    assert store.reuse(job, set(), ENVIRONMENT | {"nondet_ext": current})
+def test_a_run_of_other_data_is_not_reused(stores, job):
+    other, store = stores
+    other.save(replace(job, data="a" * 64), made_result(), ENVIRONMENT, seconds=1.0)
+    assert not store.reuse(replace(job, data="b" * 64), set(), ENVIRONMENT)
+    assert not store.reuse(job, set(), ENVIRONMENT)
+    assert store.reuse(replace(job, data="a" * 64), set(), ENVIRONMENT)
+
+
+def test_a_run_of_a_former_format_is_not_reused(stores, job):
+    other, store = stores
+    other.save(job, made_result(), ENVIRONMENT, seconds=1.0)
+    edit_json(other.runs / job.address / "run.json", lambda record: record.update(format=2))
+    assert not store.reuse(job, set(), ENVIRONMENT)
+
+
+def test_later_records_are_reused(stores, job):
+    other, store = stores
+    other.save(job, made_result(1), ENVIRONMENT, seconds=3.0)
+    assert not store.reuse(job, {"taps"}, ENVIRONMENT)
+    other.save(job, made_result(1, TAPS), ENVIRONMENT, seconds=9.0)
+    assert store.reuse(job, {"taps"}, ENVIRONMENT)
+    run = store.load(job, {"taps"})
+    assert run.seconds == 3.0
+    assert run.records["taps"]["00.fc"].tolist() == [list(range(6))]
+    assert verify(store.root).problems == []
 
 
 def test_environments_are_compared_in_their_stored_form(stores, job):
@@ -90,12 +109,15 @@ def test_environments_are_compared_in_their_stored_form(stores, job):
     assert store.reuse(job, set(), environment)
 
 
-def test_a_reused_run_replaces_one_that_lacks_records(stores, job):
+@pytest.mark.parametrize("number", [1, 2])
+def test_records_that_a_stored_run_lacks_are_reused_if_the_bits_are_equal(stores, job, number):
     other, store = stores
     other.save(job, made_result(1, TAPS), ENVIRONMENT, seconds=1.0)
-    store.save(job, made_result(1), ENVIRONMENT, seconds=1.0)
-    assert store.reuse(job, {"taps"}, ENVIRONMENT)
-    assert set(store.load(job).records) == {"taps"}
+    store.save(job, made_result(number), ENVIRONMENT, seconds=2.0)
+    assert store.reuse(job, {"taps"}, ENVIRONMENT) == (number == 1)
+    assert set(store.load(job).records) == ({"taps"} if number == 1 else set())
+    assert store.load(job).seconds == 2.0
+    assert verify(store.root).problems == []
 
 
 def test_folders_without_a_study_are_ignored(stores, job, tmp_path):
@@ -114,7 +136,6 @@ def test_full_disk_while_reusing(stores, job, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(folder, "flush_folder", full)
-    monkeypatch.setattr("nondet.store.reuse.flush_folder", full)
     with pytest.raises(StoreError, match=f"{job.address} .*No space left"):
         store.reuse(job, set(), ENVIRONMENT)
     assert list(store.runs.iterdir()) == []

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from factories.results import ENVIRONMENT, made_result
+from factories.forging import renew_checksums
+from factories.results import ENVIRONMENT, made_result, made_twin
 from nondet.store import DamagedRunError, Failure, Store, StoreError
 from nondet.store.formats import format_arrays, parse_arrays
 from nondet.studies.job import Job
@@ -32,7 +33,7 @@ PERTURBATION = Perturbation(
 )
 RECORDS = {
     "taps": {"00.fc": np.arange(6, dtype=np.float32).reshape(2, 3)},
-    "twin": {"step": np.array([1, 2]), "weights_l2": np.array([0.0, 1e-300])},
+    "twin": made_twin(),
 }
 
 
@@ -131,13 +132,15 @@ def test_arrays_of_any_layout_are_read_back():
         "empty": np.zeros((0, 3), np.float32),
         "scalar": np.array(7),
     }
-    read = parse_arrays(format_arrays(arrays))
+    read = parse_arrays(format_arrays(arrays, "me"), "me")
     assert list(read) == sorted(arrays)
     for name, array in arrays.items():
         assert read[name].dtype == array.dtype
         assert np.array_equal(read[name], array)
     with pytest.raises(ValueError, match="safetensors"):
-        parse_arrays(format_arrays(arrays)[:-1])
+        parse_arrays(format_arrays(arrays, "me")[:-1], "me")
+    with pytest.raises(ValueError, match="belong to 'me', not to 'you'"):
+        parse_arrays(format_arrays(arrays, "me"), "you")
 
 
 def test_labels_are_read_back(store):
@@ -258,10 +261,7 @@ def test_a_run_of_another_version_is_not_damaged(store, saved, entry, version):
     record = json.loads((folder / "run.json").read_text())
     del record["format"]
     (folder / "run.json").write_text(json.dumps(record | entry))
-    (folder / "SHA256SUMS").unlink()
-    files = sorted(path.name for path in folder.iterdir())
-    listed = subprocess.run(["sha256sum", *files], cwd=folder, capture_output=True, check=True)
-    (folder / "SHA256SUMS").write_bytes(listed.stdout)
+    renew_checksums(folder)
     with pytest.raises(StoreError, match=rf"format {version}; this version reads") as caught:
         store.load(job)
     assert not isinstance(caught.value, DamagedRunError)

@@ -1,6 +1,7 @@
 """`nondet verify` and `nondet ls` on hand-made folders."""
 
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -22,7 +23,9 @@ def nondet(*arguments):
 
 
 def state(job):
-    return Checkpoint(7, {"w": torch.arange(4.0)}, {"identity": job.identity()})
+    history = [asdict(epoch) for epoch in made_result().history[:1]]
+    record = {"identity": job.identity(), "environment": ENVIRONMENT, "history": history}
+    return Checkpoint(7, {"w": torch.arange(4.0)}, record | {"perturbations": [], "records": []})
 
 
 @pytest.fixture(scope="module")

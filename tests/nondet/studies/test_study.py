@@ -70,7 +70,7 @@ def test_a_row_hands_its_onset_to_its_jobs(config):
     assert row.job(config, 0) == Job(config, Seeds(bit=2), onset=Onset(bit=1))
 
 
-def test_address_depends_on_configuration_seeds_and_repeat_alone(config):
+def test_address_depends_on_configuration_seeds_repeat_and_data_alone(config):
     job = Job(config, Seeds())
     assert job.address == Job(replace(config), Seeds(init=1)).address
     others = [
@@ -78,8 +78,45 @@ def test_address_depends_on_configuration_seeds_and_repeat_alone(config):
         Job(replace(config, device="cuda"), Seeds()),
         Job(config, Seeds(bit=2)),
         Job(config, Seeds(), repeat=1),
+        Job(config, Seeds(), data="ab"),
+        Job(config, Seeds(), data="cd"),
     ]
-    assert len({job.address, *(other.address for other in others)}) == 5
+    assert len({job.address, *(other.address for other in others)}) == 7
+    assert job.identity()["data"] == ""
+    assert others[-1].identity()["data"] == "cd"
+
+
+def test_all_jobs_of_a_plan_carry_its_data(config):
+    rows = (
+        Row("control"),
+        Row("tandem", ("init",)),
+        Row("crossed", ("init", "bit"), design="crossed", levels=2),
+    )
+    plan = Plan("own", "", rows, (config,), 2)
+    assert {job.data for job in plan.tasks()} == {""}
+    other = plan.with_data({"cifar10": "ef"})
+    assert {job.data for job in other.tasks()} == {""}
+    known = plan.with_data({config.dataset: "ab", "cifar10": "ef"})
+    for row in rows:
+        jobs = known.jobs(config, row)
+        assert {job.data for job in jobs} == {"ab"}
+        assert jobs == [replace(job, data="ab") for job in plan.jobs(config, row)]
+    assert len(known.tasks()) == len(plan.tasks())
+    assert not known.tasks().keys() & plan.tasks().keys()
+
+
+def test_data_is_no_setting_of_a_plan(plan):
+    known = plan.with_data({"digits": "ab"})
+    assert plan.data == {}
+    assert known == plan
+    assert hash(known) == hash(plan)
+    assert known.to_json() == plan.to_json()
+    assert plan.differences(known) == []
+    assert replace(known, runs=3).data == {"digits": "ab"}
+    digests = {"digits": "ab"}
+    kept = plan.with_data(digests)
+    digests["digits"] = "cd"
+    assert kept.data == {"digits": "ab"}
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -10,8 +10,6 @@ import numpy as np
 
 from nondet.files import unfinished
 
-_PIECE = 1 << 20
-
 
 @dataclass(frozen=True)
 class StagedArray:
@@ -48,15 +46,6 @@ class StagedArray:
         size = len(self.header()) + self.nbytes
         return self.path.exists() and self.path.stat().st_size == size
 
-    def digest(self) -> str:
-        """Return the SHA-256 of the values in the file."""
-        digest = hashlib.sha256()
-        with self.path.open("rb") as file:
-            file.seek(len(self.header()))
-            while piece := file.read(_PIECE):
-                digest.update(piece)
-        return digest.hexdigest()
-
 
 class Writer:
     """Writes the rows of a matrix in order. After `finish` the whole file exists; before, none
@@ -72,18 +61,16 @@ class Writer:
 
     def add(self, rows: np.ndarray) -> None:
         """Append contiguous rows."""
-        self._digest.update(rows.data)
         self._write(rows.data)
 
     def finish(self) -> str:
-        """Publish the file and return the SHA-256 of its values, which reveals a file cut by a
-        system crash.
-        """
+        """Publish the file and return its SHA-256, which reveals a file cut by a system crash."""
         self._file.close()
         self._begun.replace(self._target.path)
         return self._digest.hexdigest()
 
     def _write(self, data: bytes | memoryview) -> None:
+        self._digest.update(data)
         view = memoryview(data).cast("B")
         while view:
             view = view[self._file.write(view) :]

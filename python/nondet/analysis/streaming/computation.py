@@ -65,18 +65,19 @@ class Computation:
         found: dict[str, np.ndarray] = {}
         for number, (tile, new) in enumerate(zip(self._plan.tiles, self._new(), strict=True)):
             parts = self._parts(tile)
-            missing = [each for each in parts if not self._staging.has_part(number, each.file)]
-            if missing:
+            kept = [self._staging.part(number, each.file, len(tile)) for each in parts]
+            if any(matrix is None for matrix in kept):
                 self._stage(tile, new)
             else:
                 self._done += self._model_bytes * len(new)
-            for part in parts:
-                if part in missing:
+            for part, finished in zip(parts, kept, strict=True):
+                matrix = finished
+                if matrix is None:
                     matrix = part.compute(self._reporter(part.name, part.bytes))
                     self._staging.keep_part(number, part.file, matrix)
                 self._done += part.bytes
                 pairs = found.setdefault(part.name, np.full((models, models), np.nan))
-                pairs[np.ix_(tile, tile)] = self._staging.part(number, part.file)
+                pairs[np.ix_(tile, tile)] = matrix
         return found
 
     def _stage(self, tile: Sequence[int], new: set[int]) -> None:

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from nondet.analysis.streaming.inputs import Inputs, read_inputs
 from nondet.analysis.streaming.progress import Progress
 from nondet.analysis.streaming.source import Source, widths_of
 from nondet.analysis.streaming.staging import Staging
+from nondet.environment import decisive, describe_environment
+from nondet.store.measures_check import WORK
 from nondet_ext.memory import parse_bytes
 
 
@@ -38,6 +40,7 @@ class Measures:
             the mean of their metrics.
         cka: debiased, by layer.
         plan: how many models were on the disk at once, as a sentence.
+        notes: what readers must know of stored measures, a sentence each.
     """
 
     perplexities: np.ndarray
@@ -49,6 +52,7 @@ class Measures:
     ensemble_cross_entropy: np.ndarray
     cka: dict[str, np.ndarray]
     plan: str
+    notes: tuple[str, ...] = ()
 
 
 def measure(
@@ -62,6 +66,7 @@ def measure(
     disk: int | None = None,
     scratch: str | os.PathLike[str],
     keys: Sequence[str] | None = None,
+    environment: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Measures:
     """Measure R models on a text of N tokens with a vocabulary of V words.
@@ -88,6 +93,9 @@ def measure(
             at the end, with the folders that were created.
         keys: R strings that distinguish the models of one call from those of another, as the other
             arguments do.
+        environment: what decides the bits of the sources' outputs, as JSON types; unfinished work
+            of another environment is begun anew. None for nondet.environment.decisive of this
+            process with any number of threads.
         progress: called as progress(done, total, what), the first two in bytes read or written.
 
     Warns: DegenerateInputWarning: constant logits or hidden states, whose correlation or CKA is
@@ -97,13 +105,19 @@ def measure(
         TypeError: an argument, or a source's output, has another type or dtype.
         ValueError: an argument or a source's output has another shape, is out of range or not
             finite; log_probabilities or predicted do not match a source; a source changes;
-            `disk` or `memory` does not hold two models; `scratch` holds other unfinished work.
+            `disk` or `memory` does not hold two models.
+        OtherWorkError: (a ValueError) `scratch` holds other unfinished work.
         OSError: `scratch` is in use by another process, full, or cannot be written.
     """
     given = read_inputs(sources, labels, log_probabilities, predicted, ensemble, keys)
     limit = parse_bytes("memory", memory)
     widths = widths_of(sources[0])
-    staging = Staging(Path(scratch).resolve() / "streaming", given.identity(), given.shape, widths)
+    if environment is None:
+        environment = decisive(describe_environment("cpu"))
+        environment.pop("torch_threads", None)
+    staging = Staging(
+        Path(scratch).resolve() / WORK, given.identity(), given.shape, widths, environment
+    )
     with staging:
         plan = _plan(staging, given, widths, disk)
         _refuse_little_memory(given, widths, plan, limit)
@@ -129,9 +143,9 @@ def _refuse_little_memory(
 def _plan(
     staging: Staging, given: Inputs, widths: Mapping[str, int], disk: int | None
 ) -> spearman.DiskPlan:
-    kept = staging.unfinished_plan()
+    kept = spearman.parse_plan(staging.unfinished_plan(), given.models)
     if kept is not None:
-        return spearman.DiskPlan(**kept | {"tiles": [tuple(tile) for tile in kept["tiles"]]})
+        return kept
     tokens, types = given.shape
     free = shutil.disk_usage(staging.folder).free
     return spearman.plan_disk(

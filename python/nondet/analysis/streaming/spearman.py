@@ -1,5 +1,7 @@
 """Rank correlations of staged logits, and how many models the disk holds at once."""
 
+import itertools
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -62,6 +64,23 @@ def plan_disk(models: int, values: int, hidden: int, free: int, threads: int) ->
     return min(plans, key=lambda plan: sum(map(len, plan.tiles)))
 
 
+def parse_plan(data: object, models: int) -> DiskPlan | None:
+    """Return the plan for this many models that was stored as JSON; None for anything else."""
+    if not isinstance(data, dict) or data.keys() != {"tiles", "threads", "needs"}:
+        return None
+    tiles, threads, needs = data["tiles"], data["threads"], data["needs"]
+    if type(threads) is not int or threads < 1 or type(needs) is not int or needs < 1:
+        return None
+    if not isinstance(tiles, list) or not all(isinstance(tile, list) for tile in tiles):
+        return None
+    if not all(len(tile) > 1 and all(type(each) is int for each in tile) for tile in tiles):
+        return None
+    met = {pair for tile in tiles for pair in itertools.combinations(tile, 2)}
+    if met != set(itertools.combinations(range(models), 2)):
+        return None
+    return DiskPlan([tuple(tile) for tile in tiles], threads, needs)
+
+
 def refuse_little_memory(models: int, values: int, threads: int, memory: int) -> None:
     """Raise ValueError if `correlate` would need more memory."""
     held = resident_bytes()
@@ -97,17 +116,28 @@ def correlate(
     float64, NaN for constant ones.
 
     memory: bytes beside what the process holds. scratch: a folder for this call alone; unfinished
-    work in it is resumed. report(fraction) is called from time to time.
+    work in it is resumed, and begun anew if its files were copied since. report(fraction) is called
+    from time to time.
     """
-    with _threads(threads), warnings.catch_warnings():
-        warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)  # `measure` tells
+
+    def compute() -> np.ndarray:
         found: np.ndarray = nondet_ext.spearman_files(
             [each.path for each in logits],
             memory=resident_bytes() + memory,
             scratch=scratch,
             progress=lambda done, total, what: report(done / total, what),
         ).numpy()
-    return found
+        return found
+
+    with _threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)  # `measure` tells
+        try:
+            return compute()
+        except ValueError:
+            if not scratch.exists():
+                raise
+            shutil.rmtree(scratch)
+            return compute()
 
 
 @contextmanager

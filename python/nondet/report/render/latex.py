@@ -34,9 +34,12 @@ _BETWEEN = r"(?: ± | - |-| to | \(|\)|\]| \[|, )"
 _NUMERIC = re.compile(rf"[\[(]?{_NUMBER}(?:{_BETWEEN}+(?:{_NUMBER})?)*")
 
 
-def latex_table(table: Table) -> str:
-    """Return a tabular with a line above each group; title and note are comments above it."""
-    comments = ["needs \\usepackage{booktabs}", one_line(table.title)]
+def latex_table(table: Table, warning: str = "") -> str:
+    """Return a tabular with a line above each group; warning, title and note are comments above
+    it.
+    """
+    comments = [one_line(warning)] if warning else []
+    comments += ["needs \\usepackage{booktabs}", one_line(table.title)]
     comments += [one_line(table.note)] if table.note else []
     lines = [f"% {comment}" for comment in comments]
     aligned = "".join("l" if column.align == "left" else "r" for column in table.columns)

@@ -11,7 +11,8 @@ _SPECIAL = re.compile(r"([\\`*<>\[\]|#~]|\b_|_\b)")
 
 def markdown(document: Document) -> str:
     """Return the report as Markdown: findings, the sections' figures and tables, settings."""
-    lines = [f"# {_escape(document.title)}", ""]
+    lines = [f"**{_escape(document.warning)}**", ""] if document.warning else []
+    lines += [f"# {_escape(document.title)}", ""]
     for text in (document.subtitle, document.source and f"Source: {document.source}"):
         if text:
             lines += [_escape(text), ""]

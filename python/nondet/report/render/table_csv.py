@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from nondet.analysis.summary import Summary
+from nondet.environment import short_digest
 from nondet.report.document import Table
 from nondet.report.layout import failure_reason, file_value, one_line
 from nondet.store import StoredRun
@@ -39,7 +40,8 @@ def table_csv(table: Table) -> str:
 
 def runs_csv(summary: Summary) -> str:
     """Return a record per run of a row: seeds, results, hashes and folder; a failed run has its
-    reason in place of results.
+    reason in place of results. Runs with unequal environment or data must not be compared: these
+    columns hold the first digits of SHA-256.
     """
     records = []
     for model in summary.models:
@@ -52,7 +54,12 @@ def runs_csv(summary: Summary) -> str:
                 }
                 record |= {f"{source}_seed": seed for source, seed in asdict(run.job.seeds).items()}
                 record |= _results(run)
-                record |= {"seconds": run.seconds, "folder": f"runs/{run.job.address}"}
+                record |= {
+                    "seconds": run.seconds,
+                    "folder": f"runs/{run.job.address}",
+                    "environment": short_digest(run.record.get("environment", {})),
+                    "data": run.job.data[:12],
+                }
                 records.append(record)
     return _csv(records)
 

@@ -53,6 +53,7 @@ def print_document(document: Document, console: Console, folder_line: str) -> No
     files are.
     """
     printer = _Printer(console)
+    printer.sentences([document.warning], "!", style="bold red")
     console.print(Text(f"\n {printer.fit(document.title)}", style="bold"))
     printer.sentences([document.subtitle], style="dim")
     for section in document.all_sections:

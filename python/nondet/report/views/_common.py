@@ -64,12 +64,18 @@ def recorded(summary: Summary, row: RowSummary, name: Keep, left_out: list[str])
     """
     if name not in row.row.keeps | set(summary.plan.keep):
         return []
-    runs = []
+    runs: list[StoredRun] = []
     for run in row.runs:
         if name not in run.records:
             continue
         try:
-            _ = run.records[name]
+            record = run.records[name]
+            # Twins are recorded from the first step on at which they can differ.
+            if runs and name != "twin" and _form(record) != _form(runs[0].records[name]):
+                raise DamagedRunError(
+                    f"run {run.job.address} is damaged: its record {name} is not of the form of "
+                    "that of other runs"
+                )
         except DamagedRunError as error:
             sentence = f"Left out: {error}."
             if sentence not in left_out:
@@ -77,6 +83,10 @@ def recorded(summary: Summary, row: RowSummary, name: Keep, left_out: list[str])
             continue
         runs.append(run)
     return runs
+
+
+def _form(arrays: Mapping[str, np.ndarray]) -> dict[str, tuple[int, ...]]:
+    return {name: array.shape for name, array in arrays.items()}
 
 
 def onset_epoch(row: Row) -> int | None:

@@ -50,6 +50,8 @@ class AugmentedPredictions:
 
     def __init__(self, config: RunConfig, dataset: Dataset) -> None:
         self._epochs = snapshot_epochs(config)
+        self._most = len(self._epochs)
+        self._shape = len(dataset.test_labels), dataset.classes
         steps_per_epoch = len(dataset.train_labels) // config.batch_size
         first = self._epochs[0] * steps_per_epoch if self._epochs else None
         self.latest_start = None if first is None else first - 1
@@ -84,11 +86,23 @@ class AugmentedPredictions:
 
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """See `Recorder`."""
-        count = int(state["snapshots"])
+        number = state.get("snapshots", torch.tensor(0))
+        if number.shape != () or number.dtype != torch.int64 or not 0 <= number <= self._most:
+            raise ValueError(
+                f"'snapshots' in the state of 'tta' is {number}; it must be an integer from 0 to "
+                f"{self._most}"
+            )
+        count = int(number)
         expected = {"snapshots", *(f"sums.{name}" for name in TTA if count)}
         if state.keys() != expected:
             wrong = ", ".join(sorted(state.keys() ^ expected))
             raise ValueError(f"the state of 'tta' lacks, or should not have: {wrong}")
+        for name, total in state.items():
+            if name != "snapshots" and (total.shape, total.dtype) != (self._shape, torch.float64):
+                raise ValueError(
+                    f"{name!r} in the state of 'tta' is {total.dtype} of shape "
+                    f"{tuple(total.shape)}; expected torch.float64 of shape {self._shape}"
+                )
         self._snapshots = count
         self._sums = {name: state[f"sums.{name}"].cpu().clone() for name in TTA if count}
         self._latest = None

@@ -1,7 +1,6 @@
 """The distance, step by step, between a training and one with all seeds held (paper, Sec. 4.1)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -9,26 +8,19 @@ import torch
 from nondet.data import Dataset
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
-from nondet.training.checkpoint import Checkpoint, with_prefix
+from nondet.training.checkpoint import with_prefix
 from nondet.training.evaluation import model_inputs
 from nondet.training.images import ImageTraining
 from nondet.training.perturb import perturbation_step
-from nondet.training.record_sizes import PROBE_IMAGES
+from nondet.training.record_sizes import (
+    EPOCH_SERIES,
+    INTEGER_SERIES,
+    PROBE_IMAGES,
+    STEP_SERIES,
+)
 from nondet.training.recorders.path import flat_parameters, loss_path
 from nondet.training.result import DivergedError, EpochRecord
 from nondet.training.training import Training
-
-_STEP_SERIES = ("step", "weights_l2", "weights_norm", "probe_logits_rms", "probe_disagreement")
-_EPOCH_SERIES = (
-    "epoch",
-    "epoch_logits_rms",
-    "epoch_disagreement",
-    "epoch_accuracy",
-    "epoch_cross_entropy",
-    "epoch_accuracy_twin",
-    "epoch_cross_entropy_twin",
-)
-_INTEGER_SERIES = ("step", "epoch")  # int64; all others are float64
 
 
 class Twin:
@@ -66,9 +58,7 @@ class Twin:
         self._config, self._seeds, self._dataset = config, seeds, dataset
         self.twin = ImageTraining(config, Seeds(), dataset)
         self.latest_start: int = first_difference(config, seeds, onset, self.twin.epoch_ends)
-        self._series: dict[str, list[float]] = {
-            name: [] for name in (*_STEP_SERIES, *_EPOCH_SERIES)
-        }
+        self._series: dict[str, list[float]] = {name: [] for name in (*STEP_SERIES, *EPOCH_SERIES)}
         self._probe = model_inputs(self.twin.model, dataset, dataset.test_images[:PROBE_IMAGES])
 
     def start(self, training: Training) -> None:
@@ -95,17 +85,16 @@ class Twin:
         except DivergedError as error:
             reason = f"the twin with every seed held: {error.reason}"
             raise training.diverged(reason, error.epoch) from error
-        self._append(_STEP_SERIES, training.step, *self._distances(training))
+        self._append(STEP_SERIES, training.step, *self._distances(training))
         if training.at_epoch_end:
             assert isinstance(training, ImageTraining)
             self._compare_epoch(training.history[-1], self.twin.history[-1], training.test_logits)
 
     def state(self) -> dict[str, torch.Tensor]:
         """See `Recorder`."""
-        twin = self.twin.state()
         return {
-            "step": torch.tensor(twin.step),
-            **{f"training.{name}": tensor for name, tensor in twin.tensors.items()},
+            "step": torch.tensor(self.twin.step),
+            **{f"training.{name}": tensor for name, tensor in self.twin.state_tensors().items()},
             **{f"series.{name}": torch.from_numpy(x) for name, x in self._arrays().items()},
         }
 
@@ -115,9 +104,15 @@ class Twin:
         if series.keys() != self._series.keys() or "step" not in state:
             wrong = ", ".join(sorted(series.keys() ^ self._series.keys())) or "step"
             raise ValueError(f"the state of 'twin' lacks, or should not have: {wrong}")
+        step = state["step"]
+        if step.shape != () or step.dtype != torch.int64:
+            raise ValueError(
+                f"'step' in the state of 'twin' is {step.dtype} of shape {tuple(step.shape)}; it "
+                "must be an integer"
+            )
+        _check_series(series)
         # The series have everything that the twin had on record.
-        record: dict[str, Any] = {"history": [], "perturbations": []}
-        self.twin.restore(Checkpoint(int(state["step"]), with_prefix(state, "training"), record))
+        self.twin.restore_tensors(int(step), with_prefix(state, "training"))
         self._series = {name: series[name].tolist() for name in self._series}
 
     def arrays(self, training: Training) -> dict[str, np.ndarray]:
@@ -128,13 +123,13 @@ class Twin:
     def _start_twin(self, training: Training) -> None:
         """Start the twin from the run's state, or from held initial weights if the run's differ."""
         if self._seeds.init == HELD:
-            self.twin.restore(training.state())
+            self.twin.restore_tensors(training.step, training.state_tensors())
         else:
             self.twin = ImageTraining(self._config, Seeds(), self._dataset)
 
     @torch.no_grad()
     def _distances(self, training: Training) -> list[float]:
-        """Compute the values of one step, in the order of `_STEP_SERIES`, but for the step."""
+        """Compute the values of one step, in the order of `STEP_SERIES`, but for the step."""
         models = training.model, self.twin.model
         ours, theirs = (flat_parameters(model) for model in models)
         norms = torch.stack([(ours - theirs).norm(), theirs.norm()])
@@ -153,7 +148,7 @@ class Twin:
         values = [ours.test_accuracy, ours.test_cross_entropy]
         values += [x for x in (theirs.test_accuracy, theirs.test_cross_entropy) if x is not None]
         both = [torch.from_numpy(x) for x in (logits, self.twin.test_logits) if x is not None]
-        self._append(_EPOCH_SERIES, ours.epoch, *difference(*both).tolist(), *values)
+        self._append(EPOCH_SERIES, ours.epoch, *difference(*both).tolist(), *values)
 
     def _append(self, names: tuple[str, ...], *values: float) -> None:
         for name, value in zip(names, values, strict=True):
@@ -161,9 +156,23 @@ class Twin:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         return {
-            name: np.array(values, np.int64 if name in _INTEGER_SERIES else np.float64)
+            name: np.array(values, np.int64 if name in INTEGER_SERIES else np.float64)
             for name, values in self._series.items()
         }
+
+
+def _check_series(series: Mapping[str, torch.Tensor]) -> None:
+    """Raise ValueError unless series are vectors of their dtypes, those of a kind equally long."""
+    for names in (STEP_SERIES, EPOCH_SERIES):
+        length = series[names[0]].numel()
+        for name in names:
+            dtype = torch.int64 if name in INTEGER_SERIES else torch.float64
+            given = series[name]
+            if given.shape != (length,) or given.dtype != dtype:
+                raise ValueError(
+                    f"'series.{name}' in the state of 'twin' is {given.dtype} of shape "
+                    f"{tuple(given.shape)}; expected {dtype} of shape {(length,)}"
+                )
 
 
 def first_difference(

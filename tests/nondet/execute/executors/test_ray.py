@@ -134,7 +134,7 @@ def test_a_study_with_a_killed_worker_has_the_bits_of_the_local_pool(ray, tmp_pa
     killer.join(timeout=60)
     assert 0 < len(done_before) < len(plan.tasks())
     assert (crashed, progress.failed, progress.done) == (0, [], len(plan.tasks()))
-    assert bits(plan, tasks) == bits(plan, local)
+    assert bits(tasks.plan(), tasks) == bits(local.plan(), local)
     assert not any(is_unfinished(path) for path in tasks.root.rglob("*"))
 
 
