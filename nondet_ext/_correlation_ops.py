@@ -5,6 +5,7 @@ further steps are exact. correlation.py checks the arguments.
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,28 +14,35 @@ from nondet_ext import summation
 from nondet_ext._integer_products import EXACT_BITS, IntegerProducts
 from nondet_ext._op import Op
 from nondet_ext._quotients import correlations
-from nondet_ext._rank_ops import ranks
+from nondet_ext._rank_ops import ordered_integers, ranks
 from nondet_ext._warnings import DegenerateInputWarning
 
-Prepared = tuple[torch.Tensor, torch.Tensor]
-"""Integers of each row, (rows, n), and a mask of the rows with a missing value, (rows,), whose
-integers are zeros.
-"""
+
+class _Prepared(NamedTuple):
+    """Integers of each row, (rows, n), of magnitude up to `bound`; and a mask of the rows with a
+    missing value, (rows,), whose integers are zeros.
+    """
+
+    integers: torch.Tensor
+    missing: torch.Tensor
+    bound: int
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """A map from rows to integers of magnitude up to `bound(n)`, which sum to zero if `centred`; it
-    is applied to groups of rows whose float64 values take about `group_bytes`.
+    """Maps from rows of floats and of integers to integers, which sum to zero if `centred`. That of
+    floats has the magnitude `bound(n)` at most; it is applied to groups of rows whose float64
+    values take about `group_bytes`.
     """
 
-    prepare: Callable[[torch.Tensor], Prepared]
+    prepare: Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+    prepare_integers: Callable[[torch.Tensor], _Prepared] | None
     bound: Callable[[int], int]
     centred: bool
     group_bytes: int
 
 
-def _centred_ranks(x: torch.Tensor) -> Prepared:
+def _centred_ranks(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     ranked = ranks(x, True, False)
     missing = ranked[:, 0].isnan()  # all ranks of a row with NaN are NaN
     if bool(missing.any()):
@@ -42,7 +50,7 @@ def _centred_ranks(x: torch.Tensor) -> Prepared:
     return ranked, missing
 
 
-def _quantised(x: torch.Tensor) -> Prepared:
+def _quantised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the deviations from each row's mean, rounded to integers up to 2^53 in units of 2^-53
     of the power of two above the largest.
     """
@@ -59,50 +67,76 @@ def _quantised(x: torch.Tensor) -> Prepared:
     return torch.round(values * _power_of_two(EXACT_BITS - exponent)), missing[:, 0]
 
 
+def _shifted(x: torch.Tensor) -> _Prepared:
+    """Return int64 rows minus the middle of their least and largest value, which changes no
+    correlation and fits into int64.
+    """
+    low, high = (each.to(torch.int64) for each in x.aminmax(dim=1, keepdim=True))
+    middle = (low >> 1) + (high >> 1) + ((low | high) & 1)  # rounded up; the sum may overflow
+    shifted = x.to(torch.int64) - middle
+    bound = max(-int(shifted.min()), int(shifted.max()), 1)
+    missing = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    return _Prepared(shifted, missing, bound)
+
+
 def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
     """Return 2^exponent, for exponents of normal float64, exactly (pow() may round)."""
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
 
 _KINDS = {
-    "spearman": _Kind(_centred_ranks, lambda n: n - 1, centred=True, group_bytes=128 << 20),
+    "spearman": _Kind(_centred_ranks, None, lambda n: n - 1, centred=True, group_bytes=128 << 20),
     # Deviations take many passes, so a group should fit the caches.
-    "pearson": _Kind(_quantised, lambda n: 1 << EXACT_BITS, centred=False, group_bytes=16 << 20),
+    "pearson": _Kind(
+        _quantised, _shifted, lambda n: 1 << EXACT_BITS, centred=False, group_bytes=16 << 20
+    ),
 }
 
 
-def _prepare(kind: _Kind, x: torch.Tensor) -> Prepared:
-    """Return float64 integers for one group of rows, else int32 if that saves memory."""
+def _prepare(kind: _Kind, x: torch.Tensor) -> _Prepared:
+    """Return float64 integers for one group of rows of floats, else int32 if that saves memory."""
+    if kind.prepare_integers is not None and not x.dtype.is_floating_point:
+        return kind.prepare_integers(x)
     rows, n = x.shape
+    bound = kind.bound(n)
     group = max(kind.group_bytes // (8 * n), 1)
     if rows <= group:
-        return kind.prepare(x)
-    dtype = torch.int32 if kind.bound(n) < 1 << 31 else torch.float64
+        return _Prepared(*kind.prepare(x), bound)
+    dtype = torch.int32 if bound < 1 << 31 else torch.float64
     prepared = torch.empty((rows, n), dtype=dtype, device=x.device)
     missing = torch.empty(rows, dtype=torch.bool, device=x.device)
     for begin in range(0, rows, group):
         part = slice(begin, begin + group)
         prepared[part], missing[part] = kind.prepare(x[part])
-    return prepared, missing
+    return _Prepared(prepared, missing, bound)
 
 
 def _correlate(
-    kind: _Kind, x: torch.Tensor, y: torch.Tensor | None
+    kind: _Kind, x: _Prepared, y: _Prepared | None
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return the correlations of prepared rows, float64 (R1, R2), and masks of the constant rows of
     each side, whose correlations are NaN.
     """
-    n = x.shape[1]
-    others = None if y is None else y.shape[0]
-    products = IntegerProducts(x.shape[0], others, kind.bound(n), x.device, not kind.centred)
-    products.add(x, y)
-    totals, (left, right) = products.totals(), products.squares()
+    left, right = x.integers, None if y is None else y.integers
+    rows, n = left.shape
+    others = None if right is None else right.shape[0]
+    bound = x.bound if y is None else max(x.bound, y.bound)
+    if right is not None and bound > 1 << EXACT_BITS:
+        left, right = left.to(torch.int64), right.to(torch.int64)
+    products = IntegerProducts(rows, others, bound, left.device, not kind.centred)
+    products.add(left, right)
+    totals, squares = products.totals(), list(products.squares())
     if not kind.centred:
-        wide = [np.asarray(each, dtype=object) for each in (totals, left, right, *products.sums())]
+        wide = [np.asarray(each, dtype=object) for each in (totals, *squares, *products.sums())]
         totals = n * wide[0] - wide[3][:, None] * wide[4][None, :]
-        left, right = n * wide[1] - wide[3] ** 2, n * wide[2] - wide[4] ** 2
-    constant = [np.asarray(squares == 0, dtype=bool) for squares in (left, right)]
-    return correlations(totals, left, right), constant
+        squares = [n * wide[1] - wide[3] ** 2, n * wide[2] - wide[4] ** 2]
+    constant = [np.asarray(each == 0, dtype=bool) for each in squares]
+    return correlations(totals, *squares), constant
+
+
+def _comparable(x: torch.Tensor) -> torch.Tensor:
+    """Return rows of a dtype that torch can compare and index; not all unsigned ones are."""
+    return x if x.dtype.is_floating_point else ordered_integers(x)
 
 
 def _gaps(kind: _Kind, x: torch.Tensor) -> torch.Tensor:
@@ -127,22 +161,20 @@ def _fill_omitting(
     for i, j in zip(*np.nonzero(wanted), strict=True):
         both = ~(gaps_x[i] | gaps_y[j])
         if int(both.sum()) >= 2:
-            (left, _), (right, _) = (
-                kind.prepare(rows[k : k + 1, both]) for rows, k in ((x, i), (y, j))
-            )
+            left, right = (_prepare(kind, rows[k : k + 1, both]) for rows, k in ((x, i), (y, j)))
             result[i, j] = _correlate(kind, left, right)[0][0, 0]
 
 
 def _run(name: str, x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     kind = _KINDS[name]
+    x, y = _comparable(x), None if y is None else _comparable(y)
     sides = {"x": x} if y is None else {"x": x, "y": y}
     prepared = {side: _prepare(kind, rows) for side, rows in sides.items()}
-    missing = {side: rows.cpu().numpy() for side, (_, rows) in prepared.items()}
+    missing = {side: each.missing.cpu().numpy() for side, each in prepared.items()}
     for side, rows in missing.items():
         if nan_policy == "raise" and rows.any():
             _refuse_gaps(kind, side, sides[side], int(rows.argmax()))
-    right = None if y is None else prepared["y"][0]
-    result, constant = _correlate(kind, prepared["x"][0], right)
+    result, constant = _correlate(kind, prepared["x"], prepared.get("y"))
     touched = missing["x"][:, None] | missing.get("y", missing["x"])[None, :]
     if touched.any():
         result[touched] = np.nan

@@ -14,6 +14,9 @@ import torch
 EXACT_BITS = 53
 """Integers of up to this many bits are exact in float64."""
 
+LARGEST_BITS = 63
+"""Integers of up to this many bits can be multiplied."""
+
 SHORTEST_CHUNK = 256
 """Matrix products over fewer columns are slow: another limb is cheaper."""
 
@@ -69,7 +72,7 @@ class IntegerProducts:
 
     Args:
         left_rows, right_rows: R1 and R2; right_rows=None compares the left rows with each other.
-        bound: the largest magnitude of the integers, at most 2^53.
+        bound: the largest magnitude of the integers, at most 2^63.
         device: of the sums.
         with_sums: compute the sums of the rows, too.
     """
@@ -82,8 +85,8 @@ class IntegerProducts:
         device: torch.device | str = "cpu",
         with_sums: bool = False,
     ) -> None:
-        if not 1 <= bound <= 1 << EXACT_BITS:
-            raise ValueError(f"bound must be in [1, 2^{EXACT_BITS}], got {bound}")
+        if not 1 <= bound <= 1 << LARGEST_BITS:
+            raise ValueError(f"bound must be in [1, 2^{LARGEST_BITS}], got {bound}")
         self.bound = bound
         self.device = torch.device(device)
         self.symmetric = right_rows is None
@@ -107,7 +110,8 @@ class IntegerProducts:
         """Add the products over a block of columns.
 
         Args:
-            left: (R1, m) integers of any dtype that holds them.
+            left: (R1, m) integers of any dtype that holds them: of an integer dtype if the bound
+                is above 2^53.
             right: (R2, m), if two matrices are compared.
         """
         columns = self.chunk
@@ -144,6 +148,8 @@ class IntegerProducts:
         """Return the limbs of a block, the lowest first, each of magnitude 2^(width - 1) at most
         except the highest.
         """
+        if self.bound > 1 << EXACT_BITS:
+            return self._cut_integers(block.to(torch.int64))
         rest = block.to(torch.float64)
         limbs = []
         for _ in range(self.limbs - 1):
@@ -151,6 +157,15 @@ class IntegerProducts:
             limbs.append(rest - high * 2.0**self.width)
             rest = high
         return [*limbs, rest]
+
+    def _cut_integers(self, rest: torch.Tensor) -> list[torch.Tensor]:
+        limbs = []
+        for _ in range(self.limbs - 1):
+            high = (rest >> self.width) + (rest >> (self.width - 1) & 1)
+            # The product may overflow; the difference, modulo 2^64, does not.
+            limbs.append((rest - (high << self.width)).to(torch.float64))
+            rest = high
+        return [*limbs, rest.to(torch.float64)]
 
     def totals(self) -> np.ndarray:
         """Return the inner products, (R1, R2): int64 if they fit, else Python integers."""
@@ -208,7 +223,7 @@ def _limbs_for(bound: int) -> tuple[int, int, int]:
     """Return the number of limbs, the bits of a limb, and the columns that can be multiplied at
     once.
     """
-    for limbs in (1, 2, 3):
+    for limbs in (1, 2, 3, 4):
         # Rounding to nearest halves the range of a limb and may carry into the highest.
         width = -(-(bound.bit_length() + 1) // limbs)
         highest = (bound >> (width * (limbs - 1))) + 1

@@ -55,7 +55,7 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 
 def _as_pair(integers: np.ndarray) -> Pair:
-    """Return integers below 2^105 as an unevaluated sum of two float64."""
+    """Return integers as an unevaluated sum of two float64, to a relative 2^-106."""
     high = integers.astype(np.float64)
     if integers.dtype == object:
         whole = np.frompyfunc(int, 1, 1)(high)

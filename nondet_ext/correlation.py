@@ -49,10 +49,12 @@ def pearson(
 ) -> torch.Tensor:
     """Compute Pearson's correlation of every pair of rows, of x with itself or of x with y.
 
-    The bits are defined as for :func:`spearman`: the deviations from a row's (correctly rounded)
-    mean are rounded to multiples of 2^-53 of the power of two above the largest of them, and the
-    correlation of these integers is exact and rounded once. The first step changes the result by
-    less than about 2^-52 times the largest deviation of either row over its standard deviation.
+    The bits are defined as for :func:`spearman`. Integers are correlated without error, whatever
+    their size, and the result is rounded once. Of floats, the deviations from a row's (correctly
+    rounded) mean are rounded to multiples of 2^-53 of the power of two above the largest of them,
+    and the correlation of these integers is exact and rounded once. The first step changes the
+    result by less than about 2^-52 times the largest deviation of either row over its standard
+    deviation.
 
     Args, returns, warns, raises: as for :func:`spearman`, except that infinities, which have no
     deviation from a mean, are treated as NaN.

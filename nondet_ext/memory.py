@@ -4,6 +4,7 @@ import os
 import re
 import resource
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 from nondet_ext import _check
@@ -30,7 +31,7 @@ def parse_bytes(name: str, value: object) -> int:
         raise ValueError(
             f'{name} must be bytes or a string such as "500MB", "2GB" or "1.5GiB", got {value!r}'
         )
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    return int(Fraction(match[1]) * _UNITS[match[2].upper()])
 
 
 def resident_bytes() -> int:

@@ -14,7 +14,7 @@ from nondet_ext._integer_products import IntegerProducts
 from nondet_ext._quotients import correlations
 from references.quotients import is_nearest
 
-BOUNDS = [1, 1000, 5_931_641, 5_931_642, 2**31 - 1, 2**31, 2**46, 2**53]
+BOUNDS = [1, 1000, 5_931_641, 5_931_642, 2**31 - 1, 2**31, 2**46, 2**53, 2**53 + 1, 2**63 - 1]
 
 
 def integers(rng, rows, n, bound):
@@ -34,7 +34,8 @@ def test_products_squares_and_sums_are_exact(bound):
     rng = random.Random(bound)
     n = 700
     left, right = integers(rng, 3, n, bound), integers(rng, 2, n, bound)
-    x, y = (torch.tensor(rows, dtype=torch.float64) for rows in (left, right))
+    dtype = torch.float64 if bound <= 2**53 else torch.int64
+    x, y = (torch.tensor(rows, dtype=dtype) for rows in (left, right))
 
     pairs = IntegerProducts(3, 2, bound, with_sums=True)
     pairs.add(x[:, :301], y[:, :301])
@@ -80,7 +81,7 @@ def test_any_blocks_any_state_one_result(data):
     rows = data.draw(st.lists(st.lists(st.integers(-bound, bound), min_size=7, max_size=7),
                               min_size=1, max_size=4))  # fmt: skip
     cuts = sorted(data.draw(st.lists(st.integers(0, 7), max_size=3)))
-    x = torch.tensor(rows, dtype=torch.float64)
+    x = torch.tensor(rows, dtype=torch.float64 if bound <= 2**53 else torch.int64)
     block = IntegerProducts(len(rows), None, bound, with_sums=data.draw(st.booleans()))
     for begin, end in zip([0, *cuts], [*cuts, 7], strict=True):
         block.add(x[:, begin:end])
@@ -89,9 +90,9 @@ def test_any_blocks_any_state_one_result(data):
     assert block.totals().tolist() == products(rows, rows)
 
 
-@pytest.mark.parametrize("bound", [0, 2**53 + 1])
-def test_bounds_that_float64_cannot_hold_are_refused(bound):
-    with pytest.raises(ValueError, match=rf"bound must be in \[1, 2\^53\], got {bound}"):
+@pytest.mark.parametrize("bound", [0, 2**63 + 1])
+def test_bounds_that_int64_cannot_hold_are_refused(bound):
+    with pytest.raises(ValueError, match=rf"bound must be in \[1, 2\^63\], got {bound}"):
         IntegerProducts(1, None, bound)
 
 

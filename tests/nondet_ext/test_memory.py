@@ -17,7 +17,14 @@ from references.spearman_files import logits, save
 
 @pytest.mark.parametrize(
     ("text", "count"),
-    [("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("500mb", 5 * 10**8), ("7", 7), (12345, 12345)],
+    [
+        ("2GB", 2 * 10**9),
+        ("1.5 GiB", 3 * 2**29),
+        ("500mb", 5 * 10**8),
+        ("7", 7),
+        (12345, 12345),
+        ("9007199254740993", 2**53 + 1),
+    ],
 )
 def test_sizes(text, count):
     assert memory.parse_bytes("memory", text) == count
