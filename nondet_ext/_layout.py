@@ -1,10 +1,15 @@
 """Strides: merge dimensions for the kernels, find elements that share memory."""
 
 from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import torch
 
 MAX_DIMS = 24  # kMaxDims of csrc/numerics/layout.h
+
+_MOST_WORK: Any = 100_000  # steps of the search for a common element: about a millisecond
 
 
 def merged(
@@ -56,9 +61,9 @@ def shares_memory(tensor: torch.Tensor) -> bool:
     if dims[0][0] == 0:
         return True
     # Interleaved strides need not overlap: compare the addresses.
-    offsets = torch.zeros(1, dtype=torch.int64)
+    offsets = torch.zeros(1, dtype=torch.int64, device="cpu")
     for stride, size in dims:
-        offsets = (offsets[:, None] + torch.arange(size) * stride).reshape(-1)
+        offsets = (offsets[:, None] + torch.arange(size, device="cpu") * stride).reshape(-1)
     return bool(offsets.unique().numel() != tensor.numel())
 
 
@@ -78,14 +83,71 @@ def is_dense(tensor: torch.Tensor) -> bool:
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Return True if two dense tensors have a byte in common."""
-    if a.untyped_storage().data_ptr() != b.untyped_storage().data_ptr():
+    """Return True if two tensors have a byte in common, by their addresses: two storages can be one
+    buffer (of NumPy, say), and two views of one storage can lie apart.
+
+    The answer is exact, except that interleaved views whose common elements cannot be found in
+    about a hundred thousand steps are taken to overlap. Tensors without addresses (of the meta
+    device, in a tracer) do not overlap.
+    """
+    if torch.compiler.is_compiling() or a.device != b.device:
         return False
-    (a_begin, a_end), (b_begin, b_end) = (
-        (
-            each.storage_offset() * each.itemsize,
-            (each.storage_offset() + each.numel()) * each.itemsize,
+    try:
+        a_begin, b_begin = a.data_ptr(), b.data_ptr()
+    except RuntimeError:  # a tracer's or transform's tensor
+        return False
+    if not (a_begin and b_begin and a.numel() and b.numel()):
+        return False
+    if a_begin + _extent(a) <= b_begin or b_begin + _extent(b) <= a_begin:
+        return False
+    if is_dense(a) and is_dense(b):
+        return True
+    try:
+        return bool(np.shares_memory(_bytes_of(a), _bytes_of(b), max_work=_MOST_WORK))
+    except (ValueError, np.exceptions.TooHardError):  # ValueError: too many dimensions
+        return True
+
+
+def same_elements(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Return True if each element of a tensor is the same memory as that of the other."""
+    return (
+        a.data_ptr() == b.data_ptr()
+        and (a.dtype, a.shape) == (b.dtype, b.shape)
+        and all(
+            size == 1 or mine == theirs
+            for size, mine, theirs in zip(a.shape, a.stride(), b.stride(), strict=True)
         )
-        for each in (a, b)
     )
-    return bool(max(a_begin, b_begin) < min(a_end, b_end))
+
+
+def apart(tensor: torch.Tensor, written: torch.Tensor) -> torch.Tensor:
+    """Return the tensor, contiguous and outside the memory of `written`."""
+    if tensor.is_contiguous() and not overlap(tensor, written):
+        return tensor
+    return tensor.clone(memory_format=torch.contiguous_format)
+
+
+def _extent(tensor: torch.Tensor) -> int:
+    """Return the number of bytes from the first element to the end of the last."""
+    if tensor.is_contiguous():
+        return tensor.numel() * tensor.itemsize
+    steps = zip(tensor.shape, tensor.stride(), strict=True)
+    return (sum((size - 1) * stride for size, stride in steps) + 1) * tensor.itemsize
+
+
+def _bytes_of(tensor: torch.Tensor) -> np.ndarray:
+    """Return the bytes of a tensor on any device as an array, whose memory must not be read."""
+    width = tensor.itemsize
+    dims = [
+        (size, stride * width)
+        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+        if size > 1
+    ]
+    interface = {
+        "version": 3,
+        "data": (tensor.data_ptr(), True),
+        "shape": (*(size for size, _ in dims), width),
+        "strides": (*(stride for _, stride in dims), 1),
+        "typestr": "|u1",
+    }
+    return np.asarray(SimpleNamespace(__array_interface__=interface))

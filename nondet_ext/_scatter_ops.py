@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, Backend, backend_for
+from nondet_ext._layout import apart
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
 
@@ -125,13 +126,6 @@ def _summing_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tensor
     return positions[index + torch.where(index >= end, positions.numel() - n, 0)]
 
 
-def _apart(tensor: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
-    """Return the tensor, contiguous and outside the memory of `out`."""
-    if tensor.untyped_storage().data_ptr() == out.untyped_storage().data_ptr():
-        return _copy(tensor)
-    return tensor.contiguous()
-
-
 def _copy(x: torch.Tensor) -> torch.Tensor:
     return x.clone(memory_format=torch.contiguous_format)
 
@@ -161,9 +155,9 @@ def _index_add_(
         input.copy_(_index_add(input, dim, index, source, order, key))
         return
     shape = input.shape or torch.Size([1])
-    at = _apart(index, input).to(torch.int64)
+    at = apart(index, input).to(torch.int64)
     outer, rows, inner = math.prod(shape[:dim]), shape[dim], math.prod(shape[dim + 1 :])
-    fault = _run(input, at, _apart(source, input), outer, rows, inner, order, key)
+    fault = _run(input, at, apart(source, input), outer, rows, inner, order, key)
     if fault >= 0:
         raise _out_of_range(index, fault, rows)
 
@@ -221,7 +215,7 @@ def _scatter_add_(
     values = src if src.dim() else src.reshape(1)
     values = values[tuple(slice(size) for size in at.shape)]
     flat = _flat_destinations(at, dim, shape)
-    flat, values = _apart(flat, input), _apart(values, input)
+    flat, values = apart(flat, input), apart(values, input)
     fault = _run(input, flat, values, 1, input.numel(), 1, order, key)
     if fault >= 0:
         raise _out_of_range(at, fault, shape[dim])

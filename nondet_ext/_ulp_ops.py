@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
-from nondet_ext._layout import is_dense, merged
+from nondet_ext._layout import apart, is_dense, merged
 from nondet_ext._op import Op
 
 WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
@@ -142,6 +142,8 @@ def _edit(
     if idx.numel() == 0:
         return
     backend = backend_for(param)
+    # An index that the kernel changes while it reads would be another one than was checked.
+    idx, values = apart(idx, param), None if values is None else apart(values, param)
     kernel = "flip_ulp" if name == "direction" else "flip_bit"
     sizes, strides = merged(param)
     arguments = {

@@ -21,6 +21,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _summation_ops as ops
+from nondet_ext._layout import overlap
 from nondet_ext._order import Seed, key_of
 
 Dim = int | Sequence[int] | None
@@ -221,5 +222,5 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None
             f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
             f"{x.device}, got {got}"
         )
-    if out.untyped_storage().data_ptr() == x.untyped_storage().data_ptr() and out.numel():
+    if overlap(out, x):
         raise ValueError("out must not share memory with x")
