@@ -1,24 +1,25 @@
 """Torch's own sums in a chosen order, in unchanged code: ``with nondet_ext.ordered("fixed"):``."""
 
-import functools
 import itertools
 from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch._compile import _disable_dynamo  # torch.compiler.disable imports dynamo
 from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
 from nondet_ext._order import Seed, key_of
+from nondet_ext._ordered import stacks
 from nondet_ext._ordered.decompositions import decompositions
+from nondet_ext._ordered.decorator import decorate
 from nondet_ext._ordered.handlers import HANDLERS
-from nondet_ext._ordered.harmless import holds_floats, is_harmless, tensors_in
+from nondet_ext._ordered.harmless import holds_floats, is_harmless, is_strided, tensors_in
+from nondet_ext._ordered.subclasses import computes_itself, is_without_elements
+from nondet_ext._ordered.suspension import Opening, State
 
-P = ParamSpec("P")
-R = TypeVar("R")
+C = TypeVar("C", bound=Callable[..., Any])
 
 
 class Uncovered(dict[str, int]):
@@ -108,7 +109,7 @@ class ordered:  # noqa: N801
         self.seed = seed
         self.uncovered = Uncovered()
         self._words = key[:2]
-        self._stack: ExitStack | None = None
+        self._mode: _OrderedMode | None = None
 
     def __repr__(self) -> str:
         seed = "" if self.seed is None else f", seed={self.seed!r}"
@@ -116,36 +117,30 @@ class ordered:  # noqa: N801
 
     @_disable_dynamo
     def __enter__(self) -> Self:
-        if self._stack is not None:
+        if self._mode is not None:
             raise RuntimeError(
                 f"{self!r} is open already; a nested scope needs an object of its own: "
                 "with nondet_ext.ordered(...)"
             )
         self.uncovered.clear()
-        with ExitStack() as stack:
-            stack.enter_context(_CompiledBackwardGuard())
-            stack.enter_context(_OrderedMode(self.order, self._words, self.uncovered))
-            self._stack = stack.pop_all()
+        self._mode = self._open()
         return self
 
     @_disable_dynamo
     def __exit__(self, *error: object) -> None:
-        stack, self._stack = self._stack, None
-        if stack is not None:
-            stack.close()
+        mode, self._mode = self._mode, None
+        if mode is not None:
+            mode.close()
 
-    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        @functools.wraps(function)
-        def in_scope(*args: P.args, **kwargs: P.kwargs) -> R:
-            scope = ordered(self.order, seed=self.seed)
-            try:
-                with scope:
-                    return function(*args, **kwargs)
-            finally:
-                for name, calls in scope.uncovered.items():
-                    self.uncovered[name] += calls
+    @_disable_dynamo
+    def _open(self) -> "_OrderedMode":
+        mode = _OrderedMode(self.order, self._words, self.uncovered)
+        mode.open()
+        return mode
 
-        return in_scope
+    def __call__(self, function: C) -> C:
+        decorated: C = decorate(function, self._open)
+        return decorated
 
 
 class _OrderedMode(TorchDispatchMode):
@@ -157,6 +152,44 @@ class _OrderedMode(TorchDispatchMode):
         self._words = words
         self._uncovered = uncovered
         self._calls = itertools.count()
+        self._opening: Opening  # since open()
+        self._guard = _CompiledBackwardGuard()
+        self._inside: list[_OrderedMode] = []
+        self._is_suspended = False
+
+    @_disable_dynamo
+    def open(self) -> None:
+        """Open the scope here, and again those that were suspended with it."""
+        self._opening = self._guard.opening = Opening()
+        self._is_suspended = False
+        for mode in (self, *self._inside):
+            stacks.push(mode._guard)
+            stacks.push(mode)
+        self._inside = []
+
+    @_disable_dynamo
+    def suspend(self) -> None:
+        """Take the scope, and those that were opened inside and are still open, off the stacks."""
+        self._opening.close()
+        self._is_suspended = True
+        modes = _get_current_dispatch_mode_stack()
+        above = modes[modes.index(self) + 1 :] if self in modes else []
+        self._inside = [mode for mode in above if isinstance(mode, _OrderedMode)]
+        for mode in (self, *self._inside):
+            stacks.remove(mode._guard)
+            stacks.remove(mode)
+
+    @_disable_dynamo
+    def close(self) -> None:
+        """Close the scope for good. Scopes that were opened later and not closed stay open."""
+        is_elsewhere = not self._is_suspended and not self._opening.is_in_this_thread()
+        self._opening.close()
+        stacks.remove(self._guard)
+        if not stacks.remove(self) and is_elsewhere:
+            raise RuntimeError(
+                "a scope of nondet_ext.ordered was entered in one thread and left in another, "
+                "whose sums it did not cover"
+            )
 
     def _next_order(self) -> dict[str, Any]:
         """Return the arguments `order` and `seed` of the next covered sum."""
@@ -166,9 +199,19 @@ class _OrderedMode(TorchDispatchMode):
         return {"order": self._order, "seed": (seed, next(self._calls), second)}
 
     def __torch_dispatch__(
-        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if types and computes_itself(func, types):
+            return NotImplemented  # torch calls the subclass, whose operators come here one by one
+        if types and is_without_elements(types):
+            return func(*args, **kwargs)
+        state = self._opening.state()
+        if state is not State.ACTIVE:
+            result = func(*args, **kwargs)
+            if state is State.UNKNOWN and not _an_outer_scope_is_active():
+                self._count(func, args, kwargs, result, " (while suspended)")
+            return result
         handler = HANDLERS.get(func)
         if handler is not None:
             # Derivatives are recorded, and function modes called, before the dispatcher.
@@ -196,15 +239,29 @@ class _OrderedMode(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         result = func(*args, **kwargs)
-        if holds_floats(args, kwargs, result):
-            self._uncovered[func.name() if not is_operator else func._schema.name] += 1
+        self._count(func, args, kwargs, result)
         return result
+
+    def _count(self, func: Any, args: Any, kwargs: Any, result: object, when: str = "") -> None:
+        is_operator = isinstance(func, torch._ops.OpOverload)
+        if is_operator and is_harmless(func, args, kwargs):
+            return
+        if holds_floats(args, kwargs, result):
+            name = func._schema.name if is_operator else func.name()
+            self._uncovered[name + when] += 1
+
+
+def _an_outer_scope_is_active() -> bool:
+    return any(
+        isinstance(mode, _OrderedMode) and mode._opening.state() is State.ACTIVE
+        for mode in _get_current_dispatch_mode_stack()
+    )
 
 
 def _is_plain(*trees: object) -> bool:
     """Return True if all tensors are strided and have real elements, as decompositions need."""
     return all(
-        each.layout == torch.strided and not each.is_complex() and not each.is_quantized
+        is_strided(each) and not each.is_complex() and not each.is_quantized
         for each in tensors_in(*trees)
     )
 
@@ -217,10 +274,16 @@ class _CompiledBackwardGuard(TorchFunctionMode):
     dispatch mode does not see.
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.opening: Opening | None = None
+
     def __torch_function__(
         self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         kwargs = kwargs or {}
+        if self.opening is None or self.opening.state() is not State.ACTIVE:
+            return func(*args, **kwargs)
         if func in _BACKWARDS:  # this mode does not see inside them
             roots = args[0] if args else kwargs.get("outputs", kwargs.get("tensors"))
             _refuse_compiled_nodes([roots] if isinstance(roots, torch.Tensor) else roots)

@@ -128,6 +128,28 @@ def _trace(x: torch.Tensor) -> torch.Tensor:
     return result
 
 
+def _mvlgamma(x: torch.Tensor, p: int) -> Any:
+    """Compute the logarithm of the multivariate gamma function, a sum of p terms."""
+    if p < 1:
+        return NotImplemented  # torch raises the error
+    wide = x if x.is_floating_point() else x.to(torch.get_default_dtype())
+    terms = torch.stack([(wide - i / 2).lgamma() for i in range(p)], -1)
+    constant = p * (p - 1) / 4 * math.log(math.pi)
+    return aten.sum.dim_IntList(terms, [-1]) + constant
+
+
+def _mvlgamma_in_place(x: torch.Tensor, p: int) -> Any:
+    result = _mvlgamma(x, p) if x.is_floating_point() else NotImplemented
+    return NotImplemented if result is NotImplemented else x.copy_(result)
+
+
+def _mvlgamma_out(x: torch.Tensor, p: int, *, out: torch.Tensor) -> Any:
+    result = _mvlgamma(x, p)
+    if result is NotImplemented or out.dtype != result.dtype:
+        return NotImplemented
+    return aten.clone.out(result, out=out)
+
+
 def _convolution_backward(grad: torch.Tensor, *args: Any) -> Any:
     """Compute the bias gradient as a sum; call the operator without it for the other gradients."""
     *rest, (wants_x, wants_weight, wants_bias) = args
@@ -154,5 +176,8 @@ _OWN: dict[Any, Callable[..., Any]] = {
     aten._foreach_norm.Scalar: _foreach_norm,
     aten.dist.default: _dist,
     aten.trace.default: _trace,
+    aten.mvlgamma.default: _mvlgamma,
+    aten.mvlgamma_.default: _mvlgamma_in_place,
+    aten.mvlgamma.out: _mvlgamma_out,
     aten.convolution_backward.default: _convolution_backward,
 }

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nondet_ext import _check, scatter, summation
+from nondet_ext._ordered.harmless import is_strided
 
 aten = torch.ops.aten
 NextOrder = Callable[[], dict[str, Any]]
@@ -46,7 +47,7 @@ def also_out(*operators: Any) -> Callable[[Handler], Handler]:
 def _is_supported(*tensors: torch.Tensor) -> bool:
     return all(
         tensor.dtype in _check.FLOATS
-        and tensor.layout == torch.strided
+        and is_strided(tensor)
         and tensor.device.type in ("cpu", "cuda")
         for tensor in tensors
     )
@@ -85,7 +86,7 @@ def _reduce(
         x = x.to(dtype)
     elif dtype is not None:
         return NotImplemented
-    if x.is_complex() and x.dim() > 0 and x.layout == torch.strided:
+    if x.is_complex() and x.dim() > 0 and is_strided(x):
         parts = torch.view_as_real(x.resolve_conj())
         if not _is_supported(parts):
             return NotImplemented
@@ -199,8 +200,15 @@ def _reduce_elements(
     *,
     include_self: bool = True,
 ) -> Any:
-    if reduce != "sum" or not include_self:
+    if reduce != "sum" or not _is_supported(x, source):
         return NotImplemented
+    if not include_self:
+        # Destinations without a source keep their value; the others begin at zero.
+        begin = x.scatter(dim, index, 0)
+        result = _add_elements("scatter_add", next_order, begin, dim, index, source)
+        if result is NotImplemented or function == "scatter_add":
+            return result
+        return x.copy_(result)
     return _add_elements(function, next_order, x, dim, index, source)
 
 

@@ -58,6 +58,9 @@ HARMLESS = {
         soft_margin_loss_backward softplus_backward softshrink_backward hardshrink_backward""",
 }
 
+# Torch tags these as elementwise, though they add several terms for each element.
+_ADDS_TERMS = ("mvlgamma", "mvlgamma_")
+
 # This package's sums take an order of their own; the profiler's marks compute nothing.
 _OTHER_NAMESPACES = ("nondet_ext", "profiler")
 
@@ -111,7 +114,7 @@ def is_harmless(
     op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> bool:
     """Return True if a call of `op` adds no floating-point numbers, whatever their values."""
-    if any(each.layout != torch.strided for each in tensors_in(args, kwargs)):
+    if not all(is_strided(each) for each in tensors_in(args, kwargs)):
         return False  # copying a sparse tensor may add its repeated entries
     sometimes = SOMETIMES.get(op.overloadpacket.__name__)
     if sometimes is not None and op.namespace == "aten":
@@ -129,6 +132,8 @@ def _is_always_harmless(op: torch._ops.OpOverload) -> bool:
         return torch.Tag.pointwise in op.tags
     packet = op.overloadpacket.__name__.removeprefix("_foreach_")
     overload = op._overloadname.removesuffix("_out")
+    if packet in _ADDS_TERMS:
+        return False
     if {packet, f"{packet}.{overload}"} & _NAMES:
         return True
     # Torch tags only some overloads of a function (in place, out=).
@@ -165,9 +170,17 @@ def tensors_in(*trees: object) -> Iterator[torch.Tensor]:
             yield from tensors_in(*tree.values())
 
 
+def is_strided(x: torch.Tensor) -> bool:
+    """Return True if the tensor is one array. A nested tensor, a list of arrays, calls its layout
+    strided.
+    """
+    return x.layout == torch.strided and not x.is_nested
+
+
 def holds_floats(*trees: object) -> bool:
-    """Return True if a tensor has floating-point or complex elements in memory."""
+    """Return True if a tensor has floating-point, complex or quantized elements in memory."""
     return any(
-        (each.is_floating_point() or each.is_complex()) and each.device.type != "meta"
+        (each.is_floating_point() or each.is_complex() or each.is_quantized)
+        and each.device.type != "meta"
         for each in tensors_in(*trees)
     )

@@ -2,6 +2,7 @@
 that operators without a fixed order are reported.
 """
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -116,6 +117,21 @@ CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]]
     "scatter_reduce": (
         lambda: TABLE.scatter_reduce(0, ELEMENTS, ROWS, "sum"),
         lambda **o: scatter.scatter_add(TABLE, 0, ELEMENTS, ROWS, **o),
+    ),
+    "scatter_reduce without the tensor": (
+        lambda: TABLE.scatter_reduce(0, ELEMENTS, ROWS, "sum", include_self=False),
+        lambda **o: scatter.scatter_add(TABLE.scatter(0, ELEMENTS, 0), 0, ELEMENTS, ROWS, **o),
+    ),
+    "scatter_reduce in place, without the tensor": (
+        lambda: TABLE.clone().scatter_reduce_(0, ELEMENTS, ROWS, "sum", include_self=False),
+        lambda **o: scatter.scatter_add(torch.zeros(20, 6), 0, ELEMENTS, ROWS, **o),
+    ),
+    "multigammaln": (
+        lambda: torch.special.multigammaln(ROWS.abs() + 9, 17),
+        lambda **o: (
+            summation.sum((ROWS.abs()[..., None] + 9 - torch.arange(17) * 0.5).lgamma(), -1, **o)
+            + 17 * 16 / 4 * math.log(math.pi)
+        ),
     ),
     "index_put": (
         lambda: TABLE.index_put((INDEX - 20,), ROWS, accumulate=True),
@@ -243,6 +259,36 @@ def test_atomic_is_passed_on():
         total = X.sum()
     torch.testing.assert_close(total, X.double().sum().float(), rtol=1e-4, atol=1e-2)
     assert not scope.uncovered
+
+
+def test_a_sum_without_the_tensor_keeps_what_has_no_source_and_changes_nothing_when_refused():
+    x = torch.full((4,), 7.0)
+    with ordered() as scope:
+        x.scatter_reduce_(0, torch.tensor([1, 1]), torch.ones(2), "sum", include_self=False)
+        assert x.tolist() == [7, 2, 7, 7]
+        with pytest.raises((IndexError, RuntimeError)):
+            x.scatter_reduce_(0, torch.tensor([1, 4]), torch.ones(2), "sum", include_self=False)
+    assert x.tolist() == [7, 2, 7, 7]
+    assert not scope.uncovered
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.int64])
+def test_multigammaln_is_close_to_torch(dtype):
+    x = torch.arange(40, 60).to(dtype)
+    wanted = torch.special.multigammaln(x, 17)
+    out = torch.empty(0, dtype=wanted.dtype)
+    with ordered() as scope:
+        got = torch.special.multigammaln(x, 17)
+        torch.special.multigammaln(x, 17, out=out)
+        with pytest.raises(RuntimeError):
+            torch.special.multigammaln(x, 0)
+    assert not scope.uncovered
+    tolerance = {"rtol": 2e-2, "atol": 0.1} if dtype == torch.float16 else {}
+    torch.testing.assert_close(got, wanted, **tolerance)
+    assert_bits(out, got)
+    if dtype.is_floating_point:
+        with ordered():
+            assert_bits(x.clone().mvlgamma_(17), got)
 
 
 def test_masks_select_where_to_add():
