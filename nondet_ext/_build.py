@@ -2,6 +2,7 @@
 
 from importlib import metadata
 
+from nondet_ext import _check
 from nondet_ext._native import _C
 
 
@@ -21,7 +22,11 @@ def build_info() -> dict[str, str | list[str]]:
         sets that this build holds and this processor runs, and ``cpu_isa``, the one in use
         (``NONDET_CPU=generic|avx2|avx512`` forces one); ``cuda``, the version of nvcc, empty for a
         build without CUDA; ``cuda_archs`` and ``cuda_flags``.
+
+    Raises:
+        RuntimeError: called in code that ``torch.compile`` traces: it reads the compiled module.
     """
+    _check.not_compiling("build_info", "it reads the compiled module; call it outside")
     build = _C.BUILD
     return {
         "version": build["version"],

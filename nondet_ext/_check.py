@@ -29,6 +29,14 @@ def no_tangent(**tensors: torch.Tensor | None) -> None:
             )
 
 
+def not_compiling(name: str, reason: str) -> None:
+    """Raise RuntimeError in code that torch.compile traces. (Without ``fullgraph=True`` torch then
+    leaves the caller uncompiled.)
+    """
+    if torch.compiler.is_dynamo_compiling():
+        raise RuntimeError(f"nondet_ext.{name} cannot be compiled by torch.compile: {reason}")
+
+
 def float_tensor(name: str, value: object) -> torch.Tensor:
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")

@@ -2,7 +2,6 @@
 further steps are exact. correlation.py checks the arguments.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from nondet_ext._integer_products import EXACT_BITS, IntegerProducts
 from nondet_ext._op import Op
 from nondet_ext._quotients import correlations
 from nondet_ext._rank_ops import ordered_integers, ranks
-from nondet_ext._warnings import DegenerateInputWarning
+from nondet_ext._warnings import warn_degenerate
 
 
 class _Prepared(NamedTuple):
@@ -189,11 +188,7 @@ def _warn_of_constants(side: str, rows: list[int]) -> None:
     if not rows:
         return
     listed = ", ".join(map(str, rows[:10])) + (", ..." if len(rows) > 10 else "")
-    warnings.warn(
-        f"{side} has constant rows, whose correlations are NaN: {listed}",
-        DegenerateInputWarning,
-        stacklevel=3,
-    )
+    warn_degenerate(f"{side} has constant rows, whose correlations are NaN: {listed}")
 
 
 def _spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:

@@ -43,14 +43,15 @@ def merged(
 
 
 def shares_memory(tensor: torch.Tensor) -> bool:
-    """Return True if two elements of the tensor lie at one address."""
-    if tensor.numel() < 2:
+    """Return True if two elements of the tensor lie at one address.
+
+    Raises:
+        RuntimeError: code that torch.compile traces meets strides that interleave, such as (2, 3)
+            for sizes (3, 2): only the addresses could tell.
+    """
+    if tensor.numel() < 2 or tensor.is_contiguous():
         return False
-    dims = sorted(
-        (stride, size)
-        for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-        if size > 1
-    )
+    dims = _by_stride(tensor)
     extent = 0
     for stride, size in dims:
         if stride <= extent:
@@ -60,6 +61,12 @@ def shares_memory(tensor: torch.Tensor) -> bool:
         return False
     if dims[0][0] == 0:
         return True
+    if torch.compiler.is_compiling():
+        raise RuntimeError(
+            f"a tensor of shape {tuple(tensor.shape)} has interleaved strides, {tensor.stride()}, "
+            "and compiled code cannot tell whether its elements share memory: "
+            "pass a tensor that owns its elements, or call the function outside"
+        )
     # Interleaved strides need not overlap: compare the addresses.
     offsets = torch.zeros(1, dtype=torch.int64, device="cpu")
     for stride, size in dims:
@@ -69,17 +76,33 @@ def shares_memory(tensor: torch.Tensor) -> bool:
 
 def is_dense(tensor: torch.Tensor) -> bool:
     """Return True if the elements fill their memory without gaps or sharing, in any order."""
+    if tensor.is_contiguous() or tensor.numel() == 0:
+        return True
     expected = 1
+    for stride, size in _by_stride(tensor):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
+def _by_stride(tensor: torch.Tensor) -> list[tuple[int, int]]:
+    """Return (stride, size) of the dimensions of size above 1, in increasing order of strides."""
     dims = [
         (stride, size)
         for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
-        if size != 1
+        if size > 1
     ]
-    for stride, size in sorted(dims):
-        if stride != expected:
-            return tensor.numel() == 0
-        expected *= size
-    return True
+    if not torch.compiler.is_compiling():
+        return sorted(dims)
+    # There, strides may be symbols, which can be compared and not sorted.
+    ordered: list[tuple[int, int]] = []
+    for dim in dims:
+        at = len(ordered)
+        while at and dim[0] < ordered[at - 1][0]:
+            at -= 1
+        ordered.insert(at, dim)
+    return ordered
 
 
 def overlap(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -5,7 +5,7 @@ torch's compiler, which takes seconds.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
@@ -65,6 +65,7 @@ class Op(Generic[P, R]):
         self._tensors = tuple(
             i for i, each in enumerate(types) if each in (torch.Tensor, torch.Tensor | None)
         )
+        self._lists = tuple(i for i, each in enumerate(types) if each == Sequence[torch.Tensor])
         self._mutated = tuple(self._names.index(each) for each in mutates)
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
@@ -89,10 +90,20 @@ class Op(Generic[P, R]):
                 ):
                     break
             else:
-                for i in self._mutated:
-                    increment_version(arguments[i])  # type: ignore[arg-type]
-                return self._run(*arguments)
+                if not self._lists or self._holds_plain_lists(arguments):
+                    for i in self._mutated:
+                        increment_version(arguments[i])  # type: ignore[arg-type]
+                    return self._run(*arguments)
         return self._dispatch(arguments)
+
+    def _holds_plain_lists(self, arguments: tuple[Any, ...]) -> bool:
+        return all(
+            type(tensor) in _PLAIN
+            and not (tensor.is_meta or tensor.is_neg())
+            and not (tensor.requires_grad and torch.is_grad_enabled())
+            for i in self._lists
+            for tensor in arguments[i]
+        )
 
     def _dispatch(self, arguments: tuple[Any, ...]) -> R:
         if self._mutated and torch.is_grad_enabled():

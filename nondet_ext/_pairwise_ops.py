@@ -11,6 +11,7 @@ import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._op import Op
+from nondet_ext._warnings import warn_degenerate
 
 EXAMPLE_TILE = 1024
 """kExampleTile of csrc/numerics/pairwise.h."""
@@ -67,6 +68,48 @@ def _pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.
     return symmetric(out)
 
 
+def _class_count(labels: torch.Tensor) -> int:
+    """Return one more than the largest label, at least 1."""
+    return max(int(labels.max()) + 1, 1)
+
+
+def _churn(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """Compute the disagreement among the examples of each class, (classes, R, R) float64."""
+    refuse_bad_labels(labels, classes)
+    by_class, order = torch.sort(labels, stable=True)
+    offsets = torch.searchsorted(by_class, torch.arange(classes + 1, device=labels.device))
+    sizes = offsets.diff()
+    absent = (sizes == 0).nonzero().reshape(-1).tolist()
+    if absent:
+        warn_degenerate(
+            f"no example has the label {_some(absent)}; the churn of such a class is NaN"
+        )
+    agreeing = pair_agreements(predictions[:, order], offsets)
+    totals = sizes[:, None, None]
+    return (totals - agreeing).to(torch.float64) / totals
+
+
+def _error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compute the Jaccard index of the errors of every two models, (R, R) float64."""
+    examples = predictions.shape[1]
+    wrong = predictions != labels
+    errors = wrong.sum(1)
+    flawless = (errors == 0).nonzero().reshape(-1).tolist()
+    if flawless:
+        warn_degenerate(
+            f"model {_some(flawless)} makes no error; where both do not, the overlap is NaN"
+        )
+    total = errors[:, None] + errors[None, :]
+    bounds = torch.tensor([0, examples], device=wrong.device)
+    agreeing = pair_agreements(wrong.to(torch.uint8), bounds)[0]
+    both = (agreeing - examples + total) // 2
+    return both.to(torch.float64) / (total - both)
+
+
+def _some(numbers: list[int]) -> str:
+    return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
+
+
 def refuse_bad_labels(labels: torch.Tensor, classes: int) -> None:
     bad = (labels < 0) | (labels >= classes)
     if bool(bad.any()):
@@ -88,6 +131,14 @@ def refuse_bad_logits(logits: torch.Tensor) -> None:
                 "logits must be finite and below 2^1022 in size, "
                 f"got {float(rows[example, c])} at index ({model}, {example}, {c})"
             )
+
+
+def _refuse_bad_examples(result: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Check values. The op declares that it changes `result`, which it does not: otherwise
+    compiled code would leave it out.
+    """
+    refuse_bad_labels(labels, logits.shape[2])
+    refuse_bad_logits(logits)
 
 
 def _add(
@@ -156,6 +207,22 @@ def _fake_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.
     return predictions.new_empty((offsets.shape[0] - 1, models, models), dtype=torch.int64)
 
 
+def _fake_churn(predictions: torch.Tensor, labels: object, classes: int) -> torch.Tensor:
+    models = predictions.shape[0]
+    return predictions.new_empty((classes, models, models), dtype=torch.float64)
+
+
+def _fake_overlap(predictions: torch.Tensor, labels: object) -> torch.Tensor:
+    models = predictions.shape[0]
+    return predictions.new_empty((models, models), dtype=torch.float64)
+
+
+class_count = Op(
+    "class_count", _class_count, fake=lambda _: torch.library.get_ctx().new_dynamic_size(min=1)
+)
+churn = Op("churn", _churn, fake=_fake_churn)
+error_overlap = Op("error_overlap", _error_overlap, fake=_fake_overlap)
+refuse_bad_examples = Op("refuse_bad_examples", _refuse_bad_examples, mutates=("result",))
 pair_agreements = Op("pair_agreements", _pair_agreements, fake=_fake_agreements)
 pair_correct_ = Op("pair_correct_", _pair_correct_, mutates=("counts",))
 pair_logs_ = Op("pair_logs_", _pair_logs_, mutates=("logs",))

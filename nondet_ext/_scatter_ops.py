@@ -221,6 +221,17 @@ def _scatter_add_(
         raise _out_of_range(at, fault, shape[dim])
 
 
+def _bins(index: torch.Tensor, least: int) -> int:
+    """Return how many bins bincount needs for the indices, at least `least`."""
+    if index.numel() == 0:
+        return least
+    lowest, highest = (int(each) for each in index.aminmax())
+    if lowest < 0:
+        at = int((index < 0).nonzero()[0])
+        raise IndexError(f"index[{at}] = {int(index[at])} must not be negative")
+    return max(least, highest + 1)
+
+
 def _save_index(ctx: Any, inputs: tuple[Any, ...], output: torch.Tensor) -> None:
     _, ctx.dim, index, source, _, _ = inputs
     ctx.shape = source.shape
@@ -264,5 +275,6 @@ scatter_add = Op(
     backward=_scatter_add_backward,
     setup_context=_save_index,
 )
+bins = Op("bins", _bins, fake=lambda *_: torch.library.get_ctx().new_dynamic_size())
 index_add_ = Op("index_add_", _index_add_, mutates=("input",))
 scatter_add_ = Op("scatter_add_", _scatter_add_, mutates=("input",))

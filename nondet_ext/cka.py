@@ -1,22 +1,24 @@
 """Centred kernel alignment with linear kernels, of all pairs of models."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 
+from nondet_ext import _check
 from nondet_ext._cka.batches import BatchSums
 from nondet_ext._cka.exact import Moments
 from nondet_ext._cka.models import Features, read_features
-from nondet_ext._cka.products import Hsic, hsic_pairs
+from nondet_ext._cka.ratios import linear_cka as linear_cka_op
+from nondet_ext._cka.ratios import ratios
 from nondet_ext._cka.totals import Totals
-from nondet_ext._warnings import DegenerateInputWarning
 from nondet_ext.memory import parse_bytes
 
 Estimator = Literal["biased", "debiased"]
 Models = torch.Tensor | Sequence[torch.Tensor]
+
+_NOT_COMPILED = "its state depends on values of the features; call it outside"
 
 
 def linear_cka(
@@ -73,7 +75,8 @@ def linear_cka(
     debiased = _is_debiased(estimator)
     size = parse_bytes("memory", memory)
     given = read_features(features, other, 4 if debiased else 2)
-    result = _ratios(hsic_pairs(given, debiased, size), given, debiased)
+    names = "\n".join(given.names)
+    result = linear_cka_op(given.tensors, names, given.left, debiased, size)
     both_tensors = isinstance(features, torch.Tensor) and isinstance(other, torch.Tensor)
     return result[0, 0] if both_tensors else result
 
@@ -82,35 +85,6 @@ def _is_debiased(estimator: object) -> bool:
     if estimator not in ("biased", "debiased"):
         raise ValueError(f'estimator must be "biased" or "debiased", got {estimator!r}')
     return estimator == "debiased"
-
-
-def _ratios(
-    hsic: Hsic, layout: "Features | _Layer", debiased: bool, within: str = ""
-) -> torch.Tensor:
-    undefined = hsic.own <= hsic.noise
-    roots = torch.where(undefined, torch.nan, hsic.own).sqrt()
-    square = layout.left == len(roots)
-    columns = roots if square else roots[layout.left :]
-    result = hsic.cross / roots[: layout.left, None] / columns
-    if not debiased:
-        result = result.clamp(0, 1)
-    if square:
-        result.diagonal()[~undefined] = 1
-        result = result.triu() + result.triu(1).T
-    bad = undefined.tolist()
-    flat = [name for name, u, c in zip(layout.names, bad, hsic.constant, strict=True) if u and c]
-    rest = [
-        name for name, u, c in zip(layout.names, bad, hsic.constant, strict=True) if u and not c
-    ]
-    if flat:
-        _warn(f"{', '.join(flat)}: the same for all examples{within}")
-    if rest:
-        _warn(f"{', '.join(rest)}: the debiased HSIC with itself is not positive")
-    return result
-
-
-def _warn(problem: str) -> None:
-    warnings.warn(f"{problem}; its CKA is NaN", DegenerateInputWarning, stacklevel=4)
 
 
 @dataclass
@@ -146,6 +120,9 @@ class CKA:
         exact: keep the moments that the exact result needs.
         memory: bytes, or a string such as "500MB", for the blocks of one update, as in
             :func:`linear_cka`, or with `exact`, for the state of a layer.
+
+    Update and compute raise RuntimeError in code that ``torch.compile`` traces, because the state
+    depends on values of the features; compile the models alone, or :func:`linear_cka`.
     """
 
     def __init__(
@@ -186,6 +163,7 @@ class CKA:
             TypeError, ValueError: as :func:`linear_cka`; or layers, models or their widths
                 differ from those of the previous batches.
         """
+        _check.not_compiling("CKA.update", _NOT_COMPILED)
         several = isinstance(features, Mapping)
         if other is not None and isinstance(other, Mapping) != several:
             raise TypeError("features and other must both be dicts of layers, or neither")
@@ -247,6 +225,7 @@ class CKA:
             RuntimeError: no batch was added.
             ValueError: too few examples (2 biased, 4 debiased).
         """
+        _check.not_compiling("CKA.compute", _NOT_COMPILED)
         if not self._layers:
             raise RuntimeError("compute() needs at least one update()")
         least = 4 if self._debiased else 2
@@ -258,7 +237,7 @@ class CKA:
                 )
             hsic = layer.totals.hsic(self._debiased)
             within = "" if self.exact else " of each batch"
-            result = _ratios(hsic, layer, self._debiased, within)
+            result = ratios(hsic, layer.names, layer.left, self._debiased, within)
             results[key] = result[0, 0] if layer.scalar else result
         return results if self._several else results[""]
 

@@ -10,6 +10,7 @@ from torch.autograd import forward_ad
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 
+from nondet_ext import _check
 from nondet_ext._order import Seed, key_of
 from nondet_ext._ordered import stacks
 from nondet_ext._ordered.decompositions import decompositions
@@ -115,8 +116,12 @@ class ordered:  # noqa: N801
         seed = "" if self.seed is None else f", seed={self.seed!r}"
         return f"ordered({self.order!r}{seed})"
 
-    @_disable_dynamo
     def __enter__(self) -> Self:
+        _check.not_compiling("ordered", "torch's operators run inside; open the scope outside")
+        return self._enter()
+
+    @_disable_dynamo
+    def _enter(self) -> Self:
         if self._mode is not None:
             raise RuntimeError(
                 f"{self!r} is open already; a nested scope needs an object of its own: "

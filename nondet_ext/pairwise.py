@@ -1,6 +1,5 @@
 """Comparisons of all pairs of models: disagreement, shared errors, the gain of averaging two."""
 
-import warnings
 from collections.abc import Callable
 from typing import Literal
 
@@ -8,7 +7,6 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _pairwise_ops as ops
-from nondet_ext._warnings import DegenerateInputWarning
 from nondet_ext.ensembles import EnsembleSums
 
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -36,7 +34,8 @@ def disagreement(predictions: torch.Tensor) -> torch.Tensor:
     """
     classes = _predictions(predictions)
     examples = classes.shape[1]
-    return (examples - _agreements(classes)).to(torch.float64) / examples
+    offsets = torch.tensor([0, examples], device=classes.device)
+    return (examples - ops.pair_agreements(classes, offsets)[0]).to(torch.float64) / examples
 
 
 def churn(
@@ -61,20 +60,11 @@ def churn(
     """
     classes = _predictions(predictions)
     truth = _labels(labels, classes.shape[1], classes.device)
-    largest = int(truth.max())
-    count = max(largest + 1, 1)
-    if num_classes is not None:
+    if num_classes is None:
+        count = ops.class_count(truth)
+    else:
         count = _check.integer("num_classes", num_classes, 1, 2**31 - 1)
-    ops.refuse_bad_labels(truth, count)
-    by_class, order = torch.sort(truth, stable=True)
-    offsets = torch.searchsorted(by_class, torch.arange(count + 1, device=truth.device))
-    sizes = offsets.diff()
-    absent = (sizes == 0).nonzero().reshape(-1).tolist()
-    if absent:
-        _warn(f"no example has the label {_some(absent)}; the churn of such a class is NaN")
-    agreeing = _agreements(classes[:, order], offsets)
-    totals = sizes[:, None, None]
-    return (totals - agreeing).to(torch.float64) / totals
+    return ops.churn(classes, truth, count)
 
 
 def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -96,15 +86,7 @@ def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tens
         ValueError: shapes do not fit.
     """
     classes = _predictions(predictions)
-    examples = classes.shape[1]
-    wrong = classes != _labels(labels, examples, classes.device)
-    errors = wrong.sum(1)
-    flawless = (errors == 0).nonzero().reshape(-1).tolist()
-    if flawless:
-        _warn(f"model {_some(flawless)} makes no error; where both do not, the overlap is NaN")
-    total = errors[:, None] + errors[None, :]
-    both = (_agreements(wrong.to(torch.uint8)) - examples + total) // 2
-    return both.to(torch.float64) / (total - both)
+    return ops.error_overlap(classes, _labels(labels, classes.shape[1], classes.device))
 
 
 def ensemble_delta(
@@ -150,8 +132,6 @@ def ensemble_delta(
     if space not in _SPACES:
         raise ValueError(f"space must be 'logits' or 'probabilities', got {space!r}")
     if callable(metric):
-        ops.refuse_bad_labels(truth, outputs.shape[2])
-        ops.refuse_bad_logits(outputs)
         return _delta_of(metric, outputs, truth, space == "probabilities")
     if metric not in _METRICS:
         raise ValueError(
@@ -174,6 +154,7 @@ def _delta_of(
         return values.softmax(-1) if probabilities else values
 
     upper = torch.zeros((models, models), dtype=torch.float64, device=logits.device)
+    ops.refuse_bad_examples(upper, logits, labels)
     for begin in range(0, first.numel(), at_once):
         i, j = first[begin : begin + at_once], second[begin : begin + at_once]
         values = metric(outputs(i).add_(outputs(j)).div_(2), labels)
@@ -188,15 +169,6 @@ def _delta_of(
     of_pairs = ops.symmetric(upper)
     own = of_pairs.diagonal()
     return of_pairs - (own[:, None] + own[None, :]) / 2
-
-
-def _agreements(rows: torch.Tensor, offsets: torch.Tensor | None = None) -> torch.Tensor:
-    """Count the columns in which two rows are equal, (R, R) int64; with S + 1 offsets, in each of S
-    segments, (S, R, R).
-    """
-    if offsets is None:
-        return _agreements(rows, torch.tensor([0, rows.shape[1]], device=rows.device))[0]
-    return ops.pair_agreements(rows, offsets)
 
 
 def _predictions(value: object) -> torch.Tensor:
@@ -226,11 +198,3 @@ def _integers(name: str, value: object) -> torch.Tensor:
     if value.dtype not in _check.INTEGERS or value.layout != torch.strided:
         raise TypeError(f"{name} must hold integers, got {value.layout} {value.dtype}")
     return value
-
-
-def _some(numbers: list[int]) -> str:
-    return ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, DegenerateInputWarning, stacklevel=3)

@@ -170,14 +170,8 @@ def bincount(
     _refuse_devices(weights, "weights", index=index)
     bins = _check.integer("minlength", minlength, 0, 2**62)
     key = key_of(order, seed)
-    where = index.to(torch.int64)
-    if where.numel():
-        lowest, highest = (int(each) for each in where.aminmax())
-        if lowest < 0:
-            at = int((where < 0).nonzero()[0])
-            raise IndexError(f"index[{at}] = {int(where[at])} must not be negative")
-        bins = max(bins, highest + 1)
-    zeros = weights.new_zeros(bins)
+    where = index.detach().to(torch.int64)
+    zeros = weights.new_zeros(ops.bins(where, bins))
     return ops.index_add(zeros, 0, where, weights, order, key)
 
 

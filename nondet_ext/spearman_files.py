@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from nondet_ext import _check
 from nondet_ext._quotients import correlations
 from nondet_ext._spearman_files import shares as _shares
 from nondet_ext._spearman_files.products import multiply_all
@@ -62,12 +63,14 @@ def spearman_files(
             other inputs.
         OSError: the disk of `scratch` is too small (checked before anything is written), or a file
             cannot be read.
+        RuntimeError: called in code that ``torch.compile`` traces: it reads and writes files.
 
     Changed inputs are recognised by path, size, time of change and a hash of samples; files of the
     scratch folder by their SHA-256: a damaged one is computed again. See
     :func:`spearman` for the ranks, docs/comparing.md for the disk space and time at the sizes of
     the paper.
     """
+    _check.not_compiling("spearman_files", "it reads and writes files; call it outside")
     vectors = _open_all(files)
     rows, n = len(vectors), vectors[0].n
     itemsize = max(vector.dtype.itemsize for vector in vectors)

@@ -222,5 +222,7 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None
             f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
             f"{x.device}, got {got}"
         )
+    if torch.compiler.is_compiling():
+        return  # tensors have no addresses there, and ops write to copies where memory is shared
     if overlap(out, x):
         raise ValueError("out must not share memory with x")

@@ -13,6 +13,12 @@ def _zeros(dtype: torch.dtype = torch.float32) -> torch.Tensor:
     return torch.zeros(3, 8, 5, dtype=dtype)
 
 
+def _undo() -> torch.Tensor:
+    param = X.clone()
+    ext.random_flip(param, 1).undo()
+    return param
+
+
 CALLS = {
     "sum": lambda: ext.sum(X, 1),
     "sum_out": lambda: ext.sum(X, 0, out=torch.empty(8, 5)),
@@ -42,5 +48,13 @@ CALLS = {
     "pair_agreements": lambda: ext.disagreement(X.argmax(-1)),
     "pair_correct_": lambda: ext.ensemble_delta(X, LABELS),
     "pair_logs_": lambda: ext.ensemble_delta(X, LABELS, metric="cross_entropy"),
+    "bins": lambda: ext.bincount(ROWS, X[0, 0, :3]),
+    "class_count": lambda: ext.churn(X.argmax(-1), LABELS),
+    "churn": lambda: ext.churn(X.argmax(-1), LABELS, 5),
+    "error_overlap": lambda: ext.error_overlap(X.argmax(-1), LABELS),
+    "refuse_bad_examples": lambda: ext.ensemble_delta(X, LABELS, lambda x, y: x.mean((1, 2))),
+    "linear_cka": lambda: ext.linear_cka(X),
+    "distinct_indices": lambda: ext.random_flip(_zeros(), 1).indices,
+    "undo_flip": _undo,
     "forget_mult": lambda: ext.forget_mult(X, X.sigmoid())[0],
 }
