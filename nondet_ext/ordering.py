@@ -49,7 +49,7 @@ class ordered:  # noqa: N801
     not covered: aten::mm (4x), aten::addmm (2x)
 
     Covered, with any dims, dtypes, ``out=`` and in place: sum, nansum, mean, var, std, norms,
-    trace, dot; index_add, scatter_add, scatter_reduce("sum"), index_put and put with
+    trace, dot, multigammaln; index_add, scatter_add, scatter_reduce("sum"), index_put and put with
     ``accumulate=True``, weighted bincount; the backward of indexing, gather, embedding and
     broadcasting; softmax, log_softmax, logsumexp; batch, layer, group, instance and RMS
     normalisation; the usual losses; the bias gradient of linear layers and convolutions. Sums are
@@ -77,7 +77,9 @@ class ordered:  # noqa: N801
             floating-point tensors are never in it.
 
     Raises:
-        TypeError, ValueError: as :func:`nondet_ext.sum` for `order` and `seed`.
+        TypeError, ValueError: as :func:`nondet_ext.sum` for `order` and `seed`. As a decorator:
+            TypeError for classes, for what cannot be called, and, at the call, for a function that
+            returns a context manager made by contextlib (decorate the generator below it).
 
     Scope:
 
@@ -92,7 +94,18 @@ class ordered:  # noqa: N801
     - A scope can be entered again after it was left, which clears `uncovered` and counts sums from
       0. Entering an open scope raises RuntimeError.
     - As a decorator, it opens a scope for every call of the function; its `uncovered` is the sum
-      over the calls.
+      over the calls. Generators, coroutines and asynchronous generators keep one scope from their
+      beginning to their end, open only while their own code runs. So do those that an ordinary
+      function returns; other things that compute later (such as map) are outside.
+    - A ``with`` block in a coroutine covers its task and the asyncio tasks started inside, not
+      other tasks that run while it waits. A ``with`` block in a generator does not cover the code
+      that consumes it: what that adds meanwhile is counted as "(while suspended)", because the
+      generator could also be meant as a context manager. Those of contextlib are known, and cover
+      their ``with`` block. As long as such a scope is open, compiled functions of its thread run
+      eagerly. Leaving a scope in another thread raises RuntimeError.
+    - A tensor subclass (DTensor, MaskedTensor, jagged NestedTensor) is covered inside, where it
+      computes with plain tensors. Sums of sparse, quantized, MKL-DNN and strided nested tensors are
+      left to torch and counted.
     - ``torch.compile``: compiled functions run eagerly inside, wherever they were compiled; those
       with ``fullgraph=True`` raise torch's RuntimeError, since nothing was compiled. Opening a
       scope in a compiled function breaks its graph (torch raises under ``fullgraph=True``). A

@@ -55,6 +55,8 @@ class Opening:
 
     def state(self) -> State:
         """Return whether the code that runs now is inside the scope."""
+        if not self._frames:
+            return State.ACTIVE
         frame = next((each for each in self._frames if not _has_finished(each)), None)
         if frame is None or frame.f_back is not None:
             return State.ACTIVE

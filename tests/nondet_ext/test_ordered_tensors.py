@@ -51,6 +51,9 @@ class Wrapper(torch.Tensor):
     def __init__(self, inner):
         self.inner = inner
 
+    def __repr__(self):  # torch's own repr of a wrapper breaks later torch.func transforms
+        return f"Wrapper({self.inner})"
+
     @classmethod
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         def unwrap(x):
