@@ -117,6 +117,7 @@ def test_sizes_that_change(name):
     check(*RUNS[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", [name for name, (_, given) in RUNS.items() if "order" not in given]
 )
@@ -151,6 +152,7 @@ def gradients(function, tensors):
     return [bits(each) for each in (*results, *found)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dynamic", [None, True], ids=["changing", "dynamic"])
 @pytest.mark.parametrize("case", differentiable(), ids=lambda case: f"{case.name} {case.label}")
 def test_gradients(case, dynamic):

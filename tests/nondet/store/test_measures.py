@@ -102,6 +102,7 @@ def test_the_key_is_of_the_runs_the_text_and_what_decides_bits():
     assert made(seed=2).key == contents.key
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed(tmp_path):
     place = put(tmp_path, made())
     rng = np.random.default_rng(16)

@@ -83,6 +83,7 @@ def test_every_change_of_a_file_is_a_problem(folder, name, change):
     assert "nondet report" in problem
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_list_counts(folder):
     before = (folder / MANIFEST).read_bytes()
     for place in range(len(before)):

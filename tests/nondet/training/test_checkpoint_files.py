@@ -36,6 +36,7 @@ def warned():
     return []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["json", "safetensors"])
 def test_any_flipped_bit_is_found(tmp_path, kind):
     small = Checkpoint(5, {"w": torch.tensor([0.5, -0.0]), "n": torch.tensor(3)}, record_of(5))

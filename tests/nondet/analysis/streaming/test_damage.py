@@ -123,6 +123,7 @@ def flips(scratch: Path, count: int) -> Iterator[str]:
         path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_told(begun):
     for where in flips(begun, 2000):
         [problem, *_] = check_scratch(begun)
