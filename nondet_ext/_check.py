@@ -14,8 +14,8 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def no_tangent(**tensors: torch.Tensor | None) -> None:
-    """Raise NotImplementedError if a tensor carries a forward-mode tangent, which a registered op
-    would drop silently.
+    """Raise NotImplementedError if a tensor carries a forward-mode tangent, for a function without
+    derivative, which would drop it silently.
     """
     if torch.compiler.is_compiling() or forward_ad._current_level < 0:
         return
@@ -24,8 +24,8 @@ def no_tangent(**tensors: torch.Tensor | None) -> None:
     for name, tensor in tensors.items():
         if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
             raise NotImplementedError(
-                f"{name} carries a forward-mode tangent; nondet_ext has reverse-mode derivatives "
-                "only"
+                f"{name} carries a forward-mode tangent, and this function has no derivative; pass "
+                f"{name}.detach()"
             )
 
 
@@ -35,6 +35,35 @@ def not_compiling(name: str, reason: str) -> None:
     """
     if torch.compiler.is_dynamo_compiling():
         raise RuntimeError(f"nondet_ext.{name} cannot be compiled by torch.compile: {reason}")
+
+
+def no_derivative(out: torch.Tensor, x: torch.Tensor) -> None:
+    """Raise an error if autograd would have to record that `out` is computed from `x`.
+
+    Raises:
+        ValueError: one of them requires grad, or a transform of torch.func is active, which may
+            record what cannot be seen here.
+        NotImplementedError: one of them carries a forward-mode tangent.
+    """
+    recorded = torch.is_grad_enabled() and (x.requires_grad or out.requires_grad)
+    if recorded or in_transform():
+        raise ValueError(
+            "out= does not take part in autograd or transforms of torch.func; x and out must not "
+            "require grad"
+        )
+    no_tangent(x=x, out=out)
+
+
+def in_transform() -> bool:
+    """Return True inside of a transform of torch.func, such as vmap or grad."""
+    if torch.compiler.is_compiling():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def in_dual_level() -> bool:
+    """Return True where tensors may carry forward-mode tangents."""
+    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
 
 
 def float_tensor(name: str, value: object) -> torch.Tensor:

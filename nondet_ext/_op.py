@@ -4,6 +4,7 @@ A registered op costs several microseconds a call, and the first call of one in 
 torch's compiler, which takes seconds.
 """
 
+import functools
 import inspect
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -15,6 +16,7 @@ from torch.overrides import _get_current_function_mode_stack
 from torch.utils._device import DeviceContext
 
 from nondet_ext import _check
+from nondet_ext._transforms import batch_rule, function_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -42,6 +44,13 @@ class Op(Generic[P, R]):
             computing them. By default it returns None.
         mutates: the names of the arguments that `run` writes to.
         backward, setup_context: the derivative, as ``torch.library.register_autograd`` takes it.
+        tangent: the forward-mode derivative; every op with a `backward` needs one. From this op,
+            the list of arguments and that of their tangents (None where there is none) it returns
+            the tangents of the results.
+        batch: computes the op for torch.vmap from this op, the size of the batch, a list of its
+            dimensions in the arguments (None where there is none) and the arguments. It returns the
+            results and the dimensions of the batch in them, or NotImplemented: then, and by
+            default, the op is called for one entry of the batch after the other.
     """
 
     def __init__(
@@ -53,13 +62,12 @@ class Op(Generic[P, R]):
         mutates: tuple[str, ...] = (),
         backward: Callable[..., Any] | None = None,
         setup_context: Callable[..., Any] | None = None,
+        tangent: Callable[..., Any] | None = None,
+        batch: Callable[..., Any] = lambda op, size, dims, *arguments: NotImplemented,
     ) -> None:
         self._run: Callable[..., R] = run
         self._registered = torch.library.custom_op(f"nondet_ext::{name}", run, mutates_args=mutates)
         self._registered.register_fake(fake)
-        self._is_differentiable = backward is not None
-        if backward is not None:
-            self._registered.register_autograd(backward, setup_context=setup_context)
         self._names = tuple(inspect.signature(run).parameters)
         types = [each.annotation for each in inspect.signature(run).parameters.values()]
         self._tensors = tuple(
@@ -67,6 +75,21 @@ class Op(Generic[P, R]):
         )
         self._lists = tuple(i for i, each in enumerate(types) if each == Sequence[torch.Tensor])
         self._mutated = tuple(self._names.index(each) for each in mutates)
+        rules = [
+            batch_rule(each, self._names, self._mutated, batch) for each in (self._registered, self)
+        ]
+        self._registered.register_vmap(rules[0])
+        self._function: Any = None
+        if backward is not None and tangent is not None:
+            self._registered.register_autograd(backward, setup_context=setup_context)
+            self._function = function_of(
+                self._registered,
+                self._tensors,
+                backward,
+                setup_context,
+                functools.partial(tangent, self),
+                rules[1],
+            )
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         if named:
@@ -93,7 +116,12 @@ class Op(Generic[P, R]):
                 if not self._lists or self._holds_plain_lists(arguments):
                     for i in self._mutated:
                         increment_version(arguments[i])  # type: ignore[arg-type]
-                    return self._run(*arguments)
+                    try:
+                        return self._run(*arguments)
+                    except RuntimeError:
+                        # The batched gradients of torch.autograd.grad look like plain tensors.
+                        if not any(map(_is_batched, (arguments[i] for i in self._tensors))):
+                            raise
         return self._dispatch(arguments)
 
     def _holds_plain_lists(self, arguments: tuple[Any, ...]) -> bool:
@@ -109,11 +137,17 @@ class Op(Generic[P, R]):
         if self._mutated and torch.is_grad_enabled():
             with torch.no_grad():
                 return self(*arguments)  # type: ignore[call-arg]
-        if self._is_differentiable:
-            tensors = {self._names[i]: arguments[i] for i in self._tensors}
-            _check.no_tangent(**tensors)
+        # The registered op would lose tangents. Those of an outer transform cannot be seen here.
+        if not _is_compiling() and (_transform() is not None or forward_ad._current_level >= 0):
+            if self._function is not None:
+                return self._function.apply(*arguments)  # type: ignore[no-any-return]
+            _check.no_tangent(**{self._names[i]: arguments[i] for i in self._mutated})
         result: R = self._registered(*arguments)
         return result
+
+
+def _is_batched(tensor: Any) -> bool:
+    return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
 
 
 def _has_watching_mode() -> bool:

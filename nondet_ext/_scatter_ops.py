@@ -3,7 +3,7 @@ checks the arguments.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from nondet_ext._backend import NATIVE_DTYPE, Backend, backend_for
 from nondet_ext._layout import apart
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
+from nondet_ext._transforms import to_dim
 
 MAX_PARTS = 1024  # kMaxParts of csrc/numerics/summation.h
 
@@ -249,16 +250,73 @@ def _index_add_backward(ctx: Any, grad: torch.Tensor) -> Gradients:
 def _scatter_add_backward(ctx: Any, grad: torch.Tensor) -> Gradients:
     (index,) = ctx.saved_tensors
     of_src = None
-    if ctx.needs_input_grad[3]:
-        of_src = grad.gather(ctx.dim, index.to(torch.int64))
-        if index.shape != ctx.shape:  # sources beyond the index were not used
+    if ctx.needs_input_grad[3] and index.numel() == 0:  # of any number of dimensions
+        of_src = grad.new_zeros(ctx.shape)
+    elif ctx.needs_input_grad[3]:
+        # 0-d tensors count as tensors of one element.
+        at, shape = (index if index.dim() else index.reshape(1)), ctx.shape or (1,)
+        of_src = (grad if grad.dim() else grad.reshape(1)).gather(ctx.dim, at.to(torch.int64))
+        if at.shape != shape:  # sources beyond the index were not used
             missing = [
                 m
-                for full, used in zip(reversed(ctx.shape), reversed(index.shape), strict=True)
+                for full, used in zip(reversed(shape), reversed(at.shape), strict=True)
                 for m in (0, full - used)
             ]
             of_src = torch.nn.functional.pad(of_src, missing)
+        of_src = of_src.reshape(ctx.shape)
     return grad if ctx.needs_input_grad[0] else None, None, None, of_src, None, None
+
+
+Dims = list[int | None]
+
+
+def _tangent(
+    op: Callable[..., torch.Tensor],
+    arguments: list[Any],
+    tangents: Sequence[torch.Tensor | None],
+) -> torch.Tensor:
+    input, dim, index, source, order, key = arguments
+    of_input = torch.zeros_like(input) if tangents[0] is None else tangents[0]
+    of_source = torch.zeros_like(source) if tangents[3] is None else tangents[3]
+    return op(of_input, dim, index, of_source, order, key)
+
+
+def _batch_index_add(
+    op: Callable[..., torch.Tensor],
+    size: int,
+    dims: Dims,
+    input: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    source: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> Any:
+    # A 0-d input has no dimension `dim` before which a batch could stand.
+    if dims[2] is not None or input.dim() == (dims[0] is not None):
+        return NotImplemented
+    into, values = to_dim(input, dims[0], 0, size), to_dim(source, dims[3], 0, size)
+    return op(into, dim + 1, index, values, order, key), 0
+
+
+def _batch_scatter_add(
+    op: Callable[..., torch.Tensor],
+    size: int,
+    dims: Dims,
+    input: torch.Tensor,
+    dim: int,
+    index: torch.Tensor,
+    src: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> Any:
+    # The parts of a seeded sum are drawn for the number of all sources.
+    given = ((input, dims[0]), (index, dims[2]), (src, dims[3]))
+    ranks = {x.dim() - (d is not None) for x, d in given}
+    if order == "seeded" or index.numel() == 0 or 0 in ranks or len(ranks) > 1:
+        return NotImplemented
+    into, at, values = (to_dim(x, d, 0, size) for x, d in given)
+    return op(into, dim + 1, at, values, order, key), 0
 
 
 index_add = Op(
@@ -267,6 +325,8 @@ index_add = Op(
     fake=lambda input, *_: input.new_empty(input.shape),
     backward=_index_add_backward,
     setup_context=_save_index,
+    tangent=_tangent,
+    batch=_batch_index_add,
 )
 scatter_add = Op(
     "scatter_add",
@@ -274,6 +334,8 @@ scatter_add = Op(
     fake=lambda input, *_: input.new_empty(input.shape),
     backward=_scatter_add_backward,
     setup_context=_save_index,
+    tangent=_tangent,
+    batch=_batch_scatter_add,
 )
 bins = Op("bins", _bins, fake=lambda *_: torch.library.get_ctx().new_dynamic_size())
 index_add_ = Op("index_add_", _index_add_, mutates=("input",))

@@ -2,7 +2,7 @@
 arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from nondet_ext._layout import merged
 from nondet_ext._native import _C
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
+from nondet_ext._transforms import to_dim, total
 from nondet_ext.threads import cpu_threads
 
 Gradients = tuple[torch.Tensor | None, ...]
@@ -207,12 +208,65 @@ def _segment_sum_backward(ctx: Any, grad: torch.Tensor) -> Gradients:
     return torch.where(mask, rows, torch.zeros_like(rows)), None, None, None
 
 
+Dims = list[int | None]
+Sum = Callable[..., torch.Tensor]
+
+
+def _tangent_of_first(
+    op: Sum, arguments: list[Any], tangents: Sequence[torch.Tensor | None]
+) -> torch.Tensor:
+    return op(tangents[0], *arguments[1:])
+
+
+def _batch_reduction(
+    op: Sum, size: int, batch: Dims, x: torch.Tensor, dims: Sequence[int], *rest: Any
+) -> tuple[torch.Tensor, int]:
+    return op(to_dim(x, batch[0], 0, size), [d + 1 for d in dims], *rest), 0
+
+
+def _dot_tangent(
+    op: Sum, arguments: list[Any], tangents: Sequence[torch.Tensor | None]
+) -> torch.Tensor:
+    a, b, *rest = arguments
+    of_a, of_b = tangents[:2]
+    return total(
+        None if of_a is None else op(of_a, b, *rest), None if of_b is None else op(a, of_b, *rest)
+    )
+
+
+def _batch_dot(
+    op: Sum, size: int, dims: Dims, a: torch.Tensor, b: torch.Tensor, order: str, key: Sequence[int]
+) -> Any:
+    # An exact sum is that of the exact products; compiled code batches the registered op.
+    if order == "exact" or op is not dot:
+        return NotImplemented
+    wide = torch.float64 if a.dtype == torch.float64 else torch.float32
+    left, right = (to_dim(x, d, 0, size).to(wide) for x, d in zip((a, b), dims, strict=False))
+    return sum(left * right, [1], False, order, key).to(a.dtype), 0
+
+
+def _batch_segment_sum(
+    op: Sum,
+    size: int,
+    dims: Dims,
+    x: torch.Tensor,
+    offsets: torch.Tensor,
+    order: str,
+    key: Sequence[int],
+) -> Any:
+    if dims[0] is None or dims[1] is not None:
+        return NotImplemented
+    return op(x.movedim(dims[0], 1), offsets, order, key), 1
+
+
 sum = Op(
     "sum",
     _sum,
     fake=lambda x, dims, keepdim, *_: x.new_empty(reduced_shape(x.shape, dims, keepdim)),
     backward=_sum_backward,
     setup_context=_save_reduction,
+    tangent=_tangent_of_first,
+    batch=_batch_reduction,
 )
 mean = Op(
     "mean",
@@ -220,6 +274,8 @@ mean = Op(
     fake=lambda x, dims, keepdim, *_: x.new_empty(reduced_shape(x.shape, dims, keepdim)),
     backward=_mean_backward,
     setup_context=_save_reduction,
+    tangent=_tangent_of_first,
+    batch=_batch_reduction,
 )
 sum_out = Op("sum_out", _reduce, mutates=("out",))
 dot = Op(
@@ -228,6 +284,8 @@ dot = Op(
     fake=lambda a, *_: a.new_empty(()),
     backward=_dot_backward,
     setup_context=_save_factors,
+    tangent=_dot_tangent,
+    batch=_batch_dot,
 )
 segment_sum = Op(
     "segment_sum",
@@ -235,4 +293,6 @@ segment_sum = Op(
     fake=lambda x, offsets, *_: x.new_empty([offsets.shape[0] - 1, *x.shape[1:]]),
     backward=_segment_sum_backward,
     setup_context=_save_offsets,
+    tangent=_tangent_of_first,
+    batch=_batch_segment_sum,
 )

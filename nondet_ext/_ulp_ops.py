@@ -1,6 +1,6 @@
 """The ULP family as torch ops: memory, choice of the kernel. ulp.py checks the arguments."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -183,10 +183,31 @@ def _edit(
         refuse_faults(param.numel(), idx, name, values, allowed)
 
 
-next_up = Op("next_up", _next_up, fake=torch.empty_like)
-next_down = Op("next_down", _next_down, fake=torch.empty_like)
+def _neighbor(
+    name: str, run: Callable[[torch.Tensor], torch.Tensor]
+) -> Op[[torch.Tensor], torch.Tensor]:
+    return Op(
+        name,
+        run,
+        fake=torch.empty_like,
+        backward=lambda ctx, grad: grad,  # as torch.nextafter
+        tangent=lambda op, arguments, tangents: tangents[0].clone(),
+        batch=lambda op, size, dims, x: (op(x), dims[0]),
+    )
+
+
+next_up = _neighbor("next_up", _next_up)
+next_down = _neighbor("next_down", _next_down)
 neighbor_out = Op("neighbor_out", _neighbor_out, mutates=("out",))
-spacing = Op("spacing", _spacing, fake=torch.empty_like)
+# A step function: its derivative is zero, as that of torch.floor.
+spacing = Op(
+    "spacing",
+    _spacing,
+    fake=torch.empty_like,
+    backward=lambda ctx, grad: torch.zeros_like(grad),
+    tangent=lambda op, arguments, tangents: torch.zeros_like(tangents[0]),
+    batch=lambda op, size, dims, x: (op(x), dims[0]),
+)
 ulp_distance = Op(
     "ulp_distance",
     _ulp_distance,

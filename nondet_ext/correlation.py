@@ -89,6 +89,7 @@ def _rows(name: str, value: object) -> torch.Tensor:
         tensor = _check.float_tensor(name, value)
     if tensor.dim() < 2:
         raise ValueError(f"{name} must have at least two dimensions, got {tuple(tensor.shape)}")
+    _check.no_tangent(**{name: tensor})
     rows = tensor.detach().flatten(1).contiguous()
     if rows.shape[0] < 1 or rows.shape[1] < 2:
         raise ValueError(

@@ -53,13 +53,14 @@ def forget_mult(
         bfloat16 is kept in float32, and results are rounded once.
 
     The bits do not depend on the number of threads, the instruction set, the split of the columns
-    or the device. Autograd has first derivatives in all arguments, from a reverse recurrence in the
-    same arithmetic (docs/numerics.md); it saves the inputs alone and recomputes the states.
+    or the device. First derivatives in reverse mode come from a reverse recurrence in the same
+    arithmetic (docs/numerics.md), which saves the inputs alone and recomputes the states. Higher
+    ones and those in forward mode come from recurrences of this kind and elementwise operators.
+    Under torch.vmap each entry has the bits that a call for it alone would give.
 
     Raises:
         TypeError: an argument is not a dense floating-point tensor, or dtypes differ.
         ValueError: shapes or devices do not fit.
-        NotImplementedError: an argument carries a forward-mode tangent.
     """
     _check.float_tensor("z", z)
     if z.dim() == 0:

@@ -122,7 +122,9 @@ def ensemble_delta(
 
     Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
     """
-    outputs = _check.float_tensor("logits", logits).detach()
+    outputs = _check.float_tensor("logits", logits)
+    _check.no_tangent(logits=outputs)
+    outputs = outputs.detach()
     if outputs.dim() != 3 or 0 in outputs.shape:
         raise ValueError(
             "logits must have shape (models, examples, classes), none of them 0, "

@@ -12,6 +12,9 @@ Each destination starts from its input value and adds its sources one by one, in
 float64 is added in float64, everything else in float32 and rounded once, after the last source.
 Dtypes: float64, float32, float16, bfloat16; any strides. Indices: int64 or int32, not negative.
 
+Results have derivatives of any order in `input` and the added values, in reverse and forward mode,
+and can be batched by torch.vmap: each entry has the bits that a call for it alone would give.
+
 An index out of range raises an IndexError before anything is changed (on CUDA an assertion on the
 device fails).
 """
@@ -185,7 +188,6 @@ def _in_place(
     order: str,
     key: tuple[int, ...],
 ) -> torch.Tensor:
-    _check.no_tangent(input=input, source=source)
     if not torch.compiler.is_compiling() and input.is_neg():
         raise ValueError(
             "input is a lazy negation of another tensor and cannot be changed in place; "
@@ -197,8 +199,9 @@ def _in_place(
             f"strides {input.stride()}): adding to one would change others; "
             "pass a tensor that owns its elements, such as input.clone()"
         )
-    if torch.is_grad_enabled() and (input.requires_grad or source.requires_grad):
-        if input.requires_grad and input.is_leaf:
+    recorded = torch.is_grad_enabled() and (input.requires_grad or source.requires_grad)
+    if recorded or _check.in_transform() or _check.in_dual_level():
+        if recorded and input.requires_grad and input.is_leaf:
             raise RuntimeError(
                 "input is a leaf that requires grad: it cannot be changed in place while autograd "
                 "records; use torch.no_grad(), or the function without the underscore"

@@ -12,6 +12,9 @@
 float64 is added in float64, everything else in float32 and rounded once at the end ("exact": from
 the real number). Dtypes: float64, float32, float16, bfloat16; any strides.
 
+Results have derivatives of any order, in reverse and forward mode, and can be batched by
+torch.vmap: each entry has the bits that a call for it alone would give.
+
 ``seed`` is an integer in [0, 2**32), or up to four of them such as (seed, step, layer).
 """
 
@@ -43,7 +46,8 @@ def sum(
         dim: the dimensions to reduce; None or () for all.
         keepdim: keep the reduced dimensions, with size 1.
         order, seed: see the module.
-        out: a tensor for the result: contiguous, with its dtype, device and shape.
+        out: a tensor for the result: contiguous, with its dtype, device and shape. Derivatives and
+            transforms of torch.func do not go with it.
 
     Returns:
         A tensor of the dtype of `x`. The sum of no elements is 0.
@@ -197,9 +201,6 @@ def _reduce_to(
     key: Sequence[int],
 ) -> torch.Tensor:
     _check_out(out, x, ops.reduced_shape(x.shape, dims, keepdim))
-    if torch.is_grad_enabled() and (x.requires_grad or out.requires_grad):
-        raise ValueError("out= does not take part in autograd; x and out must not require grad")
-    _check.no_tangent(x=x, out=out)
     ops.sum_out(x, dims, mean, order, key, out)
     return out
 
@@ -222,6 +223,7 @@ def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None
             f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
             f"{x.device}, got {got}"
         )
+    _check.no_derivative(out, x)
     if torch.compiler.is_compiling():
         return  # tensors have no addresses there, and ops write to copies where memory is shared
     if overlap(out, x):

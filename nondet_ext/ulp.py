@@ -32,7 +32,9 @@ def next_up(x: torch.Tensor, *, out: torch.Tensor | None = None) -> torch.Tensor
     Raises:
         TypeError: `x` is not a tensor of those dtypes.
         ValueError: `out` does not match `x` or overlaps a part of it, or `x` has gaps or shared
-            elements.
+            elements; or it is given where autograd records or a transform of torch.func is active.
+
+    The derivative is 1, as that of torch.nextafter.
 
     Equivalent to: ``torch.nextafter(x, torch.full_like(x, torch.inf))``, which skips the subnormals
     under ``torch.set_flush_denormal(True)``.
@@ -61,6 +63,8 @@ def spacing(x: torch.Tensor) -> torch.Tensor:
 
     Raises:
         TypeError: `x` is not a tensor of those dtypes.
+
+    This is a step function: its derivative is zero, as that of torch.floor.
     """
     return ops.spacing(_check.float_tensor("x", x))
 
@@ -187,6 +191,7 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
             f"out must have the shape, dtype, device and strides of a dense x, {wanted}, "
             f"got {given}"
         )
+    _check.no_derivative(out, x)
     _refuse_overlap(out, x=x)
     ops.neighbor_out(x, up, out)
     return out

@@ -119,6 +119,7 @@ def read_features(
         raise TypeError(f"{names[0]} must have values, got a tensor on the meta device")
     if len(first) < least:
         raise ValueError(f"{names[0]} must have at least {least} examples, got {len(first)}")
+    _check.no_tangent(**dict(zip(names, tensors, strict=True)))
     return Features([x.detach() for x in tensors], names, left)
 
 

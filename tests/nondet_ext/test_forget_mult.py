@@ -310,21 +310,6 @@ def test_bad_arguments_are_named(changed, kind, message):
         nondet_ext.forget_mult(**arguments)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_what_has_no_derivative_is_refused():
-    z, f = torch.randn(3, 4, dtype=torch.float64), torch.rand(3, 4, dtype=torch.float64)
-    with (
-        torch.autograd.forward_ad.dual_level(),
-        pytest.raises(NotImplementedError, match="z carries a forward-mode tangent"),
-    ):
-        nondet_ext.forget_mult(torch.autograd.forward_ad.make_dual(z, z), f)
-    z.requires_grad_()
-    h, _ = nondet_ext.forget_mult(z, f)
-    (grad,) = torch.autograd.grad(h.sum(), z, create_graph=True)
-    with pytest.raises(RuntimeError, match="no autograd formula was registered"):
-        grad.sum().backward()
-
-
 @pytest.mark.usefixtures("backend")
 def test_compiled_whole():
     def step(z, f, o, initial):

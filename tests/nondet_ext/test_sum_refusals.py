@@ -119,27 +119,6 @@ def test_offsets_that_are_refused(offsets):
         nondet_ext.segment_sum(torch.ones(3), torch.tensor(offsets))
 
 
-# torch raises this warning when it sets up torch.func.jvp.
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated")
-def test_forward_mode_derivatives_are_refused_not_lost():
-    x = torch.ones(3)
-    calls = {
-        "x": [nondet_ext.sum, nondet_ext.mean],
-        "a": [lambda x: nondet_ext.dot(x, x)],
-        "source": [lambda x: nondet_ext.index_add(torch.zeros(3), 0, torch.arange(3), x)],
-        "input": [lambda x: nondet_ext.scatter_add(x, 0, torch.arange(3), torch.ones(3))],
-    }
-    for name, functions in calls.items():
-        for function in functions:
-            with pytest.raises(NotImplementedError, match=f"{name} carries a forward-mode tangent"):
-                torch.func.jvp(function, (x,), (x,))
-    with torch.autograd.forward_ad.dual_level():
-        assert nondet_ext.sum(x).item() == 3.0
-        dual = torch.autograd.forward_ad.make_dual(x, x)
-        with pytest.raises(NotImplementedError, match="x carries"):
-            nondet_ext.segment_sum(dual, torch.tensor([0, 3]))
-
-
 def test_a_lazy_negation_is_not_changed_in_place():
     base = torch.ones(3)
     view = torch._neg_view(base)
