@@ -6,8 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -73,29 +71,38 @@ def arrays(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
-def kill_until_finished(study: Path, folder: Path, moments: Iterator[float]) -> int:
-    """Run a study in a folder, killing it at these moments, in seconds, until it finishes or there
-    are no moments left; return the number of kills.
+class Killer:
+    """Runs a study again and again, and kills it at random moments.
+
+    length: seconds that a whole run takes, the shortest seen so far, as the load varies.
     """
-    killed, stored = 0, 0
-    for moment in moments:
-        process = start(study, folder)
-        try:
-            process.wait(timeout=moment)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
-            killed += 1
-        else:
-            finish(process)
-            break
-        if (folder / "study.json").exists():
-            assert verify(folder).problems == []
-            found = [path for path in (folder / "runs").glob("*") if not is_unfinished(path)]
-            assert len(found) >= stored  # no run was lost
-            stored = len(found)
-    finish(start(study, folder))
-    return killed
+
+    def __init__(self, study: Path, length: float) -> None:
+        self.study, self.length = study, length
+        self.killed = 0
+        self._shares = iter(philox_uniform(10 * KILLS, seed=7, counter=(0,)).tolist())
+
+    def finish(self, folder: Path) -> None:
+        """Run the study in a folder until it finishes, killing it until there are enough kills."""
+        stored = 0
+        while self.killed < KILLS:
+            process, begin = start(self.study, folder), time.monotonic()
+            try:
+                process.wait(timeout=self.length * next(self._shares))
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.communicate()
+                self.killed += 1
+            else:
+                finish(process)
+                self.length = min(self.length, time.monotonic() - begin)
+                return
+            if (folder / "study.json").exists():
+                assert verify(folder).problems == []
+                found = [path for path in (folder / "runs").glob("*") if not is_unfinished(path)]
+                assert len(found) >= stored  # no run was lost
+                stored = len(found)
+        finish(start(self.study, folder))
 
 
 @pytest.mark.slow
@@ -106,13 +113,11 @@ def test_forty_kills_change_no_bit(tmp_path):
     whole = tmp_path / "whole" / "out"
     begin = time.monotonic()
     finish(start(study, whole))
-    length = time.monotonic() - begin
-    moments = (length * x for x in philox_uniform(10 * KILLS, seed=7, counter=(0,)).tolist())
-    killed, folders = 0, 0
-    while killed < KILLS:
+    killer, folders = Killer(study, time.monotonic() - begin), 0
+    while killer.killed < KILLS:
         folders += 1
         folder = tmp_path / f"killed-{folders}" / "out"
-        killed += kill_until_finished(study, folder, islice(moments, KILLS - killed))
+        killer.finish(folder)
         assert results(folder) == results(whole)
         assert arrays(folder) == arrays(whole)
         assert verify(folder).problems == []
