@@ -25,7 +25,6 @@ from nondet_ext._spearman_files import records
 _STATE = "spearman_files.json"
 _VERSION = 2
 _MARGIN = 64 << 20
-_PIECE = 1 << 20
 
 
 class Scratch:
@@ -215,11 +214,8 @@ class Scratch:
 
 
 def _digest(path: Path) -> str:
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _difference(stored: dict[str, Any], expected: dict[str, Any]) -> str:

@@ -11,15 +11,15 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from nondet.files import flush_folder, unfinished, write_flushed
 
 CHECKSUMS = "SHA256SUMS"  # in the format of sha256sum: `sha256sum -c` checks a run too
 
 _LINE = re.compile(r"([0-9a-f]{64})  ([\w+-][\w.+-]*)")
-_CHUNK_BYTES = 1 << 20
 _OCCUPIED = (errno.ENOTEMPTY, errno.EEXIST)
 
 Read = TypeVar("Read")
@@ -32,7 +32,7 @@ class OpenFolder:
     path: Path
     descriptor: int
 
-    def open(self, name: str) -> BinaryIO:
+    def open(self, name: str) -> BufferedReader:
         """Open one of its files for reading."""
         # Without O_NONBLOCK, a named pipe in place of a file would wait for a writer.
         descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK, dir_fd=self.descriptor)
@@ -66,16 +66,13 @@ class OpenFolder:
         return data
 
     def check(self, name: str, digest: str) -> int:
-        """Check a file against its digest, reading it in chunks, and return its size in bytes.
-
-        Raises ValueError if it does not match.
+        """Check a file against its digest without holding it in memory, and return its size in
+        bytes. Raises ValueError if it does not match.
         """
-        computed, size = hashlib.sha256(), 0
         with self.open(name) as file:
-            while chunk := file.read(_CHUNK_BYTES):
-                computed.update(chunk)
-                size += len(chunk)
-        if computed.hexdigest() != digest:
+            computed = hashlib.file_digest(file, "sha256").hexdigest()
+            size = file.tell()
+        if computed != digest:
             raise ValueError(f"{name} does not match its SHA-256")
         return size
 

@@ -26,7 +26,6 @@ _FILE = re.compile(
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _LINE = re.compile("([0-9a-f]{64})  (.+)")
 _LARGEST_MANIFEST = 1 << 20  # bytes
-_CHUNK_BYTES = 1 << 20
 
 
 def is_report_file(name: str) -> bool:
@@ -106,11 +105,8 @@ def check_report(folder: Path) -> list[str]:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file. Raises OSError if it is no file or cannot be read."""
-    computed = hashlib.sha256()
     with os.fdopen(_open(path), "rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            computed.update(chunk)
-    return computed.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def remove_report_file(folder: Path, name: str) -> None:

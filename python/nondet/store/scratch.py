@@ -18,8 +18,6 @@ from typing import Any
 from nondet.files import write_atomically
 from nondet.json_files import CHECKSUM, format_checksummed, parse_checksummed, parse_json
 
-_PIECE = 1 << 20
-
 
 @dataclass(frozen=True)
 class Record:
@@ -84,11 +82,8 @@ def find_record(path: Path, work: str) -> dict[str, Any] | None:
 
 def digest_of(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_records(folder: Path, state: str) -> list[str]:
