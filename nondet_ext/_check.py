@@ -112,14 +112,14 @@ def integer_tensor(name: str, value: object) -> torch.Tensor:
         raise TypeError(f"{name} must hold integers, got bool")
     array = getattr(value, "__array__", None)
     if array is not None:
-        return integer_tensor(name, torch.as_tensor(array()))
+        return integer_tensor(name, torch.as_tensor(array(), device="cpu"))
     if is_index(value):
-        return torch.full((1,), operator.index(value), dtype=torch.int64)
+        return torch.full((1,), operator.index(value), dtype=torch.int64, device="cpu")
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         numbers = [
             integer(f"{name}[{i}]", each, -(2**63), 2**63 - 1) for i, each in enumerate(value)
         ]
-        return torch.tensor(numbers, dtype=torch.int64)
+        return torch.tensor(numbers, dtype=torch.int64, device="cpu")
     raise TypeError(
         f"{name} must be an int, a sequence of ints or an integer tensor, "
         f"got {type(value).__name__}"

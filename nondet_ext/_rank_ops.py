@@ -36,7 +36,7 @@ def key_bounds(dtype: torch.dtype) -> tuple[int, int]:
     """Return the lowest and highest of the `ordered_integers` of a dtype's numbers."""
     if not dtype.is_floating_point:
         return -(2**63), 2**63 - 1
-    infinity = int(torch.full((), torch.inf, dtype=dtype).view(_BITS[dtype.itemsize]))
+    infinity = int(torch.full((), torch.inf, dtype=dtype, device="cpu").view(_BITS[dtype.itemsize]))
     return -infinity, infinity
 
 

@@ -21,7 +21,9 @@ Gradients = tuple[torch.Tensor | None, ...]
 
 def _out_of_range(index: torch.Tensor, position: int, rows: int) -> IndexError:
     """Return the error for the index at a flat position."""
-    at = tuple(int(each) for each in torch.unravel_index(torch.tensor(position), index.shape))
+    at = tuple(
+        int(each) for each in torch.unravel_index(torch.tensor(position, device="cpu"), index.shape)
+    )
     value = int(index.reshape(-1)[position])
     allowed = f"allowed: 0 to {rows - 1}" if rows else "it has none to add to"
     where = ", ".join(map(str, at))

@@ -38,7 +38,7 @@ def refuse_faults(
                 f"({range_})"
             )
     if values is not None and values.device.type == "cpu":
-        wrong = torch.isin(values, torch.tensor(allowed), invert=True)
+        wrong = torch.isin(values, torch.tensor(allowed, device="cpu"), invert=True)
         if bool(wrong.any()):
             at = int(wrong.nonzero()[0])
             raise ValueError(f"{name}[{at}] must be {describe(allowed)}, got {int(values[at])}")

@@ -20,9 +20,9 @@ class BatchSums(Totals):
     def __init__(self, widths: list[int], left: int) -> None:
         super().__init__(widths, left)
         models = len(widths)
-        self.cross = torch.zeros(left, models - left or left, dtype=torch.float64)
-        self.own = torch.zeros(models, dtype=torch.float64)
-        self.noise = torch.zeros(models, dtype=torch.float64)
+        self.cross = torch.zeros(left, models - left or left, dtype=torch.float64, device="cpu")
+        self.own = torch.zeros(models, dtype=torch.float64, device="cpu")
+        self.noise = torch.zeros(models, dtype=torch.float64, device="cpu")
 
     def measure(self, batch: Features, memory: int) -> Hsic:
         return hsic_pairs(batch, True, memory)

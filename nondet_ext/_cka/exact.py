@@ -18,12 +18,12 @@ class Moments(Totals):
     def __init__(self, widths: list[int], left: int) -> None:
         super().__init__(widths, left)
         models, total = len(widths), sum(widths)
-        self.shift = torch.zeros(total, dtype=torch.float64)
-        self.sums = torch.zeros(total, dtype=torch.float64)
-        self.cross = torch.zeros(total, total, dtype=torch.float64)
-        self.squares = torch.zeros(models, dtype=torch.float64)
-        self.square_products = torch.zeros(models, models, dtype=torch.float64)
-        self.square_sums = torch.zeros(models, total, dtype=torch.float64)
+        self.shift = torch.zeros(total, dtype=torch.float64, device="cpu")
+        self.sums = torch.zeros(total, dtype=torch.float64, device="cpu")
+        self.cross = torch.zeros(total, total, dtype=torch.float64, device="cpu")
+        self.squares = torch.zeros(models, dtype=torch.float64, device="cpu")
+        self.square_products = torch.zeros(models, models, dtype=torch.float64, device="cpu")
+        self.square_sums = torch.zeros(models, total, dtype=torch.float64, device="cpu")
 
     @staticmethod
     def nbytes(widths: list[int]) -> int:

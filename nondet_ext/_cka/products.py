@@ -251,7 +251,7 @@ def _squared_products(centred: Centred, memory: int) -> torch.Tensor:
     """Return ||X_i^T X_j||^2 of the requested pairs, (models, models)."""
     features, dtype = centred.features, centred.dtype
     n, widths = features.n, features.widths
-    ends = torch.tensor([0, *widths]).cumsum(0).tolist()
+    ends = torch.tensor([0, *widths], device="cpu").cumsum(0).tolist()
     total, item = ends[-1], dtype.itemsize
     side = min(BLOCK, max(math.isqrt(memory // 64), 1))
     examples = min(n, FLOAT32_EXAMPLES, memory // (4 * item * total))

@@ -279,7 +279,7 @@ def _linear_index(
     rows = 1
     for d in dims:
         rows *= shape[d]
-    device = given[0].device if given else None
+    device = given[0].device if given else torch.device("cpu")
     linear = torch.zeros((), dtype=torch.int64, device=device)
     outside = torch.zeros((), dtype=torch.bool, device=device)
     for d, each in zip(dims, torch.broadcast_tensors(*given), strict=True):

@@ -65,7 +65,7 @@ def neighbors() -> Iterator[Case]:
 
 
 def _apart_in(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    out = torch.zeros(a.shape, dtype=torch.int64)
+    out = torch.zeros(a.shape, dtype=torch.int64, device="cpu")
     return nondet_ext.ulp_distance(a, b, nan="propagate", out=out)
 
 
@@ -206,7 +206,7 @@ def fingerprints() -> Iterator[Case]:
 def _fingerprint(dtype: torch.dtype, shape: tuple[int, ...], gaps: bool = False) -> int:
     count = int(np.prod(shape)) * dtype.itemsize
     if not count:
-        return nondet_ext.fingerprint(torch.empty(shape, dtype=dtype))
+        return nondet_ext.fingerprint(torch.empty(shape, dtype=dtype, device="cpu"))
     data = torch.from_numpy(words(-(-count // 8), 11).view(np.uint8)[:count].copy())
     x = data.view(dtype).reshape(shape)
     return nondet_ext.fingerprint(x[::2, 1::2] if gaps else x)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nondet.data.digest import Content, Digested
+from nondet.defaults import plain_defaults
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Dataset(Digested):
 _READ = tuple(field.name for field in fields(Dataset) if field.name != "name")
 
 
+@plain_defaults()
 def make_dataset(
     name: str,
     classes: int,

@@ -10,11 +10,13 @@ from nondet.data.pydoc import load_pydoc
 from nondet.data.text import TextDataset
 from nondet.data.text_files import load_penn_treebank, load_text
 from nondet.data.vision import load_vision
+from nondet.defaults import plain_defaults
 from nondet.names import TextSource, check_dataset, image_folder, text_source
 
 _loaded: dict[tuple[str, Path], Dataset | TextDataset] = {}
 
 
+@plain_defaults()
 def load_dataset(
     name: str, root: Path | str | None = None, download: bool = False
 ) -> Dataset | TextDataset:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nondet.data.digest import Content, Digested
+from nondet.defaults import plain_defaults
 
 END = "<eos>"
 UNKNOWN = "<unk>"
@@ -60,6 +61,7 @@ class TextDataset(Digested):
         return {name: getattr(self, name) for name in ("types", *PARTS)}
 
 
+@plain_defaults()
 def make_text(
     name: str, parts: Sequence[Sequence[str]], vocabulary: int | None, facts: Mapping[str, str]
 ) -> TextDataset:

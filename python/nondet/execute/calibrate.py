@@ -10,6 +10,7 @@ import torch
 
 from nondet.data import Dataset, TextDataset
 from nondet.data.dataset import make_dataset
+from nondet.defaults import plain_defaults
 from nondet.models import QRNNLanguageModel, build_model, representations
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import Seeds, philox_key
@@ -106,6 +107,7 @@ def model_size(config: RunConfig, shape: ImageShape, classes: int) -> Size:
 
 
 @cache
+@plain_defaults()
 def _size(name: str, shape: ImageShape, classes: int) -> Size:
     model = build_model(name, shape, classes, philox_key("init", 1))
     taps = representations(model, torch.zeros(1, *shape))

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from nondet.data import Dataset, load_dataset
+from nondet.defaults import plain_defaults
 from nondet.execute.control import Trajectory, check_against, prove_control
 from nondet.execute.executors import Executor, JobFailedError, Serial
 from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
@@ -107,6 +108,7 @@ def scan(plan: Plan, store: Store, message: Callable[[str], None]) -> Scan:
     return found
 
 
+@plain_defaults()
 def run_study(
     plan: Plan,
     store: Store,

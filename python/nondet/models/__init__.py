@@ -5,6 +5,7 @@ from functools import partial
 
 import torch
 
+from nondet.defaults import plain_defaults
 from nondet.keys import Key
 from nondet.models.base import ImageModel
 from nondet.models.dropout import set_step_key, stochastic_layers
@@ -45,6 +46,7 @@ _RESNETS = {
 }
 
 
+@plain_defaults()
 def build_model(
     name: str,
     image_shape: tuple[int, int, int],

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from nondet.defaults import plain_defaults
 from nondet.keys import Key
 from nondet.models.dropout import EmbeddingDropout, LockedDropout, WeightDropout, Zoneout
 from nondet.models.initialize import initialize
@@ -198,6 +199,7 @@ class QRNNLanguageModel(nn.Module):
         return representations, (*cells, *last_input), x
 
 
+@plain_defaults()
 def build_language_model(
     spec: Architecture, vocabulary_size: int, key: Key, device: str | torch.device = "cpu"
 ) -> QRNNLanguageModel:

@@ -7,13 +7,16 @@ from typing import Any
 
 import torch
 
+from nondet.defaults import plain_defaults
+
 _uninitialized: Any = torch.utils.deterministic
 
 
 @contextmanager
 def deterministic(threads: int = 1) -> Iterator[None]:
-    """Use `threads` threads and torch's deterministic algorithms within the context, then restore
-    the settings. Operations without a deterministic algorithm raise RuntimeError within it.
+    """Use `threads` threads, torch's deterministic algorithms and its own defaults for tensors
+    within the context, then restore the settings. Operations without a deterministic algorithm
+    raise RuntimeError within it.
     """
     # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -30,7 +33,8 @@ def deterministic(threads: int = 1) -> Iterator[None]:
     _uninitialized.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     try:
-        yield
+        with plain_defaults():
+            yield
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1], warn_only=before[2])

@@ -67,7 +67,7 @@ def _alignments(runs: Sequence[StoredRun]) -> dict[str, Interval]:
 
 def _alignment(runs: Sequence[StoredRun], key: str) -> Interval:
     """Return the mean CKA of one layer; NaN if a run's outputs are equal for all examples."""
-    features = [torch.tensor(run.records["taps"][key]) for run in runs]
+    features = [torch.tensor(run.records["taps"][key], device="cpu") for run in runs]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
         matrix = nondet_ext.linear_cka(features).numpy()

@@ -1,0 +1,45 @@
+"""Test that every op gives the bits in op_digests.json whatever the defaults of torch are."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+
+from digests.cases import digest
+from digests.ops import FAMILIES
+from digests.test_op_digests import EXPECTED
+
+
+@contextmanager
+def default(value: torch.dtype | str) -> Iterator[None]:
+    """Make a dtype or a device the default within the context."""
+    try:
+        if isinstance(value, torch.dtype):
+            torch.set_default_dtype(value)
+        else:
+            torch.set_default_device(value)
+        yield
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device(None)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("value", ["meta", torch.float64, torch.float16], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_defaults_change_no_bit(family, value):
+    expected = EXPECTED[family]
+    changed = []
+    count = 0
+    for name, compute in FAMILIES[family]():
+        # Inputs are made outside; one dtype is enough, for kernels make no tensors.
+        if name.split("/")[1] not in ("float32", "int64") or name not in expected:
+            continue
+        with default(value):
+            result = compute()
+        count += 1
+        if digest(result) != expected[name]:
+            changed.append(name)
+    assert count
+    assert not changed
