@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/fenv.h"
 #include "numerics/layout.h"
 #include "numerics/summation.h"
 
@@ -20,8 +21,9 @@ using py::arg;
 using py::kw_only;
 using Integers = std::vector<int64_t>;
 using Words = std::vector<uint32_t>;
-// For kernels that may run long: other Python threads continue meanwhile.
-using Unlocked = py::call_guard<py::gil_scoped_release>;
+// For every kernel: other Python threads continue meanwhile, and the modes of the caller's
+// floating-point arithmetic change no result.
+using Unlocked = py::call_guard<py::gil_scoped_release, cpu::DefaultFloatMode>;
 
 // Returns an address as a pointer.
 template <class T = void>

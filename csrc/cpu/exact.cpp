@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "exact_inputs.h"
-#include "fenv.h"
 #include "parallel.h"
 
 namespace nondet::cpu {
@@ -41,7 +40,6 @@ class ExactSum {
     parallel_for(
         blocks, threads_, grain,
         [&](int64_t begin, int64_t end) {
-          DefaultFloatMode mode;
           ExactWorker<Total> worker;
           for (int64_t b = begin; b < end; ++b) {
             Total* totals = worker.cleared(terms_.columns(b));
@@ -61,7 +59,6 @@ class ExactSum {
     parallel_for(
         parts, threads_, 1,
         [&](int64_t begin, int64_t end) {
-          DefaultFloatMode mode;
           const auto cut = [&](int64_t p) {
             return p == parts ? n : n / parts * p / kExactBlock * kExactBlock;
           };
@@ -72,7 +69,6 @@ class ExactSum {
           }
         },
         1);
-    DefaultFloatMode mode;
     for (int64_t p = 1; p < parts; ++p)
       for (size_t c = 0; c < static_cast<size_t>(columns); ++c)
         workers[0].totals[c].merge(workers[static_cast<size_t>(p)].totals[c]);

@@ -1,5 +1,7 @@
 // Sets the default floating-point mode of IEEE 754 in this thread for the lifetime of an object, so
-// that the caller's rounding and flush-to-zero modes change no result.
+// that the caller's rounding and flush-to-zero modes change no result. Every kernel begins with
+// one: the bindings make it in the caller's thread (`Unlocked`), parallel_for and race in each
+// thread.
 #pragma once
 
 #if defined(__x86_64__)

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <memory>
 
-#include "fenv.h"
 #include "isa/loops.h"
 #include "parallel.h"
 
@@ -25,7 +24,6 @@ template <class Body>
 void over_columns(int64_t steps, int64_t columns, int64_t width, int threads, const Body& body) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(steps, 1), 64);
   parallel_for(columns, threads, grain, [&](int64_t begin, int64_t end) {
-    const DefaultFloatMode mode;
     for (int64_t first = begin; first < end; first += width)
       body(first, std::min(width, end - first));
   });

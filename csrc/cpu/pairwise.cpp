@@ -3,7 +3,6 @@
 #include <cmath>
 #include <vector>
 
-#include "fenv.h"
 #include "isa/loops.h"
 #include "numerics/pairwise.h"
 #include "parallel.h"
@@ -227,7 +226,6 @@ void pair_correct(const Logits& logits, const int64_t* labels, bool probabilitie
     parallel_for(
         parts, static_cast<int>(parts), 1,
         [&](int64_t part, int64_t) {
-          const DefaultFloatMode mode;
           Worker<F> worker(logits, labels, probabilities);
           if (part == 0) columns = worker.columns();
           counted[size(part)].resize(size(worker.columns() * worker.columns()));
@@ -250,14 +248,12 @@ void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, 
     const int64_t columns = workers[0].columns();
     std::vector<std::vector<double>> tile_logs(size(parts),
                                                std::vector<double>(size(columns * columns)));
-    const DefaultFloatMode mode;
     // Each thread takes one tile at a time; results are added in the order of the tiles.
     for (int64_t first = 0; first < tiles; first += parts) {
       const int64_t some = std::min(parts, tiles - first);
       parallel_for(
           some, static_cast<int>(some), 1,
           [&](int64_t part, int64_t) {
-            const DefaultFloatMode default_mode;
             const int64_t begin = (first + part) * kExampleTile;
             workers[size(part)].tile_logarithms(begin,
                                                 std::min(begin + kExampleTile, logits.examples),

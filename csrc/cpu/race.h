@@ -7,6 +7,8 @@
 #include <memory>
 #include <thread>
 
+#include "fenv.h"
+
 namespace nondet::cpu {
 
 // Runs body() in this thread and in up to `threads` - 1 others at once. The body must share out its
@@ -36,6 +38,7 @@ void race(int threads, const Body& body) {
       track->inside.fetch_add(1);
       track->entered.fetch_add(1);
       while (!track->started) std::this_thread::yield();
+      const DefaultFloatMode mode;
       if (!track->over) body();
       track->inside.fetch_sub(1);
       track->inside.notify_all();
@@ -44,6 +47,7 @@ void race(int threads, const Body& body) {
   while (track->entered < threads - 1 && std::chrono::steady_clock::now() < patience) {
   }
   track->started = true;
+  const DefaultFloatMode mode;
   body();
 }
 

@@ -35,7 +35,6 @@ class DirectScatter {
     parallel_for(
         job.outer, threads, std::max<int64_t>((int64_t{1} << 15) / work, 1),
         [&](int64_t begin, int64_t end) {
-          DefaultFloatMode mode;
           for (int64_t o = begin; o < end; ++o) {
             if (slice(job, o)) continue;
             const std::lock_guard lock(guard);

@@ -7,7 +7,6 @@
 #include <memory>
 #include <utility>
 
-#include "fenv.h"
 #include "isa/loops.h"
 #include "parallel.h"
 #include "scatter_job.h"
@@ -84,7 +83,6 @@ class GroupedScatter {
     parallel_for(
         workers, static_cast<int>(workers), 1,
         [&](int64_t, int64_t) {
-          DefaultFloatMode mode;
           for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
             const int64_t range = t % ranges, block = t / ranges % blocks;
             task(first + t / ranges / blocks, cut(range, ranges), cut(range + 1, ranges),

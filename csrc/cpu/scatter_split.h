@@ -8,7 +8,6 @@
 #include <barrier>
 #include <optional>
 
-#include "fenv.h"
 #include "parallel.h"
 #include "scatter_table.h"
 
@@ -79,7 +78,6 @@ class SplitScatter {
     parallel_for(
         owners_, owners_, 1,
         [&](int64_t me, int64_t) {
-          DefaultFloatMode mode;
           auto adder = table.adder();
           add_all(static_cast<int>(me), adder);
           adders[static_cast<size_t>(me)] = std::move(adder);

@@ -6,7 +6,6 @@
 #include <mutex>
 #include <vector>
 
-#include "fenv.h"
 #include "parallel.h"
 #include "race.h"
 #include "reduction_inputs.h"
@@ -106,7 +105,6 @@ class Summation {
       parallel_for(
           blocks, threads_, grain,
           [&](int64_t begin, int64_t end) {
-            DefaultFloatMode mode;
             Buffers<T> buffers;
             for (int64_t b = begin; b < end; ++b) sum_in_this_thread(b, parts, buffers);
           },
@@ -123,7 +121,6 @@ class Summation {
     for (int64_t b = 0; b < blocks; ++b) longest = std::max(longest, source_.elements(b));
     const bool split = longest >= kGrainElements || (order_ == Order::atomic && threads_ > 1);
     const auto each = [&](int64_t begin, int64_t end) {
-      DefaultFloatMode mode;
       Buffers<T> buffers;
       Summation mine(source_, out_, divisor_, order_, key_, threads_);
       int64_t ordered_for = -1;
@@ -223,7 +220,6 @@ class Summation {
     parallel_for(
         units, threads_, grain,
         [&](int64_t begin, int64_t end) {
-          DefaultFloatMode mode;
           std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
           while (begin < end) {
             const int64_t part = begin / parts.tiles, tile = begin % parts.tiles;
@@ -237,7 +233,6 @@ class Summation {
           }
         },
         1);
-    DefaultFloatMode mode;
     std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
     for (int64_t p = 0; p < parts.count; ++p)
       reduce_rows(sums.data() + p * stride, parts.tiles_of(p), columns, lanes.data());
@@ -262,7 +257,6 @@ class Summation {
     const int64_t items = groups * parts.count;
     std::atomic<int64_t> next{0};
     race(static_cast<int>(std::min<int64_t>(threads_, items)), [&] {
-      DefaultFloatMode mode;
       Buffers<T> buffers;
       T* lanes = buffers.lanes(source_.columns(first));
       buffers.sums.resize(static_cast<size_t>(grouped * stride));

@@ -27,6 +27,7 @@ void bind_cpu_summation(py::module_& m) {
     reduced.size[0] = n;
     reduced.stride[0] = 1;
     const bool long_enough = n > 1 << 18;
+    const cpu::DefaultFloatMode mode;
     const auto run = [&] {
       cpu::sum(dtype, pointer(x), kept, reduced, pointer(out), 0, Order::fixed, {}, threads);
     };
@@ -43,6 +44,7 @@ void bind_cpu_summation(py::module_& m) {
     kept.stride[0] = 1;
     reduced.size[0] = rows;
     reduced.stride[0] = columns;
+    const cpu::DefaultFloatMode mode;
     const auto run = [&] {
       cpu::sum(dtype, pointer(x), kept, reduced, pointer(out), 0, order, order_key(key), threads);
     };
