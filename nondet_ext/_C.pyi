@@ -1,5 +1,8 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import ModuleType
+from typing import Any
+
+import torch
 
 BUILD: dict[str, str]
 
@@ -33,19 +36,6 @@ class _Cpu(ModuleType):
         order: Order,
         key: Sequence[int],
         threads: int,
-    ) -> None: ...
-    def sum_all(self, dtype: DType, x: int, n: int, out: int, threads: int, /) -> None: ...
-    def sum_rows(
-        self,
-        dtype: DType,
-        x: int,
-        rows: int,
-        columns: int,
-        out: int,
-        order: Order,
-        key: Sequence[int],
-        threads: int,
-        /,
     ) -> None: ...
     def dot(
         self,
@@ -309,6 +299,31 @@ class _Cpu(ModuleType):
         self, *, x: int, rows: int, n: int, out: int, centred: bool, threads: int
     ) -> None: ...
 
+class _Direct(ModuleType):
+    def connect(
+        self,
+        *,
+        capsule: object,
+        tensor: type,
+        parameter: type,
+        quiet: tuple[Callable[[], object], ...],
+        function_modes: Callable[[], bool],
+        has_watching_mode: Callable[[], bool],
+        grad_enabled: Callable[[], bool],
+        forward_level: dict[str, Any],
+        threads: Callable[[], int],
+    ) -> None: ...
+    def pause(self, paused: bool, /) -> None: ...
+    def direct(
+        self, arguments: tuple[Any, ...], tensors: tuple[int, ...], lists: tuple[int, ...], /
+    ) -> bool: ...
+    def sum(
+        self, x: object, dim: object, keepdim: object, order: object, seed: object, out: object, /
+    ) -> torch.Tensor | None: ...
+    def mean(
+        self, x: object, dim: object, keepdim: object, order: object, seed: object, out: object, /
+    ) -> torch.Tensor | None: ...
+
 # `_C.cuda`, in builds with CUDA, has the same functions with `stream` in place of `threads`;
 # ulp_distance takes `nan_met`, the edits take `sorted`, `order`, `fault` in place of `idx`, and
 # fingerprint writes its digest to `out`. The sums take a `workspace` of as many bytes as
@@ -318,3 +333,4 @@ class _Cpu(ModuleType):
 # ranks takes sorted integer `keys` of a `width`, their `positions` and bounds; integer_ranks is the
 # CPU's alone.
 cpu: _Cpu
+direct: _Direct

@@ -62,15 +62,12 @@ def use_backend(launchers: ModuleType | None) -> Iterator[None]:
     global _emulated
     before = _emulated
     _emulated = launchers
+    _C.direct.pause(launchers is not None)
     try:
         yield
     finally:
         _emulated = before
-
-
-def emulating() -> bool:
-    """Return True inside :func:`use_backend`."""
-    return _emulated is not None
+        _C.direct.pause(before is not None)
 
 
 def backend_for(tensor: torch.Tensor) -> Backend:

@@ -12,21 +12,15 @@ from typing import Any, Generic, ParamSpec, TypeVar
 import torch
 from torch.autograd import forward_ad
 from torch.autograd.graph import increment_version
-from torch.overrides import _get_current_function_mode_stack
-from torch.utils._device import DeviceContext
 
 from nondet_ext import _check
+from nondet_ext._direct import is_compiling, is_direct
 from nondet_ext._transforms import batch_rule, function_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
-_is_compiling = torch.compiler.is_dynamo_compiling
-_dispatch_modes = torch._C._len_torch_dispatch_stack
-_function_modes = torch._C._is_torch_function_mode_enabled
 _transform = torch._C._functorch.peek_interpreter_stack
-_is_tracing = torch._C._is_tracing
 
 
 class Op(Generic[P, R]):
@@ -94,51 +88,23 @@ class Op(Generic[P, R]):
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         if named:
             raise TypeError(f"{self._registered} takes positional arguments only, got {[*named]}")
-        # No helper functions here: they would add a tenth to the time of a small call.
-        if not (
-            _is_compiling()
-            or _dispatch_modes()
-            or _transform() is not None
-            or forward_ad._current_level >= 0
-            or _is_tracing()
-            or (_function_modes() and _has_watching_mode())
-        ):
-            for i in self._tensors:
-                tensor: Any = arguments[i]
-                if tensor is not None and (
-                    type(tensor) not in _PLAIN
-                    or tensor.is_meta
-                    or tensor.is_neg()
-                    or (tensor.requires_grad and torch.is_grad_enabled())
-                ):
-                    break
-            else:
-                if not self._lists or self._holds_plain_lists(arguments):
-                    for i in self._mutated:
-                        increment_version(arguments[i])  # type: ignore[arg-type]
-                    try:
-                        return self._run(*arguments)
-                    except RuntimeError:
-                        # The batched gradients of torch.autograd.grad look like plain tensors.
-                        if not any(map(_is_batched, (arguments[i] for i in self._tensors))):
-                            raise
+        if not is_compiling() and is_direct(arguments, self._tensors, self._lists):
+            for i in self._mutated:
+                increment_version(arguments[i])  # type: ignore[arg-type]
+            try:
+                return self._run(*arguments)
+            except RuntimeError:
+                # The batched gradients of torch.autograd.grad look like plain tensors.
+                if not any(map(_is_batched, (arguments[i] for i in self._tensors))):
+                    raise
         return self._dispatch(arguments)
-
-    def _holds_plain_lists(self, arguments: tuple[Any, ...]) -> bool:
-        return all(
-            type(tensor) in _PLAIN
-            and not (tensor.is_meta or tensor.is_neg())
-            and not (tensor.requires_grad and torch.is_grad_enabled())
-            for i in self._lists
-            for tensor in arguments[i]
-        )
 
     def _dispatch(self, arguments: tuple[Any, ...]) -> R:
         if self._mutated and torch.is_grad_enabled():
             with torch.no_grad():
                 return self(*arguments)  # type: ignore[call-arg]
         # The registered op would lose tangents. Those of an outer transform cannot be seen here.
-        if not _is_compiling() and (_transform() is not None or forward_ad._current_level >= 0):
+        if not is_compiling() and (_transform() is not None or forward_ad._current_level >= 0):
             if self._function is not None:
                 return self._function.apply(*arguments)  # type: ignore[no-any-return]
             _check.no_tangent(**{self._names[i]: arguments[i] for i in self._mutated})
@@ -148,8 +114,3 @@ class Op(Generic[P, R]):
 
 def _is_batched(tensor: Any) -> bool:
     return tensor is not None and torch._C._functorch.is_legacy_batchedtensor(tensor)
-
-
-def _has_watching_mode() -> bool:
-    # A default device does not change an op, which makes its tensors on the inputs' device.
-    return any(type(mode) is not DeviceContext for mode in _get_current_function_mode_stack())

@@ -7,18 +7,13 @@ from typing import Any
 
 import torch
 
-from nondet_ext._backend import NATIVE_DTYPE, backend_for, emulating
+from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._layout import merged
-from nondet_ext._native import _C
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
 from nondet_ext._transforms import to_dim, total
-from nondet_ext.threads import cpu_threads
 
 Gradients = tuple[torch.Tensor | None, ...]
-
-_num_threads = torch.get_num_threads
-_sum_all, _sum_rows = _C.cpu.sum_all, _C.cpu.sum_rows
 
 
 def reduced_shape(shape: Sequence[int], dims: Sequence[int], keepdim: bool) -> list[int]:
@@ -64,28 +59,6 @@ def _reduce(
 def _sum(
     x: torch.Tensor, dims: Sequence[int], keepdim: bool, order: str, key: Sequence[int]
 ) -> torch.Tensor:
-    # Two frequent cases of contiguous memory have kernels that are quicker to call, and results
-    # whose strides are known are quicker to make.
-    if x.is_cpu and not keepdim and x.is_contiguous() and not emulating():
-        if order == "fixed" and len(dims) == x.ndim:
-            out = x.new_empty_strided((), ())
-            native = NATIVE_DTYPE[x.dtype]
-            _sum_all(native, x.data_ptr(), x.numel(), out.data_ptr(), _num_threads())
-            return out
-        if len(dims) == 1 and dims[0] == 0 and x.numel():
-            rows, *columns = x.shape
-            out = x.new_empty_strided(columns, x.stride()[1:])
-            _sum_rows(
-                NATIVE_DTYPE[x.dtype],
-                x.data_ptr(),
-                rows,
-                x.numel() // rows,
-                out.data_ptr(),
-                NATIVE_ORDER[order],
-                key,
-                cpu_threads(),
-            )
-            return out
     out = x.new_empty(reduced_shape(x.shape, dims, keepdim))
     _reduce(x, dims, False, order, key, out)
     return out

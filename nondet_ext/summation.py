@@ -22,7 +22,7 @@ from collections.abc import Sequence
 
 import torch
 
-from nondet_ext import _check
+from nondet_ext import _check, _direct
 from nondet_ext import _summation_ops as ops
 from nondet_ext._layout import overlap
 from nondet_ext._order import Seed, key_of
@@ -60,6 +60,10 @@ def sum(
     Sources: math.fsum computes the exact sum, too (Shewchuk 1997); for error bounds of the others
     see Higham, Accuracy and Stability of Numerical Algorithms (2002), section 4.2.
     """
+    if not _direct.is_compiling():
+        result = _direct.sum(x, dim, keepdim, order, seed, out)
+        if result is not None:
+            return result
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
     key = key_of(order, seed)
@@ -82,6 +86,10 @@ def mean(
     The division rounds once more, in float64 or float32; with order="exact" the exact quotient is
     rounded once. The mean of no elements is NaN.
     """
+    if not _direct.is_compiling():
+        result = _direct.mean(x, dim, keepdim, order, seed, out)
+        if result is not None:
+            return result
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
     key = key_of(order, seed)
@@ -110,6 +118,10 @@ def accumulate(
     Raises:
         TypeError, ValueError: as :func:`sum`; or `partials` is empty, 0-d, or its tensors differ.
     """
+    if not _direct.is_compiling():
+        result = _direct.sum(partials, 0, False, order, seed, out)
+        if result is not None:
+            return result
     if isinstance(partials, torch.Tensor):
         _check.float_tensor("partials", partials)
         if partials.dim() == 0:

@@ -1,5 +1,5 @@
-// nondet_ext._C. Takes addresses and sizes, so that one build serves every version of torch:
-// neither torch nor NumPy is included or linked.
+// nondet_ext._C. Takes addresses and sizes, or tensors through DLPack's C functions, so that one
+// build serves every version of torch: neither torch nor NumPy is included or linked.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -16,6 +16,7 @@
 namespace nondet {
 void bind_cpu(pybind11::module_& m);
 void bind_cuda(pybind11::module_& m);
+void bind_direct(pybind11::module_& m);
 }  // namespace nondet
 
 PYBIND11_MODULE(_C, m) {
@@ -32,6 +33,8 @@ PYBIND11_MODULE(_C, m) {
       .value("atomic", nondet::Order::atomic);
   auto cpu = m.def_submodule("cpu", "Kernels for the CPU.");
   nondet::bind_cpu(cpu);
+  auto direct = m.def_submodule("direct", "Calls that take and return tensors.");
+  nondet::bind_direct(direct);
 #ifdef NONDET_WITH_CUDA
   auto cuda = m.def_submodule("cuda", "Launchers of the CUDA kernels.");
   nondet::bind_cuda(cuda);

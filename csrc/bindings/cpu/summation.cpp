@@ -18,40 +18,6 @@ void bind_cpu_summation(py::module_& m) {
       kw_only(), arg("dtype"), arg("x"), arg("kept_sizes"), arg("kept_strides"),
       arg("reduced_sizes"), arg("reduced_strides"), arg("out"), arg("divisor"), arg("order"),
       arg("key"), arg("threads"), Unlocked());
-  // Sums all elements of a contiguous tensor in the fixed order. Its arguments are positional, and
-  // it keeps Python's global lock for small tensors, because a small sum takes no longer than its
-  // call.
-  m.def("sum_all", [](DType dtype, uintptr_t x, int64_t n, uintptr_t out, int threads) {
-    Layout kept{}, reduced{};
-    reduced.dims = 1;
-    reduced.size[0] = n;
-    reduced.stride[0] = 1;
-    const bool long_enough = n > 1 << 18;
-    const cpu::DefaultFloatMode mode;
-    const auto run = [&] {
-      cpu::sum(dtype, pointer(x), kept, reduced, pointer(out), 0, Order::fixed, {}, threads);
-    };
-    if (!long_enough) return run();
-    py::gil_scoped_release unlocked;
-    run();
-  });
-  // Sums the columns of a contiguous matrix, likewise.
-  m.def("sum_rows", [](DType dtype, uintptr_t x, int64_t rows, int64_t columns, uintptr_t out,
-                       Order order, const Words& key, int threads) {
-    Layout kept{}, reduced{};
-    kept.dims = reduced.dims = 1;
-    kept.size[0] = columns;
-    kept.stride[0] = 1;
-    reduced.size[0] = rows;
-    reduced.stride[0] = columns;
-    const cpu::DefaultFloatMode mode;
-    const auto run = [&] {
-      cpu::sum(dtype, pointer(x), kept, reduced, pointer(out), 0, order, order_key(key), threads);
-    };
-    if (order != Order::atomic && rows * columns <= 1 << 18) return run();
-    py::gil_scoped_release unlocked;
-    run();
-  });
   m.def(
       "dot",
       [](DType dtype, uintptr_t a, uintptr_t b, int64_t n, uintptr_t out, Order order,

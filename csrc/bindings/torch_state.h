@@ -1,0 +1,33 @@
+// What a call asks of torch before it goes straight to a kernel, through Python objects that
+// `nondet_ext._direct` hands over: torch is neither included nor linked.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+#include "bindings/dlpack.h"
+
+namespace nondet::torch_state {
+
+// Returns true if no mode, transform, tracer or forward-mode derivative is active in this thread.
+// Sets no exception.
+bool nothing_watches();
+
+// Returns true if the object is a plain tensor (or parameter) with memory, no lazy negation, that
+// autograd does not record now. Sets no exception.
+bool is_plain(PyObject* object);
+
+// Returns true and describes a plain tensor on the CPU; false for other objects, and where torch
+// has no table of DLPack's functions or `pause` is on. Sets no exception.
+bool describe_cpu(PyObject* object, dlpack::Tensor& tensor);
+
+// Returns a new contiguous tensor with the dtype and device of `like` (whose object is `object`)
+// and its address; null with an exception set if there is no memory.
+PyObject* make_like(PyObject* object, const dlpack::Tensor& like, int ndim, const int64_t* shape,
+                    void*& address);
+
+// Returns the number of threads for a CPU kernel called now, or -1 with an exception set.
+int threads();
+
+void bind(pybind11::module_& m);
+
+}  // namespace nondet::torch_state
