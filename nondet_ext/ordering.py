@@ -12,11 +12,12 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 from nondet_ext import _check
 from nondet_ext._order import Seed, key_of
-from nondet_ext._ordered import stacks
+from nondet_ext._ordered import elementwise, stacks
 from nondet_ext._ordered.decompositions import decompositions
 from nondet_ext._ordered.decorator import decorate
+from nondet_ext._ordered.elementwise import tensors_in
 from nondet_ext._ordered.handlers import HANDLERS
-from nondet_ext._ordered.harmless import holds_floats, is_harmless, is_strided, tensors_in
+from nondet_ext._ordered.harmless import holds_floats, is_harmless, is_strided
 from nondet_ext._ordered.subclasses import computes_itself, is_without_elements
 from nondet_ext._ordered.suspension import Opening, State
 
@@ -250,6 +251,10 @@ class _OrderedMode(TorchDispatchMode):
         is_operator = isinstance(func, torch._ops.OpOverload)
         if is_operator and is_harmless(func, args, kwargs):
             return func(*args, **kwargs)
+        if is_operator and elementwise.is_elementwise(func):
+            result = elementwise.compute(self, func, args, kwargs)
+            if result is not NotImplemented:
+                return result
         if is_operator and func._can_decompose():
             # In torch.inference_mode torch leaves the decomposition to the mode.
             with self:

@@ -362,3 +362,24 @@ def _bincount(
     if not _is_supported(weights):
         return NotImplemented
     return scatter.bincount(index, weights, minlength, **next_order())
+
+
+@handles(
+    aten.arange.default,
+    aten.arange.start,
+    aten.arange.start_step,
+    aten.arange.out,
+    aten.arange.start_out,
+)
+def _arange(next_order: NextOrder, *args: Any, **kwargs: Any) -> Any:
+    """Compute start + i * step of floating-point numbers: torch's roundings depend on where a
+    thread's share begins.
+    """
+    operator = aten.arange.start_out if "out" in kwargs else aten.arange.start_step
+    start, end, step = (0, *args, 1)[:3] if len(args) == 1 else (*args, 1)[:3]
+    step = kwargs.pop("step", step)
+    result = operator(start, end, step, **kwargs)
+    if result.is_floating_point() and result.device.type == "cpu":
+        index = torch.ops.aten.arange.default(result.numel(), dtype=torch.float64, device="cpu")
+        result.copy_(index.mul_(step).add_(start).view(result.shape))
+    return result

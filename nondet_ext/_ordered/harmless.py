@@ -4,9 +4,15 @@
 """
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
+
+from nondet_ext._ordered.elementwise import (
+    is_elementwise,
+    is_one_operation,
+    tensors_in,
+)
 
 # From the reason to packets, or single overloads, of aten.
 HARMLESS = {
@@ -47,15 +53,7 @@ HARMLESS = {
         log_normal_ normal normal_ normal_functional poisson rand rand_like randint randint_like
         randn randn_like randperm random random_ rrelu_with_noise rrelu_with_noise_
         rrelu_with_noise_functional uniform uniform_""",
-    "elementwise functions that torch does not tag": """
-        _add_relu _amp_foreach_non_finite_check_and_unscale_ _fused_adagrad_ _fused_adam
-        _fused_adam_ _fused_adamw _fused_adamw_ _fused_sgd _fused_sgd_ _prelu_kernel
-        _prelu_kernel_backward binary_cross_entropy_backward elu_backward floor_divide floor_divide_
-        glu glu_backward hardsigmoid_backward hardswish hardswish_ hardswish_backward
-        hardtanh_backward huber_loss_backward leaky_relu_backward log_sigmoid_backward
-        log_sigmoid_forward mish_backward mse_loss_backward nll_loss_backward nll_loss2d_backward
-        polar quantize_per_tensor rrelu_with_noise_backward smooth_l1_loss_backward
-        soft_margin_loss_backward softplus_backward softshrink_backward hardshrink_backward""",
+    "single products": "nll_loss_backward nll_loss2d_backward quantize_per_tensor",
 }
 
 # Torch tags these as elementwise, though they add several terms for each element.
@@ -114,8 +112,11 @@ def is_harmless(
     op: torch._ops.OpOverload, args: tuple[object, ...], kwargs: dict[str, object]
 ) -> bool:
     """Return True if a call of `op` adds no floating-point numbers, whatever their values."""
-    if not all(is_strided(each) for each in tensors_in(args, kwargs)):
+    tensors = list(tensors_in(args, kwargs))
+    if not all(map(is_strided, tensors)):
         return False  # copying a sparse tensor may add its repeated entries
+    if is_elementwise(op):
+        return is_one_operation(op, args, kwargs, tensors)
     sometimes = SOMETIMES.get(op.overloadpacket.__name__)
     if sometimes is not None and op.namespace == "aten":
         return sometimes(*args, **kwargs)
@@ -129,15 +130,12 @@ def _is_always_harmless(op: torch._ops.OpOverload) -> bool:
     if _is_view(op):
         return True
     if op.namespace != "aten":
-        return torch.Tag.pointwise in op.tags
+        return False
     packet = op.overloadpacket.__name__.removeprefix("_foreach_")
     overload = op._overloadname.removesuffix("_out")
     if packet in _ADDS_TERMS:
         return False
-    if {packet, f"{packet}.{overload}"} & _NAMES:
-        return True
-    # Torch tags only some overloads of a function (in place, out=).
-    return any(torch.Tag.pointwise in each.tags for each in _relatives(packet))
+    return bool({packet, f"{packet}.{overload}"} & _NAMES)
 
 
 def _is_view(op: torch._ops.OpOverload) -> bool:
@@ -145,29 +143,6 @@ def _is_view(op: torch._ops.OpOverload) -> bool:
     return bool(returns) and all(
         each.alias_info is not None and not each.alias_info.is_write for each in returns
     )
-
-
-def _relatives(packet: str) -> Iterator[torch._ops.OpOverload]:
-    for name in {packet, packet.removesuffix("_")}:
-        family = getattr(torch.ops.aten, name, None)
-        for overload in family.overloads() if family is not None else ():
-            try:
-                yield getattr(family, overload)
-            except RuntimeError:  # TorchScript's overloads on numbers are not dispatched
-                continue
-
-
-def tensors_in(*trees: object) -> Iterator[torch.Tensor]:
-    """Yield the tensors among an operator's arguments or results. Torch's pytree takes ten times as
-    long.
-    """
-    for tree in trees:
-        if isinstance(tree, torch.Tensor):
-            yield tree
-        elif isinstance(tree, tuple | list):
-            yield from tensors_in(*tree)
-        elif isinstance(tree, dict):
-            yield from tensors_in(*tree.values())
 
 
 def is_strided(x: torch.Tensor) -> bool:
