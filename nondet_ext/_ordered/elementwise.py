@@ -9,13 +9,11 @@ in any thread's share, so that every element takes the vector instructions.
 import functools
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
 from torch._prims_common import compute_elementwise_output_logical_to_physical_perm
-from torch.autograd import forward_ad
 
 aten = torch.ops.aten
 
@@ -63,17 +61,29 @@ _ALIGNMENT = 64
 
 @functools.cache
 def is_elementwise(op: torch._ops.OpOverload) -> bool:
-    """Return True for functions of the elements at one position, random draws excluded."""
-    if torch.Tag.nondeterministic_seeded in op.tags:
+    """Return True for functions of the elements at one position, random draws and questions
+    about whole tensors excluded."""
+    if {torch.Tag.nondeterministic_seeded, torch.Tag.data_dependent_output} & set(op.tags):
         return False
     if op.namespace != "aten":
         return torch.Tag.pointwise in op.tags
     packet = op.overloadpacket.__name__
     if packet in UNTAGGED:
         return True
-    # Torch tags only some overloads of a function (in place, out=).
-    packet = packet.removeprefix("_foreach_")
-    return any(torch.Tag.pointwise in each.tags for each in _relatives(packet))
+    # Torch tags only some overloads of a function (in place, out=). Others are reductions: max.dim.
+    if packet.startswith("_foreach_"):
+        packet = packet.removeprefix("_foreach_")
+        return packet not in ("max", "min") and any(map(_is_tagged, _relatives(packet)))
+    inputs = _inputs(op)
+    return any(_is_tagged(each) and _inputs(each) == inputs for each in _relatives(packet))
+
+
+def _is_tagged(op: torch._ops.OpOverload) -> bool:
+    return torch.Tag.pointwise in op.tags
+
+
+def _inputs(op: torch._ops.OpOverload) -> list[tuple[str, str]]:
+    return [(a.name, str(a.type)) for a in op._schema.arguments if not a.is_out]
 
 
 def _relatives(packet: str) -> Iterator[torch._ops.OpOverload]:
@@ -163,7 +173,9 @@ class _Plan:
         packet = op.overloadpacket.__name__
         self.has_own_shape = "reduction" in self.names or packet in ("glu", "glu_backward")
         functional = getattr(op.overloadpacket, "default", None)
-        self.decomposition: Callable[..., Any] | None = decomposition_table.get(functional)
+        self.decomposition: Callable[..., Any] | None = (
+            decomposition_table.get(functional) if functional is not None else None
+        )
 
 
 @functools.cache
@@ -193,28 +205,22 @@ def compute(mode: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if not all(map(_is_plain, tensors.values())):
         return NotImplemented
     inputs = [each for name, each in tensors.items() if name not in plan.outs]
-    try:
-        shape = torch.broadcast_shapes(*(each.shape for each in inputs))
-    except RuntimeError:
-        return NotImplemented  # torch raises the error
+    if not inputs:
+        return NotImplemented
+    shape = inputs[0].shape
+    if any(each.shape != shape for each in inputs):
+        try:
+            shape = torch.broadcast_shapes(*(each.shape for each in inputs))
+        except RuntimeError:
+            return NotImplemented  # torch raises the error
     in_place = [tensors[name] for name in plan.written if name not in plan.outs]
     if any(each.shape != shape for each in in_place):
         return NotImplemented
     if math.prod(shape) == 0:
         return op(*args, **kwargs)
-    with _below_autograd():
+    # Derivatives are recorded, and function modes called, before the dispatcher.
+    with torch._C._AutoDispatchBelowAutograd(), torch._C.DisableTorchFunction():
         return _compute_flat(op, plan, named, tensors, inputs, shape)
-
-
-@contextmanager
-def _below_autograd() -> Iterator[None]:
-    """Derivatives are recorded, and function modes called, before the dispatcher."""
-    with (
-        torch.no_grad(),
-        forward_ad._set_fwd_grad_enabled(False),
-        torch._C.DisableTorchFunction(),
-    ):
-        yield
 
 
 def _compute_fused(op: Any, plan: _Plan, named: dict[str, Any]) -> Any:
@@ -222,7 +228,8 @@ def _compute_fused(op: Any, plan: _Plan, named: dict[str, Any]) -> Any:
     if not plan.written or not all(map(_is_plain, tensors_in(named))):
         return NotImplemented
     lists = {name: each for name, each in named.items() if isinstance(each, list | tuple)}
-    with _below_autograd():
+    # Derivatives are recorded, and function modes called, before the dispatcher.
+    with torch._C._AutoDispatchBelowAutograd(), torch._C.DisableTorchFunction():
         for i, parameter in enumerate(named["self"]):
             if not parameter.numel():
                 continue
@@ -273,16 +280,16 @@ def _compute_flat(
     # A tensor without dimensions promotes dtypes in its own way: it stays as it is.
     wide = [each for each in inputs if each.dim() or not shape]
     order = _physical_order(wide, shape)
-    physical = torch.Size([shape[d] for d in order])
-    inverse = [order.index(d) for d in range(len(order))]
+    is_sorted = order is None
+    physical = shape if order is None else torch.Size([shape[d] for d in order])
+    inverse = [] if order is None else [order.index(d) for d in range(len(order))]
     size = math.prod(shape)
     padded = _padded(size)
-    is_sorted = order == inverse == list(range(len(order)))
 
     def unflatten(flat: torch.Tensor) -> torch.Tensor:
         # Cloned to leave no longer storage behind.
-        part = flat[:size].clone() if padded > size else flat
-        part = part.view(physical)
+        part = flat.narrow(0, 0, size).clone() if padded > size else flat
+        part = part if len(physical) == 1 else part.view(physical)
         return part if is_sorted else part.permute(inverse)
 
     flats: dict[str, torch.Tensor] = {}
@@ -291,7 +298,7 @@ def _compute_flat(
             flats[name] = each.new_empty(padded)
         elif each.dim() or not shape:
             seen = each if each.shape == shape else each.expand(shape)
-            flats[name] = _flatten(seen if is_sorted else seen.permute(order), size, padded)
+            flats[name] = _flatten(seen if order is None else seen.permute(order), size, padded)
     result = op(**{**named, **flats}) if flats else NotImplemented
     if plan.written:
         for name in plan.written:
@@ -310,12 +317,15 @@ def _compute_flat(
     return tuple(unflatten(each) for each in result)
 
 
-def _physical_order(tensors: list[torch.Tensor], shape: torch.Size) -> list[int]:
-    """Return the dimensions from the slowest to the fastest, as torch lays out the result."""
-    if len(shape) < 2 or all(t.is_contiguous() and t.shape == shape for t in tensors):
-        return list(range(len(shape)))
+def _physical_order(tensors: list[torch.Tensor], shape: torch.Size) -> list[int] | None:
+    """Return the dimensions from the slowest to the fastest, as torch lays out the result; None if
+    they are sorted.
+    """
+    if len(shape) < 2 or all(t.shape == shape and t.is_contiguous() for t in tensors):
+        return None
     expanded = [each.expand(shape) for each in tensors]
-    return list(compute_elementwise_output_logical_to_physical_perm(*expanded)[0])
+    order = list(compute_elementwise_output_logical_to_physical_perm(*expanded)[0])
+    return None if order == sorted(order) else order
 
 
 def _flatten(tensor: torch.Tensor, size: int, padded: int) -> torch.Tensor:
@@ -327,9 +337,11 @@ def _flatten(tensor: torch.Tensor, size: int, padded: int) -> torch.Tensor:
         and tensor.data_ptr() % _ALIGNMENT == 0
     ):
         return tensor.view(-1)
-    flat = torch.empty(padded, dtype=tensor.dtype, device=tensor.device)
-    flat[:size].view(tensor.shape).copy_(tensor)
-    flat[size:].fill_(1)  # in the domain of every function
+    flat = tensor.new_empty(padded)
+    part = flat.narrow(0, 0, size)
+    (part if tensor.dim() == 1 else part.view(tensor.shape)).copy_(tensor)
+    if padded > size:
+        flat.narrow(0, size, padded - size).fill_(1)  # in the domain of every function
     return flat
 
 
