@@ -61,9 +61,17 @@ class ordered:  # noqa: N801
     Not covered: matrix products, convolutions, attention, recurrent layers, cumulative sums,
     products (``prod``), average pooling, overlapping windows of max pooling (backward),
     interpolation, Fourier transforms, complex scatters, and operators not known to be harmless.
-    They run as torch runs them, and `uncovered` counts them. Elementwise operators, copies, gathers
-    and comparisons add nothing and are not counted; nor are additions of two tensors, such as of
-    two gradients that meet.
+    They run as torch runs them, and `uncovered` counts them. Copies, gathers and comparisons add
+    nothing and are not counted; nor are additions of two tensors, such as of two gradients that
+    meet.
+
+    Elementwise functions (exp, pow, sigmoid and its gradient, the steps of fused optimizers, ...)
+    on a CPU: torch gives an element other bits at the end of a thread's share than inside it. In
+    a scope every element takes the same vector instructions: its bits depend on its value, the
+    values it is combined with and the call, not on threads, size, position or strides. They are
+    torch's own, so another version of torch or another instruction set may give others. Such a
+    call may copy its arguments. What cannot be computed so (of tensor subclasses, for example) is
+    counted.
 
     Args:
         order: "fixed", "exact", "seeded" or "atomic"; see nondet_ext.summation.

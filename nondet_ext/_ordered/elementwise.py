@@ -241,8 +241,8 @@ def _compute_fused(op: Any, plan: _Plan, named: dict[str, Any]) -> Any:
                 if name != "state_steps"
             }
             op(**{**named, **one, **flats})
-            for name in plan.written:
-                for target, flat in zip(one.get(name, []), flats.get(name, []), strict=True):
+            for name in flats.keys() & set(plan.written):
+                for target, flat in zip(one[name], flats[name], strict=True):
                     if flat.data_ptr() != target.data_ptr():
                         target.copy_(flat[:size].view(target.shape))
     return None

@@ -14,7 +14,7 @@ from nondet_ext._ordered.elementwise import UNTAGGED, is_elementwise, tensors_in
 from nondet_ext.ordering import ordered
 
 THREADS = (1, 2, 3, 5, 7)
-SIZES = (1, 63, 2500, 6501, 70_001)
+SIZES = (63, 6501, 70_001)
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64)
 
 
@@ -84,7 +84,7 @@ def _bytes(result: Any) -> list[torch.Tensor]:
         plain = torch.view_as_real(plain) if plain.is_complex() else plain
         if plain.is_floating_point():
             plain = torch.where(plain.isnan(), torch.full_like(plain, torch.nan), plain)
-        rows.append(plain.contiguous().view(torch.uint8))
+        rows.append(plain.contiguous().reshape(len(each), -1).view(torch.uint8))
     return rows
 
 
@@ -130,12 +130,12 @@ def test_an_element_has_bits_of_its_own(name: str) -> None:
                 continue
             for threads in THREADS:
                 torch.set_num_threads(threads)
-                for layout in ("plain", "gaps"):
-                    same = _call(op, size, dtype, 0, layout)
-                    assert same is not None
-                    assert not same[1]
-                    pairs = zip(expected, same[0], strict=True)
-                    assert all(torch.equal(a, b) for a, b in pairs), (dtype, size, threads, layout)
+                layout = "gaps" if threads in (1, 3) else "plain"
+                same = _call(op, size, dtype, 0, layout)
+                assert same is not None
+                assert not same[1]
+                pairs = zip(expected, same[0], strict=True)
+                assert all(torch.equal(a, b) for a, b in pairs), (dtype, size, threads, layout)
             late = _call(op, size, dtype, size // 2 + 1, "plain") if size > 1 else None
             if late is not None:
                 tails = [a[size // 2 + 1 :] for a in expected]
@@ -181,7 +181,7 @@ COMPOSITES: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "huber": lambda x: F.huber_loss(x, SHARES, delta=0.7),
     "mse": lambda x: F.mse_loss(x, SHARES),
     "soft margin": lambda x: F.soft_margin_loss(x, SHARES),
-    "kl": lambda x: F.kl_div(x.log_softmax(1), SHARES),
+    "kl": lambda x: F.kl_div(x.log_softmax(1), SHARES, reduction="sum"),
     "softmax": lambda x: x.softmax(1),
     "logsumexp": lambda x: x.logsumexp(1),
     "glu": lambda x: F.glu(x, 1),
