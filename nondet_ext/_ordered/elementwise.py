@@ -50,6 +50,8 @@ _OF_COMPLEX = _names("""
     add clone conj_physical eq isfinite isinf isnan logical_and logical_not logical_or
     logical_xor masked_fill ne neg positive rsub sub where
 """)
+# Of complex numbers: the vector code of torch treats its lanes differently.
+_BY_LANE = _names("lerp")
 _OF_INTEGERS = _names("addcmul div floor_divide pow remainder")
 
 # Torch gives a thread at least this many elements, by function.
@@ -205,7 +207,8 @@ def compute(mode: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     if not all(map(_is_plain, tensors.values())):
         return NotImplemented
     inputs = [each for name, each in tensors.items() if name not in plan.outs]
-    if not inputs:
+    packet = op.overloadpacket.__name__.removesuffix("_")
+    if not inputs or (packet in _BY_LANE and any(each.is_complex() for each in inputs)):
         return NotImplemented
     shape = inputs[0].shape
     if any(each.shape != shape for each in inputs):

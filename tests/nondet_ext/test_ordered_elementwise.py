@@ -14,7 +14,7 @@ from nondet_ext._ordered.elementwise import UNTAGGED, is_elementwise, tensors_in
 from nondet_ext.ordering import ordered
 
 THREADS = (1, 2, 3, 5, 7)
-SIZES = (63, 6501, 70_001)
+SIZES = {1: (2,), 63: (2,), 6501: (3,), 70_001: THREADS}  # and the threads for each
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64)
 
 
@@ -84,7 +84,8 @@ def _bytes(result: Any) -> list[torch.Tensor]:
         plain = torch.view_as_real(plain) if plain.is_complex() else plain
         if plain.is_floating_point():
             plain = torch.where(plain.isnan(), torch.full_like(plain, torch.nan), plain)
-        rows.append(plain.contiguous().reshape(len(each), -1).view(torch.uint8))
+        packed = plain.new_empty(plain.shape).copy_(plain)
+        rows.append(packed.view(len(each), -1).view(torch.uint8))
     return rows
 
 
@@ -119,8 +120,10 @@ def test_an_element_has_bits_of_its_own(name: str) -> None:
     met = op.overloadpacket.__name__
     if "reduction" in str(op._schema) or met.startswith(("glu", "_fused")):
         pytest.skip("no function of single positions: tested below")
-    for dtype in DTYPES:
-        for size in SIZES:
+    # The overloads that write share the loops of those that do not.
+    writes = op._schema.is_mutable
+    for dtype in DTYPES[:1] if writes else DTYPES:
+        for size, numbers in {6501: (3,)}.items() if writes else SIZES.items():
             torch.set_num_threads(1)
             first = _call(op, size, dtype, 0, "plain")
             if first is None:
@@ -128,9 +131,9 @@ def test_an_element_has_bits_of_its_own(name: str) -> None:
             expected, uncovered = first
             if uncovered:
                 continue
-            for threads in THREADS:
+            for threads in numbers:
                 torch.set_num_threads(threads)
-                layout = "gaps" if threads in (1, 3) else "plain"
+                layout = "gaps" if threads in (2, 3) else "plain"
                 same = _call(op, size, dtype, 0, layout)
                 assert same is not None
                 assert not same[1]
