@@ -42,7 +42,7 @@ _ONE_OPERATION = _names("""
     ge gt hardshrink hardtanh heaviside isfinite isinf isnan isneginf isposinf lcm le leaky_relu
     logical_and logical_not logical_or logical_xor lt masked_fill maximum minimum mul nan_to_num
     native_dropout_backward ne neg nextafter positive rad2deg reciprocal relu relu6 round rsub sgn
-    sign signbit softshrink sqrt square sub threshold threshold_backward true_divide trunc where
+    sign signbit sqrt square sub threshold threshold_backward true_divide trunc where
     _add_relu _amp_foreach_non_finite_check_and_unscale_ _prelu_kernel hardtanh_backward
     leaky_relu_backward softshrink_backward hardshrink_backward
 """)

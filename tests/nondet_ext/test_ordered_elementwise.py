@@ -145,8 +145,8 @@ def test_an_element_has_bits_of_its_own(name: str) -> None:
                 assert all(map(torch.equal, tails, late[0])), (dtype, size)
 
 
-def test_what_torch_tags_is_covered_or_counted() -> None:
-    """Only what is known to be one operation goes to torch as it is."""
+def test_what_is_not_computed_so_is_counted() -> None:
+    """What writes no argument of its lists, and complex lerp, go to torch."""
     x = torch.rand(70_001)
     with ordered("fixed") as scope:
         torch.ops.aten._fused_adam(
@@ -164,7 +164,8 @@ def test_what_torch_tags_is_covered_or_counted() -> None:
             amsgrad=False,
             maximize=False,
         )
-    assert scope.uncovered["aten::_fused_adam"] == 1
+        torch.lerp(*[x + 1j] * 3)
+    assert scope.uncovered == {"aten::_fused_adam": 1, "aten::lerp": 1}
 
 
 def _gradient(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) -> torch.Tensor:
