@@ -12,10 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 
 from nondet_ext import _check
 from nondet_ext._order import Seed, key_of
-from nondet_ext._ordered import elementwise, stacks
+from nondet_ext._ordered import alike, stacks
 from nondet_ext._ordered.decompositions import decompositions
 from nondet_ext._ordered.decorator import decorate
-from nondet_ext._ordered.elementwise import tensors_in
+from nondet_ext._ordered.elementwise import is_elementwise, tensors_in
 from nondet_ext._ordered.handlers import HANDLERS
 from nondet_ext._ordered.harmless import holds_floats, is_harmless, is_strided
 from nondet_ext._ordered.subclasses import computes_itself, is_without_elements
@@ -259,8 +259,8 @@ class _OrderedMode(TorchDispatchMode):
         is_operator = isinstance(func, torch._ops.OpOverload)
         if is_operator and is_harmless(func, args, kwargs):
             return func(*args, **kwargs)
-        if is_operator and elementwise.is_elementwise(func):
-            result = elementwise.compute(self, func, args, kwargs)
+        if is_operator and is_elementwise(func):
+            result = alike.compute(self, func, args, kwargs)
             if result is not NotImplemented:
                 return result
         if is_operator and func._can_decompose():

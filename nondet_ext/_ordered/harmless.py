@@ -56,9 +56,6 @@ HARMLESS = {
     "single products": "nll_loss_backward nll_loss2d_backward quantize_per_tensor",
 }
 
-# Torch tags these as elementwise, though they add several terms for each element.
-_ADDS_TERMS = ("mvlgamma", "mvlgamma_")
-
 # This package's sums take an order of their own; the profiler's marks compute nothing.
 _OTHER_NAMESPACES = ("nondet_ext", "profiler")
 
@@ -133,8 +130,6 @@ def _is_always_harmless(op: torch._ops.OpOverload) -> bool:
         return False
     packet = op.overloadpacket.__name__.removeprefix("_foreach_")
     overload = op._overloadname.removesuffix("_out")
-    if packet in _ADDS_TERMS:
-        return False
     return bool({packet, f"{packet}.{overload}"} & _NAMES)
 
 
