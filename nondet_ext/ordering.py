@@ -15,7 +15,7 @@ from nondet_ext._order import Seed, key_of
 from nondet_ext._ordered import alike, stacks
 from nondet_ext._ordered.decompositions import decompositions
 from nondet_ext._ordered.decorator import decorate
-from nondet_ext._ordered.elementwise import is_elementwise, tensors_in
+from nondet_ext._ordered.elementwise import tensors_in
 from nondet_ext._ordered.handlers import HANDLERS
 from nondet_ext._ordered.harmless import holds_floats, is_harmless, is_strided
 from nondet_ext._ordered.subclasses import computes_itself, is_without_elements
@@ -257,10 +257,15 @@ class _OrderedMode(TorchDispatchMode):
             if result is not NotImplemented:
                 return result
         is_operator = isinstance(func, torch._ops.OpOverload)
+        plan = alike.plan_of(func) if is_operator else None
+        if plan is not None and plan.takes_few:
+            result = alike.compute_few(plan, args, kwargs)
+            if result is not NotImplemented:
+                return result
         if is_operator and is_harmless(func, args, kwargs):
             return func(*args, **kwargs)
-        if is_operator and is_elementwise(func):
-            result = alike.compute(self, func, args, kwargs)
+        if plan is not None:
+            result = alike.compute(self, plan, args, kwargs)
             if result is not NotImplemented:
                 return result
         if is_operator and func._can_decompose():

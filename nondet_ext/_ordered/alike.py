@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from nondet_ext._ordered.elementwise import FUSED, inputs_of, tensors_in
+from nondet_ext._ordered.elementwise import FUSED, Exactness, exactness_of, inputs_of, tensors_in
 from nondet_ext._ordered.fused import step
 from nondet_ext._ordered.losses import DECOMPOSITIONS
 from nondet_ext._ordered.pieces import (
@@ -34,10 +34,11 @@ _BY_LANE = ("lerp", "lerp_")
 _PLAIN = torch._C._disabled_torch_dispatch_impl  # the __torch_dispatch__ of torch.Tensor
 
 
-class _Plan:
+class Plan:
     """What is known of an operator before its call."""
 
-    def __init__(self, op: torch._ops.OpOverload) -> None:
+    def __init__(self, op: torch._ops.OpOverload, exactness: Exactness) -> None:
+        self.op = op
         arguments = op._schema.arguments
         packet = op.overloadpacket.__name__
         written = [a for a in arguments if a.alias_info is not None and a.alias_info.is_write]
@@ -49,6 +50,16 @@ class _Plan:
         self.is_by_lane = packet in _BY_LANE
         self.takes_lists = any("List[Tensor]" in str(each.type) for each in arguments)
         self.decomposition = DECOMPOSITIONS.get(packet) if op.namespace == "aten" else None
+        # The arguments begin with so many tensors.
+        kinds = [str(each.type) for each in arguments if not each.is_out]
+        self.tensors = next((i for i, each in enumerate(kinds) if each != "Tensor"), len(kinds))
+        self.takes_few = (
+            not (self.written or self.takes_lists or self.is_by_lane or exactness.of_real)
+            and self.decomposition is None
+            and not any("Tensor" in each for each in kinds[self.tensors :])
+            and self.tensors > 0
+            and len(op._schema.returns) == 1
+        )
         # The overload that writes to given tensors, and their names.
         self.to_outs: torch._ops.OpOverload | None = None
         self.to_names: list[str] = []
@@ -61,18 +72,46 @@ class _Plan:
 
 
 @functools.cache
-def _plan(op: torch._ops.OpOverload) -> _Plan:
-    return _Plan(op)
+def plan_of(op: torch._ops.OpOverload) -> Plan | None:
+    """Return what is known of the operator, None if it is not elementwise."""
+    exactness = exactness_of(op)
+    return None if exactness is None else Plan(op, exactness)
 
 
-def compute(mode: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def compute_few(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Compute few elements of vectors in the shortest time. The operator must have `takes_few`.
+
+    Returns:
+        The result; NotImplemented, before anything changes, if the tensors are not such.
+    """
+    first = args[0]
+    shape, size, dtype = first.shape, first.numel(), first.dtype
+    if not 0 < size <= SHORT_SHARE or not dtype.is_floating_point:
+        return NotImplemented
+    tensors = args[: plan.tensors]
+    for each in tensors:
+        if each.shape != shape or each.dtype != dtype or not _is_plain(each) or not is_flat(each):
+            return NotImplemented
+    rest = -size % STEP
+    with torch._C._AutoDispatchBelowAutograd(), torch._C.DisableTorchFunction():
+        if len(shape) != 1:
+            tensors = tuple([each.view(-1) for each in tensors])
+        if rest:
+            tensors = tuple([extended(each, rest) for each in tensors])
+        result = plan.op(*tensors, *args[plan.tensors :], **kwargs)
+        if rest:
+            result = result.narrow_copy(0, 0, size)
+        return result if len(shape) == 1 else result.view(shape)
+
+
+def compute(mode: Any, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Compute an elementwise operator of CPU tensors so that an element's bits depend on its value
     alone.
 
     Returns:
         What the operator returns; NotImplemented, before anything changes, if it needs torch.
     """
-    plan = _plan(op)
+    op = plan.op
     if plan.decomposition is not None:
         return _decompose(mode, plan, args, kwargs)
     if plan.is_fused:
@@ -103,7 +142,7 @@ def compute(mode: Any, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         return op(*args, **kwargs)
     # Derivatives are recorded, and function modes called, before the dispatcher.
     with torch._C._AutoDispatchBelowAutograd(), torch._C.DisableTorchFunction():
-        return _Call(op, plan, args, kwargs, shape).compute(shape)
+        return _Call(plan, args, kwargs, shape).compute(shape)
 
 
 def _is_plain(tensor: torch.Tensor) -> bool:
@@ -116,7 +155,7 @@ def _is_plain(tensor: torch.Tensor) -> bool:
     )
 
 
-def _decompose(mode: Any, plan: _Plan, args: Any, kwargs: dict[str, Any]) -> Any:
+def _decompose(mode: Any, plan: Plan, args: Any, kwargs: dict[str, Any]) -> Any:
     if plan.decomposition is None or len(plan.outs) > 1:
         return NotImplemented
     rest = {key: each for key, each in kwargs.items() if key not in plan.outs}
@@ -132,9 +171,9 @@ class _Call:
     """A call of an operator whose tensors are laid out as vectors of one length."""
 
     def __init__(
-        self, op: Any, plan: _Plan, args: tuple[Any, ...], kwargs: dict[str, Any], shape: torch.Size
+        self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any], shape: torch.Size
     ) -> None:
-        self.op, self.plan, self.args, self.kwargs = op, plan, args, kwargs
+        self.op, self.plan, self.args, self.kwargs = plan.op, plan, args, kwargs
         # A tensor without dimensions promotes dtypes in its own way: it stays as it is.
         self.places = [
             i for i, a in enumerate(args) if isinstance(a, torch.Tensor) and (a.dim() or not shape)

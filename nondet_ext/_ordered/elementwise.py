@@ -90,28 +90,20 @@ def _relatives(packet: str) -> Iterator[torch._ops.OpOverload]:
                 continue
 
 
-def is_one_operation(op: Any, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> bool:
-    """Return True if a call of an elementwise operator gives every element of some value the same
-    bits, wherever it lies: a single operation, or one on a device other than the CPU, where all
-    elements take the same instructions.
-    """
-    exactness = _exactness(op)
-    if exactness.holds_for(args, kwargs, tensors):
-        return True
-    if exactness.is_fused:
-        return not any(each.is_cpu for each in tensors_in(args[0]))
-    if any(isinstance(each, list | tuple) for each in args):
-        return not any(each.is_cpu for each in tensors)
-    return not all(each.is_cpu for each in tensors)  # numbers of the CPU may stand beside
+@functools.cache
+def exactness_of(op: torch._ops.OpOverload) -> "Exactness | None":
+    """Return for which elements an operator is a single operation, None if not elementwise."""
+    return Exactness(op) if is_elementwise(op) else None
 
 
-class _Exactness:
+class Exactness:
     """For which elements an operator is a single operation."""
 
     def __init__(self, op: torch._ops.OpOverload) -> None:
         full = op.overloadpacket.__name__ if op.namespace == "aten" else ""
         packet = full.removeprefix("_foreach_")
-        self.is_fused = full in FUSED
+        self._is_fused = full in FUSED
+        self._takes_lists = any("List[Tensor]" in str(a.type) for a in op._schema.arguments)
         names = {full, packet, packet if packet.startswith("__") else packet.removesuffix("_")}
         self.of_real = bool(names & _ONE_OPERATION)
         self.of_complex = bool(names & _OF_COMPLEX)
@@ -122,7 +114,24 @@ class _Exactness:
             if each.name in ("alpha", "rounding_mode", "decimals"):
                 self._parameter, self._at = each.name, -1 if each.kwarg_only else i
 
-    def holds_for(self, args: Any, kwargs: dict[str, Any], tensors: list[torch.Tensor]) -> bool:
+    def treats_all_alike(
+        self, args: tuple[object, ...], kwargs: dict[str, object], tensors: list[torch.Tensor]
+    ) -> bool:
+        """Return True if a call gives every element of some value the same bits, wherever it lies:
+        a single operation, or one on a device other than the CPU, where all elements take the same
+        instructions.
+        """
+        if self._is_single_for(args, kwargs, tensors):
+            return True
+        if self._is_fused:  # the counts of steps may lie elsewhere
+            return not any(each.is_cpu for each in tensors_in(args[0]))
+        if self._takes_lists:
+            return not any(each.is_cpu for each in tensors)
+        return not all(each.is_cpu for each in tensors)  # numbers of the CPU may stand beside
+
+    def _is_single_for(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[torch.Tensor]
+    ) -> bool:
         if not self.of_real and not self.of_integers:
             return False
         if not (self.of_real and self.of_complex):
@@ -144,11 +153,6 @@ class _Exactness:
         if self._parameter == "alpha":
             return value is None or (isinstance(value, int | float) and value in (1, -1))
         return value is None or value == 0
-
-
-@functools.cache
-def _exactness(op: torch._ops.OpOverload) -> _Exactness:
-    return _Exactness(op)
 
 
 def tensors_in(*trees: object) -> Iterator[torch.Tensor]:

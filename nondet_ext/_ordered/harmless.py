@@ -8,11 +8,7 @@ from collections.abc import Callable
 
 import torch
 
-from nondet_ext._ordered.elementwise import (
-    is_elementwise,
-    is_one_operation,
-    tensors_in,
-)
+from nondet_ext._ordered.elementwise import exactness_of, tensors_in
 
 # From the reason to packets, or single overloads, of aten.
 HARMLESS = {
@@ -112,8 +108,9 @@ def is_harmless(
     tensors = list(tensors_in(args, kwargs))
     if not all(map(is_strided, tensors)):
         return False  # copying a sparse tensor may add its repeated entries
-    if is_elementwise(op):
-        return is_one_operation(op, args, kwargs, tensors)
+    exactness = exactness_of(op)
+    if exactness is not None:
+        return exactness.treats_all_alike(args, kwargs, tensors)
     sometimes = SOMETIMES.get(op.overloadpacket.__name__)
     if sometimes is not None and op.namespace == "aten":
         return sometimes(*args, **kwargs)

@@ -45,7 +45,7 @@ def is_flat(tensor: torch.Tensor) -> bool:
 
 def extended(flat: torch.Tensor, rest: int) -> torch.Tensor:
     """Return the vector with `rest` ones behind it, which lie in the domain of every function."""
-    return torch.ops.aten.constant_pad_nd.default(flat, [0, rest], 1) if rest else flat
+    return torch.constant_pad_nd(flat, [0, rest], 1) if rest else flat
 
 
 def pieces(size: int) -> tuple[tuple[int, int], ...]:
