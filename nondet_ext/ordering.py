@@ -65,13 +65,14 @@ class ordered:  # noqa: N801
     nothing and are not counted; nor are additions of two tensors, such as of two gradients that
     meet.
 
-    Elementwise functions (exp, pow, sigmoid and its gradient, the steps of fused optimizers, ...)
-    on a CPU: torch gives an element other bits at the end of a thread's share than inside it. In
-    a scope every element takes the same vector instructions: its bits depend on its value, the
-    values it is combined with and the call, not on threads, size, position or strides. They are
-    torch's own, so another version of torch or another instruction set may give others. Such a
-    call may copy its arguments. What cannot be computed so (of tensor subclasses, for example) is
-    counted.
+    Elementwise functions (exp, pow, sigmoid and its gradient, maximum, the steps of fused
+    optimizers, ...) on a CPU: torch gives an element other bits at the end of a thread's share than
+    inside it. In a scope every element takes the same vector instructions: its bits depend on its
+    value, the values it is combined with and the call, not on threads, size, position or strides.
+    They are torch's own, so another version of torch or another instruction set may give others.
+    Tensors that are not contiguous or not aligned to 64 bytes are copied for it. What cannot be
+    computed so (complex lerp, for example) is counted. On other devices all elements take the same
+    instructions: torch's functions are called as they are.
 
     Args:
         order: "fixed", "exact", "seeded" or "atomic"; see nondet_ext.summation.

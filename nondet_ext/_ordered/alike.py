@@ -84,11 +84,13 @@ def compute_few(plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     Returns:
         The result; NotImplemented, before anything changes, if the tensors are not such.
     """
+    tensors = args[: plan.tensors]
+    if not all(isinstance(each, torch.Tensor) for each in tensors):  # numbers come as such
+        return NotImplemented
     first = args[0]
     shape, size, dtype = first.shape, first.numel(), first.dtype
     if not 0 < size <= SHORT_SHARE or not dtype.is_floating_point:
         return NotImplemented
-    tensors = args[: plan.tensors]
     for each in tensors:
         if each.shape != shape or each.dtype != dtype or not _is_plain(each) or not is_flat(each):
             return NotImplemented
@@ -180,7 +182,6 @@ class _Call:
         ]
         wide = [args[i] for i in self.places]
         if not shape and len(wide) > 1:
-            # Such a tensor may stand for a number of Python, which promotes in its own way, too.
             dtype = functools.reduce(torch.result_type, wide)
             wide[plan.is_in_place :] = [each.to(dtype) for each in wide[plan.is_in_place :]]
         self.size = math.prod(shape)

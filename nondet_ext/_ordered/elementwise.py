@@ -33,23 +33,28 @@ UNTAGGED = FUSED | _names("""
 # Torch tags these, though they add several terms for each element.
 _ADDS_TERMS = _names("mvlgamma mvlgamma_")
 
-# Of real numbers: selections, comparisons, and operations of which each is rounded.
+# Of real numbers: selections, comparisons, and operations of which each is rounded. Left out are
+# maximum and others whose vector instructions choose another zero, or treat NaN in another way.
 _ONE_OPERATION = _names("""
     __lshift__ __rshift__ __xor__ __ilshift__ __irshift__ __ixor__ abs add bitwise_and
-    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clamp clamp_max
-    clamp_min clip clone conj_physical copysign deg2rad div eq floor fmax fmin fmod frac frexp gcd
-    ge gt hardshrink hardtanh heaviside isfinite isinf isnan isneginf isposinf lcm le leaky_relu
-    logical_and logical_not logical_or logical_xor lt masked_fill maximum minimum mul nan_to_num
-    native_dropout_backward ne neg nextafter positive rad2deg reciprocal relu relu6 round rsub sgn
-    sign signbit sqrt square sub threshold threshold_backward true_divide trunc where
-    _add_relu _amp_foreach_non_finite_check_and_unscale_ _prelu_kernel hardtanh_backward
-    leaky_relu_backward mse_loss_backward softshrink_backward hardshrink_backward
+    bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clone
+    conj_physical copysign deg2rad div eq floor fmax fmin frac frexp gcd ge gt hardshrink hardtanh
+    heaviside isfinite isinf isnan isneginf isposinf lcm le leaky_relu logical_and logical_not
+    logical_or logical_xor lt masked_fill mul nan_to_num native_dropout_backward ne neg nextafter
+    positive rad2deg reciprocal relu relu6 round rsub sgn sign signbit sqrt square sub threshold
+    threshold_backward true_divide trunc where
+    _add_relu _amp_foreach_non_finite_check_and_unscale_ _prelu_kernel leaky_relu_backward
+    mse_loss_backward
 """)
+_WITH_NUMBERS = _names("clamp clamp_max clamp_min clip")
 _OF_COMPLEX = _names("""
     add clone conj_physical eq isfinite isinf isnan logical_and logical_not logical_or
-    logical_xor masked_fill ne neg positive rsub sub where
+    logical_xor masked_fill ne positive rsub sub where
 """)
-_OF_INTEGERS = _names("addcmul div floor_divide pow remainder")
+_OF_INTEGERS = _names("""
+    addcmul clamp clamp_max clamp_min clip div floor_divide fmod max maximum min minimum pow
+    remainder
+""")
 
 
 @functools.cache
@@ -105,7 +110,8 @@ class Exactness:
         self._is_fused = full in FUSED
         self._takes_lists = any("List[Tensor]" in str(a.type) for a in op._schema.arguments)
         names = {full, packet, packet if packet.startswith("__") else packet.removesuffix("_")}
-        self.of_real = bool(names & _ONE_OPERATION)
+        tensors = sum("Tensor" in kind for _, kind in inputs_of(op))
+        self.of_real = bool(names & _ONE_OPERATION or (names & _WITH_NUMBERS and tensors == 1))
         self.of_complex = bool(names & _OF_COMPLEX)
         self.of_integers = bool(names & _OF_INTEGERS)
         # An argument that can make it more than that: its name, its place if it has one.

@@ -3,7 +3,9 @@ its value alone: over all operators that torch tags and those it forgot, by numb
 and layout.
 """
 
-from collections.abc import Callable, Iterator
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -14,8 +16,10 @@ from nondet_ext._ordered.elementwise import UNTAGGED, is_elementwise, tensors_in
 from nondet_ext.ordering import ordered
 
 THREADS = (1, 2, 3, 5, 7)
-SIZES = {1: (2,), 63: (2,), 6501: (3,), 70_001: THREADS}  # and the threads for each
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.complex64)
+# Zeros, subnormal numbers, and numbers at the ends of what functions are defined for.
+SPECIAL = (0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 0.7, 3.0, -3.0, 1e-40, -1e-40, 90.0, -90.0, 1e30)
+SPECIAL += (-1e30, math.inf, -math.inf, math.nan)
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +46,10 @@ def _overloads() -> dict[str, torch._ops.OpOverload]:
 OVERLOADS = _overloads()
 
 
+# Types of arguments that are given though they have a default.
+GIVEN = ("Optional[Tensor]", "Optional[number]", "number", "str", "Optional[str]")
+
+
 def _arguments(
     op: torch._ops.OpOverload, tensor: Callable[[], torch.Tensor]
 ) -> tuple[list[Any], dict[str, Any]] | None:
@@ -64,7 +72,7 @@ def _arguments(
     kwargs: dict[str, Any] = {}
     for each in op._schema.arguments:
         kind = str(each.type)
-        if each.has_default_value() and each.name not in ("alpha", "approximate", "rounding_mode"):
+        if each.has_default_value() and kind not in GIVEN:
             continue
         if kind not in values:
             return None
@@ -89,15 +97,28 @@ def _bytes(result: Any) -> list[torch.Tensor]:
     return rows
 
 
+@functools.cache
+def _values(size: int, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Return tensors of random numbers, every tenth of them special."""
+    generator = torch.Generator().manual_seed(size)
+    found = []
+    for _ in range(8):
+        values = torch.randn(size, generator=generator) * 2
+        chosen = torch.randint(0, len(SPECIAL), (size,), generator=generator)
+        where = torch.rand(size, generator=generator) < 0.1
+        values = torch.where(where, torch.tensor(SPECIAL)[chosen], values)
+        found.append((values * (1 + 0.5j) if dtype.is_complex else values).to(dtype))
+    return found
+
+
 def _call(
     op: torch._ops.OpOverload, size: int, dtype: torch.dtype, start: int, layout: str
 ) -> tuple[list[torch.Tensor], dict[str, int]] | None:
     """Return the bytes of the results for elements start.. of the same values, and the count."""
-    generator = torch.Generator().manual_seed(size)
+    given = iter(_values(size, dtype))
 
     def tensor() -> torch.Tensor:
-        values = torch.randn(size, generator=generator) * 2
-        values = (values * (1 + 0.5j) if dtype.is_complex else values).to(dtype)[start:]
+        values = next(given)[start:]
         if layout == "gaps":
             return torch.stack((values, values), 1)[:, 0]
         return values.clone()
@@ -114,35 +135,126 @@ def _call(
     return _bytes(result if result is not None else args), dict(scope.uncovered)
 
 
-@pytest.mark.parametrize("name", OVERLOADS)
+def _check(op: torch._ops.OpOverload, dtype: torch.dtype, size: int, numbers: Sequence[int]) -> int:
+    """Compare by threads, layout and position. Return the number of comparisons."""
+    torch.set_num_threads(1)
+    first = _call(op, size, dtype, 0, "plain")
+    if first is None or first[1]:  # refused, or counted
+        return 0
+    for threads in numbers:
+        torch.set_num_threads(threads)
+        layout = "gaps" if threads in (2, 3) else "plain"
+        same = _call(op, size, dtype, 0, layout)
+        assert same is not None
+        assert not same[1]
+        pairs = zip(first[0], same[0], strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs), (dtype, size, threads, layout)
+    start = size // 2 + 1
+    late = _call(op, size, dtype, start, "plain") if start < size else None
+    if late is not None:
+        tails = [each[start:] for each in first[0]]
+        assert all(map(torch.equal, tails, late[0])), (dtype, size, "late")
+    return len(numbers) + 1
+
+
+def _is_of_positions(op: torch._ops.OpOverload) -> bool:
+    packet = op.overloadpacket.__name__
+    return "reduction" not in str(op._schema) and not packet.startswith(("glu", "_fused"))
+
+
+OF_POSITIONS = [name for name, op in OVERLOADS.items() if _is_of_positions(op)]
+# The overloads that write share the loops of those that do not.
+COMPUTING = [name for name in OF_POSITIONS if not OVERLOADS[name]._schema.is_mutable]
+WRITING = [name for name in OF_POSITIONS if OVERLOADS[name]._schema.is_mutable]
+
+
+@pytest.mark.parametrize("name", COMPUTING)
 def test_an_element_has_bits_of_its_own(name: str) -> None:
     op = OVERLOADS[name]
-    met = op.overloadpacket.__name__
-    if "reduction" in str(op._schema) or met.startswith(("glu", "_fused")):
-        pytest.skip("no function of single positions: tested below")
-    # The overloads that write share the loops of those that do not.
-    writes = op._schema.is_mutable
-    for dtype in DTYPES[:1] if writes else DTYPES:
-        for size, numbers in {6501: (3,)}.items() if writes else SIZES.items():
-            torch.set_num_threads(1)
-            first = _call(op, size, dtype, 0, "plain")
-            if first is None:
-                break
-            expected, uncovered = first
-            if uncovered:
-                continue
-            for threads in numbers:
-                torch.set_num_threads(threads)
-                layout = "gaps" if threads in (2, 3) else "plain"
-                same = _call(op, size, dtype, 0, layout)
-                assert same is not None
-                assert not same[1]
-                pairs = zip(expected, same[0], strict=True)
-                assert all(torch.equal(a, b) for a, b in pairs), (dtype, size, threads, layout)
-            late = _call(op, size, dtype, size // 2 + 1, "plain") if size > 1 else None
-            if late is not None:
-                tails = [a[size // 2 + 1 :] for a in expected]
-                assert all(map(torch.equal, tails, late[0])), (dtype, size)
+    _check(op, torch.float32, 63, [2])
+    _check(op, torch.float32, 70_001, THREADS[1:])  # more than any function's least share
+    for dtype in DTYPES[1:]:
+        _check(op, dtype, 2303, [3])
+
+
+@pytest.mark.parametrize("name", WRITING)
+def test_a_written_element_has_bits_of_its_own(name: str) -> None:
+    _check(OVERLOADS[name], torch.float32, 6501, [3])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OF_POSITIONS)
+def test_an_element_has_bits_of_its_own_for_all_dtypes_and_sizes(name: str) -> None:
+    for dtype in DTYPES:
+        for size in (1, 63, 2047, 2049, 6501, 70_001, 131_073):
+            _check(OVERLOADS[name], dtype, size, THREADS[1:])
+
+
+def test_most_operators_are_compared() -> None:
+    """An operator that refuses its arguments, or is counted, would pass unseen."""
+    unseen = [n for n in COMPUTING if not any(_check(OVERLOADS[n], d, 5, [2]) for d in DTYPES)]
+    assert len(unseen) < 40, unseen
+
+
+def _of_two_tensors(name: str) -> bool:
+    kinds = [str(each.type) for each in OVERLOADS[name]._schema.arguments]
+    return kinds[:2] == ["Tensor", "Tensor"]
+
+
+@pytest.mark.parametrize("name", [name for name in COMPUTING if _of_two_tensors(name)])
+@pytest.mark.parametrize("other", [torch.float32, torch.bfloat16])
+def test_broadcast_and_promoted_elements_have_bits_of_their_own(
+    name: str, other: torch.dtype
+) -> None:
+    """Compare with one row after the other, by its own call, each extended to whole vectors."""
+    op = OVERLOADS[name]
+    made = _arguments(op, lambda: torch.ones(()))
+    assert made is not None
+    rest = [made[0][2:], made[1]]
+    if any(isinstance(each, torch.Tensor) for each in rest[0]):
+        pytest.skip("of more tensors")
+    x = _values(63 * 601, torch.float32)[0].view(601, 63).mT  # 63 rows
+    row = _values(601, other)[1]
+    results = []
+    for threads in (1, 2, 7):
+        torch.set_num_threads(threads)
+        try:
+            with ordered("fixed") as scope:
+                results.append(_bytes(op(x, row, *rest[0], **rest[1])))
+                rows = [op(each, row, *rest[0], **rest[1]) for each in x[::20]]
+        except (RuntimeError, NotImplementedError):
+            pytest.skip("refuses them")
+        if scope.uncovered:
+            pytest.skip("counted")
+    assert all(map(torch.equal, results[0], results[1]))
+    assert all(map(torch.equal, results[0], results[2]))
+    for i, each in enumerate(rows):
+        parts = [whole.view(63, 601, -1)[20 * i] for whole in results[0]]
+        for part, found in zip(parts, _bytes(each), strict=True):
+            assert torch.equal(part, found.view(601, -1))
+
+
+@pytest.mark.parametrize("x", [0.3, torch.tensor(0.3), torch.tensor(0.3, dtype=torch.float16)])
+def test_numbers_promote_as_in_torch(x: Any) -> None:
+    """Numbers, and tensors without dimensions, beside tensors with and without."""
+    others = [torch.tensor(2.5), torch.tensor(2.5, dtype=torch.float16), torch.rand(3).half()]
+    for other in [*others, torch.rand(3), torch.tensor(3), torch.arange(1, 4)]:
+        for function in (torch.pow, torch.remainder, torch.floor_divide, torch.xlogy):
+            expected = function(other, x)
+            with ordered("fixed") as scope:
+                found = function(other, x)
+            assert not scope.uncovered
+            assert found.dtype == expected.dtype
+            torch.testing.assert_close(found, expected)
+
+
+def test_other_devices_are_left_to_torch() -> None:
+    """On them every element takes the same instructions."""
+    x = torch.empty(5, 3, device="meta")
+    with ordered("fixed") as scope:
+        results = [x.exp(), x ** torch.tensor(2.5), x.sigmoid_(), *torch._foreach_exp([x, x])]
+    assert all(each.device.type == "meta" for each in results)
+    assert not scope.uncovered
 
 
 def test_what_is_not_computed_so_is_counted() -> None:
