@@ -206,7 +206,7 @@ def _of_two_tensors(name: str) -> bool:
 def test_broadcast_and_promoted_elements_have_bits_of_their_own(
     name: str, other: torch.dtype
 ) -> None:
-    """Compare with one row after the other, by its own call, each extended to whole vectors."""
+    """Compare with one row after the other, by its own call, each of another size."""
     op = OVERLOADS[name]
     made = _arguments(op, lambda: torch.ones(()))
     assert made is not None
@@ -216,7 +216,7 @@ def test_broadcast_and_promoted_elements_have_bits_of_their_own(
     x = _values(63 * 601, torch.float32)[0].view(601, 63).mT  # 63 rows
     row = _values(601, other)[1]
     results = []
-    for threads in (1, 2, 7):
+    for threads in (1, 3):
         torch.set_num_threads(threads)
         try:
             with ordered("fixed") as scope:
@@ -227,7 +227,6 @@ def test_broadcast_and_promoted_elements_have_bits_of_their_own(
         if scope.uncovered:
             pytest.skip("counted")
     assert all(map(torch.equal, results[0], results[1]))
-    assert all(map(torch.equal, results[0], results[2]))
     for i, each in enumerate(rows):
         parts = [whole.view(63, 601, -1)[20 * i] for whole in results[0]]
         for part, found in zip(parts, _bytes(each), strict=True):
