@@ -5,6 +5,7 @@ never exceeds 2^53: every intermediate value is an integer that float64 holds, s
 additions, the number of threads and fused multiply-adds do not matter.
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,6 +23,11 @@ SHORTEST_CHUNK = 256
 
 _CACHED = 1 << 19
 """Values converted or cut into limbs at once: temporaries should fit the caches."""
+
+_AT_ONCE = 1 << 30
+"""Multiplications in one matrix product on the CPU: it takes less than 0.1 s, and Ctrl-C is
+answered between products.
+"""
 
 _LOW_BITS = 32
 _CARRY_EVERY = 256
@@ -115,6 +121,8 @@ class IntegerProducts:
             right: (R2, m), if two matrices are compared.
         """
         columns = self.chunk
+        if self.device.type == "cpu":
+            columns = min(columns, max(_AT_ONCE // math.prod(self.rows), 4 * SHORTEST_CHUNK))
         if self.limbs > 1 or left.dtype != torch.float64:
             columns = min(columns, max(_CACHED // sum(self.rows), SHORTEST_CHUNK))
         for begin in range(0, left.shape[1], columns):
@@ -130,7 +138,7 @@ class IntegerProducts:
                 total.add(limb.sum(dim=1, keepdim=True))
         for k in range(self.limbs):
             for j in range(k if self.symmetric else 0, self.limbs):
-                product = first[k] @ last[j].T
+                product = _product(first[k], last[j])
                 self._products[k + j].add(product)
                 if self.symmetric and j > k:
                     self._products[k + j].add(product.T)
@@ -217,6 +225,17 @@ class IntegerProducts:
     def _all(self) -> list[_Total]:
         groups = [self._products, *self._squares, *self._sums]
         return [total for group in groups for total in group]
+
+
+def _product(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Return left @ right.T, computed for some rows of `left` at a time."""
+    rows = max(_AT_ONCE // right.numel(), 1)
+    if len(left) <= rows or left.device.type != "cpu":
+        return left @ right.T
+    result = left.new_empty(len(left), len(right))
+    for begin in range(0, len(left), rows):
+        torch.mm(left[begin : begin + rows], right.T, out=result[begin : begin + rows])
+    return result
 
 
 def _limbs_for(bound: int) -> tuple[int, int, int]:

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/signals.h"
 #include "cpu/fenv.h"
 #include "numerics/layout.h"
 #include "numerics/summation.h"
@@ -21,9 +22,9 @@ using py::arg;
 using py::kw_only;
 using Integers = std::vector<int64_t>;
 using Words = std::vector<uint32_t>;
-// For every kernel: other Python threads continue meanwhile, and the modes of the caller's
-// floating-point arithmetic change no result.
-using Unlocked = py::call_guard<py::gil_scoped_release, cpu::DefaultFloatMode>;
+// For every kernel: other Python threads continue meanwhile, the modes of the caller's
+// floating-point arithmetic change no result, and Ctrl-C ends the call.
+using Unlocked = py::call_guard<py::gil_scoped_release, cpu::DefaultFloatMode, Answering>;
 
 // Returns an address as a pointer.
 template <class T = void>

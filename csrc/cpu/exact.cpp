@@ -26,14 +26,19 @@ class ExactSum {
   void run() const {
     const int64_t blocks = terms_.blocks();
     int64_t work = 0, largest = 0;
+    Poll poll;
     for (int64_t b = 0; b < blocks; ++b) {
       const int64_t here = (terms_.elements(b) + 8) * terms_.columns(b);
       work += here;
+      poll(1);
       largest = std::max(largest, here);
     }
     // Give whole blocks to threads, unless a long one would keep its thread while the others wait.
     if (threads_ > 1 && largest > 2 * kGrain && largest > work / (4 * threads_)) {
-      for (int64_t b = 0; b < blocks; ++b) sum_in_all_threads(b);
+      for (int64_t b = 0; b < blocks; ++b) {
+        sum_in_all_threads(b);
+        poll(kPollWork);
+      }
       return;
     }
     const int64_t grain = blocks == 0 ? 1 : std::max<int64_t>(kGrain / (work / blocks + 1), 1);
@@ -41,10 +46,12 @@ class ExactSum {
         blocks, threads_, grain,
         [&](int64_t begin, int64_t end) {
           ExactWorker<Total> worker;
+          Poll poll_here;
           for (int64_t b = begin; b < end; ++b) {
             Total* totals = worker.cleared(terms_.columns(b));
             terms_.add(b, 0, terms_.elements(b), &worker, totals);
             write(b, totals);
+            poll_here((terms_.elements(b) + 8) * terms_.columns(b));
           }
         },
         1);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "exact_total.h"
+#include "interruption.h"
 #include "isa/loops.h"
 #include "reduction_inputs.h"
 
@@ -47,9 +48,12 @@ template <class F>
 void add_elements(const typename F::Bits* from, const Layout& layout, int64_t begin, int64_t n,
                   ExactHint* hint, SumTotal<F>* total) {
   const int64_t stride = layout.dims == 0 ? 1 : layout.stride[layout.dims - 1];
+  Poll poll;
   if (layout.dims <= 1 && stride == 1) {
-    for (int64_t i = 0; i < n; i += kExactBlock)
+    for (int64_t i = 0; i < n; i += kExactBlock) {
       add_block<F>(from + begin + i, std::min(n - i, kExactBlock), hint, total);
+      poll(kExactBlock);
+    }
     return;
   }
   typename F::Bits gathered[kExactBlock];
@@ -57,8 +61,10 @@ void add_elements(const typename F::Bits* from, const Layout& layout, int64_t be
   for_each_run(layout, begin, n, [&](int64_t offset, int64_t run) {
     const auto* at = from + offset;
     if (stride == 1 && run >= kExactBlock / 4) {
-      for (int64_t i = 0; i < run; i += kExactBlock)
+      for (int64_t i = 0; i < run; i += kExactBlock) {
         add_block<F>(at + i, std::min(run - i, kExactBlock), hint, total);
+        poll(kExactBlock);
+      }
       return;
     }
     for (int64_t i = 0; i < run;) {
@@ -71,6 +77,7 @@ void add_elements(const typename F::Bits* from, const Layout& layout, int64_t be
       held += count;
       if (held == kExactBlock) {
         add_block<F>(gathered, held, hint, total);
+        poll(kExactBlock);
         held = 0;
       }
     }
@@ -85,6 +92,7 @@ void add_rows(const typename F::Bits* from, const Layout& layout, int64_t begin,
               int64_t side, ExactWorker<SumTotal<F>>* worker, SumTotal<F>* totals) {
   const int64_t stride = layout.dims == 0 ? 0 : layout.stride[layout.dims - 1];
   int64_t offsets[kExactBlock];
+  Poll poll;
   for (int64_t done = 0; done < n; done += kExactBlock) {
     const int64_t rows = std::min(n - done, kExactBlock);
     int64_t* to = offsets;
@@ -103,6 +111,7 @@ void add_rows(const typename F::Bits* from, const Layout& layout, int64_t begin,
       for (int64_t r = 0; r < rows; ++r) gathered[r] = from[offsets[r] + c];
       add_block<F>(gathered, rows, &worker->hint, totals + c);
     }
+    poll(4 * rows * side);
   }
 }
 
@@ -195,7 +204,9 @@ struct ProductTerms {
   int64_t columns(int64_t) const { return 1; }
   int64_t first_output(int64_t) const { return 0; }
   void add(int64_t, int64_t begin, int64_t count, ExactWorker<Total>* worker, Total* total) const {
+    Poll poll;
     for (int64_t i = begin; i < begin + count; i += kExactBlock) {
+      poll(kExactBlock);
       const int64_t size = std::min(begin + count - i, kExactBlock);
       double part[kExactParts];
       const int parts = exact_loops().products[static_cast<int>(F::kDType)](a + i, b + i, size,

@@ -2,6 +2,7 @@
 
 #include <stdexcept>
 
+#include "interruption.h"
 #include "numerics/ranks.h"
 #include "radix.h"
 
@@ -83,14 +84,18 @@ int64_t external_count(const Tree& tree, const void* x, int64_t n, void* slots) 
     const auto* bits = static_cast<const Key*>(x);
     int64_t nan = -1;
     if ((tree.root & kCounting) == kCounting) {
-      for (int64_t i = 0; i < n && nan < 0; ++i)
-        if (is_nan<F>(bits[i])) nan = i;
+      in_chunks(0, n, [&](int64_t i, int64_t end) {
+        for (; i < end && nan < 0; ++i)
+          if (is_nan<F>(bits[i])) nan = i;
+      });
       if (nan >= 0) return nan;
     }
     with_rank(tree.wide, [&](auto rank) {
       using Count = std::make_unsigned_t<decltype(rank)>;
       auto* leaves = static_cast<Count*>(tree.leaves);
+      Poll poll;
       for (int64_t i = 0; i < n; ++i) {
+        poll(2);
         const Key key = ordered_key<F>(bits[i]);
         descend<0>(key, tree.root, tree.codes,
                    Counting<Key, Count>{key, static_cast<Slot<Key>*>(slots), leaves});
@@ -104,7 +109,9 @@ void external_finish(bool wide, void* leaves, int64_t nodes, const int64_t* belo
   with_rank(wide, [&](auto rank) {
     using Rank = decltype(rank);
     auto* slots = static_cast<Rank*>(leaves);
+    Poll poll;
     for (int64_t node = 0; node < nodes; ++node) {
+      poll(kFanout);
       int64_t begin = below[node];
       for (int64_t i = 0; i < kFanout; ++i, ++slots) {
         const int64_t end =
@@ -124,7 +131,9 @@ void external_classify(const Tree& tree, const void* x, int64_t n, void* out, ui
       using Rank = decltype(rank);
       const auto* leaves = static_cast<const Rank*>(tree.leaves);
       auto* ranks = static_cast<Rank*>(out);
+      Poll poll;
       for (int64_t i = 0; i < n; ++i) {
+        poll(2);
         Rank* const place = ranks == nullptr ? nullptr : ranks + i;
         descend<0>(ordered_key<F>(bits[i]), tree.root, tree.codes,
                    Classifying<Rank>{leaves, place, group + i, members});
@@ -138,8 +147,11 @@ void external_scatter(DType dtype, const void* x, int64_t n, const uint32_t* gro
   with_format(dtype, [&]<class F>(F) {
     const auto* bits = static_cast<const typename F::Bits*>(x);
     auto* to = static_cast<typename F::Bits*>(keys);
-    for (int64_t i = 0; i < n; ++i)
+    Poll poll;
+    for (int64_t i = 0; i < n; ++i) {
+      poll(2);
       if (group[i] != 0) to[cursor[group[i]]++] = ordered_key<F>(bits[i]);
+    }
   });
 }
 
@@ -149,8 +161,11 @@ void external_gather(bool wide, int64_t n, const uint32_t* group, int64_t* curso
     using Rank = decltype(rank);
     const auto* from = static_cast<const Rank*>(ranks);
     auto* to = static_cast<Rank*>(out);
-    for (int64_t i = 0; i < n; ++i)
+    Poll poll;
+    for (int64_t i = 0; i < n; ++i) {
+      poll(2);
       if (group[i] != 0) to[i] = from[cursor[group[i]]++];
+    }
   });
 }
 
@@ -160,19 +175,25 @@ void external_ranks(DType dtype, bool wide, void* keys, int64_t m, void* items,
   with_format(dtype, [&]<class F>(F) {
     using Key = typename F::Bits;
     auto* pairs = static_cast<Keyed<Key>*>(items);
-    for (int64_t i = 0; i < m; ++i)
+    Poll poll;
+    for (int64_t i = 0; i < m; ++i) {
+      poll(1);
       pairs[i] = {static_cast<const Key*>(keys)[i], static_cast<uint32_t>(i)};
+    }
     const Keyed<Key>* const sorted = radix_sort(pairs, pairs + m, m);
     with_rank(wide, [&](auto rank) {
       using Rank = decltype(rank);
       auto* out = static_cast<Rank*>(keys);
       int64_t part = 0;
       for (int64_t begin = 0, end; begin < m; begin = end) {
-        for (end = begin + 1; end < m && sorted[end].key == sorted[begin].key;) ++end;
+        for (end = begin + 1; end < m && sorted[end].key == sorted[begin].key; ++end) poll(1);
         while (part + 1 < parts && starts[part + 1] <= begin) ++part;
         const int64_t smaller = below[part] - starts[part];
         const auto value = static_cast<Rank>(2 * smaller + begin + end - total);
-        for (int64_t i = begin; i < end; ++i) out[sorted[i].position] = value;
+        for (int64_t i = begin; i < end; ++i) {
+          poll(4);
+          out[sorted[i].position] = value;
+        }
       }
     });
   });

@@ -44,4 +44,26 @@ class DefaultFloatMode {
 #endif
 };
 
+// Keeps this thread's mode whatever happens in the lifetime of an object.
+class KeptFloatMode {
+ public:
+  KeptFloatMode(const KeptFloatMode&) = delete;
+  KeptFloatMode& operator=(const KeptFloatMode&) = delete;
+#if defined(__x86_64__)
+  KeptFloatMode() : before_(_mm_getcsr()) {}
+  ~KeptFloatMode() { _mm_setcsr(before_); }
+
+ private:
+  unsigned before_;
+#elif defined(__aarch64__)
+  KeptFloatMode() { asm volatile("mrs %0, fpcr" : "=r"(before_)); }
+  ~KeptFloatMode() { asm volatile("msr fpcr, %0" ::"r"(before_)); }
+
+ private:
+  uint64_t before_;
+#else
+  KeptFloatMode() = default;
+#endif
+};
+
 }  // namespace nondet::cpu

@@ -27,13 +27,14 @@ uint64_t fingerprint(const std::vector<uint64_t>& head, const void* x, int64_t b
   const auto digests = fingerprint_loops().digests;
   const Quad* const table = keys();
   std::atomic<uint64_t> sum{0};
-  parallel_for(fingerprint_tiles(bytes), threads, kGrainTiles, [&](int64_t begin, int64_t end) {
+  const auto part = [&](int64_t begin, int64_t end) {
     const int64_t first = begin * kTileBytes;
     const int64_t last = std::min(end * kTileBytes, bytes);
     sum.fetch_add(digests(static_cast<const char*>(x) + first, last - first,
                           static_cast<uint64_t>(begin), table),
                   std::memory_order_relaxed);
-  });
+  };
+  parallel_chunks(fingerprint_tiles(bytes), threads, kGrainTiles, part, kTileBytes / 16);
   uint64_t state = 0;
   for (const uint64_t word : head) state = absorb(state, word);
   return absorb(state, sum.load());

@@ -24,8 +24,11 @@ template <class Body>
 void over_columns(int64_t steps, int64_t columns, int64_t width, int threads, const Body& body) {
   const int64_t grain = std::max<int64_t>(kGrain / std::max<int64_t>(steps, 1), 64);
   parallel_for(columns, threads, grain, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += width)
+    Poll poll;
+    for (int64_t first = begin; first < end; first += width) {
       body(first, std::min(width, end - first));
+      poll((width + 64) * steps);
+    }
   });
 }
 
@@ -38,8 +41,8 @@ void forget_mult(DType dtype, const void* z, const void* f, const void* o, const
   over_columns(steps, columns, kColumns, threads, [&](int64_t first, int64_t count) {
     const int64_t b = first * width;
     alignas(64) std::byte cells[kColumns * sizeof(double)];
-    loop({at(z, b), at(f, b), at(o, b), at(initial, b), steps, count, columns}, cells, at(h, b),
-         at(last, b));
+    loop({at(z, b), at(f, b), at(o, b), at(initial, b), steps, count, columns, look, kPollWork / 4},
+         cells, at(h, b), at(last, b));
   });
 }
 
@@ -56,9 +59,9 @@ void forget_mult_backward(DType dtype, const void* z, const void* f, const void*
     const int64_t b = first * width;
     const auto scratch =
         std::make_unique_for_overwrite<std::byte[]>(static_cast<size_t>(column_bytes * count));
-    loop({at(z, b), at(f, b), at(o, b), at(initial, b), steps, count, columns}, at(grad_h, b),
-         at(grad_last, b), scratch.get(), at(grad_z, b), at(grad_f, b), at(grad_o, b),
-         at(grad_initial, b));
+    loop({at(z, b), at(f, b), at(o, b), at(initial, b), steps, count, columns, look, kPollWork / 4},
+         at(grad_h, b), at(grad_last, b), scratch.get(), at(grad_z, b), at(grad_f, b),
+         at(grad_o, b), at(grad_initial, b));
   });
 }
 

@@ -82,7 +82,13 @@ class Worker {
       });
     });
     // Factors that underflowed were replaced by 1, and their logarithms added up separately.
-    loops_.logarithms(mantissa_.data(), exponent_.data(), end - begin, columns_ * columns_, out);
+    in_chunks(
+        0, columns_ * columns_,
+        [&](int64_t from, int64_t to) {
+          loops_.logarithms(mantissa_.data() + from, exponent_.data() + from, end - begin,
+                            to - from, out + from);
+        },
+        8);
     for (size_t k = 0; k < underflowed_.size(); ++k) out[k] += underflowed_[k];
   }
 
@@ -114,6 +120,8 @@ class Worker {
         held_ = first;
       }
       body(first, x);
+      // Almost as much as the most that is done: one addition for each pair and class.
+      poll_(x.examples * x.classes * x.columns * (16 + x.columns / 8));
     }
   }
 
@@ -148,6 +156,7 @@ class Worker {
   // Adds the logarithm of a factor that underflowed. Called in increasing order of the examples.
   void add_underflowed(int64_t i, int64_t j, int64_t e) {
     if (underflowed_.empty()) underflowed_.resize(size(columns_ * columns_));
+    poll_(16 * logits_.classes);
     const int64_t n = begin_ + e;
     const size_t a = size(e * columns_ + i), b = size(e * columns_ + j);
     underflowed_[size(i * columns_ + j)] +=
@@ -176,13 +185,17 @@ class Worker {
   std::vector<double> rows_, labelled_, maxima_, sums_, partial_;
   std::vector<double> mantissa_, underflowed_;
   std::vector<uint64_t> exponent_;
+  Poll poll_;
 };
 
 // Adds part[i][j] to out[i][j] in the upper triangle.
 template <class T>
 void add_upper(const T* part, int64_t columns, int64_t models, T* out) {
-  for (int64_t i = 0; i < models; ++i)
+  Poll poll;
+  for (int64_t i = 0; i < models; ++i) {
+    poll(models - i);
     for (int64_t j = i; j < models; ++j) out[i * models + j] += part[i * columns + j];
+  }
 }
 
 }  // namespace
@@ -195,11 +208,15 @@ void pair_agreements(int itemsize, const void* predictions, int64_t models, int6
   const auto at = [&](int64_t model, int64_t n) {
     return static_cast<const char*>(predictions) + (model * examples + n) * itemsize;
   };
-  const auto compare = [&](int64_t i) {
+  const auto compare = [&](int64_t i, Poll& poll) {
     for (int64_t s = 0; s < segments; ++s) {
       int64_t* const counts = out + (s * models + i) * models;
-      for (int64_t j = i; j < models; ++j)
-        counts[j] += agreements(at(i, offsets[s]), at(j, offsets[s]), offsets[s + 1] - offsets[s]);
+      for (int64_t j = i; j < models; ++j) {
+        in_chunks(offsets[s], offsets[s + 1], [&](int64_t begin, int64_t end) {
+          counts[j] += agreements(at(i, begin), at(j, begin), end - begin);
+        });
+        poll(offsets[s + 1] - offsets[s] + 16);
+      }
     }
   };
   // Model i has models - i pairs. Pairing the first with the last, and so on, balances the work.
@@ -208,9 +225,10 @@ void pair_agreements(int itemsize, const void* predictions, int64_t models, int6
   parallel_for(
       folded, threads, std::max<int64_t>(1, (int64_t{1} << 18) / std::max<int64_t>(work, 1)),
       [&](int64_t begin, int64_t end) {
+        Poll poll;
         for (int64_t i = begin; i < end; ++i) {
-          compare(i);
-          if (models - 1 - i != i) compare(models - 1 - i);
+          compare(i, poll);
+          if (models - 1 - i != i) compare(models - 1 - i, poll);
         }
       },
       1);

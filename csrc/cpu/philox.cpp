@@ -15,7 +15,7 @@ template <class Loop>
 void over_rows(const int64_t* counters, int64_t rows, uint64_t first, int64_t n, void* out,
                int64_t width, int threads, const Loop& loop) {
   const bool streaming = rows * n * width >= kStreamBytes && n >= kGrain;
-  parallel_for(rows * n, threads, kGrain, [&](int64_t begin, int64_t end) {
+  const auto part = [&](int64_t begin, int64_t end) {
     while (begin < end) {
       const int64_t row = begin / n, skip = begin % n;
       const int64_t count = std::min(n - skip, end - begin);
@@ -23,7 +23,8 @@ void over_rows(const int64_t* counters, int64_t rows, uint64_t first, int64_t n,
            static_cast<char*>(out) + begin * width, streaming);
       begin += count;
     }
-  });
+  };
+  parallel_chunks(rows * n, threads, kGrain, part, 4);
 }
 
 }  // namespace

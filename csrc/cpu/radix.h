@@ -64,7 +64,9 @@ auto reading(const Keyed<Key>* items) {
 
 template <class Key, class Read>
 void insertion_sort(const Read& read, int64_t n, Keyed<Key>* out) {
+  Poll poll;
   for (int64_t i = 0; i < n; ++i) {
+    poll(2);
     const Keyed<Key> item = read(i);
     int64_t at = i;
     for (; at > 0 && out[at - 1].key > item.key; --at) out[at] = out[at - 1];
@@ -105,6 +107,14 @@ void scatter(const Read& read, int64_t begin, int64_t end, const Digits& digits,
   }
 }
 
+template <class Key, class Read>
+void scatter_in_chunks(const Read& read, int64_t begin, int64_t end, const Digits& digits,
+                       int digit, uint32_t* places, Keyed<Key>* out) {
+  in_chunks(
+      begin, end,
+      [&](int64_t from, int64_t to) { scatter(read, from, to, digits, digit, places, out); }, 4);
+}
+
 // Sorts in one thread. Counts all digits in one pass over the items.
 template <int count, class Key, class Read>
 Keyed<Key>* sort_in_one_thread(const Read& read, int64_t n, const Digits& digits, Keyed<Key>* to,
@@ -117,11 +127,13 @@ Keyed<Key>* sort_in_one_thread(const Read& read, int64_t n, const Digits& digits
     end += digits.buckets(d);
   }
   std::fill(counts, end, 0u);
-  for (int64_t i = 0; i < n; ++i) {
-    const Key key = read(i).key;
-    NONDET_UNROLL
-    for (int d = 0; d < count; ++d) ++of_digit[static_cast<size_t>(d)][digits.of(key, d)];
-  }
+  in_chunks(0, n, [&](int64_t i, int64_t last) {
+    for (; i < last; ++i) {
+      const Key key = read(i).key;
+      NONDET_UNROLL
+      for (int d = 0; d < count; ++d) ++of_digit[static_cast<size_t>(d)][digits.of(key, d)];
+    }
+  });
   bool moved = false;
   for (int d = 0; d < count; ++d) {
     uint32_t* const places = of_digit[static_cast<size_t>(d)];
@@ -129,9 +141,9 @@ Keyed<Key>* sort_in_one_thread(const Read& read, int64_t n, const Digits& digits
     if (moved && places[digits.of(other->key, d)] == n) continue;
     accumulate_counts(places, digits.buckets(d), 1);
     if (moved) {
-      scatter(reading(other), 0, n, digits, d, places, to);
+      scatter_in_chunks(reading(other), 0, n, digits, d, places, to);
     } else {
-      scatter(read, 0, n, digits, d, places, to);
+      scatter_in_chunks(read, 0, n, digits, d, places, to);
     }
     moved = true;
     std::swap(to, other);
@@ -156,11 +168,13 @@ void pass_in_threads(const Read& read, int64_t n, const Digits& digits, int digi
         1);
   };
   for_parts([&](int64_t begin, int64_t end, uint32_t* own) {
-    for (int64_t i = begin; i < end; ++i) ++own[digits.of(read(i).key, digit)];
+    in_chunks(begin, end, [&](int64_t i, int64_t last) {
+      for (; i < last; ++i) ++own[digits.of(read(i).key, digit)];
+    });
   });
   accumulate_counts(counts, buckets, static_cast<size_t>(threads));
   for_parts([&](int64_t begin, int64_t end, uint32_t* own) {
-    scatter(read, begin, end, digits, digit, own, to);
+    scatter_in_chunks(read, begin, end, digits, digit, own, to);
   });
 }
 
@@ -210,7 +224,9 @@ Keyed<Key>* radix_sort_from(const Read& read, int64_t n, uint64_t varying, Keyed
 template <class Key>
 Keyed<Key>* radix_sort(Keyed<Key>* items, Keyed<Key>* spare, int64_t n, int threads = 1) {
   Key varying = 0;
-  for (int64_t i = 1; i < n; ++i) varying |= static_cast<Key>(items[i].key ^ items[0].key);
+  in_chunks(1, n, [&](int64_t i, int64_t end) {
+    for (; i < end; ++i) varying |= static_cast<Key>(items[i].key ^ items[0].key);
+  });
   if (varying == 0) return items;
   return radix_sort_from(radix::reading(items), n, varying, spare, items, threads);
 }

@@ -53,13 +53,15 @@ class Scratch {
 // Writes the ranks of the runs of equal keys that begin at the sorted items [begin, end).
 template <class Key>
 void write_runs(const Keyed<Key>* sorted, int64_t begin, int64_t end, const Row& row) {
+  Poll poll;
   int64_t at = begin;
-  while (at > 0 && at < end && sorted[at].key == sorted[at - 1].key) ++at;
+  for (; at > 0 && at < end && sorted[at].key == sorted[at - 1].key; ++at) poll(1);
   while (at < end) {
     int64_t next = at + 1;
-    while (next < row.n && sorted[next].key == sorted[at].key) ++next;
+    for (; next < row.n && sorted[next].key == sorted[at].key; ++next) poll(1);
     const double rank = rank_of_run(at, next, row.n, row.centred);
     for (; at < next; ++at) {
+      poll(4);
       if (at + kAhead < row.n) __builtin_prefetch(&row.out[sorted[at + kAhead].position], 1);
       row.out[sorted[at].position] = rank;
     }
@@ -91,7 +93,9 @@ void rank_by_table(const KeyAt& key_at, const Row& row) {
         for (int64_t p = first; p < last; ++p) {
           uint32_t* const own = counts.data() + static_cast<size_t>(p) * kTableKeys;
           const int64_t end = p + 1 == parts ? row.n : row.n / parts * (p + 1);
-          for (int64_t i = row.n / parts * p; i < end; ++i) ++own[key_at(i)];
+          in_chunks(row.n / parts * p, end, [&](int64_t i, int64_t to) {
+            for (; i < to; ++i) ++own[key_at(i)];
+          });
         }
       },
       1);
@@ -103,7 +107,7 @@ void rank_by_table(const KeyAt& key_at, const Row& row) {
     rank_of_key[key] = rank_of_run(before, after, row.n, row.centred);
     before = after;
   }
-  parallel_for(row.n, row.threads, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(row.n, row.threads, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) row.out[i] = rank_of_key[key_at(i)];
   });
 }
@@ -113,13 +117,17 @@ void rank_row(const typename F::Bits* x, const Row& row, Scratch& scratch) {
   using Key = typename F::Bits;
   const Key start = ordered_key<F>(x[0]);
   Key varying = 0, largest = 0;
-  for (int64_t i = 0; i < row.n; ++i) {
-    varying |= static_cast<Key>(ordered_key<F>(x[i]) ^ start);
-    largest = std::max(largest, magnitude<F>(x[i]));
-  }
+  in_chunks(0, row.n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      varying |= static_cast<Key>(ordered_key<F>(x[i]) ^ start);
+      largest = std::max(largest, magnitude<F>(x[i]));
+    }
+  });
   const auto key_at = [x](int64_t i) { return ordered_key<F>(x[i]); };
   if (largest > F::kInfinity) {
-    std::fill_n(row.out, row.n, std::numeric_limits<double>::quiet_NaN());
+    in_chunks(0, row.n, [&](int64_t begin, int64_t end) {
+      std::fill(row.out + begin, row.out + end, std::numeric_limits<double>::quiet_NaN());
+    });
   } else if (sizeof(Key) == 2 && row.n >= kTableFrom) {
     rank_by_table(key_at, row);
   } else {
@@ -128,9 +136,15 @@ void rank_row(const typename F::Bits* x, const Row& row, Scratch& scratch) {
 }
 
 void rank_row(const int64_t* x, const Row& row, Scratch& scratch) {
-  const auto [least, most] = std::minmax_element(x, x + row.n);
-  const uint64_t low = static_cast<uint64_t>(*least);
-  const uint64_t span = static_cast<uint64_t>(*most) - low;
+  int64_t least = x[0], most = x[0];
+  in_chunks(0, row.n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      least = std::min(least, x[i]);
+      most = std::max(most, x[i]);
+    }
+  });
+  const uint64_t low = static_cast<uint64_t>(least);
+  const uint64_t span = static_cast<uint64_t>(most) - low;
   const uint64_t varying = span == 0 ? 0 : ~uint64_t{0} >> std::countl_zero(span);
   const auto key_at = [x, low](int64_t i) { return static_cast<uint64_t>(x[i]) - low; };
   if (span < kTableKeys && row.n >= kTableFrom) {
@@ -154,8 +168,11 @@ void for_rows(int64_t rows, int64_t n, double* out, bool centred, int threads, c
   const bool one_row_at_a_time = rows < threads || n >= kLong;
   const auto run = [&](int64_t begin, int64_t end) {
     Scratch scratch;
-    for (int64_t r = begin; r < end; ++r)
+    Poll poll;
+    for (int64_t r = begin; r < end; ++r) {
       rank(r, Row{n, out + r * n, centred, one_row_at_a_time ? threads : 1}, scratch);
+      poll(16 * n);
+    }
   };
   if (one_row_at_a_time) {
     run(0, rows);

@@ -35,14 +35,20 @@ class DirectScatter {
     parallel_for(
         job.outer, threads, std::max<int64_t>((int64_t{1} << 15) / work, 1),
         [&](int64_t begin, int64_t end) {
+          Poll poll;
           for (int64_t o = begin; o < end; ++o) {
+            poll(4 * work);
             if (slice(job, o)) continue;
             const std::lock_guard lock(guard);
             left.push_back(o);
           }
         },
         1);
-    for (const int64_t o : left) add_grouped(job, o, o + 1);
+    Poll poll;
+    for (const int64_t o : left) {
+      add_grouped(job, o, o + 1);
+      poll(16 * work);
+    }
   }
 
  private:

@@ -35,7 +35,9 @@ std::unique_ptr<ScatterEntry<Word>[]> sorted_entries(const ScatterJob<F>& job) {
   for (int pass = 0; pass < passes; ++pass) {
     const int shift = pass * digit;
     std::fill(place.begin(), place.end(), 0);
-    for (size_t i = 0; i < n; ++i) ++place[static_cast<uint64_t>(job.index[i]) >> shift & mask];
+    in_chunks(0, job.n, [&](int64_t i, int64_t end) {
+      for (; i < end; ++i) ++place[static_cast<uint64_t>(job.index[i]) >> shift & mask];
+    });
     int64_t begin = 0;
     for (int64_t& each : place) begin += std::exchange(each, begin);
     const auto put = [&](Entry entry) {
@@ -47,7 +49,12 @@ std::unique_ptr<ScatterEntry<Word>[]> sorted_entries(const ScatterJob<F>& job) {
           put({static_cast<Word>(job.index[i]), static_cast<Word>(i)});
       });
     } else {
-      for (size_t i = 0; i < n; ++i) put(from[i]);
+      in_chunks(
+          0, job.n,
+          [&](int64_t i, int64_t end) {
+            for (; i < end; ++i) put(from[static_cast<size_t>(i)]);
+          },
+          4);
     }
     if (pass == 0 && passes > 1) from.reset(new Entry[n]);
     std::swap(from, to);
@@ -83,10 +90,12 @@ class GroupedScatter {
     parallel_for(
         workers, static_cast<int>(workers), 1,
         [&](int64_t, int64_t) {
+          Poll poll;
           for (int64_t t; (t = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) {
             const int64_t range = t % ranges, block = t / ranges % blocks;
             task(first + t / ranges / blocks, cut(range, ranges), cut(range + 1, ranges),
                  block * kColumns, std::min(kColumns, job_.inner - block * kColumns));
+            poll(job_.n / ranges * std::min(kColumns, job_.inner) + 64);
           }
         },
         1);
@@ -96,17 +105,19 @@ class GroupedScatter {
   // Returns where a range of entries begins: always at the first entry of a destination.
   int64_t cut(int64_t range, int64_t ranges) const {
     int64_t at = range == ranges ? job_.n : job_.n / ranges * range;
-    while (at > 0 && at < job_.n && entries_[at].row == entries_[at - 1].row) ++at;
+    Poll poll;
+    for (; at > 0 && at < job_.n && entries_[at].row == entries_[at - 1].row; ++at) poll(1);
     return at;
   }
 
   void task(int64_t o, int64_t begin, int64_t end, int64_t column, int64_t columns) const {
     const Bits* source = job_.source_slice(o) + column;
     Bits* out = job_.slice(o) + column;
+    Poll poll;
     while (begin < end) {
       const Word row = entries_[begin].row;
       int64_t last = begin + 1;
-      while (last < end && entries_[last].row == row) ++last;
+      for (; last < end && entries_[last].row == row; ++last) poll(1);
       if (last < job_.n)
         prefetch_row(out + static_cast<int64_t>(entries_[last].row) * job_.inner, columns);
       Bits* to = out + static_cast<int64_t>(row) * job_.inner;
@@ -114,6 +125,7 @@ class GroupedScatter {
         add_exactly(source, begin, last, columns, to);
       else
         add(source, begin, last, columns, to);
+      poll((last - begin + 8) * columns);
       begin = last;
     }
   }
@@ -128,6 +140,7 @@ class GroupedScatter {
   void for_rows(const Bits* source, int64_t begin, int64_t end, int64_t columns,
                 const Body& body) const {
     int64_t offsets[kRows];
+    Poll poll;
     while (begin < end) {
       const int64_t count = std::min(end - begin, kRows);
       for (int64_t i = 0; i < count; ++i) {
@@ -136,6 +149,7 @@ class GroupedScatter {
         offsets[i] = static_cast<int64_t>(entries_[begin + i].position) * job_.inner;
       }
       body(offsets, count);
+      poll(count * columns);
       begin += count;
     }
   }
@@ -168,6 +182,7 @@ class GroupedScatter {
     for_rows(source, begin, end, columns, [&](const int64_t* offsets, int64_t count) {
       loop(source, offsets, count, columns, high, low, lost);
     });
+    Poll poll;
     for (int64_t c = 0; c < columns; ++c) {
       if (lost[c] == 0) {
         to[c] = rounded_pair<F>(high[c], low[c]);
@@ -177,6 +192,7 @@ class GroupedScatter {
       sum.clear();
       sum.template add<F>(to[c]);
       for (int64_t i = begin; i < end; ++i) {
+        poll(4);
         sum.template add<F>(source[static_cast<int64_t>(entries_[i].position) * job_.inner + c]);
         if ((i - begin) % (ExactSumOf<F>::kAddsBetweenCarries / 2) == 0) sum.carry();
       }

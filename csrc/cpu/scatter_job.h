@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "interruption.h"
 #include "numerics/exact.h"
 #include "numerics/summation.h"
 
@@ -26,9 +27,15 @@ struct ScatterJob {
   // Calls body(begin, end) for ranges of positions, in visiting order.
   template <class Body>
   void visit(const Body& body) const {
-    if (parts.empty()) return body(int64_t{0}, n);
-    const int64_t size = part_size(n);
-    for (const int64_t part : parts) body(part * size, std::min(n, (part + 1) * size));
+    const int64_t work = std::clamp<int64_t>(inner, 4, 8);  // long rows are sorted first
+    const int64_t size = parts.empty() ? n : part_size(n);
+    const size_t count = std::max<size_t>(parts.size(), 1);
+    Poll poll;
+    for (size_t k = 0; k < count; ++k) {
+      const int64_t part = parts.empty() ? 0 : parts[k];
+      in_chunks(part * size, std::min(n, (part + 1) * size), body, work);
+      poll(size * work);
+    }
   }
 
   Bits* slice(int64_t o) const { return out + o * rows * inner; }

@@ -79,7 +79,12 @@ class SplitScatter {
         owners_, owners_, 1,
         [&](int64_t me, int64_t) {
           auto adder = table.adder();
-          add_all(static_cast<int>(me), adder);
+          try {
+            add_all(static_cast<int>(me), adder);
+          } catch (...) {
+            barrier_->arrive_and_drop();  // the others must not wait for this thread
+            throw;
+          }
           adders[static_cast<size_t>(me)] = std::move(adder);
         },
         1);
@@ -102,7 +107,9 @@ class SplitScatter {
   void add_all(int me, Adder& adder) {
     const int64_t per_round = pieces_per_chunk_ * owners_;
     const auto pieces = static_cast<int64_t>(pieces_.size());
+    Poll poll;
     for (int64_t round = 0; round * per_round < pieces; ++round) {
+      poll(4 * chunk_);
       fill_buckets(round, me, std::min(pieces, round * per_round + me * pieces_per_chunk_),
                    std::min(pieces, round * per_round + (me + 1) * pieces_per_chunk_));
       barrier_->arrive_and_wait();

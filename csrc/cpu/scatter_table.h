@@ -36,7 +36,9 @@ class PlainTable {
     }
     copy_.reset(new T[static_cast<size_t>(rows)]);
     table_ = copy_.get();
-    for (int64_t r = 0; r < rows; ++r) table_[r] = accumulator_of<F>(out[r]);
+    in_chunks(0, rows, [&](int64_t r, int64_t end) {
+      for (; r < end; ++r) table_[r] = accumulator_of<F>(out[r]);
+    });
   }
 
   // Adds sources to the table; each thread has its own adder.
@@ -50,11 +52,13 @@ class PlainTable {
 
   void finish(std::vector<Adder>&) const {
     if (!copy_) return;
-    for (int64_t r = 0; r < rows_; ++r) {
-      // A NaN keeps its payload if it had no sources.
-      if (table_[r] != table_[r] && is_nan<F>(out_[r])) continue;
-      out_[r] = rounded<F>(table_[r]);
-    }
+    in_chunks(0, rows_, [&](int64_t r, int64_t end) {
+      for (; r < end; ++r) {
+        // A NaN keeps its payload if it had no sources.
+        if (table_[r] != table_[r] && is_nan<F>(out_[r])) continue;
+        out_[r] = rounded<F>(table_[r]);
+      }
+    });
   }
 
  private:
@@ -85,10 +89,12 @@ class ExactTable {
         rows_(rows),
         most_(static_cast<size_t>(most_spills)),
         table_(new double[static_cast<size_t>(kDoubles * rows)]) {
-    for (int64_t r = 0; r < rows; ++r) {
-      table_[kDoubles * r] = static_cast<double>(accumulator_of<F>(out[r]));
-      if constexpr (kDoubles == 2) table_[2 * r + 1] = 0.0;
-    }
+    in_chunks(0, rows, [&](int64_t r, int64_t end) {
+      for (; r < end; ++r) {
+        table_[kDoubles * r] = static_cast<double>(accumulator_of<F>(out[r]));
+        if constexpr (kDoubles == 2) table_[2 * r + 1] = 0.0;
+      }
+    });
   }
 
   struct Adder {
@@ -130,24 +136,30 @@ class ExactTable {
   void finish(std::vector<Adder>& adders) const {
     // No row has spills in two adders.
     for (Adder& adder : adders) finish_spilled(adder.spills);
-    for (int64_t r = 0; r < rows_; ++r) {
-      const double high = table_[kDoubles * r];
-      // A value that is not finite was finished above, or had no sources.
-      if (high - high == 0.0)
-        out_[r] = rounded_pair<F>(high, kDoubles == 2 ? table_[kDoubles * r + 1] : 0.0);
-    }
+    in_chunks(0, rows_, [&](int64_t r, int64_t end) {
+      for (; r < end; ++r) {
+        const double high = table_[kDoubles * r];
+        // A value that is not finite was finished above, or had no sources.
+        if (high - high == 0.0)
+          out_[r] = rounded_pair<F>(high, kDoubles == 2 ? table_[kDoubles * r + 1] : 0.0);
+      }
+    });
   }
 
  private:
   void finish_spilled(std::vector<Spill>& spills) const {
-    std::sort(spills.begin(), spills.end(),
-              [](const Spill& a, const Spill& b) { return a.row < b.row; });
+    Poll poll;
+    std::sort(spills.begin(), spills.end(), [&](const Spill& a, const Spill& b) {
+      poll(1);
+      return a.row < b.row;
+    });
     for (size_t i = 0; i < spills.size();) {
       const int64_t row = spills[i].row;
       ExactSumOf<F> sum;
       sum.clear();
       for (int d = 0; d < kDoubles; ++d) sum.add_double(table_[kDoubles * row + d]);
       for (; i < spills.size() && spills[i].row == row; ++i) {
+        poll(4);
         sum.template add<F>(spills[i].value);
         if (i % (ExactSumOf<F>::kAddsBetweenCarries / 2) == 0) sum.carry();
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -106,11 +107,19 @@ class Summation {
           blocks, threads_, grain,
           [&](int64_t begin, int64_t end) {
             Buffers<T> buffers;
-            for (int64_t b = begin; b < end; ++b) sum_in_this_thread(b, parts, buffers);
+            Poll poll;
+            for (int64_t b = begin; b < end; ++b) {
+              sum_in_this_thread(b, parts, buffers);
+              poll(work);
+            }
           },
           1);
     } else {
-      for (int64_t b = 0; b < blocks; ++b) sum_in_all_threads(b, parts);
+      Poll poll;
+      for (int64_t b = 0; b < blocks; ++b) {
+        sum_in_all_threads(b, parts);
+        poll(work);
+      }
     }
   }
 
@@ -118,13 +127,19 @@ class Summation {
   void ragged() {
     const int64_t blocks = source_.blocks();
     int64_t longest = 0;
-    for (int64_t b = 0; b < blocks; ++b) longest = std::max(longest, source_.elements(b));
+    Poll poll;
+    for (int64_t b = 0; b < blocks; ++b) {
+      longest = std::max(longest, source_.elements(b));
+      poll(1);
+    }
     const bool split = longest >= kGrainElements || (order_ == Order::atomic && threads_ > 1);
     const auto each = [&](int64_t begin, int64_t end) {
       Buffers<T> buffers;
       Summation mine(source_, out_, divisor_, order_, key_, threads_);
       int64_t ordered_for = -1;
+      Poll poll;
       for (int64_t b = begin; b < end; ++b) {
+        poll(source_.elements(b) * source_.columns(b));
         const Parts parts(source_.elements(b), order_ == Order::fixed);
         if (order_ == Order::seeded && parts.n != ordered_for) {
           mine.visit_ = part_order(parts.n, key_);
@@ -145,9 +160,23 @@ class Summation {
   }
 
  private:
+  // Writes the sums of the tiles of elements [begin, begin + n) of a block.
+  void tiles(int64_t block, int64_t begin, int64_t n, T* sums, T* lanes) const {
+    if (n <= kTile) return source_.tiles(block, begin, n, sums, lanes);
+    const int64_t columns = source_.columns(block);
+    // At least one tile at a time, and as many as take little time.
+    const int64_t chunk = std::max<int64_t>(kPollWork / (kTile * columns), 1) * kTile;
+    Poll poll;
+    for (; n > chunk; begin += chunk, n -= chunk, sums += chunk / kTile * columns) {
+      source_.tiles(block, begin, chunk, sums, lanes);
+      poll(chunk * columns);
+    }
+    source_.tiles(block, begin, n, sums, lanes);
+  }
+
   // Sums one part of a block into sums[0 .. columns).
   void part_sum(int64_t block, const Parts& parts, int64_t part, T* sums, T* lanes) const {
-    source_.tiles(block, parts.begin(part), parts.length(part), sums, lanes);
+    tiles(block, parts.begin(part), parts.length(part), sums, lanes);
     reduce_rows(sums, parts.tiles_of(part), source_.columns(block), lanes);
   }
 
@@ -188,7 +217,11 @@ class Summation {
     const int64_t stride = parts.tiles * columns;
     buffers.sums.resize(static_cast<size_t>(parts.count * stride));
     T* sums = buffers.sums.data();
-    for (int64_t p = 0; p < parts.count; ++p) part_sum(block, parts, p, sums + p * stride, lanes);
+    Poll poll;
+    for (int64_t p = 0; p < parts.count; ++p) {
+      part_sum(block, parts, p, sums + p * stride, lanes);
+      poll(parts.size * columns);
+    }
     write(block, combined(sums, parts, columns, stride));
   }
 
@@ -221,15 +254,17 @@ class Summation {
         units, threads_, grain,
         [&](int64_t begin, int64_t end) {
           std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
+          Poll poll;
           while (begin < end) {
             const int64_t part = begin / parts.tiles, tile = begin % parts.tiles;
             const int64_t count = std::min(end - begin, parts.tiles - tile);
             const int64_t first = tile * kTile;
             const int64_t n = std::min(count * kTile, parts.length(part) - first);
             if (n > 0)
-              source_.tiles(block, parts.begin(part) + first, n,
-                            sums.data() + part * stride + tile * columns, lanes.data());
+              tiles(block, parts.begin(part) + first, n,
+                    sums.data() + part * stride + tile * columns, lanes.data());
             begin += count;
+            poll(n * columns);
           }
         },
         1);
@@ -244,7 +279,11 @@ class Summation {
   // group of blocks, and adds its sum to the group's totals as soon as it has the group's lock.
   void sum_as_finished(int64_t first, int64_t last, const Parts& parts) const {
     if (parts.n == 0) {
-      for (int64_t b = first; b < last; ++b) write(b, nullptr);
+      Poll poll;
+      for (int64_t b = first; b < last; ++b) {
+        write(b, nullptr);
+        poll(source_.columns(b));
+      }
       return;
     }
     const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(first), 1);
@@ -252,7 +291,10 @@ class Summation {
     const int64_t stride = parts.tiles * source_.columns(first);
     const int64_t origin = source_.first_output(first);
     const auto outputs = source_.first_output(last - 1) + source_.columns(last - 1) - origin;
-    std::vector<T> totals(static_cast<size_t>(outputs), -T{0});
+    const std::unique_ptr<T[]> totals(new T[static_cast<size_t>(outputs)]);
+    in_chunks(0, outputs, [&](int64_t begin, int64_t end) {
+      std::fill(totals.get() + begin, totals.get() + end, -T{0});
+    });
     std::vector<Lock> locks(static_cast<size_t>(groups));
     const int64_t items = groups * parts.count;
     std::atomic<int64_t> next{0};
@@ -261,19 +303,25 @@ class Summation {
       T* lanes = buffers.lanes(source_.columns(first));
       buffers.sums.resize(static_cast<size_t>(grouped * stride));
       T* sums = buffers.sums.data();
+      Poll poll;
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
         const int64_t group = item / parts.count, part = item % parts.count;
         const int64_t begin = first + group * grouped, end = std::min(begin + grouped, last);
-        for (int64_t b = begin; b < end; ++b)
+        for (int64_t b = begin; b < end; ++b) {
           part_sum(b, parts, part, sums + (b - begin) * stride, lanes);
+          poll(parts.size * source_.columns(b));
+        }
         const std::lock_guard lock(locks[static_cast<size_t>(group)].mutex);
         for (int64_t b = begin; b < end; ++b)
           add(sums + (b - begin) * stride, source_.columns(b),
-              totals.data() + source_.first_output(b) - origin);
+              totals.get() + source_.first_output(b) - origin);
       }
     });
-    for (int64_t b = first; b < last; ++b)
-      write(b, totals.data() + source_.first_output(b) - origin);
+    Poll poll;
+    for (int64_t b = first; b < last; ++b) {
+      write(b, totals.get() + source_.first_output(b) - origin);
+      poll(source_.columns(b));
+    }
   }
 
   const Source& source_;

@@ -22,7 +22,7 @@ void neighbor(DType dtype, const void* x, void* out, int64_t n, bool up, int thr
   const auto loop = ulp_loops().neighbor[static_cast<int>(dtype)];
   const int64_t width = bytes_of(dtype);
   const bool streaming = n * width >= kStreamBytes && x != out;
-  parallel_for(n, threads, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(n, threads, kGrain, [&](int64_t begin, int64_t end) {
     loop(advance(x, begin * width), advance(out, begin * width), end - begin, up, streaming);
   });
 }
@@ -31,7 +31,7 @@ void spacing(DType dtype, const void* x, void* out, int64_t n, int threads) {
   const auto loop = ulp_loops().spacing[static_cast<int>(dtype)];
   const int64_t width = bytes_of(dtype);
   const bool streaming = n * width >= kStreamBytes && x != out;
-  parallel_for(n, threads, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(n, threads, kGrain, [&](int64_t begin, int64_t end) {
     loop(advance(x, begin * width), advance(out, begin * width), end - begin, streaming);
   });
 }
@@ -40,7 +40,7 @@ bool ulp_distance(DType dtype, const void* a, const void* b, int64_t* out, int64
   const auto loop = ulp_loops().distance[static_cast<int>(dtype)];
   const int64_t width = bytes_of(dtype);
   std::atomic<bool> nan_met{false};
-  parallel_for(n, threads, kGrain, [&](int64_t begin, int64_t end) {
+  parallel_chunks(n, threads, kGrain, [&](int64_t begin, int64_t end) {
     if (loop(advance(a, begin * width), advance(b, begin * width), out + begin, end - begin,
              n * 8 >= kStreamBytes))
       nan_met.store(true, std::memory_order_relaxed);
@@ -55,7 +55,9 @@ template <class F, class Valid, class Edit>
 EditFault edit_elements(void* param, const Layout& layout, int64_t numel, const int64_t* idx,
                         int64_t n, const Valid& valid, const Edit& edit) {
   EditFault fault;
+  Poll poll;
   for (int64_t i = 0; i < n; ++i) {
+    poll(1);
     if (idx[i] < -numel || idx[i] >= numel) {
       fault.index = i;
       return fault;
@@ -71,6 +73,7 @@ EditFault edit_elements(void* param, const Layout& layout, int64_t numel, const 
   };
   constexpr int64_t kAhead = 16;  // random elements miss the caches, so prefetch them
   for (int64_t i = 0; i < n; ++i) {
+    poll(4);
     if (i + kAhead < n) __builtin_prefetch(address(i + kAhead), 1);
     auto* element = address(i);
     *element = edit(*element, i);

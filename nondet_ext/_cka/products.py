@@ -15,6 +15,7 @@ FLOAT32_FEATURES = 4096
 FLOAT32_EXAMPLES = 4096
 FLOAT32_PAIRS = 1024
 _PIECE_PRODUCTS = 1 << 20
+_AT_ONCE = 1 << 31  # multiplications
 BLOCK = 512  # examples or features on a side of a block: matrix products run at full speed
 
 
@@ -173,7 +174,12 @@ def _gram_blocks(
 
 def _gram(upper: torch.Tensor, lower: torch.Tensor, out: torch.Tensor) -> None:
     if upper.dtype == torch.float64 or upper.shape[1] <= FLOAT32_FEATURES:
-        torch.mm(upper, lower.T, out=out)
+        # Products of very wide features are cut on the CPU, so that Ctrl-C is answered.
+        cut = upper.device.type == "cpu"
+        rows = max(_AT_ONCE // lower.numel(), 1) if cut else len(upper)
+        for begin in range(0, len(upper), rows):
+            part = slice(begin, begin + rows)
+            torch.mm(upper[part], lower.T, out=out[part])
         return
     total = torch.zeros(out.shape, dtype=torch.float64, device=out.device)
     for a, b in zip(

@@ -139,8 +139,11 @@ PyObject* reduce(PyObject* const* arguments, Py_ssize_t count, bool mean) {
       run();
     } else {
       const py::gil_scoped_release unlocked;
+      const Answering answering;
       run();
     }
+  } catch (py::error_already_set& raised) {  // by a signal handler
+    raised.restore();
   } catch (const std::bad_alloc&) {
     PyErr_NoMemory();
   } catch (const std::exception& error) {

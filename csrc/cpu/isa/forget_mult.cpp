@@ -14,13 +14,26 @@ void load(const typename F::Bits* from, int64_t n, Accumulator<F>* to) {
   }
 }
 
+// Calls x.look() now and then; called once a step.
+struct Lookout {
+  const ForgetColumns& x;
+  int64_t left = x.look_every;
+  void operator()() {
+    if ((left -= x.count + 64) >= 0) return;  // a row may be the first use of a page
+    left = x.look_every;
+    x.look();
+  }
+};
+
 template <class F>
 void forward_loop(const ForgetColumns& x, void* scratch, void* h, void* last) {
   using Bits = typename F::Bits;
   using T = Accumulator<F>;
   T* cell = static_cast<T*>(scratch);
   load<F>(static_cast<const Bits*>(x.initial), x.count, cell);
+  Lookout lookout{x};
   for (int64_t t = 0; t < x.steps; ++t) {
+    lookout();
     const int64_t row = t * x.stride;
     const Bits* z = static_cast<const Bits*>(x.z) + row;
     const Bits* f = static_cast<const Bits*>(x.f) + row;
@@ -47,7 +60,9 @@ void backward_steps(const ForgetColumns& x, const void* grad_h, Accumulator<F>* 
                     Accumulator<F>* reaching, void* grad_z, void* grad_f, void* grad_o) {
   using Bits = typename F::Bits;
   using T = Accumulator<F>;
+  Lookout lookout{x};
   for (int64_t t = x.steps - 1; t >= 0; --t) {
+    lookout();
     const int64_t row = t * x.stride;
     const Bits* z = static_cast<const Bits*>(x.z) + row;
     const Bits* f = static_cast<const Bits*>(x.f) + row;
@@ -80,7 +95,9 @@ void backward_loop(const ForgetColumns& x, const void* grad_h, const void* grad_
   T* cells = static_cast<T*>(scratch);
   T* reaching = cells + (x.steps + 1) * x.count;
   load<F>(static_cast<const Bits*>(x.initial), x.count, cells);
+  Lookout lookout{x};
   for (int64_t t = 0; t < x.steps; ++t) {
+    lookout();
     const Bits* z = static_cast<const Bits*>(x.z) + t * x.stride;
     const Bits* f = static_cast<const Bits*>(x.f) + t * x.stride;
     const T* before = cells + t * x.count;

@@ -150,10 +150,13 @@ struct PairwiseLoops {
 };
 
 // Columns, side by side, of the recurrence in numerics/forget_mult.h: row t of an array lies
-// `stride` elements after row t - 1. o and initial may be null: 1 and 0 everywhere.
+// `stride` elements after row t - 1. o and initial may be null: 1 and 0 everywhere. look() is
+// called each time that about `look_every` elements of a row are done, and may throw.
 struct ForgetColumns {
   const void *z, *f, *o, *initial;
   int64_t steps, count, stride;
+  void (*look)();
+  int64_t look_every;
 };
 
 struct ForgetLoops {
