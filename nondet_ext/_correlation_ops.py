@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from nondet_ext import summation
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext._integer_products import EXACT_BITS, IntegerProducts
 from nondet_ext._op import Op
 from nondet_ext._quotients import correlations
@@ -191,10 +192,12 @@ def _warn_of_constants(side: str, rows: list[int]) -> None:
     warn_degenerate(f"{side} has constant rows, whose correlations are NaN: {listed}")
 
 
+@in_default_mode
 def _spearman(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("spearman", x, y, nan_policy)
 
 
+@in_default_mode
 def _pearson(x: torch.Tensor, y: torch.Tensor | None, nan_policy: str) -> torch.Tensor:
     return _run("pearson", x, y, nan_policy)
 

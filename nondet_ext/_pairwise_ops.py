@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext._op import Op
 from nondet_ext._warnings import warn_degenerate
 
@@ -73,6 +74,7 @@ def _class_count(labels: torch.Tensor) -> int:
     return max(int(labels.max()) + 1, 1)
 
 
+@in_default_mode
 def _churn(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
     """Compute the disagreement among the examples of each class, (classes, R, R) float64."""
     refuse_bad_labels(labels, classes)
@@ -89,6 +91,7 @@ def _churn(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> tor
     return (totals - agreeing).to(torch.float64) / totals
 
 
+@in_default_mode
 def _error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Compute the Jaccard index of the errors of every two models, (R, R) float64."""
     examples = predictions.shape[1]

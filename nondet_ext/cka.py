@@ -13,6 +13,7 @@ from nondet_ext._cka.models import Features, read_features
 from nondet_ext._cka.ratios import linear_cka as linear_cka_op
 from nondet_ext._cka.ratios import ratios
 from nondet_ext._cka.totals import Totals
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext.memory import parse_bytes
 
 Estimator = Literal["biased", "debiased"]
@@ -148,6 +149,7 @@ class CKA:
         self._layers: dict[str, _Layer] = {}
         self._several = False
 
+    @in_default_mode
     def update(
         self,
         features: Models | Mapping[str, Models],
@@ -217,6 +219,7 @@ class CKA:
         totals = (Moments if self.exact else BatchSums)(widths, left)
         return _Layer(names, widths, left, scalar, totals)
 
+    @in_default_mode
     def compute(self) -> torch.Tensor | dict[str, torch.Tensor]:
         """Return the CKA of the batches so far, as :func:`linear_cka` does; of several layers, a
         dict from layers to tensors.

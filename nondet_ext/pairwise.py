@@ -7,6 +7,7 @@ import torch
 
 from nondet_ext import _check
 from nondet_ext import _pairwise_ops as ops
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext.ensembles import EnsembleSums
 
 Metric = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -16,6 +17,7 @@ _SPACES = ("logits", "probabilities")
 _BLOCK_BYTES = 256 << 20  # the mean outputs passed to a callable metric at once
 
 
+@in_default_mode
 def disagreement(predictions: torch.Tensor) -> torch.Tensor:
     """Compute the fraction of examples that two models classify differently, for all pairs.
 
@@ -89,6 +91,7 @@ def error_overlap(predictions: torch.Tensor, labels: torch.Tensor) -> torch.Tens
     return ops.error_overlap(classes, _labels(labels, classes.shape[1], classes.device))
 
 
+@in_default_mode
 def ensemble_delta(
     logits: torch.Tensor,
     labels: torch.Tensor,

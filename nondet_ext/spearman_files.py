@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from nondet_ext import _check
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext._quotients import correlations
 from nondet_ext._spearman_files import shares as _shares
 from nondet_ext._spearman_files.products import multiply_all
@@ -21,6 +22,7 @@ from nondet_ext._warnings import DegenerateInputWarning
 from nondet_ext.memory import parse_bytes
 
 
+@in_default_mode
 def spearman_files(
     files: Sequence[str | PathLike[str] | np.ndarray],
     *,

@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "bindings/float_mode.h"
 #include "bindings/signals.h"
 #include "numerics/formats.h"
 #include "numerics/summation.h"
@@ -33,6 +34,7 @@ PYBIND11_MODULE(_C, m) {
       .value("seeded", nondet::Order::seeded)
       .value("atomic", nondet::Order::atomic);
   nondet::watch_signals();
+  nondet::bind_float_mode(m);
   auto cpu = m.def_submodule("cpu", "Kernels for the CPU.");
   nondet::bind_cpu(cpu);
   auto direct = m.def_submodule("direct", "Calls that take and return tensors.");

@@ -55,29 +55,32 @@ template <class F, class Valid, class Edit>
 EditFault edit_elements(void* param, const Layout& layout, int64_t numel, const int64_t* idx,
                         int64_t n, const Valid& valid, const Edit& edit) {
   EditFault fault;
-  Poll poll;
-  for (int64_t i = 0; i < n; ++i) {
-    poll(1);
-    if (idx[i] < -numel || idx[i] >= numel) {
-      fault.index = i;
-      return fault;
+  bool faulty = false;
+  in_chunks(0, n, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end && !faulty; ++i) {
+      const bool inside = idx[i] >= -numel && idx[i] < numel;
+      if (inside && valid(i)) continue;
+      (inside ? fault.argument : fault.index) = i;
+      faulty = true;
     }
-    if (!valid(i)) {
-      fault.argument = i;
-      return fault;
-    }
-  }
+  });
+  if (faulty) return fault;
   auto* bits = static_cast<typename F::Bits*>(param);
   const auto address = [&](int64_t i) {
     return bits + offset_of(layout, idx[i] < 0 ? idx[i] + numel : idx[i]);
   };
   constexpr int64_t kAhead = 16;  // random elements miss the caches, so prefetch them
-  for (int64_t i = 0; i < n; ++i) {
-    poll(4);
-    if (i + kAhead < n) __builtin_prefetch(address(i + kAhead), 1);
-    auto* element = address(i);
-    *element = edit(*element, i);
-  }
+  constexpr int64_t kWork = 4;
+  in_chunks(
+      0, n,
+      [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          if (i + kAhead < n) __builtin_prefetch(address(i + kAhead), 1);
+          auto* element = address(i);
+          *element = edit(*element, i);
+        }
+      },
+      kWork);
   return fault;
 }
 

@@ -6,6 +6,7 @@ import torch
 
 from nondet_ext._cka.models import Features
 from nondet_ext._cka.products import Hsic, hsic_pairs
+from nondet_ext._float_mode import in_default_mode
 from nondet_ext._op import Op
 from nondet_ext._warnings import warn_degenerate
 
@@ -40,6 +41,7 @@ def _warn(problem: str) -> None:
     warn_degenerate(f"{problem}; its CKA is NaN")
 
 
+@in_default_mode
 def _linear_cka(
     tensors: Sequence[torch.Tensor], names: str, left: int, debiased: bool, memory: int
 ) -> torch.Tensor:

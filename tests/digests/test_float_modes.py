@@ -1,15 +1,19 @@
-"""Test that every kernel gives the bits in op_digests.json whatever the caller's floating-point
-mode is: its direction of rounding, and whether subnormals count as zero.
+"""Test that every kernel, and every function whose bits are promised, gives the bits in
+op_digests.json whatever the caller's floating-point mode is: its direction of rounding, and whether
+subnormals count as zero as results, as operands, or both.
 
-What Python and torch compute around the kernels runs in the caller's mode: gradients, the quotients
-of counts and correlations, differences, similarities, gates of networks. They are left out.
+Other functions of torch run in the caller's mode: gradients, differences, gates of networks. They
+are left out.
 """
 
 import ctypes
 import ctypes.util
 import platform
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
+from typing import Any
 
 import pytest
 import torch
@@ -17,15 +21,28 @@ import torch
 from digests.cases import digest
 from digests.ops import FAMILIES
 from digests.test_op_digests import EXPECTED
-from digests.test_op_digests import cpu_isa as cpu_isa
+from nondet_ext import _summation_ops
+from nondet_ext._native import _C
+from references.long_calls import NO_KERNELS
 
-MODES = {"up": 0x800, "down": 0x400, "toward zero": 0xC00, "flush": None}
-"""Names of modes -> the argument of fesetround on x86-64."""
+MODES = {
+    "down": 0x2000,
+    "up": 0x4000,
+    "toward zero": 0x6000,
+    "flush": 0x8000,
+    "subnormals are zero": 0x0040,
+    "both": 0x8040,
+    "up and both": 0xC040,
+}
+"""Names of modes -> bits of MXCSR, the control word of SSE and AVX."""
 
-KERNELS = ("sums", "dots", "scatters", "neighbors", "flips", "randoms", "fingerprints", "ranks")
+PROMISED = (
+    "sums", "dots", "scatters", "neighbors", "flips", "randoms", "fingerprints", "ranks",
+    "correlations", "predictions", "similarities", "recurrences",
+)  # fmt: skip
 
-AROUND = ("spearman_files", "random_flip")
-"""Their kernels' results are right in every mode; quotients and differences are torch's."""
+AROUND = ("random_flip", "qrnn")
+"""Their kernels' results are right in every mode; differences and gates are torch's."""
 
 pytestmark = [
     pytest.mark.skipif(platform.machine() != "x86_64", reason="the modes are of x86-64"),
@@ -37,22 +54,54 @@ pytestmark = [
 def float_mode(name: str) -> Iterator[None]:
     """Compute in a floating-point mode within the context, in this thread."""
     library = ctypes.CDLL(ctypes.util.find_library("m"))
-    rounding = MODES[name]
+    before, changed = ctypes.create_string_buffer(32), ctypes.create_string_buffer(32)
+    assert library.fegetenv(before) == 0
+    # The environment ends with MXCSR, after that of x87.
+    (control,) = struct.unpack_from("<I", before, 28)
+    changed.raw = before.raw
+    struct.pack_into("<I", changed, 28, control | MODES[name])
     try:
-        if rounding is None:
-            assert torch.set_flush_denormal(True)
-        else:
-            assert library.fesetround(rounding) == 0
+        assert library.fesetenv(changed) == 0
         yield
     finally:
-        torch.set_flush_denormal(False)
-        library.fesetround(0)
+        library.fesetenv(before)
 
 
-@pytest.mark.usefixtures("cpu_isa")
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("family", KERNELS)
-def test_modes_change_no_bit(family, mode, threads):
+def test_the_modes_are_set():
+    x = torch.tensor([1e-40, 1.0, 3.0])
+    with float_mode("down"):
+        down = float(x[1] / x[2])
+    assert down < float(x[1] / x[2])
+    with float_mode("subnormals are zero"):
+        assert float(x[0] * 2**20) == 0
+    assert float(x[0] * 2**20) > 0
+
+
+def _configurations() -> Iterator[Any]:
+    """Yield (instruction set, threads, mode): every mode, and every instruction set and number of
+    threads; all of their combinations where slow tests run.
+    """
+    isas = _C.cpu.available_isas()
+    for isa, threads, mode in product(isas, (1, 3), MODES):
+        whole = (isa == isas[-1] and threads == 3) or (mode == "up and both" and threads == 3)
+        yield pytest.param(isa, threads, mode, marks=() if whole else pytest.mark.slow)
+
+
+@pytest.fixture
+def restored() -> Iterator[None]:
+    """Restore the instruction set and the number of threads after the test."""
+    before = _C.cpu.current_isa(), torch.get_num_threads()
+    yield
+    _C.cpu.set_isa(before[0])
+    torch.set_num_threads(before[1])
+
+
+@pytest.mark.parametrize(("isa", "threads", "mode"), list(_configurations()))
+@pytest.mark.parametrize("family", PROMISED)
+@pytest.mark.usefixtures("restored")
+def test_modes_change_no_bit(family, isa, threads, mode):
+    _C.cpu.set_isa(isa)
+    torch.set_num_threads(threads)
     expected = EXPECTED[family]
     changed = []
     count = 0
@@ -68,9 +117,21 @@ def test_modes_change_no_bit(family, mode, threads):
     assert not changed
 
 
-@pytest.fixture(params=[1, 3], ids=["one-thread", "three-threads"])
-def threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
+def test_every_kernel_is_called(monkeypatch):
+    """The families above call every function of the CPU that computes something."""
+    called = set()
+    names = {name for name in dir(_C.cpu) if not name.startswith("_")} - NO_KERNELS
+    for name in names:
+        kernel = getattr(_C.cpu, name)
+
+        def spy(*arguments, kernel=kernel, name=name, **named):
+            called.add(name)
+            return kernel(*arguments, **named)
+
+        monkeypatch.setattr(_C.cpu, name, spy)
+    monkeypatch.setattr(_summation_ops, "_sum_all", _C.cpu.sum_all)
+    monkeypatch.setattr(_summation_ops, "_sum_rows", _C.cpu.sum_rows)
+    for family in PROMISED:
+        for _, compute in FAMILIES[family]():
+            compute()
+    assert called == names
