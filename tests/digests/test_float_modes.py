@@ -21,9 +21,9 @@ import torch
 from digests.cases import digest
 from digests.ops import FAMILIES
 from digests.test_op_digests import EXPECTED
-from nondet_ext import _summation_ops
+from nondet_ext import _direct
 from nondet_ext._native import _C
-from references.long_calls import NO_KERNELS
+from references.long_calls import kernels
 
 MODES = {
     "down": 0x2000,
@@ -120,18 +120,16 @@ def test_modes_change_no_bit(family, isa, threads, mode):
 def test_every_kernel_is_called(monkeypatch):
     """The families above call every function of the CPU that computes something."""
     called = set()
-    names = {name for name in dir(_C.cpu) if not name.startswith("_")} - NO_KERNELS
-    for name in names:
-        kernel = getattr(_C.cpu, name)
+    for name in kernels():
+        module, short = (_direct, name[7:]) if name.startswith("direct.") else (_C.cpu, name)
+        kernel = getattr(module, short)
 
         def spy(*arguments, kernel=kernel, name=name, **named):
             called.add(name)
             return kernel(*arguments, **named)
 
-        monkeypatch.setattr(_C.cpu, name, spy)
-    monkeypatch.setattr(_summation_ops, "_sum_all", _C.cpu.sum_all)
-    monkeypatch.setattr(_summation_ops, "_sum_rows", _C.cpu.sum_rows)
+        monkeypatch.setattr(module, short, spy)
     for family in PROMISED:
         for _, compute in FAMILIES[family]():
             compute()
-    assert called == names
+    assert called == kernels()

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
 from nondet_ext._native import _C
 
@@ -16,8 +17,23 @@ FORMATS = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 ORDERS = ("fixed", "exact", "seeded", "atomic")
 KEY = [7, 0, 0, 0]
 
-NO_KERNELS = {"available_isas", "current_isa", "set_isa"}
-"""Functions of ``_C.cpu`` that compute nothing."""
+NO_KERNELS = {
+    "available_isas",
+    "current_isa",
+    "set_isa",
+    "direct.connect",
+    "direct.direct",
+    "direct.pause",
+}
+"""Functions of ``_C.cpu`` and ``_C.direct`` that compute nothing."""
+
+
+def kernels() -> set[str]:
+    """Return the names of the functions that compute."""
+    names = {name for name in dir(_C.cpu) if not name.startswith("_")}
+    names |= {f"direct.{name}" for name in dir(_C.direct) if not name.startswith("_")}
+    return names - NO_KERNELS
+
 
 Call = Callable[[int], Any]
 """Calls a kernel with a number of threads."""
@@ -51,6 +67,20 @@ def _kernel(name: str, memory: Memory, **arguments: Any) -> Call:
 def _alone(name: str, memory: Memory, **arguments: Any) -> Call:
     """Return a call of a kernel that knows one thread only."""
     return lambda threads: _call(name, memory, arguments, None)
+
+
+def _direct(function: str, order: str, rows: int, columns: int, dim: int | None) -> Call:
+    x = torch.from_numpy(np.zeros((rows, columns), np.float32))
+
+    def call(threads: int) -> Any:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            return getattr(_C.direct, function)(x, dim, False, order, None, None)
+        finally:
+            torch.set_num_threads(before)
+
+    return call
 
 
 def _dtype(name: str) -> Any:
@@ -125,26 +155,12 @@ def _sums(of: Size) -> Iterator[tuple[str, Callable[[], Call]]]:
         yield f"segment_sum/{order}-long", partial(segments, 1, of(8e8), 1)
         yield f"segment_sum/{order}-short", partial(segments, of(1e6), 8, 50)
 
-        def sum_rows(order=order) -> Call:
-            memory, rows = Memory(), of(2e7)
-            x, out = memory.zeros(rows * 50, item=4), memory.zeros(50)
-            return lambda threads: (
-                _held(memory)
-                and _C.cpu.sum_rows(
-                    _dtype("float32"), x, rows, 50, out, _order(order), KEY, threads
-                )
-            )
-
-        yield f"sum_rows/{order}", sum_rows
-
-    def sum_all() -> Call:
-        memory, n = Memory(), of(1e9)
-        x, out = memory.zeros(n, item=4), memory.zeros(1)
-        return lambda threads: (
-            _held(memory) and _C.cpu.sum_all(_dtype("float32"), x, n, out, threads)
-        )
-
-    yield "sum_all/float32", sum_all
+    for function in ("sum", "mean"):
+        for order in ("fixed", "exact"):
+            long = partial(_direct, function, order, of(1e9), 1, None)
+            yield f"direct.{function}/{order}-all", long
+            wide = partial(_direct, function, order, of(2e7), 50, 0)
+            yield f"direct.{function}/{order}-rows", wide
 
     def spread() -> Call:
         """Magnitudes that no few doubles hold: every element goes to a superaccumulator."""
