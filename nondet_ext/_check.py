@@ -7,6 +7,8 @@ from typing import SupportsIndex, TypeGuard
 import torch
 from torch.autograd import forward_ad
 
+from nondet_ext import _tracing
+
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = [tuple(range(ndim)) for ndim in range(8)]
 _STRIDED = torch.strided
@@ -17,16 +19,15 @@ def no_tangent(**tensors: torch.Tensor | None) -> None:
     """Raise NotImplementedError if a tensor carries a forward-mode tangent, for a function without
     derivative, which would drop it silently.
     """
-    if torch.compiler.is_compiling() or forward_ad._current_level < 0:
-        return
-    if not torch._C._is_fwd_grad_enabled():  # a caller has already handled the tangents
+    if torch.compiler.is_dynamo_compiling():
+        if not _tracing.has_tangents():
+            return
+    # A caller may have handled the tangents.
+    elif forward_ad._current_level < 0 or not torch._C._is_fwd_grad_enabled():
         return
     for name, tensor in tensors.items():
-        if tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None:
-            raise NotImplementedError(
-                f"{name} carries a forward-mode tangent, and this function has no derivative; pass "
-                f"{name}.detach()"
-            )
+        if tensor is not None:
+            _tracing.refuse_tangent(name, tensor)
 
 
 def not_compiling(name: str, reason: str) -> None:
@@ -56,14 +57,14 @@ def no_derivative(out: torch.Tensor, x: torch.Tensor) -> None:
 
 def in_transform() -> bool:
     """Return True inside of a transform of torch.func, such as vmap or grad."""
-    if torch.compiler.is_compiling():
-        return False
-    return torch._C._functorch.peek_interpreter_stack() is not None
+    return _tracing.is_transformed()
 
 
 def in_dual_level() -> bool:
     """Return True where tensors may carry forward-mode tangents."""
-    return not torch.compiler.is_compiling() and forward_ad._current_level >= 0
+    if torch.compiler.is_dynamo_compiling():
+        return _tracing.has_tangents()
+    return forward_ad._current_level >= 0
 
 
 def float_tensor(name: str, value: object) -> torch.Tensor:

@@ -15,6 +15,7 @@ from torch.autograd.graph import increment_version
 
 from nondet_ext import _check
 from nondet_ext._direct import is_compiling, is_direct
+from nondet_ext._tracing import has_derivatives
 from nondet_ext._transforms import batch_rule, function_of
 
 P = ParamSpec("P")
@@ -84,6 +85,8 @@ class Op(Generic[P, R]):
                 functools.partial(tangent, self),
                 rules[1],
             )
+        function = self._function
+        self.step: Callable[..., Any] = lambda *arguments: function.apply(*arguments)
 
     def __call__(self, *arguments: P.args, **named: P.kwargs) -> R:
         if named:
@@ -104,7 +107,11 @@ class Op(Generic[P, R]):
             with torch.no_grad():
                 return self(*arguments)  # type: ignore[call-arg]
         # The registered op would lose tangents. Those of an outer transform cannot be seen here.
-        if not is_compiling() and (_transform() is not None or forward_ad._current_level >= 0):
+        if is_compiling():
+            if self._function is not None and has_derivatives(self):
+                return self.step(*arguments)  # type: ignore[no-any-return]
+            _check.no_tangent(**{self._names[i]: arguments[i] for i in self._mutated})
+        elif _transform() is not None or forward_ad._current_level >= 0:
             if self._function is not None:
                 return self._function.apply(*arguments)  # type: ignore[no-any-return]
             _check.no_tangent(**{self._names[i]: arguments[i] for i in self._mutated})

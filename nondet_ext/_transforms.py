@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch.autograd import forward_ad
 
+from nondet_ext._tracing import unpacked
+
 Rule = Callable[..., Any]
 
 
@@ -50,7 +52,7 @@ def function_of(
             # tangents depend on the arguments. So the tangents of this level are removed instead.
             with forward_ad._set_fwd_grad_enabled(True):
                 for i, each in zip(tensors, ctx.saved_tensors, strict=True):
-                    arguments[i] = None if each is None else forward_ad.unpack_dual(each).primal
+                    arguments[i] = None if each is None else unpacked(each)[0]
                 return tangent(arguments, tangents)
 
         @staticmethod

@@ -27,6 +27,7 @@ from nondet_ext import _check
 from nondet_ext import _scatter_ops as ops
 from nondet_ext._layout import shares_memory
 from nondet_ext._order import Seed, key_of
+from nondet_ext._tracing import has_derivatives
 
 
 def index_add(
@@ -174,6 +175,12 @@ def bincount(
     bins = _check.integer("minlength", minlength, 0, 2**62)
     key = key_of(order, seed)
     where = index.detach().to(torch.int64)
+    if torch.compiler.is_dynamo_compiling() and has_derivatives():
+        raise RuntimeError(
+            "nondet_ext.bincount cannot be compiled by torch.compile where a transform of "
+            "torch.func differentiates it: the number of bins depends on the values of index; use "
+            "index_add"
+        )
     zeros = weights.new_zeros(ops.bins(where, bins))
     return ops.index_add(zeros, 0, where, weights, order, key)
 
