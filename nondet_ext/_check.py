@@ -1,18 +1,24 @@
 """Checks of arguments. Errors name the argument, its value and the allowed values."""
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import SupportsIndex, TypeGuard
 
+import numpy as np
 import torch
 from torch.autograd import forward_ad
+from torch.nn.parameter import is_lazy
 
 from nondet_ext import _tracing
 
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _ALL = [tuple(range(ndim)) for ndim in range(8)]
 _STRIDED = torch.strided
-INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+# torch cannot compute with all unsigned integers.
+_SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, *_SIGNED)
+_FLAGS = (bool, np.bool_)
+_PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def no_tangent(**tensors: torch.Tensor | None) -> None:
@@ -68,14 +74,80 @@ def in_dual_level() -> bool:
 
 
 def float_tensor(name: str, value: object) -> torch.Tensor:
+    return dense(name, value, FLOATS, "float64, float32, float16 or bfloat16 tensor")
+
+
+def dense(name: str, value: object, dtypes: Collection[torch.dtype], wanted: str) -> torch.Tensor:
+    """Return `value`, a tensor of one of the dtypes whose elements lie in one strided memory, or
+    will where it is a tracer's.
+
+    Raises:
+        TypeError: it is something else: of another type or dtype, sparse, mkldnn, nested,
+            quantized, uninitialised, or a FakeTensor outside of its mode.
+    """
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype not in FLOATS or value.layout is not _STRIDED:
-        kind = value.dtype if value.layout == torch.strided else f"{value.layout} {value.dtype}"
-        raise TypeError(
-            f"{name} must be a dense float64, float32, float16 or bfloat16 tensor, got {kind}"
-        )
+    if type(value) not in _PLAIN:
+        _refuse_unusual(name, value, wanted)
+    if value.dtype not in dtypes or value.layout is not _STRIDED or value.is_nested:
+        kind = "nested " if value.is_nested else ""
+        layout = "" if value.layout == torch.strided else f"{value.layout} "
+        raise TypeError(f"{name} must be a dense {wanted}, got {kind}{layout}{value.dtype}")
     return value
+
+
+def _refuse_unusual(name: str, value: torch.Tensor, wanted: str) -> None:
+    if torch.compiler.is_compiling():
+        return
+    if is_lazy(value):
+        raise TypeError(f"{name} must be a dense {wanted}, got an {type(value).__name__}")
+    if torch._C._len_torch_dispatch_stack() == 0 and hasattr(value, "fake_mode"):
+        raise TypeError(
+            f"{name} must be a dense {wanted}, got a {type(value).__name__} outside of its mode"
+        )
+
+
+def with_values(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """Return a tensor, for a function whose course depends on its values.
+
+    Raises:
+        TypeError: it is on the meta device.
+        ValueError: it has left the transform of torch.func that made it.
+    """
+    if tensor.is_meta:
+        raise TypeError(f"{name} must have values, got a tensor on the meta device")
+    if not torch.compiler.is_compiling():
+        refuse_stray(name, tensor)
+    return tensor
+
+
+def refuse_stray(name: str, tensor: torch.Tensor) -> None:
+    """Raise ValueError if a tensor has left the transform of torch.func that made it."""
+    functorch = torch._C._functorch
+    if functorch.is_functorch_wrapped_tensor(tensor) and not _tracing.is_transformed():
+        raise ValueError(f"{name} has left the transform of torch.func that made it")
+
+
+def writable(name: str, tensor: torch.Tensor) -> None:
+    """Raise ValueError if a tensor cannot be written to, because it is a lazy negation."""
+    if not torch.compiler.is_compiling() and tensor.is_neg():
+        raise ValueError(
+            f"{name} is a lazy negation of another tensor and cannot be changed in place; "
+            f"pass {name}.resolve_neg()"
+        )
+
+
+def index_tensor(name: str, value: object) -> torch.Tensor:
+    return dense(name, value, (torch.int64, torch.int32), "int64 or int32 tensor")
+
+
+def integers(name: str, value: object) -> torch.Tensor:
+    """Return a tensor of integers in a dtype that torch can compute with."""
+    tensor = dense(
+        name, value, INTEGERS, "tensor of int64, int32, int16, int8, uint8, uint16 or uint32"
+    )
+    signed = _SIGNED.get(tensor.dtype)
+    return tensor if signed is None else tensor.to(signed)
 
 
 def is_index(value: object) -> TypeGuard[SupportsIndex]:
@@ -83,14 +155,44 @@ def is_index(value: object) -> TypeGuard[SupportsIndex]:
     return hasattr(value, "__index__")
 
 
+def as_int(name: str, value: object) -> int:
+    """Return `value`, an int, a NumPy integer, an integer tensor of one element or another object
+    with ``__index__``, as an int; refuse booleans and floats.
+    """
+    if type(value) is int:
+        return value
+    is_flag = type(value) in _FLAGS or (
+        isinstance(value, torch.Tensor) and value.dtype == torch.bool
+    )
+    if not is_flag and is_index(value):
+        try:
+            return operator.index(value)
+        except TypeError:  # an array or a tensor of floats, or of several elements
+            pass
+    raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
+
+
+def flag(name: str, value: object) -> bool:
+    """Return `value`, a bool, a NumPy bool, 0 or 1, as a bool."""
+    if value is True or value is False:
+        return value
+    if type(value) in _FLAGS or (type(value) is int and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{name} must be a bool, got {type(value).__name__}")
+
+
+def real(name: str, value: object) -> float:
+    """Return `value`, an int, a float or a NumPy number of such a kind, as a float."""
+    if type(value) is float:
+        return value
+    if type(value) in _FLAGS or not isinstance(value, int | float | np.integer | np.floating):
+        raise TypeError(f"{name} must be a float, got {type(value).__name__}")
+    return float(value)
+
+
 def integer(name: str, value: object, low: int, high: int) -> int:
     """Return `value` as an int in [low, high]; refuse booleans."""
-    if type(value) is int:
-        number = value
-    elif isinstance(value, bool) or not is_index(value):
-        raise TypeError(f"{name} must be an integer, got {type(value).__name__}")
-    else:
-        number = operator.index(value)
+    number = as_int(name, value)
     if not low <= number <= high:
         raise ValueError(f"{name} must be in [{low}, {high}], got {number}")
     return number
@@ -106,11 +208,10 @@ def integer_tensor(name: str, value: object) -> torch.Tensor:
     the device of `value` if it is a tensor, else on the CPU.
     """
     if isinstance(value, torch.Tensor):
-        if value.dtype not in INTEGERS:
-            raise TypeError(f"{name} must hold integers, got {value.dtype}")
-        return value.detach().reshape(-1).to(torch.int64).contiguous()
-    if isinstance(value, bool):
-        raise TypeError(f"{name} must hold integers, got bool")
+        tensor = with_values(name, integers(name, value)).detach()
+        return tensor.reshape(-1).to(torch.int64).contiguous()
+    if type(value) in _FLAGS:
+        raise TypeError(f"{name} must hold integers, got {type(value).__name__}")
     array = getattr(value, "__array__", None)
     if array is not None:
         return integer_tensor(name, torch.as_tensor(array(), device="cpu"))
@@ -158,9 +259,7 @@ def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
     bound = max(ndim, 1)  # as in torch, a 0-d tensor takes 0 and -1
     dims = []
     for each in given:
-        if isinstance(each, bool) or not is_index(each):
-            raise TypeError(f"dim must hold ints, got {each!r}")
-        number = operator.index(each)
+        number = as_int("dim", each)
         if not -bound <= number < bound:
             raise IndexError(f"dim must be in [{-bound}, {bound - 1}], got {number}")
         dims.append(number % bound)

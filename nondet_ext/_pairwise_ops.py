@@ -17,6 +17,8 @@ from nondet_ext._warnings import warn_degenerate
 EXAMPLE_TILE = 1024
 """kExampleTile of csrc/numerics/pairwise.h."""
 
+MOST_CLASSES = 2**31 - 1
+
 LARGEST_LOGIT = 2.0**1022
 """Sums and differences of two logits below it are finite."""
 
@@ -71,7 +73,10 @@ def _pair_agreements(predictions: torch.Tensor, offsets: torch.Tensor) -> torch.
 
 def _class_count(labels: torch.Tensor) -> int:
     """Return one more than the largest label, at least 1."""
-    return max(int(labels.max()) + 1, 1)
+    largest = int(labels.max())
+    if largest >= MOST_CLASSES:
+        raise ValueError(f"labels must lie in [0, {MOST_CLASSES}), got {largest}")
+    return max(largest + 1, 1)
 
 
 @in_default_mode

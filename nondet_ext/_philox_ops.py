@@ -57,18 +57,19 @@ def _coordinates(
         raise TypeError(f"counter must be a tuple of at most three coordinates, got {got}")
     tensors = [each for each in counter if isinstance(each, torch.Tensor)]
     where = torch.device(device) if device is not None else None
+    coordinates: list[int | torch.Tensor] = []
     for position, each in enumerate(counter):
+        name = f"counter[{position}]"
         if not isinstance(each, torch.Tensor):
-            _check.word(f"counter[{position}]", each)
+            coordinates.append(_check.word(name, each))
             continue
-        if each.dtype not in _check.INTEGERS:
-            raise TypeError(f"counter[{position}] must hold integers, got {each.dtype}")
+        coordinates.append(_check.with_values(name, _check.integers(name, each)))
         where = each.device if where is None else where
         if each.device.type != where.type or (where.index is not None and each.device != where):
             raise ValueError(f"counter[{position}] is on {each.device}, but the draw is on {where}")
     where = where or torch.device("cpu")
     if not tensors and where.type == "cpu":
-        return (), torch.tensor([[*counter, 0, 0, 0][:3]], dtype=torch.int64, device=where)
+        return (), torch.tensor([[*coordinates, 0, 0, 0][:3]], dtype=torch.int64, device=where)
     try:
         shape = torch.broadcast_shapes(*(each.shape for each in tensors))
     except RuntimeError as error:
@@ -77,8 +78,8 @@ def _coordinates(
     columns = [
         each.detach().to(torch.int64).expand(shape)
         if isinstance(each, torch.Tensor)
-        else torch.full(shape, int(each), dtype=torch.int64, device=where)
-        for each in (*counter, 0, 0, 0)[:3]
+        else torch.full(shape, each, dtype=torch.int64, device=where)
+        for each in (*coordinates, 0, 0, 0)[:3]
     ]
     return tuple(shape), torch.stack(columns, dim=-1).reshape(-1, 3).contiguous()
 

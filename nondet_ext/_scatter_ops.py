@@ -14,6 +14,7 @@ from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
 from nondet_ext._transforms import to_dim
 
+MOST_BINS = 2**48  # more than any memory holds
 MAX_PARTS = 1024  # kMaxParts of csrc/numerics/summation.h
 
 Gradients = tuple[torch.Tensor | None, ...]
@@ -232,6 +233,9 @@ def _bins(index: torch.Tensor, least: int) -> int:
     if lowest < 0:
         at = int((index < 0).nonzero()[0])
         raise IndexError(f"index[{at}] = {int(index[at])} must not be negative")
+    if highest >= MOST_BINS:
+        at = int((index == highest).nonzero()[0])
+        raise IndexError(f"index[{at}] = {highest} is out of range (allowed: 0 to {MOST_BINS - 1})")
     return max(least, highest + 1)
 
 

@@ -16,7 +16,7 @@ _RECORDING = (torch._C._functorch.TransformType.Grad, torch._C._functorch.Transf
 
 def as_step(function: Callable[..., Any]) -> None:
     """Let torch.compile take a function of tensors and constants as one step of its graph."""
-    import torch._dynamo  # noqa: PLC0415 - it takes seconds, and who traces has it
+    import torch._dynamo  # takes seconds, and whoever traces has it
 
     torch._dynamo.allow_in_graph(function)
 

@@ -83,10 +83,14 @@ def _correlate(
 
 def _rows(name: str, value: object) -> torch.Tensor:
     """Return the value as rows (R, n), contiguous and without gradient."""
-    if isinstance(value, torch.Tensor) and value.dtype in INTEGERS:
-        tensor = value
-    else:
-        tensor = _check.float_tensor(name, value)
+    tensor = _check.dense(
+        name,
+        value,
+        (*_check.FLOATS, *INTEGERS),
+        "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
+    )
+    if not torch.compiler.is_compiling():
+        _check.refuse_stray(name, tensor)
     if tensor.dim() < 2:
         raise ValueError(f"{name} must have at least two dimensions, got {tuple(tensor.shape)}")
     _check.no_tangent(**{name: tensor})

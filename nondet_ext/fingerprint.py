@@ -2,6 +2,7 @@
 
 import torch
 
+from nondet_ext import _check
 from nondet_ext import _fingerprint_ops as ops
 
 
@@ -30,15 +31,9 @@ def fingerprint(x: torch.Tensor) -> int:
     Compare ``torch.hash_tensor``, an XOR of the elements: permutations, x and -x of even length, or
     constants of two even lengths have the same hash.
     """
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
-    if x.layout != torch.strided or x.is_nested or x.dtype not in ops.DTYPE_CODE:
-        kind = "nested" if x.is_nested else "" if x.layout == torch.strided else str(x.layout)
-        raise TypeError(
-            "x must be a dense tensor of a float, integer, bool or complex dtype of whole bytes, "
-            f"got {kind} {x.dtype}".replace("  ", " ")
-        )
-    if x.is_meta:
-        raise TypeError("x must have bits, got a tensor on the meta device")
+    _check.dense(
+        "x", x, ops.DTYPE_CODE, "tensor of a float, integer, bool or complex dtype of whole bytes"
+    )
+    _check.with_values("x", x)
     bits = x.detach() if x.requires_grad else x
     return int(ops.fingerprint(bits)) % 2**64

@@ -131,6 +131,7 @@ def qrnn(
         raise ValueError("previous is given, but a window of 1 does not look back")
     if previous is not None:
         _check_like("previous", previous, "x", x, (batch, inputs))
+    zoneout = _check.real("zoneout", zoneout)
     if not 0 <= zoneout < 1:
         raise ValueError(f"zoneout must lie in [0, 1), got {zoneout}")
     if zoneout > 0 and training and (key is None or len(key) != 2):

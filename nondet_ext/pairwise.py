@@ -65,7 +65,7 @@ def churn(
     if num_classes is None:
         count = ops.class_count(truth)
     else:
-        count = _check.integer("num_classes", num_classes, 1, 2**31 - 1)
+        count = _check.integer("num_classes", num_classes, 1, ops.MOST_CLASSES)
     return ops.churn(classes, truth, count)
 
 
@@ -125,7 +125,7 @@ def ensemble_delta(
 
     Source: "On Nondeterminism and Instability in Neural Network Optimization", Sec. 3.1.
     """
-    outputs = _check.float_tensor("logits", logits)
+    outputs = _check.with_values("logits", _check.float_tensor("logits", logits))
     _check.no_tangent(logits=outputs)
     outputs = outputs.detach()
     if outputs.dim() != 3 or 0 in outputs.shape:
@@ -198,8 +198,4 @@ def _labels(value: object, examples: int, device: torch.device) -> torch.Tensor:
 
 
 def _integers(name: str, value: object) -> torch.Tensor:
-    if not isinstance(value, torch.Tensor):
-        raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype not in _check.INTEGERS or value.layout != torch.strided:
-        raise TypeError(f"{name} must hold integers, got {value.layout} {value.dtype}")
-    return value
+    return _check.with_values(name, _check.integers(name, value))

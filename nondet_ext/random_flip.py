@@ -66,9 +66,9 @@ def random_flip(param: torch.Tensor, seed: int, stream: int = 0, count: int = 1)
         ValueError: a number is out of its range, or elements of `param` share memory.
     """
     _check.float_tensor("param", param)
-    _check.word("seed", seed)
-    _check.word("stream", stream)
+    seed, stream = _check.word("seed", seed), _check.word("stream", stream)
     count = _check.integer("count", count, 0, param.numel())
+    _check.writable("param", param)
     if shares_memory(param):
         raise ValueError(
             "param has elements that share memory: changing one would change others; "

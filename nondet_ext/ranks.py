@@ -30,14 +30,12 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
 
     Ranks have no derivative: `x` is detached. On CUDA, "raise" waits for the result.
     """
-    if not isinstance(x, torch.Tensor):
-        raise TypeError(f"x must be a torch.Tensor, got {type(x).__name__}")
-    if x.layout != torch.strided or x.dtype not in (*_check.FLOATS, *ops.INTEGERS):
-        kind = x.dtype if x.layout == torch.strided else f"{x.layout} {x.dtype}"
-        raise TypeError(
-            "x must be a dense tensor of float64, float32, float16, bfloat16, an integer dtype or "
-            f"bool, got {kind}"
-        )
+    _check.dense(
+        "x",
+        x,
+        (*_check.FLOATS, *ops.INTEGERS),
+        "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
+    )
     if x.dim() == 0:
         raise ValueError("x must have at least one dimension, got a 0-d tensor")
     if nan_policy not in NAN_POLICIES:
@@ -48,6 +46,7 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
     if nan_policy != "omit" or not x.dtype.is_floating_point:
         return ops.ranks(values, False, nan_policy == "raise")
     # NaNs ranked last do not change the ranks of the others.
+    values = values.resolve_neg()  # for the view of its bits
     missing = values.isnan()
     keys = ops.ordered_integers(values)
     last = keys.masked_fill(missing, torch.iinfo(keys.dtype).max)

@@ -162,10 +162,8 @@ def bincount(
 
     Equivalent to: ``torch.bincount(index, weights, minlength)``, up to the order and the dtype.
     """
-    _check.float_tensor("weights", weights)
-    if not isinstance(index, torch.Tensor) or index.dtype not in _check.INTEGERS:
-        kind = index.dtype if isinstance(index, torch.Tensor) else type(index).__name__
-        raise TypeError(f"index must be a tensor of integers, got {kind}")
+    _check.with_values("weights", _check.float_tensor("weights", weights))
+    index = _check.with_values("index", _check.integers("index", index))
     if index.dim() != 1 or weights.shape != index.shape:
         raise ValueError(
             f"index and weights must have one shape (n,), got {tuple(index.shape)} and "
@@ -195,11 +193,7 @@ def _in_place(
     order: str,
     key: tuple[int, ...],
 ) -> torch.Tensor:
-    if not torch.compiler.is_compiling() and input.is_neg():
-        raise ValueError(
-            "input is a lazy negation of another tensor and cannot be changed in place; "
-            "pass input.resolve_neg()"
-        )
+    _check.writable("input", input)
     if shares_memory(input):
         raise ValueError(
             f"input has elements that share memory (shape {tuple(input.shape)}, "
@@ -220,9 +214,7 @@ def _in_place(
 
 def _axis(dim: object, ndim: int) -> int:
     bound = max(ndim, 1)  # as in torch, a 0-d tensor takes 0 and -1
-    if isinstance(dim, bool) or not _check.is_index(dim):
-        raise TypeError(f"dim must be an integer, got {type(dim).__name__}")
-    number = dim.__index__()
+    number = _check.as_int("dim", dim)
     if not -bound <= number < bound:
         raise IndexError(f"dim must be in [{-bound}, {bound - 1}], got {number}")
     return number % bound
@@ -235,9 +227,7 @@ def _check_tensors(
     _check.float_tensor(name, source)
     if source.dtype != input.dtype:
         raise TypeError(f"{name} must be {input.dtype} like input, got {source.dtype}")
-    if not isinstance(index, torch.Tensor) or index.dtype not in (torch.int64, torch.int32):
-        kind = index.dtype if isinstance(index, torch.Tensor) else type(index).__name__
-        raise TypeError(f"index must be an int64 or int32 tensor, got {kind}")
+    _check.index_tensor("index", index)
     _refuse_devices(input, "input", index=index, **{name: source})
     return _axis(dim, input.dim())
 

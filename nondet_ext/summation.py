@@ -66,6 +66,7 @@ def sum(
             return result
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
+    keepdim = _check.flag("keepdim", keepdim)
     key = key_of(order, seed)
     if out is not None:
         return _reduce_to(out, x, dims, keepdim, False, order, key)
@@ -92,6 +93,7 @@ def mean(
             return result
     _check.float_tensor("x", x)
     dims = _check.reduced_dims(dim, x.dim())
+    keepdim = _check.flag("keepdim", keepdim)
     key = key_of(order, seed)
     if out is not None:
         return _reduce_to(out, x, dims, keepdim, True, order, key)
@@ -124,6 +126,8 @@ def accumulate(
             return result
     if isinstance(partials, torch.Tensor):
         _check.float_tensor("partials", partials)
+        if not torch.compiler.is_compiling():
+            _check.refuse_stray("partials", partials)
         if partials.dim() == 0:
             raise ValueError("partials must have shape (K, ...), got a 0-d tensor")
         return sum(partials, 0, order=order, seed=seed, out=out)
@@ -132,6 +136,8 @@ def accumulate(
     first = _check.float_tensor("partials[0]", partials[0])
     for i, each in enumerate(partials):
         _check.float_tensor(f"partials[{i}]", each)
+        if not torch.compiler.is_compiling():
+            _check.refuse_stray(f"partials[{i}]", each)
         if (each.shape, each.dtype, each.device) != (first.shape, first.dtype, first.device):
             raise ValueError(
                 f"partials[{i}] must be {first.dtype} of shape {tuple(first.shape)} on "
@@ -190,9 +196,7 @@ def segment_sum(
     """
     _check.float_tensor("x", x)
     key = key_of(order, seed)
-    if not isinstance(offsets, torch.Tensor) or offsets.dtype not in (torch.int64, torch.int32):
-        kind = offsets.dtype if isinstance(offsets, torch.Tensor) else type(offsets).__name__
-        raise TypeError(f"offsets must be an int64 or int32 tensor, got {kind}")
+    _check.index_tensor("offsets", offsets)
     if x.dim() == 0 or offsets.dim() != 1 or offsets.numel() == 0:
         raise ValueError(
             "x must have shape (n, ...) and offsets shape (S + 1,), got "
@@ -218,23 +222,18 @@ def _reduce_to(
 
 
 def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None:
+    _check.float_tensor("out", out)
     fits = (
-        isinstance(out, torch.Tensor)
-        and (out.dtype, out.device) == (x.dtype, x.device)
+        (out.dtype, out.device) == (x.dtype, x.device)
         and list(out.shape) == list(shape)
         and out.is_contiguous()
-        and (torch.compiler.is_compiling() or not out.is_neg())
     )
     if not fits:
-        got = (
-            f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
-            if isinstance(out, torch.Tensor)
-            else type(out).__name__
-        )
         raise ValueError(
-            f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
-            f"{x.device}, got {got}"
+            f"out must be contiguous {x.dtype} of shape {tuple(shape)} on {x.device}, got "
+            f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
         )
+    _check.writable("out", out)
     _check.no_derivative(out, x)
     if torch.compiler.is_compiling():
         return  # tensors have no addresses there, and ops write to copies where memory is shared

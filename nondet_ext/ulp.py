@@ -105,6 +105,8 @@ def ulp_distance(
         raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
     left, right = torch.broadcast_tensors(a, b)
     if out is not None:
+        _check.dense("out", out, (torch.int64,), "int64 tensor")
+        _check.writable("out", out)
         fits = out.dtype == torch.int64 and out.device == a.device and out.shape == left.shape
         if not fits or not out.is_contiguous():
             raise ValueError(
@@ -184,6 +186,7 @@ def _neighbor(x: torch.Tensor, up: bool, out: torch.Tensor | None) -> torch.Tens
     if out is None:
         return ops.next_up(x) if up else ops.next_down(x)
     _check.float_tensor("out", out)
+    _check.writable("out", out)
     given = (tuple(out.shape), out.dtype, out.device, out.stride())
     wanted = (tuple(x.shape), x.dtype, x.device, x.stride())
     if given != wanted or not is_dense(x):
@@ -215,6 +218,7 @@ def _edit_arguments(
         `idx` on the device of `param`; and `value` as a tensor there with one entry per index, or
         None, and as an int, which is 0 if there is a tensor.
     """
+    _check.writable("param", param)
     if shares_memory(param):
         raise ValueError(
             f"param has elements that share memory (shape {tuple(param.shape)}, "

@@ -62,7 +62,7 @@ class Features:
 
 def _models(name: str, value: object, stacked: bool) -> tuple[list[torch.Tensor], list[str]]:
     if isinstance(value, torch.Tensor):
-        tensor = _check.float_tensor(name, value)
+        tensor = _check.with_values(name, _check.float_tensor(name, value))
         if not stacked:
             return [tensor], [name]
         if tensor.ndim < 3:
@@ -82,7 +82,8 @@ def _models(name: str, value: object, stacked: bool) -> tuple[list[torch.Tensor]
     if not value:
         raise ValueError(f"{name} must hold at least one model, got an empty sequence")
     names = [f"{name}[{i}]" for i in range(len(value))]
-    return [_check.float_tensor(each, x) for each, x in zip(names, value, strict=True)], names
+    tensors = [_check.float_tensor(each, x) for each, x in zip(names, value, strict=True)]
+    return [_check.with_values(each, x) for each, x in zip(names, tensors, strict=True)], names
 
 
 def read_features(
@@ -115,8 +116,6 @@ def read_features(
                     f"all models must have the same {quantity}: {names[0]} has {theirs}, "
                     f"{each} has {mine}"
                 )
-    if first.is_meta:
-        raise TypeError(f"{names[0]} must have values, got a tensor on the meta device")
     if len(first) < least:
         raise ValueError(f"{names[0]} must have at least {least} examples, got {len(first)}")
     _check.no_tangent(**dict(zip(names, tensors, strict=True)))

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
+from nondet.plain import plain
 from nondet_ext import accumulate, index_add
 from nondet_ext.threads import racing_threads
 
@@ -22,12 +23,17 @@ def check_order(order: object) -> None:
         raise ValueError(f"order is {order!r}; known: {', '.join(get_args(Order))}")
 
 
-def check_chunks(chunks: object) -> None:
-    """Raises TypeError if `chunks` is not an integer, ValueError if it is below 1."""
-    if not isinstance(chunks, int) or isinstance(chunks, bool):
+def check_chunks(chunks: object) -> int:
+    """Return `chunks` as an int.
+
+    Raises TypeError if it is not an integer, ValueError if it is below 1.
+    """
+    number = plain(chunks)
+    if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"chunks is {chunks!r}; it must be an integer")
-    if chunks < 1:
+    if number < 1:
         raise ValueError(f"chunks is {chunks}; it must be at least 1")
+    return number
 
 
 def chunk_sizes(examples: int, chunks: int) -> list[int]:

@@ -37,7 +37,7 @@ def convert(model: Model, order: Order = "fixed", chunks: int = 8) -> Model:
     below 1.
     """
     check_order(order)
-    check_chunks(chunks)
+    chunks = check_chunks(chunks)
     modules = []
     for name, module in model.named_modules():
         if isinstance(module, Layer):

@@ -36,7 +36,7 @@ def cross_entropy(
     Raises ValueError for an unknown order or chunks below 1.
     """
     check_order(order)
-    check_chunks(chunks)
+    chunks = check_chunks(chunks)
     losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
     mean: torch.Tensor = _Mean.apply(losses, Accumulation(order, chunks, _LOSS_LAYER, seed, step))
     return mean

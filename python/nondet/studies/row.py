@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
 from nondet.names import hint
+from nondet.plain import plain
 from nondet.schemas import check
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
@@ -84,7 +85,9 @@ class Row:
                 )
         if len(set(self.varies)) < len(self.varies):
             raise SettingError(f"{owner} names a source twice: {', '.join(self.varies)}", "varies")
-        check_settings(owner, self.settings)
+        settings = {name: plain(value) for name, value in self.settings.items()}
+        object.__setattr__(self, "settings", settings)
+        check_settings(owner, settings)
         for name in ("dataset", "model"):
             if name in self.settings:
                 raise SettingError(
@@ -103,7 +106,8 @@ class Row:
                     f"{owner} keeps {name!r}; {_hint(name, KEEPS)}known: {', '.join(KEEPS)}", "keep"
                 )
         for name in ("runs", "levels"):
-            number = getattr(self, name)
+            number = plain(getattr(self, name))
+            object.__setattr__(self, name, number)
             if number is not None and type(number) is not int:
                 raise SettingTypeError(
                     f"{owner} has {name} {number!r}; it must be an integer of at least 2", name

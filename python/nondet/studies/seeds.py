@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from nondet.keys import Key
+from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
 Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
@@ -40,6 +41,7 @@ def philox_key(source: Source, seed: int) -> Key:
     """
     if source not in STREAMS:
         raise ValueError(f"source is {source!r}; known sources: {', '.join(SOURCES)}")
+    seed = plain(seed)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"the {source} seed is {seed!r}; it must be an integer")
     if not 0 <= seed < 2**32:
@@ -60,6 +62,7 @@ class Seeds:
 
     def __post_init__(self) -> None:
         for source in SOURCES:
+            object.__setattr__(self, source, plain(getattr(self, source)))
             self.key(source)
 
     def key(self, source: Source) -> Key:
@@ -82,7 +85,9 @@ class Onset:
     bit: int = 0
 
     def __post_init__(self) -> None:
-        for source, epoch in vars(self).items():
+        for source, given in [*vars(self).items()]:
+            epoch = plain(given)
+            object.__setattr__(self, source, epoch)
             if not isinstance(epoch, int) or isinstance(epoch, bool):
                 raise SettingTypeError(
                     f"the onset of {source} is {epoch!r}; it must be an integer", f"onset.{source}"

@@ -6,19 +6,21 @@ from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
 from nondet.names import hint
+from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
 _DESCRIPTIONS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
 def check_types(settings: Any, prefix: str = "") -> None:
-    """Check the type of every field of a dataclass of settings.
+    """Check the type of every field of a dataclass of settings, and make its numbers Python's own.
 
     prefix: put before the names of the fields in errors, such as "language.". Raises as
     `check_type`.
     """
     for field in fields(settings):
-        value = getattr(settings, field.name)
+        value = plain(getattr(settings, field.name))
+        object.__setattr__(settings, field.name, value)
         if value is not None or not is_optional(field.type):
             check_type(f"{prefix}{field.name}", value, without_none(field.type))
 

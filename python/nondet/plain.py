@@ -1,0 +1,28 @@
+"""NumPy's numbers, and other objects that stand for integers, as Python's own."""
+
+import operator
+from typing import Any
+
+import numpy as np
+
+
+def plain(value: Any) -> Any:
+    """Return a value, or the elements of a tuple, as Python's own.
+
+    NumPy integers and other objects with ``__index__`` (integer tensors of one element, say) become
+    ints, NumPy floats floats, NumPy bools bools. Everything else is returned as it is.
+    """
+    if isinstance(value, tuple):
+        return tuple(map(plain, value)) if type(value) is tuple else value
+    if value is None or type(value) in (int, float, bool, str):
+        return value
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, np.floating):
+        return float(value)
+    if hasattr(value, "__index__") and str(getattr(value, "dtype", "")) != "torch.bool":
+        try:
+            return operator.index(value)
+        except TypeError:  # an array or a tensor of other numbers
+            return value
+    return value
