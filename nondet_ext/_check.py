@@ -116,13 +116,14 @@ def with_values(name: str, tensor: torch.Tensor) -> torch.Tensor:
     """
     if tensor.is_meta:
         raise TypeError(f"{name} must have values, got a tensor on the meta device")
-    if not torch.compiler.is_compiling():
-        refuse_stray(name, tensor)
+    refuse_stray(name, tensor)
     return tensor
 
 
 def refuse_stray(name: str, tensor: torch.Tensor) -> None:
     """Raise ValueError if a tensor has left the transform of torch.func that made it."""
+    if torch.compiler.is_compiling():
+        return
     functorch = torch._C._functorch
     if functorch.is_functorch_wrapped_tensor(tensor) and not _tracing.is_transformed():
         raise ValueError(f"{name} has left the transform of torch.func that made it")

@@ -89,8 +89,7 @@ def _rows(name: str, value: object) -> torch.Tensor:
         (*_check.FLOATS, *INTEGERS),
         "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
     )
-    if not torch.compiler.is_compiling():
-        _check.refuse_stray(name, tensor)
+    _check.refuse_stray(name, tensor)
     if tensor.dim() < 2:
         raise ValueError(f"{name} must have at least two dimensions, got {tuple(tensor.shape)}")
     _check.no_tangent(**{name: tensor})

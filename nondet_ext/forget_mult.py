@@ -19,6 +19,7 @@ def _check_like(
     call `other`.
     """
     tensor = _check.float_tensor(name, value)
+    _check.refuse_stray(name, tensor)
     if tensor.dtype != model.dtype:
         raise TypeError(f"{name} must be {model.dtype} as {other} is, got {tensor.dtype}")
     if tensor.shape != torch.Size(shape):
@@ -111,8 +112,8 @@ def qrnn(
     Raises:
         TypeError, ValueError: an argument is not as above; the message names it.
     """
-    _check.float_tensor("x", x)
-    _check.float_tensor("weight", weight)
+    _check.refuse_stray("x", _check.float_tensor("x", x))
+    _check.refuse_stray("weight", _check.float_tensor("weight", weight))
     window = _check.integer("window", window, 1, 2)
     gates = 3 if output_gate else 2
     if x.dim() != 3 or x.shape[0] == 0:

@@ -65,7 +65,7 @@ def random_flip(param: torch.Tensor, seed: int, stream: int = 0, count: int = 1)
         TypeError: `param` is not a dense tensor of a supported dtype.
         ValueError: a number is out of its range, or elements of `param` share memory.
     """
-    _check.float_tensor("param", param)
+    _check.with_values("param", _check.float_tensor("param", param))
     seed, stream = _check.word("seed", seed), _check.word("stream", stream)
     count = _check.integer("count", count, 0, param.numel())
     _check.writable("param", param)

@@ -36,6 +36,7 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
         (*_check.FLOATS, *ops.INTEGERS),
         "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
     )
+    _check.refuse_stray("x", x)
     if x.dim() == 0:
         raise ValueError("x must have at least one dimension, got a 0-d tensor")
     if nan_policy not in NAN_POLICIES:

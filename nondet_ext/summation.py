@@ -126,8 +126,7 @@ def accumulate(
             return result
     if isinstance(partials, torch.Tensor):
         _check.float_tensor("partials", partials)
-        if not torch.compiler.is_compiling():
-            _check.refuse_stray("partials", partials)
+        _check.refuse_stray("partials", partials)
         if partials.dim() == 0:
             raise ValueError("partials must have shape (K, ...), got a 0-d tensor")
         return sum(partials, 0, order=order, seed=seed, out=out)
@@ -136,8 +135,7 @@ def accumulate(
     first = _check.float_tensor("partials[0]", partials[0])
     for i, each in enumerate(partials):
         _check.float_tensor(f"partials[{i}]", each)
-        if not torch.compiler.is_compiling():
-            _check.refuse_stray(f"partials[{i}]", each)
+        _check.refuse_stray(f"partials[{i}]", each)
         if (each.shape, each.dtype, each.device) != (first.shape, first.dtype, first.device):
             raise ValueError(
                 f"partials[{i}] must be {first.dtype} of shape {tuple(first.shape)} on "
@@ -196,7 +194,7 @@ def segment_sum(
     """
     _check.float_tensor("x", x)
     key = key_of(order, seed)
-    _check.index_tensor("offsets", offsets)
+    _check.refuse_stray("offsets", _check.index_tensor("offsets", offsets))
     if x.dim() == 0 or offsets.dim() != 1 or offsets.numel() == 0:
         raise ValueError(
             "x must have shape (n, ...) and offsets shape (S + 1,), got "

@@ -95,8 +95,8 @@ def ulp_distance(
         ValueError: there is a NaN under ``nan="raise"`` (`out` is written nevertheless), the
             devices differ, `out` does not fit or overlaps `a` or `b`, or `nan` is unknown.
     """
-    _check.float_tensor("a", a)
-    _check.float_tensor("b", b)
+    _check.refuse_stray("a", _check.float_tensor("a", a))
+    _check.refuse_stray("b", _check.float_tensor("b", b))
     if nan not in ("raise", "propagate"):
         raise ValueError(f"nan must be 'raise' or 'propagate', got {nan!r}")
     if a.dtype != b.dtype:

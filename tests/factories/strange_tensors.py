@@ -74,9 +74,7 @@ STRANGE: dict[str, Make] = {
     "fake": lambda x: FakeTensorMode().from_tensor(x),
     "uninitialised": _uninitialised,
     "out of vmap": lambda x: _out_of(torch.func.vmap, x[None]),
-    "out of grad": lambda x: _out_of(
-        torch.func.grad, x if x.is_floating_point() else x.double()
-    ),
+    "out of grad": lambda x: _out_of(torch.func.grad, x if x.is_floating_point() else x.double()),
     "complex": lambda x: x.to(torch.complex64),
     "float8": lambda x: x.to(torch.float8_e5m2),
     "bool": lambda x: x.to(torch.bool),
