@@ -214,10 +214,11 @@ def integer_tensor(name: str, value: object) -> torch.Tensor:
     if type(value) in _FLAGS:
         raise TypeError(f"{name} must hold integers, got {type(value).__name__}")
     array = getattr(value, "__array__", None)
-    if array is not None:
+    if array is not None and not isinstance(value, np.integer):
         return integer_tensor(name, torch.as_tensor(array(), device="cpu"))
     if is_index(value):
-        return torch.full((1,), operator.index(value), dtype=torch.int64, device="cpu")
+        number = integer(name, value, -(2**63), 2**63 - 1)
+        return torch.full((1,), number, dtype=torch.int64, device="cpu")
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         numbers = [
             integer(f"{name}[{i}]", each, -(2**63), 2**63 - 1) for i, each in enumerate(value)

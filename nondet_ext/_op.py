@@ -98,8 +98,9 @@ class Op(Generic[P, R]):
                 return self._run(*arguments)
             except RuntimeError:
                 for i in self._tensors:
-                    if arguments[i] is not None:
-                        _check.refuse_stray(self._names[i], arguments[i])  # type: ignore[arg-type]
+                    tensor: Any = arguments[i]
+                    if tensor is not None:
+                        _check.refuse_stray(self._names[i], tensor)
                 # The batched gradients of torch.autograd.grad look like plain tensors.
                 if not any(map(_is_batched, (arguments[i] for i in self._tensors))):
                     raise

@@ -54,7 +54,7 @@ def unpacked(tensor: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
     forward_ad.unpack_dual does so, too, but not in the graphs of torch.compile, which enter a level
     behind its back. There is one level only, 0.
     """
-    primal, tangent = torch._VF._unpack_dual(tensor, level=0)  # type: ignore[attr-defined]
+    primal, tangent = torch._VF._unpack_dual(tensor, level=0)
     return primal, tangent
 
 
