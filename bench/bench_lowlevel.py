@@ -23,7 +23,6 @@ from nondet.models.memory_format import to_memory_format
 from nondet.studies.seeds import Seeds
 from nondet.training.determinism import deterministic
 from nondet_ext import accumulate, philox_normal, philox_randint
-from nondet_ext.threads import racing_threads
 
 ORDERS = ("unconverted", "fixed", "seeded", "atomic", "exact")
 
@@ -124,17 +123,15 @@ def test_small_accumulations(bench: Bench, columns: int, who: str) -> None:
     seed = {"seed": (1, 2, 3, 0)} if who == "seeded" else {}
 
     def run() -> None:
-        with racing_threads(2 if who == "atomic" else 1):
-            for _ in range(calls):
-                if who == "torch":
-                    partials.sum(0)
-                else:
-                    accumulate(partials, order=who, **seed)
+        for _ in range(calls):
+            if who == "torch":
+                partials.sum(0)
+            else:
+                accumulate(partials, order=who, **seed)
 
     with deterministic():
         if who != "torch":
-            with racing_threads(2):
-                error = accumulate(partials, order=who, **seed) - partials.double().sum(0)
+            error = accumulate(partials, order=who, **seed) - partials.double().sum(0)
             assert bool((error.abs() <= 7 * 2.0**-24 * partials.abs().double().sum(0) * 1.01).all())
         contender = Contender(
             f"accumulate, {who}" if who != "torch" else "torch.sum(0)",

@@ -7,7 +7,8 @@ Each destination starts from its input value and adds its sources one by one, in
 - "exact": in none, the sum of real numbers is rounded once;
 - "seeded", with ``seed=``: positions are cut into at most 1,024 parts, added in an order drawn from
   the seed;
-- "atomic": as the threads (CPU) or blocks (CUDA) reach them.
+- "atomic": as threads (CPU; at least two) or blocks (CUDA) reach them, on a CPU a stretch of
+  positions at a time.
 
 float64 is added in float64, everything else in float32 and rounded once, after the last source.
 Dtypes: float64, float32, float16, bfloat16; any strides. Indices: int64 or int32, not negative.

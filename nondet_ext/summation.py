@@ -7,7 +7,8 @@
 - "exact": the values alone. The sum of real numbers, rounded once; any permutation, any split.
 - "seeded", with ``seed=``: values, positions and seed. Parts of the sum are added in an order drawn
   from the seed, as in a race; the same bits everywhere.
-- "atomic": the race of the threads (CPU) or blocks (CUDA) that add their parts as they finish.
+- "atomic": the race of the threads (CPU; at least two, whatever torch's number of threads) or
+  blocks (CUDA) that add their parts as they finish.
 
 float64 is added in float64, everything else in float32 and rounded once at the end ("exact": from
 the real number). Dtypes: float64, float32, float16, bfloat16; any strides.

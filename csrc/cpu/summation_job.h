@@ -9,6 +9,7 @@
 
 #include "parallel.h"
 #include "race.h"
+#include "race_pause.h"
 #include "reduction_inputs.h"
 #include "summation.h"
 
@@ -24,10 +25,10 @@ constexpr DType kAccumulatorDType = sizeof(T) == 8 ? DType::float64 : DType::flo
 // cache lines, which takes twenty times as long.
 constexpr int64_t kRaceColumns = 2048;
 
-// A lock on a cache line of its own.
-struct alignas(64) Lock {
-  std::mutex mutex;
-};
+constexpr int64_t kRaceLocks = 1024;
+
+// With fewer parts every order gives the same sum.
+constexpr int64_t kFewestRacing = 3;
 
 // Reduces `count` rows of `columns` sums in place, level by level as numerics/summation.h defines,
 // to the one row rows[0 .. columns). `scratch` has room for kLanes rows.
@@ -99,8 +100,13 @@ class Summation {
     const Parts parts(source_.elements(0), order_ == Order::fixed);
     if (order_ == Order::seeded) visit_ = part_order(parts.n, key_);
     const int64_t work = parts.n * std::max<int64_t>(source_.columns(0), 1);
-    if (order_ == Order::atomic && threads_ > 1) {
-      sum_as_finished(0, blocks, parts);
+    if (order_ == Order::atomic && parts.count >= kFewestRacing) {
+      // The blocks of a group add their parts under one lock.
+      const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(0), 1);
+      std::vector<int64_t> first_item(1, 0);
+      for (int64_t b = 0; b < blocks; b += grouped)
+        first_item.push_back(first_item.back() + parts.count);
+      sum_as_finished(grouped, first_item);
     } else if (threads_ == 1 || blocks >= 8 * threads_ || work * blocks < kGrainElements) {
       const int64_t grain = std::max<int64_t>(kGrainElements / std::max<int64_t>(work, 1), 1);
       parallel_for(
@@ -132,7 +138,15 @@ class Summation {
       longest = std::max(longest, source_.elements(b));
       poll(1);
     }
-    const bool split = longest >= kGrainElements || (order_ == Order::atomic && threads_ > 1);
+    if (order_ == Order::atomic && part_count(longest) >= kFewestRacing) {
+      std::vector<int64_t> first_item(1, 0);
+      for (int64_t b = 0; b < blocks; ++b) {
+        first_item.push_back(first_item.back() + part_count(source_.elements(b)));
+        poll(8);
+      }
+      return sum_as_finished(1, first_item);
+    }
+    const bool split = longest >= kGrainElements;
     const auto each = [&](int64_t begin, int64_t end) {
       Buffers<T> buffers;
       Summation mine(source_, out_, divisor_, order_, key_, threads_);
@@ -147,8 +161,6 @@ class Summation {
         }
         if (!split)
           mine.sum_in_this_thread(b, parts, buffers);
-        else if (order_ == Order::atomic)
-          mine.sum_as_finished(b, b + 1, parts);
         else
           mine.sum_in_all_threads(b, parts);
       }
@@ -275,53 +287,68 @@ class Summation {
     write(block, combined(sums.data(), parts, columns, stride));
   }
 
-  // Sums blocks [first, last) in the atomic order, in all threads. Each takes the next part of a
-  // group of blocks, and adds its sum to the group's totals as soon as it has the group's lock.
-  void sum_as_finished(int64_t first, int64_t last, const Parts& parts) const {
-    if (parts.n == 0) {
-      Poll poll;
-      for (int64_t b = first; b < last; ++b) {
-        write(b, nullptr);
-        poll(source_.columns(b));
-      }
-      return;
-    }
-    const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(first), 1);
-    const int64_t groups = (last - first + grouped - 1) / grouped;
-    const int64_t stride = parts.tiles * source_.columns(first);
-    const int64_t origin = source_.first_output(first);
-    const auto outputs = source_.first_output(last - 1) + source_.columns(last - 1) - origin;
+  // Sums all blocks in the atomic order, in several threads. Each takes the next part of a group of
+  // blocks, and adds its sum to the group's totals as soon as it has the group's lock. The parts of
+  // group g are numbered from first_item[g] on.
+  void sum_as_finished(int64_t grouped, const std::vector<int64_t>& first_item) const {
+    const int64_t blocks = source_.blocks(), items = first_item.back();
+    const int64_t columns = source_.columns(0);  // no block has more
+    const auto groups = static_cast<int64_t>(first_item.size()) - 1;
+    const int64_t outputs = source_.first_output(blocks - 1) + source_.columns(blocks - 1);
     const std::unique_ptr<T[]> totals(new T[static_cast<size_t>(outputs)]);
     in_chunks(0, outputs, [&](int64_t begin, int64_t end) {
       std::fill(totals.get() + begin, totals.get() + end, -T{0});
     });
-    std::vector<Lock> locks(static_cast<size_t>(groups));
-    const int64_t items = groups * parts.count;
+    std::vector<Lock> locks(static_cast<size_t>(std::min(groups, kRaceLocks)));
+    Entropy entropy;
+    RacePause pause(entropy, turns(first_item, entropy.below(groups)));
     std::atomic<int64_t> next{0};
-    race(static_cast<int>(std::min<int64_t>(threads_, items)), [&] {
+    race(static_cast<int>(std::min<int64_t>(std::max(threads_, 2), items)), [&] {
       Buffers<T> buffers;
-      T* lanes = buffers.lanes(source_.columns(first));
-      buffers.sums.resize(static_cast<size_t>(grouped * stride));
-      T* sums = buffers.sums.data();
+      T* lanes = buffers.lanes(columns);
+      int64_t group = 0;
       Poll poll;
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
-        const int64_t group = item / parts.count, part = item % parts.count;
-        const int64_t begin = first + group * grouped, end = std::min(begin + grouped, last);
+        while (first_item[static_cast<size_t>(group) + 1] <= item) {
+          ++group;
+          poll(1);
+        }
+        const int64_t begin = group * grouped, end = std::min(begin + grouped, blocks);
+        const Parts parts(source_.elements(begin), false);
+        const int64_t stride = parts.tiles * columns;
+        buffers.sums.resize(static_cast<size_t>((end - begin) * stride));
+        T* sums = buffers.sums.data();
+        const int64_t part = item - first_item[static_cast<size_t>(group)];
         for (int64_t b = begin; b < end; ++b) {
           part_sum(b, parts, part, sums + (b - begin) * stride, lanes);
           poll(parts.size * source_.columns(b));
         }
-        const std::lock_guard lock(locks[static_cast<size_t>(group)].mutex);
-        for (int64_t b = begin; b < end; ++b)
-          add(sums + (b - begin) * stride, source_.columns(b),
-              totals.get() + source_.first_output(b) - origin);
+        pause.before(item);
+        {
+          const std::lock_guard lock(locks[static_cast<size_t>(group % kRaceLocks)].mutex);
+          for (int64_t b = begin; b < end; ++b)
+            add(sums + (b - begin) * stride, source_.columns(b),
+                totals.get() + source_.first_output(b));
+        }
+        pause.after(item);
       }
     });
     Poll poll;
-    for (int64_t b = first; b < last; ++b) {
-      write(b, totals.get() + source_.first_output(b) - origin);
+    for (int64_t b = 0; b < blocks; ++b) {
       poll(source_.columns(b));
+      write(b, source_.elements(b) ? totals.get() + source_.first_output(b) : nullptr);
     }
+  }
+
+  // Returns the turns of the first group from `group` on, in a circle, that has enough for a race.
+  static Turns turns(const std::vector<int64_t>& first_item, int64_t group) {
+    const auto groups = static_cast<int64_t>(first_item.size()) - 1;
+    for (int64_t i = 0; i < groups; ++i) {
+      const auto g = static_cast<size_t>((group + i) % groups);
+      const int64_t count = first_item[g + 1] - first_item[g];
+      if (count >= kFewestRacing) return {first_item[g], count};
+    }
+    return {0, 0};
   }
 
   const Source& source_;

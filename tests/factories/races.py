@@ -1,59 +1,34 @@
-"""Wait for a race: repeat it, and let it last longer, until its results differ."""
+"""Repeat a race until its results differ, which the library promises within a few calls."""
 
-import math
-import time
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
 
 import pytest
 import torch
 
 T = TypeVar("T")
 
-DEADLINE = 60.0
-"""Seconds after which a race without different results is a failure."""
-PATIENCE = 0.1
-"""Seconds of computing for which one size is repeated before the next."""
+CALLS = 200
+"""Calls after which a race without different results is a failure, on any machine."""
 
 
-@dataclass(frozen=True)
-class Race(Generic[T]):
-    """Different results of calls of one size, in the order in which they came."""
+def race(run: Callable[[], T], *, wanted: int = 2, calls: int = CALLS) -> list[T]:
+    """Call run() until `wanted` results differ and return these, in the order in which they came.
 
-    size: int
-    results: list[T]
-
-
-def race(
-    run: Callable[[int], T], *, wanted: int = 2, largest: int = 64, deadline: float = DEADLINE
-) -> Race[T]:
-    """Call run(size) again and again until `wanted` calls of one size had different results.
-
-    On one core, or beside busy processes, threads alternate only where the system interrupts one
-    of them, every few milliseconds. So the size doubles from 1 to `largest`, which is repeated
-    until `deadline` seconds have passed since the first call. Then the test fails and says what was
-    tried. Tensors are compared bit by bit, other results as members of a set.
+    The test fails after so many calls. Tensors are compared bit by bit, other results as members of
+    a set.
     """
-    end = time.monotonic() + deadline
-    tried: list[str] = []
-    size = 1
-    while True:
-        patience = math.inf if size == largest else time.process_time() + PATIENCE
-        found: dict[Hashable, T] = {}
-        calls = 0
-        while len(found) < wanted and (
-            calls < wanted or (time.process_time() < patience and time.monotonic() < end)
-        ):
-            result = run(size)
-            found.setdefault(_key(result), result)
-            calls += 1
+    found: dict[Hashable, T] = {}
+    for _ in range(calls):
+        result = run()
+        found.setdefault(_key(result), result)
         if len(found) == wanted:
-            return Race(size, list(found.values()))
-        tried.append(f"size {size}: {len(found)} in {calls} calls")
-        if time.monotonic() >= end:
-            pytest.fail(f"{wanted} different results in {deadline} s expected; {'; '.join(tried)}")
-        size = min(2 * size, largest)
+            return list(found.values())
+    pytest.fail(f"{calls} calls had {len(found)} different results, {wanted} are expected")
 
 
 def different(run: Callable[[], T], calls: int) -> list[T]:
@@ -65,8 +40,32 @@ def different(run: Callable[[], T], calls: int) -> list[T]:
     return list(found.values())
 
 
+@contextmanager
+def one_busy_core() -> Iterator[None]:
+    """Run this thread, and those that it starts, on one core, beside two processes that compute
+    there without end.
+    """
+    allowed = os.sched_getaffinity(0)
+    core = min(allowed)
+    code = f"import os; os.sched_setaffinity(0, {{{core}}}); print(flush=True)\nwhile True: pass"
+    busy = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) for _ in range(2)
+    ]
+    try:
+        for each in busy:
+            assert each.stdout is not None
+            each.stdout.readline()
+        os.sched_setaffinity(0, {core})
+        yield
+    finally:
+        os.sched_setaffinity(0, allowed)
+        for each in busy:
+            each.kill()
+            each.communicate()
+
+
 def _key(result: object) -> Hashable:
     if isinstance(result, torch.Tensor):
-        return result.detach().numpy().tobytes()
+        return result.detach().reshape(-1).view(torch.uint8).numpy().tobytes()
     assert isinstance(result, Hashable)
     return result

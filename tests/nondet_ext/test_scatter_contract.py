@@ -2,14 +2,11 @@
 autograd and compilers; test their errors.
 """
 
-from functools import cache
-
 import numpy as np
 import pytest
 import torch
 
 import nondet_ext
-from factories.races import different, race
 
 EVERY_ORDER = [("fixed", None), ("exact", None), ("seeded", 7)]
 
@@ -116,42 +113,6 @@ def test_zero_dimensions_and_nothing():
     assert torch.equal(nondet_ext.scatter_add(kept, 1, none.reshape(2, 0), torch.ones(2, 0)), kept)
     assert nondet_ext.bincount(none, torch.zeros(0)).shape == (0,)
     assert nondet_ext.bincount(none, torch.zeros(0), 3).tolist() == [0.0, 0.0, 0.0]
-
-
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_atomic_is_a_race_and_fixed_is_none(dtype):
-    torch.set_num_threads(2)
-
-    @cache
-    def inputs(size: int) -> tuple[torch.Tensor, torch.Tensor]:
-        generator = torch.Generator().manual_seed(4)
-        n = 4_000 * size
-        source = torch.randn(n, generator=generator, dtype=dtype) * torch.exp(
-            8 * torch.randn(n, generator=generator, dtype=dtype)
-        )
-        return torch.randint(0, 3, (n,), generator=generator), source
-
-    def counts(size: int, order: str) -> torch.Tensor:
-        index, source = inputs(size)
-        return nondet_ext.bincount(index, source, order=order)
-
-    raced = race(lambda size: counts(size, "atomic"), largest=256)
-    assert len(different(lambda: counts(raced.size, "fixed"), 200)) == 1
-
-
-def test_atomic_of_half_precision_rounds_once():
-    index = torch.zeros(4_096, dtype=torch.int64)
-    ones = torch.ones(4_096, dtype=torch.bfloat16)
-    assert nondet_ext.bincount(index, ones, order="atomic").item() == 4_096.0
-    columns = nondet_ext.index_add(
-        torch.zeros(3, 40, dtype=torch.float16),
-        0,
-        index,
-        torch.ones(4_096, 40).half(),
-        order="atomic",
-    )
-    assert columns.tolist() == [[4_096.0] * 40, [0.0] * 40, [0.0] * 40]
 
 
 @pytest.mark.usefixtures("threads")

@@ -4,8 +4,6 @@ order.
 
 import itertools
 import math
-from collections.abc import Callable
-from functools import cache
 
 import numpy as np
 import pytest
@@ -16,7 +14,6 @@ from hypothesis import strategies as st
 import nondet_ext
 from emulation.fixtures import running_on
 from factories.floats import FORMATS, Format
-from factories.races import different, race
 from factories.samples import EVERY_FORMAT, check, finite_bits, gathered, mixed, to_numpy, to_torch
 from nondet_ext import reference
 
@@ -220,38 +217,6 @@ def test_all_outputs_of_a_call_share_their_order():
             sums = nondet_ext.sum(x, dim, order="seeded", seed=seed)
             assert sums.unique().numel() == 1
             assert sums[0] == nondet_ext.sum(column, order="seeded", seed=seed)
-
-
-ATOMIC: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "sum": lambda x: nondet_ext.sum(x, order="atomic"),
-    "mean": lambda x: nondet_ext.mean(x, order="atomic") * len(x),
-    "dot": lambda x: nondet_ext.dot(x, torch.ones_like(x), order="atomic"),
-    "columns": lambda x: nondet_ext.sum(x.reshape(-1, 4), 0, order="atomic").double().sum(),
-}
-
-
-@cpu
-@pytest.mark.usefixtures("threads")
-@pytest.mark.parametrize("name", ["float64", "float32"])
-def test_atomic_is_a_race_within_its_bound(name):
-    torch.set_num_threads(2)
-
-    @cache
-    def values(size: int) -> torch.Tensor:
-        # The values cancel, so nearly every order gives a different result.
-        half = mixed(FORMATS[name], 1_500_000 * size, 11)
-        both = np.concatenate([half, -half])
-        return torch.from_numpy(np.random.default_rng(12).permutation(both))
-
-    for add in ATOMIC.values():
-        raced = race(lambda size, add=add: add(values(size)).item(), wanted=2, largest=8)
-        x = values(raced.size)
-        assert len(different(lambda x=x: nondet_ext.sum(x), 20)) == 1
-        # The exact sum is 0. There are at most 1023 additions of parts after 72 within a part.
-        depth = 1023 + 72
-        unit = depth * (2.0**-53 if name == "float64" else 2.0**-24)
-        bound = unit / (1 - unit) * float(x.double().abs().sum()) * (1 + 1e-9)
-        assert all(abs(each) <= bound for each in raced.results)
 
 
 @everywhere

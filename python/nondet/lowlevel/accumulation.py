@@ -1,7 +1,6 @@
 """Chunks of a batch, and the sum of their partial results in a given order."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -9,7 +8,6 @@ import torch
 
 from nondet.plain import plain
 from nondet_ext import accumulate, index_add
-from nondet_ext.threads import racing_threads
 
 Order = Literal["fixed", "seeded", "atomic", "exact"]
 
@@ -99,16 +97,14 @@ class Accumulation:
 
         Raises RuntimeError if a seeded order has no seed yet.
         """
-        with self._threads():
-            return accumulate(partials, order=self.order, seed=self._key(part))
+        return accumulate(partials, order=self.order, seed=self._key(part))
 
     def add_at(self, index: torch.Tensor, rows: torch.Tensor, size: int) -> torch.Tensor:
         """Return the sums, (size, width), of the `rows`, (n, width), that have the same `index`,
         (n,). Raises RuntimeError if a seeded order has no seed yet.
         """
         zeros = rows.new_zeros((size, rows.shape[1]))
-        with self._threads():
-            return index_add(zeros, 0, index, rows, order=self.order, seed=self._key(WEIGHT))
+        return index_add(zeros, 0, index, rows, order=self.order, seed=self._key(WEIGHT))
 
     def _key(self, part: int) -> tuple[int, int, int, int] | None:
         if self.order != "seeded":
@@ -116,7 +112,3 @@ class Accumulation:
         if self.seed is None:
             raise RuntimeError("a seeded order needs a seed: call set_order before each step")
         return self.seed, self.step, self.layer, part
-
-    def _threads(self) -> AbstractContextManager[None]:
-        # A training uses one thread, which alone cannot race.
-        return racing_threads(2) if self.order == "atomic" else nullcontext()
