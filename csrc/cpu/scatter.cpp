@@ -1,5 +1,6 @@
 #include "scatter.h"
 
+#include "measured_choice.h"
 #include "scatter_direct.h"
 #include "scatter_grouped.h"
 #include "scatter_race.h"
@@ -24,31 +25,48 @@ int64_t first_fault(const int64_t* index, int64_t n, int64_t rows, int threads) 
   return i;
 }
 
+// Adds in this thread, or with a thread for each slice or destination. Returns as index_add().
 template <class F>
-int64_t add_at_indices(const ScatterJob<F>& job, Order order) {
-  const bool racing = order == Order::atomic;
-  if (!racing && SplitScatter<F>::suits(job)) {
-    using Result = typename SplitScatter<F>::Result;
-    SplitScatter<F> split(job);
-    const Result result =
-        job.exact ? split.run(ExactTable<F>(job.out, job.rows,
-                                            DirectScatter<F>::most_spills(job) / job.threads))
-                  : split.run(PlainTable<F>(job.out, job.rows, true));
-    if (result == Result::done) return -1;
-    if (result == Result::too_many_spills) {
-      add_grouped(job, 0, 1);
-      return -1;
-    }
-  }
+int64_t add_checked(const ScatterJob<F>& job, Order order) {
   const int64_t fault = first_fault(job.index, job.n, job.rows, job.threads);
   if (fault >= 0) return fault;
-  if (racing)
+  if (order == Order::atomic)
     RacingScatter<F>(job).run();
   else if (job.inner < kShortRow && DirectScatter<F>::fits(job))
     DirectScatter<F>::run(job);
   else
     add_grouped(job, 0, job.outer);
   return -1;
+}
+
+template <class F>
+typename SplitScatter<F>::Result add_split(const ScatterJob<F>& job, int owners) {
+  SplitScatter<F> split(job, owners);
+  if (!job.exact) return split.run(PlainTable<F>(job.out, job.rows, true));
+  return split.run(ExactTable<F>(job.out, job.rows, DirectScatter<F>::most_spills(job) / owners));
+}
+
+int log2_of(int64_t x) { return 63 - __builtin_clzll(static_cast<uint64_t>(x)); }
+
+template <class F>
+int64_t add_at_indices(const ScatterJob<F>& job, Order order) {
+  using Result = typename SplitScatter<F>::Result;
+  const int owners = order == Order::atomic ? 1 : SplitScatter<F>::most_owners(job);
+  if (owners == 1) return add_checked(job, order);
+  static MeasuredChoice choice[2];
+  const auto size = static_cast<uint64_t>(log2_of(job.n) * 64 + log2_of(job.rows));
+  int64_t fault = -1;
+  // Way w splits the job among 2^w owners.
+  choice[job.exact].run(size, 1 + log2_of(owners), job.n, [&](int way) {
+    const Result result = way == 0 ? Result::fault : add_split(job, 1 << way);
+    if (result == Result::done) return true;
+    if (result == Result::too_many_spills)
+      add_grouped(job, 0, 1);
+    else
+      fault = add_checked(job, order);
+    return way == 0 && fault < 0;
+  });
+  return fault;
 }
 
 }  // namespace

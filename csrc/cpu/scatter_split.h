@@ -1,14 +1,16 @@
 // Adding single elements at indices by several threads. Each thread owns a share of the
 // destinations. In every round each thread sorts a chunk of the sources into buckets, one for each
-// owner; behind a barrier the owners add what their buckets hold. Chunks and buckets fit into the
-// caches. Owners take the chunks in visiting order, so no result depends on the number of threads.
+// owner; behind a barrier the owners add what their buckets hold. Owners take the chunks in
+// visiting order, so no result depends on the number of threads.
 #pragma once
 
 #include <atomic>
 #include <barrier>
 #include <optional>
 
+#include "huge_pages.h"
 #include "parallel.h"
+#include "processors.h"
 #include "scatter_table.h"
 
 namespace nondet::cpu {
@@ -17,8 +19,10 @@ template <class F>
 class SplitScatter {
   using Bits = typename F::Bits;
 
-  // Sources that all threads together take in a round.
-  static constexpr int64_t kRound = 8192;
+  // Sources that all threads together take in a round. A thread that waits at a barrier may sleep,
+  // and takes 20 to 40 microseconds to wake up: with 8192 sources a round, two threads took twice
+  // as long as one.
+  static constexpr int64_t kRound = int64_t{1} << 17;
   static constexpr int64_t kAhead = 32;  // destinations are prefetched this many additions early
   static constexpr int kMaxOwners = 16;
 
@@ -39,9 +43,7 @@ class SplitScatter {
   };
 
  public:
-  explicit SplitScatter(const ScatterJob<F>& job) : job_(job) {
-    owners_ = 1;
-    while (2 * owners_ <= std::min(job.threads, kMaxOwners)) owners_ *= 2;
+  SplitScatter(const ScatterJob<F>& job, int owners) : job_(job), owners_(owners) {
     chunk_ = kRound / owners_;
     // All destinations in a cache line have one owner.
     shift_ = 4;
@@ -56,13 +58,19 @@ class SplitScatter {
     pieces_per_chunk_ = chunk_ / longest;
   }
 
-  // Returns true if splitting is faster. It is not for tables that fit into the caches of one
-  // thread: the barriers cost more than the second thread gains.
-  static bool suits(const ScatterJob<F>& job) {
+  // Returns how many owners there can be, a power of two; 1 where splitting is never faster. It is
+  // not for tables that fit into the caches of one thread. The table takes at most half of what a
+  // call may allocate, the buckets the other half.
+  static int most_owners(const ScatterJob<F>& job) {
     const int64_t bytes = job.exact ? ExactTable<F>::kBytes : PlainTable<F>::kBytes;
-    return job.threads > 1 && job.outer == 1 && job.inner == 1 && job.rows <= job.n / 2 &&
-           job.n >= job.threads * kRound * 8 && bytes * job.rows > int64_t{1} << 18 &&
-           job.rows <= int64_t{1} << 32;
+    if (job.outer > 1 || job.inner > 1 || job.rows > job.n / 2 || job.rows > int64_t{1} << 32 ||
+        bytes * job.rows <= int64_t{1} << 18)
+      return 1;
+    const int64_t affordable = job.memory() / 2 / (2 * kRound * int64_t{sizeof(Item)});
+    const int64_t most = std::min<int64_t>({affordable, kMaxOwners, useful_threads(job.threads)});
+    int owners = 1;
+    while (2 * owners <= most) owners *= 2;
+    return owners;
   }
 
   enum class Result { done, fault, too_many_spills };
@@ -74,7 +82,7 @@ class SplitScatter {
     const auto buckets = static_cast<size_t>(2 * owners_ * owners_);
     counts_.assign(buckets, 0);
     barrier_.emplace(owners_, OnArrival{this});
-    items_.reset(new Item[buckets * static_cast<size_t>(chunk_)]);
+    items_ = Pages(buckets * static_cast<size_t>(chunk_) * sizeof(Item));
     parallel_for(
         owners_, owners_, 1,
         [&](int64_t me, int64_t) {
@@ -101,7 +109,7 @@ class SplitScatter {
   int bucket_of(int64_t round, int from, int owner) const {
     return (static_cast<int>(round % 2) * owners_ + from) * owners_ + owner;
   }
-  Item* items_of(int bucket) const { return items_.get() + bucket * chunk_; }
+  Item* items_of(int bucket) const { return items_.template as<Item>() + bucket * chunk_; }
 
   template <class Adder>
   void add_all(int me, Adder& adder) {
@@ -179,7 +187,7 @@ class SplitScatter {
   std::vector<Range> pieces_;
   int64_t pieces_per_chunk_;
   int64_t chunk_;
-  std::unique_ptr<Item[]> items_;
+  Pages items_;
   std::vector<int64_t> counts_;
   std::atomic<bool> fault_{false};
   bool stop_ = false;

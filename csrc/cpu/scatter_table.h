@@ -2,9 +2,9 @@
 // order of destinations.
 #pragma once
 
-#include <memory>
 #include <vector>
 
+#include "huge_pages.h"
 #include "scatter_job.h"
 
 namespace nondet::cpu {
@@ -34,8 +34,8 @@ class PlainTable {
         return;
       }
     }
-    copy_.reset(new T[static_cast<size_t>(rows)]);
-    table_ = copy_.get();
+    copy_ = Pages(static_cast<size_t>(rows) * sizeof(T));
+    table_ = copy_.template as<T>();
     in_chunks(0, rows, [&](int64_t r, int64_t end) {
       for (; r < end; ++r) table_[r] = accumulator_of<F>(out[r]);
     });
@@ -51,7 +51,7 @@ class PlainTable {
   Adder adder() const { return {table_}; }
 
   void finish(std::vector<Adder>&) const {
-    if (!copy_) return;
+    if (!copy_.template as<T>()) return;
     in_chunks(0, rows_, [&](int64_t r, int64_t end) {
       for (; r < end; ++r) {
         // A NaN keeps its payload if it had no sources.
@@ -65,7 +65,7 @@ class PlainTable {
   Bits* out_;
   int64_t rows_;
   T* table_;
-  std::unique_ptr<T[]> copy_;
+  Pages copy_;
 };
 
 // A table for exact sums. An accumulator takes a source if that causes no rounding error. Other
@@ -88,7 +88,8 @@ class ExactTable {
       : out_(out),
         rows_(rows),
         most_(static_cast<size_t>(most_spills)),
-        table_(new double[static_cast<size_t>(kDoubles * rows)]) {
+        pages_(static_cast<size_t>(kBytes * rows)),
+        table_(pages_.as<double>()) {
     in_chunks(0, rows, [&](int64_t r, int64_t end) {
       for (; r < end; ++r) {
         table_[kDoubles * r] = static_cast<double>(accumulator_of<F>(out[r]));
@@ -131,7 +132,7 @@ class ExactTable {
       if (keeps()) spills.push_back({row, value});
     }
   };
-  Adder adder() const { return {table_.get(), most_}; }
+  Adder adder() const { return {table_, most_}; }
 
   void finish(std::vector<Adder>& adders) const {
     // No row has spills in two adders.
@@ -171,7 +172,8 @@ class ExactTable {
   Bits* out_;
   int64_t rows_;
   size_t most_;
-  std::unique_ptr<double[]> table_;
+  Pages pages_;
+  double* table_;
 };
 
 }  // namespace nondet::cpu
