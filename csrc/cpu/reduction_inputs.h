@@ -70,42 +70,100 @@ struct InnerSource {
   void tiles(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums, void*) const {
     const auto add = summation_loops().tiles[static_cast<int>(F::kDType)];
     const Bits* from = x + offset_of(kept, block);
-    if (reduced.dims == 1 && reduced.stride[0] == 1) return add(from + begin, n, sums);
     if (reduced.dims == 0) return add(from, n, sums);
+    each_stretch(
+        begin, n,
+        [&](int64_t offset, int64_t done, int64_t count) {
+          add(from + offset, count, sums + done / kTile);
+        },
+        [&](int64_t done, int64_t count) {
+          gathered_tile(from, begin + done, count, sums + done / kTile);
+        });
+  }
+
+  // Writes the sums of the tiles of elements [begin, begin + n) of kSideBySide neighbouring blocks,
+  // those of one block `stride` after those of the block before.
+  void tiles_side_by_side(int64_t block, int64_t begin, int64_t n, Accumulator<F>* sums,
+                          int64_t stride) const {
+    const auto& loops = summation_loops();
+    const Bits* from[kSideBySide];
+    for (int s = 0; s < kSideBySide; ++s) from[s] = x + offset_of(kept, block + s);
+    each_stretch(
+        begin, n,
+        [&](int64_t offset, int64_t done, int64_t count) {
+          const void* at[kSideBySide];
+          void* to[kSideBySide];
+          for (int s = 0; s < kSideBySide; ++s) {
+            at[s] = from[s] + offset;
+            to[s] = sums + s * stride + done / kTile;
+          }
+          if (const int64_t next = next_run(begin + done + count); next < begin + n)
+            for (int s = 0; s < kSideBySide; ++s)
+              prefetch(from[s] + offset_of(reduced, next), 4 * 64 / sizeof(Bits));
+          loops.side_by_side[static_cast<int>(F::kDType)](at, count, to);
+        },
+        [&](int64_t done, int64_t count) {
+          for (int s = 0; s < kSideBySide; ++s)
+            gathered_tile(from[s], begin + done, count, sums + s * stride + done / kTile);
+        });
+  }
+
+ private:
+  static void prefetch(const Bits* from, int64_t n) {
+    for (int64_t i = 0; i < n; i += 64 / static_cast<int64_t>(sizeof(Bits)))
+      __builtin_prefetch(from + i);
+  }
+
+  // Returns the first element of the run that follows an element's.
+  int64_t next_run(int64_t element) const {
+    const int64_t length = reduced.size[reduced.dims - 1];
+    return (element / length + 1) * length;
+  }
+
+  // Cuts the elements [begin, begin + n) into stretches of contiguous tiles, which it passes to
+  // whole(offset, elements before it, count), and tiles in several pieces: gathered(elements before
+  // it, count).
+  template <class Whole, class Gathered>
+  void each_stretch(int64_t begin, int64_t n, const Whole& whole, const Gathered& gathered) const {
     const int inner = reduced.dims - 1;
-    const int64_t stride = reduced.stride[inner];
-    const int64_t ahead = inner > 0 ? 4 * reduced.stride[inner - 1] : 0;
-    Bits gathered[kTile];
+    if (inner == 0 && reduced.stride[0] == 1) return whole(begin, int64_t{0}, n);
     for (int64_t done = 0; done < n;) {
-      if (stride == 1) {  // take all whole tiles that are contiguous here
+      if (inner >= 0 && reduced.stride[inner] == 1) {
         const int64_t position = (begin + done) % reduced.size[inner];
-        const int64_t whole = std::min(n - done, reduced.size[inner] - position) / kTile * kTile;
-        if (whole > 0) {
-          add(from + offset_of(reduced, begin + done), whole, sums + done / kTile);
-          done += whole;
+        const int64_t count = std::min(n - done, reduced.size[inner] - position) / kTile * kTile;
+        if (count > 0) {
+          whole(offset_of(reduced, begin + done), done, count);
+          done += count;
           continue;
         }
       }
       const int64_t count = std::min<int64_t>(n - done, kTile);
-      const Bits* tile = gathered;
-      Bits* to = gathered;
-      for_each_run(reduced, begin + done, count, [&](int64_t offset, int64_t run) {
-        const Bits* at = from + offset;
-        if (ahead != 0 && stride == 1 && run < 512)
-          for (int64_t i = 0; i < run; i += 64 / static_cast<int64_t>(sizeof(Bits)))
-            __builtin_prefetch(at + ahead + i);
-        if (stride == 1 && run == count) {
-          tile = at;
-        } else if (stride == 1) {
-          std::memcpy(to, at, static_cast<size_t>(run) * sizeof(Bits));
-        } else {
-          for (int64_t i = 0; i < run; ++i) to[i] = at[i * stride];
-        }
-        to += run;
-      });
-      add(tile, count, sums + done / kTile);
+      gathered(done, count);
       done += count;
     }
+  }
+
+  // Writes the sum of one tile, the elements [begin, begin + count).
+  void gathered_tile(const Bits* from, int64_t begin, int64_t count, Accumulator<F>* sum) const {
+    const int inner = reduced.dims - 1;
+    const int64_t stride = inner >= 0 ? reduced.stride[inner] : 1;
+    const int64_t ahead = inner > 0 ? 4 * reduced.stride[inner - 1] : 0;
+    Bits pieces[kTile];
+    const Bits* tile = pieces;
+    Bits* to = pieces;
+    for_each_run(reduced, begin, count, [&](int64_t offset, int64_t run) {
+      const Bits* at = from + offset;
+      if (ahead != 0 && stride == 1 && run < 512) prefetch(at + ahead, run);
+      if (stride == 1 && run == count) {
+        tile = at;
+      } else if (stride == 1) {
+        std::memcpy(to, at, static_cast<size_t>(run) * sizeof(Bits));
+      } else {
+        for (int64_t i = 0; i < run; ++i) to[i] = at[i * stride];
+      }
+      to += run;
+    });
+    summation_loops().tiles[static_cast<int>(F::kDType)](tile, count, sum);
   }
 };
 

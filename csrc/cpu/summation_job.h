@@ -113,6 +113,7 @@ class Summation {
           blocks, threads_, grain,
           [&](int64_t begin, int64_t end) {
             Buffers<T> buffers;
+            begin += sum_side_by_side(begin, end, parts, buffers);
             Poll poll;
             for (int64_t b = begin; b < end; ++b) {
               sum_in_this_thread(b, parts, buffers);
@@ -176,14 +177,19 @@ class Summation {
   void tiles(int64_t block, int64_t begin, int64_t n, T* sums, T* lanes) const {
     if (n <= kTile) return source_.tiles(block, begin, n, sums, lanes);
     const int64_t columns = source_.columns(block);
-    // At least one tile at a time, and as many as take little time.
-    const int64_t chunk = std::max<int64_t>(kPollWork / (kTile * columns), 1) * kTile;
+    const int64_t chunk = chunk_of(columns);
     Poll poll;
     for (; n > chunk; begin += chunk, n -= chunk, sums += chunk / kTile * columns) {
       source_.tiles(block, begin, chunk, sums, lanes);
       poll(chunk * columns);
     }
     source_.tiles(block, begin, n, sums, lanes);
+  }
+
+  // Returns how many elements of `columns` sums are read before the next look: at least one tile,
+  // and else so many that far places can be read side by side.
+  static int64_t chunk_of(int64_t columns) {
+    return std::max<int64_t>(8 * kPollWork / (kTile * columns), 1) * kTile;
   }
 
   // Sums one part of a block into sums[0 .. columns).
@@ -235,6 +241,32 @@ class Summation {
       poll(parts.size * columns);
     }
     write(block, combined(sums, parts, columns, stride));
+  }
+
+  // Sums as many blocks as can be read side by side, from `begin` on, and returns their number.
+  int64_t sum_side_by_side(int64_t begin, int64_t end, const Parts& parts,
+                           Buffers<T>& buffers) const {
+    if constexpr (requires(T* to) { source_.tiles_side_by_side(begin, begin, end, to, end); }) {
+      if (parts.count != 1 || parts.n < kTile) return 0;
+      buffers.sums.resize(static_cast<size_t>(kSideBySide * parts.tiles));
+      T* sums = buffers.sums.data();
+      int64_t b = begin;
+      Poll poll;
+      for (; end - b >= kSideBySide; b += kSideBySide) {
+        const int64_t chunk = chunk_of(kSideBySide);
+        for (int64_t at = 0; at < parts.n; at += chunk) {
+          const int64_t n = std::min(chunk, parts.n - at);
+          source_.tiles_side_by_side(b, at, n, sums + at / kTile, parts.tiles);
+          poll(n);
+        }
+        for (int s = 0; s < kSideBySide; ++s) {
+          reduce_rows(sums + s * parts.tiles, parts.tiles, 1, buffers.lanes(1));
+          write(b + s, sums + s * parts.tiles);
+        }
+      }
+      return b - begin;
+    }
+    return 0;
   }
 
   void add_elements(int64_t block, const Parts& parts, Buffers<T>& buffers, T* lanes) const {

@@ -34,11 +34,16 @@ struct PhiloxLoops {
                   uint64_t range, int64_t* out, bool streaming);
 };
 
+// Vectors that are summed together.
+inline constexpr int kSideBySide = 4;
+
 // Sums of tiles, as accumulators; see numerics/summation.h.
 struct SummationLoops {
   // Sums n contiguous elements, tile by tile: one sum for each kTile of them. `sums` may be x.
   void (*tiles[kDTypes])(const void* x, int64_t n, void* sums);
-  // Sums the products of a and b likewise.
+  // Sums kSideBySide vectors of n contiguous elements likewise.
+  void (*side_by_side[kDTypes])(const void* const* x, int64_t n, void* const* sums);
+  // Sums the products of a and b.
   void (*products[kDTypes])(const void* a, const void* b, int64_t n, void* sums);
   // Sums one tile of each of `columns` columns. Row r lies at x + offsets[r] (in elements);
   // `scratch` holds kLanes rows of accumulators.

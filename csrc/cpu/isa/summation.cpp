@@ -53,6 +53,14 @@ struct Lanes {
     add_rest(rest, n - done);
   }
 
+  void add_rest(const T* x, int64_t n) {
+    if (n == 0) return;
+    T row[kLanes];
+    for (int64_t l = 0; l < n; ++l) row[l] = x[l];
+    for (int64_t l = n; l < kLanes; ++l) row[l] = -T{0};
+    add_row(row);
+  }
+
   T sum() {
 #pragma GCC unroll 32
     for (int half = kVectors / 2; half > 0; half /= 2)
@@ -68,19 +76,61 @@ struct Lanes {
       for (int l = 0; l < half; ++l) lanes.lane[l] += lanes.lane[l + half];
     return lanes.lane[0];
   }
-
- private:
-  void add_rest(const T* x, int64_t n) {
-    if (n == 0) return;
-    T row[kLanes];
-    for (int64_t l = 0; l < n; ++l) row[l] = x[l];
-    for (int64_t l = n; l < kLanes; ++l) row[l] = -T{0};
-    add_row(row);
-  }
 };
 
 template <class F>
 constexpr bool kStoredAsAccumulator = F::kWidth >= 32;
+
+// Stretches of memory that are read side by side, one tile of each: as many as the vector registers
+// hold. The processor fetches ahead in every stretch, and the misses of the translation cache (TLB)
+// overlap. Neighbouring tiles side by side would take twice as long: they differ by one page.
+template <class T>
+constexpr int kStretches =
+    kVectorRegisters / Lanes<T>::kVectors < 4 ? kVectorRegisters / Lanes<T>::kVectors : 4;
+
+// Sums n elements from each of kCount stretches, tile by tile.
+template <int kCount, class T>
+void stretches(const T* const* x, int64_t n, T* const* sums) {
+  for (int64_t begin = 0; begin < n; begin += kTile) {
+    Lanes<T> lanes[kCount];
+    const T* from[kCount];
+    for (int s = 0; s < kCount; ++s) {
+      lanes[s].clear();
+      from[s] = x[s] + begin;
+      __builtin_prefetch(from[s] + kTile);  // the processor fetches ahead to the end of a page
+    }
+    if (n - begin >= kTile) {  // known length: the branch at its end is never mispredicted
+#pragma GCC unroll 4
+      for (int r = 0; r < kTile / kLanes; ++r)
+#pragma GCC unroll 4
+        for (int s = 0; s < kCount; ++s) lanes[s].add_row(from[s] + r * kLanes);
+    } else {
+      const int64_t rows = (n - begin) / kLanes;
+      for (int64_t r = 0; r < rows; ++r)
+#pragma GCC unroll 4
+        for (int s = 0; s < kCount; ++s) lanes[s].add_row(from[s] + r * kLanes);
+      for (int s = 0; s < kCount; ++s)
+        lanes[s].add_rest(from[s] + rows * kLanes, (n - begin) % kLanes);
+    }
+    for (int s = 0; s < kCount; ++s) sums[s][begin / kTile] = lanes[s].sum();
+  }
+}
+
+// Sums full tiles of contiguous memory, in kCount stretches as far as these have one length.
+template <int kCount, class T>
+void full_tiles(const T* x, int64_t tiles, T* sums) {
+  const int64_t length = tiles / kCount;
+  const T* from[kCount];
+  T* to[kCount];
+  for (int s = 0; s < kCount; ++s) {
+    from[s] = x + s * length * kTile;
+    to[s] = sums + s * length;
+  }
+  stretches<kCount>(from, length * kTile, to);
+  const int64_t done = length * kCount;
+  if constexpr (kCount > 1)
+    if (done < tiles) full_tiles<kCount / 2>(x + done * kTile, tiles - done, sums + done);
+}
 
 // Sums n contiguous elements, tile by tile. `sums` may be x.
 template <class F>
@@ -89,20 +139,14 @@ void tile_sums(const void* x, int64_t n, void* sums) {
   T* out = static_cast<T*>(sums);
   int64_t begin = 0;
   if constexpr (kStoredAsAccumulator<F>) {
-    // Two tiles at a time keep twice as many additions in flight.
-    for (; n - begin >= 2 * kTile; begin += 2 * kTile) {
-      const T* first = static_cast<const T*>(x) + begin;
-      Lanes<T> a, b;
-      a.clear();
-      b.clear();
-#pragma GCC unroll 4
-      for (int r = 0; r < kTile / kLanes; ++r) {
-        a.add_row(first + r * kLanes);
-        b.add_row(first + kTile + r * kLanes);
-      }
-      *out++ = a.sum();
-      *out++ = b.sum();
-    }
+    const T* in = static_cast<const T*>(x);
+    const int64_t tiles = n / kTile;
+    if (x == sums)  // a stretch would overwrite what another has yet to read
+      full_tiles<1>(in, tiles, out);
+    else
+      full_tiles<kStretches<T>>(in, tiles, out);
+    begin = tiles * kTile;
+    out += tiles;
   }
   for (; begin < n; begin += kTile) {
     const int64_t count = n - begin < kTile ? n - begin : kTile;
@@ -117,6 +161,26 @@ void tile_sums(const void* x, int64_t n, void* sums) {
       lanes.add(values, count);
     }
     *out++ = lanes.sum();
+  }
+}
+
+template <class F>
+void tiles_side_by_side(const void* const* x, int64_t n, void* const* sums) {
+  using T = Accumulator<F>;
+  if constexpr (kStoredAsAccumulator<F>) {
+    constexpr int kCount = kStretches<T>;
+    static_assert(kSideBySide % kCount == 0);
+    for (int s = 0; s < kSideBySide; s += kCount) {
+      const T* from[kCount];
+      T* to[kCount];
+      for (int k = 0; k < kCount; ++k) {
+        from[k] = static_cast<const T*>(x[s + k]);
+        to[k] = static_cast<T*>(sums[s + k]);
+      }
+      stretches<kCount>(from, n, to);
+    }
+  } else {
+    for (int s = 0; s < kSideBySide; ++s) tile_sums<F>(x[s], n, sums[s]);
   }
 }
 
@@ -203,6 +267,8 @@ void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t co
 extern const SummationLoops kSummationLoops;
 const SummationLoops kSummationLoops = {
     {tile_sums<Float64>, tile_sums<Float32>, tile_sums<Float16>, tile_sums<BFloat16>},
+    {tiles_side_by_side<Float64>, tiles_side_by_side<Float32>, tiles_side_by_side<Float16>,
+     tiles_side_by_side<BFloat16>},
     {tile_products<Float64>, tile_products<Float32>, tile_products<Float16>,
      tile_products<BFloat16>},
     {column_sums<Float64>, column_sums<Float32>, column_sums<Float16>, column_sums<BFloat16>},

@@ -1,4 +1,4 @@
-// The width of vectors in the instruction set that is being compiled.
+// The width and number of vectors in the instruction set that is being compiled.
 #pragma once
 
 namespace nondet::cpu::NONDET_ISA {
@@ -9,6 +9,12 @@ inline constexpr int kVectorBytes = 64;
 inline constexpr int kVectorBytes = 32;
 #else
 inline constexpr int kVectorBytes = 16;
+#endif
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+inline constexpr int kVectorRegisters = 32;
+#else
+inline constexpr int kVectorRegisters = 16;
 #endif
 
 }  // namespace nondet::cpu::NONDET_ISA
