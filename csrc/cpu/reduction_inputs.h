@@ -201,6 +201,20 @@ struct ColumnSource {
       add(from, rows, count, side, scratch, sums + done / kTile * side);
     }
   }
+
+  // Writes the sums of all n elements, at most kMaxParts, added one by one: in increasing order, or
+  // in that of `visit` unless it is null.
+  void chain(int64_t block, const int32_t* visit, int64_t n, Accumulator<F>* sums) const {
+    int64_t rows[kMaxParts], visited[kMaxParts];
+    const int64_t stride = reduced.dims == 0 ? 0 : reduced.stride[reduced.dims - 1];
+    int64_t* to = rows;
+    for_each_run(reduced, 0, n, [&](int64_t offset, int64_t run) {
+      for (int64_t i = 0; i < run; ++i) *to++ = offset + i * stride;
+    });
+    for (int64_t i = 0; i < n && visit; ++i) visited[i] = rows[visit[i]];
+    summation_loops().chains[static_cast<int>(F::kDType)](
+        x + offset_of(kept, first_output(block)), visit ? visited : rows, n, columns(block), sums);
+  }
 };
 
 // Segments of contiguous rows. Each is a block, or several where rows are wide; blocks differ in

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <vector>
 
+#include "huge_pages.h"
 #include "parallel.h"
 #include "race.h"
 #include "race_pause.h"
@@ -17,6 +18,9 @@ namespace nondet::cpu {
 
 // Elements that are worth a thread: with fewer, starting it costs more than it saves.
 constexpr int64_t kGrainElements = int64_t{1} << 18;
+
+// Larger outputs, in bytes, do not fit into the caches and are written past them.
+constexpr size_t kStreamBytes = size_t{1} << 24;
 
 template <class T>
 constexpr DType kAccumulatorDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
@@ -100,6 +104,11 @@ class Summation {
     const Parts parts(source_.elements(0), order_ == Order::fixed);
     if (order_ == Order::seeded) visit_ = part_order(parts.n, key_);
     const int64_t work = parts.n * std::max<int64_t>(source_.columns(0), 1);
+    const int64_t last = blocks - 1;
+    const int64_t outputs = source_.first_output(last) + source_.columns(last);
+    const auto bytes = static_cast<size_t>(outputs) * sizeof(Bits);
+    streaming_ = bytes >= kStreamBytes;
+    if (streaming_) advise_huge_pages(out_, bytes);
     if (order_ == Order::atomic && parts.count >= kFewestRacing) {
       // The blocks of a group add their parts under one lock.
       const int64_t grouped = std::max<int64_t>(kRaceColumns / source_.columns(0), 1);
@@ -216,6 +225,9 @@ class Summation {
   void write(int64_t block, const T* total) const {
     Bits* to = out_ + source_.first_output(block);
     const int64_t columns = source_.columns(block);
+    if (total && columns > 1)
+      return summation_loops().finish[static_cast<int>(F::kDType)](total, columns, divisor_, to,
+                                                                   streaming_);
     for (int64_t c = 0; c < columns; ++c) {
       const T value = total ? total[c] : T{0};
       to[c] = rounded<F>(divisor_ ? value / static_cast<T>(divisor_) : value);
@@ -272,6 +284,11 @@ class Summation {
   void add_elements(int64_t block, const Parts& parts, Buffers<T>& buffers, T* lanes) const {
     const int64_t columns = source_.columns(block);
     buffers.sums.resize(static_cast<size_t>(2 * columns));
+    if constexpr (requires { source_.chain(block, visit_.data(), parts.n, lanes); }) {
+      source_.chain(block, order_ == Order::seeded ? visit_.data() : nullptr, parts.n,
+                    buffers.sums.data());
+      return write(block, buffers.sums.data());
+    }
     T *total = buffers.sums.data(), *next = total + columns;
     for (int64_t i = 0; i < parts.n; ++i) {
       const int64_t p = order_ == Order::seeded ? visit_[static_cast<size_t>(i)] : i;
@@ -389,6 +406,7 @@ class Summation {
   Order order_;
   OrderKey key_;
   int threads_;
+  bool streaming_ = false;
   std::vector<int32_t> visit_;
 };
 

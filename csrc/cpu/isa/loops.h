@@ -49,6 +49,12 @@ struct SummationLoops {
   // `scratch` holds kLanes rows of accumulators.
   void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                            void* scratch, void* sums);
+  // Adds rows one by one, from the first, in each column.
+  void (*chains[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                          void* sums);
+  // Divides accumulators unless the divisor is 0, rounds and writes them.
+  void (*finish[kDTypes])(const void* totals, int64_t n, int64_t divisor, void* out,
+                          bool streaming);
 };
 
 // Exact sums of blocks of at most kExactBlock elements. A sum is represented by a few doubles whose

@@ -1,6 +1,10 @@
 #include "numerics/summation.h"
 
+#include <type_traits>
+
+#include "column_strips.h"
 #include "loops.h"
+#include "streaming_store.h"
 #include "vector.h"
 
 namespace nondet::cpu::NONDET_ISA {
@@ -206,60 +210,45 @@ void tile_products(const void* a, const void* b, int64_t n, void* sums) {
   }
 }
 
-// Rows are prefetched this many rows early: they lie far apart, and the hardware prefetcher starts
-// anew in each.
-constexpr int64_t kAhead = 1;
-
-constexpr int64_t kStripColumns = 256;
-
-template <class Bits>
-inline void prefetch_row(const Bits* row, int64_t columns) {
-  for (int64_t c = 0; c < columns; c += 64 / static_cast<int64_t>(sizeof(Bits)))
-    __builtin_prefetch(row + c);
-}
-
 // Sums one tile of each of `columns` columns; row r lies at x + offsets[r]. `lanes` holds kLanes
 // rows of accumulators.
 template <class F>
-void tile_columns(const typename F::Bits* x, const int64_t* offsets, int64_t rows, int64_t columns,
-                  Accumulator<F>* lanes, Accumulator<F>* out) {
+void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns, void* lanes,
+                 void* sums) {
   using T = Accumulator<F>;
-  using Bits = typename F::Bits;
-  if (rows == 1) lanes = out;  // the only lane is the result
-  const int64_t present = rows < kLanes ? rows : kLanes;
-  for (int64_t r = 0; r < present; ++r) {
-    const Bits* __restrict__ row = x + offsets[r];
-    T* __restrict__ lane = lanes + r * columns;
-    for (int64_t c = 0; c < columns; ++c) lane[c] = accumulator_of<F>(row[c]);
+  using Stored = std::conditional_t<sizeof(T) == 8, Float64, Float32>;
+  const auto* from = static_cast<const typename F::Bits*>(x);
+  T* out = static_cast<T*>(sums);
+  if (rows <= kLanes) return combine_rows<F>(from, offsets, rows, columns, out);
+  int64_t places[kLanes];
+  for (int l = 0; l < kLanes; ++l) {
+    places[l] = l * columns;
+    chain_rows<F>(from, offsets + l, (rows - l + kLanes - 1) / kLanes, kLanes, columns,
+                  static_cast<T*>(lanes) + places[l]);
   }
-  for (int64_t r = kLanes; r < rows; ++r) {
-    const Bits* __restrict__ row = x + offsets[r];
-    if (r + kAhead < rows) prefetch_row(x + offsets[r + kAhead], columns);
-    T* __restrict__ lane = lanes + r % kLanes * columns;
-    for (int64_t c = 0; c < columns; ++c) lane[c] += accumulator_of<F>(row[c]);
-  }
-  for (int64_t half = kLanes / 2; half > 0; half /= 2) {
-    for (int64_t l = 0; l < half && l + half < present; ++l) {
-      T* __restrict__ low = lanes + l * columns;
-      const T* __restrict__ high = lanes + (l + half) * columns;
-      for (int64_t c = 0; c < columns; ++c) low[c] += high[c];
-    }
-  }
-  if (rows > 1)
-    for (int64_t c = 0; c < columns; ++c) out[c] = lanes[c];
+  combine_rows<Stored>(static_cast<const typename Stored::Bits*>(lanes), places, kLanes, columns,
+                       out);
 }
 
 template <class F>
-void column_sums(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
-                 void* scratch, void* sums) {
+void row_chains(const void* x, const int64_t* offsets, int64_t rows, int64_t columns, void* sums) {
+  chain_rows<F>(static_cast<const typename F::Bits*>(x), offsets, rows, 1, columns,
+                static_cast<Accumulator<F>*>(sums));
+}
+
+template <class F>
+void finish(const void* totals, int64_t n, int64_t divisor, void* out, bool streaming) {
   using T = Accumulator<F>;
-  // With few rows, strips keep the lanes in the level-1 cache; many rows are faster to read at full
-  // width.
-  const int64_t strip = rows <= kLanes ? kStripColumns : columns;
-  for (int64_t c = 0; c < columns; c += strip)
-    tile_columns<F>(static_cast<const typename F::Bits*>(x) + c, offsets, rows,
-                    columns - c < strip ? columns - c : strip, static_cast<T*>(scratch),
-                    static_cast<T*>(sums) + c);
+  const T* from = static_cast<const T*>(totals);
+  produce(static_cast<typename F::Bits*>(out), n, streaming,
+          [&](typename F::Bits* to, int64_t begin, int64_t count) {
+            const T* at = from + begin;
+            if (divisor == 0)
+              for (int64_t i = 0; i < count; ++i) to[i] = rounded<F>(at[i]);
+            else
+              for (int64_t i = 0; i < count; ++i)
+                to[i] = rounded<F>(at[i] / static_cast<T>(divisor));
+          });
 }
 
 }  // namespace
@@ -272,6 +261,8 @@ const SummationLoops kSummationLoops = {
     {tile_products<Float64>, tile_products<Float32>, tile_products<Float16>,
      tile_products<BFloat16>},
     {column_sums<Float64>, column_sums<Float32>, column_sums<Float16>, column_sums<BFloat16>},
+    {row_chains<Float64>, row_chains<Float32>, row_chains<Float16>, row_chains<BFloat16>},
+    {finish<Float64>, finish<Float32>, finish<Float16>, finish<BFloat16>},
 };
 
 }  // namespace nondet::cpu::NONDET_ISA
