@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "exact_inputs.h"
+#include "huge_pages.h"
 #include "parallel.h"
 
 namespace nondet::cpu {
@@ -93,6 +94,46 @@ class ExactSum {
   int threads_;
 };
 
+// Sums at most kLanes rows, in the blocks of ColumnSource.
+template <class F>
+void sum_few_rows(const ColumnSource<F>& source, void* out, int threads) {
+  using Bits = typename F::Bits;
+  const int64_t n = source.elements(0), blocks = source.blocks();
+  const auto bytes = static_cast<size_t>(elements_of(source.kept)) * sizeof(Bits);
+  const bool streaming = bytes >= kStreamBytes;
+  if (streaming) advise_huge_pages(out, bytes);
+  int64_t offsets[kLanes];
+  for (int64_t r = 0; r < n; ++r) offsets[r] = offset_of(source.reduced, r);
+  const int64_t grain = std::max<int64_t>(kGrain / (n * source.columns(0)), 1);
+  parallel_for(
+      blocks, threads, grain,
+      [&](int64_t begin, int64_t end) {
+        std::vector<Bits> sums(static_cast<size_t>(kBlockColumns<F>));
+        bool sure[kBlockColumns<F>];
+        ExactHint hint;
+        for (int64_t b = begin; b < end; ++b) {
+          const int64_t columns = source.columns(b);
+          const Bits* from = source.x + offset_of(source.kept, source.first_output(b));
+          Bits* to = static_cast<Bits*>(out) + source.first_output(b);
+          Bits* here = streaming ? sums.data() : to;
+          exact_loops().few_rows[static_cast<int>(F::kDType)](from, offsets, n, columns, here,
+                                                              sure);
+          for (int64_t c = 0; c < columns; ++c) {
+            if (sure[c]) continue;
+            Bits gathered[kLanes];
+            for (int64_t r = 0; r < n; ++r) gathered[r] = from[offsets[r] + c];
+            SumTotal<F> total;
+            total.clear();
+            add_block<F>(gathered, n, &hint, &total);
+            here[c] = total.rounded(0);
+          }
+          if (streaming)
+            summation_loops().copy(here, columns * static_cast<int64_t>(sizeof(Bits)), to);
+        }
+      },
+      1);
+}
+
 // Reorders the dimensions of a layout so that its elements are read in the order in which they lie
 // in memory, which an exact sum may do. Returns the offset of the new first element from the old
 // one.
@@ -138,7 +179,9 @@ void exact_sum(DType dtype, const void* x, const Layout& kept, const Layout& red
                           !(terms.dims > 0 && terms.stride[terms.dims - 1] == 1);
   with_format(dtype, [&]<class F>(F) {
     const auto* from = static_cast<const typename F::Bits*>(x) + moved;
-    if (by_columns) {
+    if (by_columns && n > 0 && n <= kLanes && divisor <= 1) {
+      sum_few_rows<F>({from, kept, terms}, out, threads);
+    } else if (by_columns) {
       const ColumnTerms<F> source{from, kept, terms, n};
       ExactSum<F, ColumnTerms<F>>(source, out, divisor, threads).run();
     } else {

@@ -12,6 +12,9 @@
 
 namespace nondet::cpu {
 
+// Larger outputs, in bytes, do not fit into the caches and are written past them.
+constexpr size_t kStreamBytes = size_t{1} << 24;
+
 // Sums in a block: their lanes should stay in the level-1 cache.
 template <class F>
 constexpr int64_t kBlockColumns = 8192 / sizeof(Accumulator<F>);

@@ -19,9 +19,6 @@ namespace nondet::cpu {
 // Elements that are worth a thread: with fewer, starting it costs more than it saves.
 constexpr int64_t kGrainElements = int64_t{1} << 18;
 
-// Larger outputs, in bytes, do not fit into the caches and are written past them.
-constexpr size_t kStreamBytes = size_t{1} << 24;
-
 template <class T>
 constexpr DType kAccumulatorDType = sizeof(T) == 8 ? DType::float64 : DType::float32;
 

@@ -1,5 +1,6 @@
 #include "exact_columns.h"
 #include "exact_pass.h"
+#include "exact_rows.h"
 
 namespace nondet::cpu::NONDET_ISA {
 namespace {
@@ -166,6 +167,7 @@ const ExactLoops kExactLoops = {
     {block<Float64>, block<Float32>, block<Float16>, block<BFloat16>},
     {products<Float64>, products<Float32>, products<Float16>, products<BFloat16>},
     {columns<Float64>, columns<Float32>, columns<Float16>, columns<BFloat16>},
+    {few_rows<Float64>, few_rows<Float32>, few_rows<Float16>, few_rows<BFloat16>},
 };
 
 }  // namespace nondet::cpu::NONDET_ISA

@@ -55,6 +55,8 @@ struct SummationLoops {
   // Divides accumulators unless the divisor is 0, rounds and writes them.
   void (*finish[kDTypes])(const void* totals, int64_t n, int64_t divisor, void* out,
                           bool streaming);
+  // Copies bytes past the caches.
+  void (*copy)(const void* from, int64_t bytes, void* to);
 };
 
 // Exact sums of blocks of at most kExactBlock elements. A sum is represented by a few doubles whose
@@ -92,6 +94,10 @@ struct ExactLoops {
   // Sums columns; row r of the blocks lies at x + offsets[r] (in elements).
   void (*columns[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
                            ExactColumns* state);
+  // Sums at most kLanes rows into `out`, rounded, where sure[c]; the other columns must be summed
+  // on their own.
+  void (*few_rows[kDTypes])(const void* x, const int64_t* offsets, int64_t rows, int64_t columns,
+                            void* out, bool* sure);
 };
 
 // Returns the sum of the digests of all tiles in x, numbered from first_tile; see

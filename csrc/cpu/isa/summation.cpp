@@ -251,6 +251,12 @@ void finish(const void* totals, int64_t n, int64_t divisor, void* out, bool stre
           });
 }
 
+void copy(const void* from, int64_t bytes, void* to) {
+  produce(static_cast<char*>(to), bytes, true, [&](char* at, int64_t begin, int64_t count) {
+    std::memcpy(at, static_cast<const char*>(from) + begin, static_cast<size_t>(count));
+  });
+}
+
 }  // namespace
 
 extern const SummationLoops kSummationLoops;
@@ -263,6 +269,7 @@ const SummationLoops kSummationLoops = {
     {column_sums<Float64>, column_sums<Float32>, column_sums<Float16>, column_sums<BFloat16>},
     {row_chains<Float64>, row_chains<Float32>, row_chains<Float16>, row_chains<BFloat16>},
     {finish<Float64>, finish<Float32>, finish<Float16>, finish<BFloat16>},
+    copy,
 };
 
 }  // namespace nondet::cpu::NONDET_ISA
