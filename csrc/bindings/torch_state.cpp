@@ -11,7 +11,7 @@ namespace py = pybind11;
 
 // Results up to this size get memory of their own, which torch takes over through DLPack in half
 // the time of a tensor that it allocates; that memory cannot be resized.
-constexpr int64_t kMostOwnBytes = 4096;
+constexpr int64_t kMostOwnBytes = 1 << 18;
 constexpr int kMostOwnDims = 8;
 constexpr size_t kAlignment = 64;  // as torch's own memory
 
@@ -79,10 +79,16 @@ PyObject* own_tensor(const dlpack::Tensor& like, int ndim, const int64_t* shape,
 }
 
 PyObject* torch_tensor(PyObject* like, int ndim, const int64_t* shape, void*& address) {
-  py::tuple sizes(static_cast<size_t>(ndim));
-  for (int d = 0; d < ndim; ++d) sizes[static_cast<size_t>(d)] = py::int_(shape[d]);
-  PyObject* arguments[] = {like, sizes.ptr()};
-  PyObject* made = PyObject_VectorcallMethod(state.new_empty, arguments, 2, nullptr);
+  py::tuple sizes(static_cast<size_t>(ndim)), strides(static_cast<size_t>(ndim));
+  int64_t stride = 1;
+  for (int d = ndim - 1; d >= 0; --d) {
+    sizes[static_cast<size_t>(d)] = py::int_(shape[d]);
+    strides[static_cast<size_t>(d)] = py::int_(stride);
+    stride *= shape[d];
+  }
+  // new_empty takes longer: it parses more.
+  PyObject* arguments[] = {like, sizes.ptr(), strides.ptr()};
+  PyObject* made = PyObject_VectorcallMethod(state.new_empty, arguments, 3, nullptr);
   if (made == nullptr) return nullptr;
   dlpack::Tensor tensor;
   if (state.functions->describe(made, &tensor) != 0) {
@@ -122,7 +128,7 @@ void connect(const py::object& capsule, const py::type& tensor, const py::type& 
   state.requires_grad = PyUnicode_InternFromString("requires_grad");
   state.is_meta = PyUnicode_InternFromString("is_meta");
   state.is_neg = PyUnicode_InternFromString("is_neg");
-  state.new_empty = PyUnicode_InternFromString("new_empty");
+  state.new_empty = PyUnicode_InternFromString("new_empty_strided");
 }
 
 bool is_plain_type(PyObject* object) {

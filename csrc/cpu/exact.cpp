@@ -111,8 +111,10 @@ void sum_few_rows(const ColumnSource<F>& source, void* out, int threads) {
         std::vector<Bits> sums(static_cast<size_t>(kBlockColumns<F>));
         bool sure[kBlockColumns<F>];
         ExactHint hint;
+        Poll poll;
         for (int64_t b = begin; b < end; ++b) {
           const int64_t columns = source.columns(b);
+          poll(n * columns);
           const Bits* from = source.x + offset_of(source.kept, source.first_output(b));
           Bits* to = static_cast<Bits*>(out) + source.first_output(b);
           Bits* here = streaming ? sums.data() : to;

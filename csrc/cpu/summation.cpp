@@ -17,6 +17,13 @@ bool by_columns(const Layout& kept, const Layout& reduced) {
   return kept.size[kept.dims - 1] >= 4;
 }
 
+// Returns true for a sum of one contiguous tile at most.
+bool is_one_tile(const Layout& kept, const Layout& reduced) {
+  if (kept.dims > 0 || reduced.dims > 1) return false;
+  if (reduced.dims == 0) return true;
+  return reduced.stride[0] == 1 && reduced.size[0] > 0 && reduced.size[0] <= kTile;
+}
+
 }  // namespace
 
 std::vector<int32_t> part_order(int64_t n, const OrderKey& key) {
@@ -42,6 +49,13 @@ void sum(DType dtype, const void* x, const Layout& kept, const Layout& reduced, 
   if (order == Order::exact) return exact_sum(dtype, x, kept, reduced, out, divisor, threads);
   with_format(dtype, [&]<class F>(F) {
     const auto* bits = static_cast<const typename F::Bits*>(x);
+    if (order == Order::fixed && is_one_tile(kept, reduced)) {  // quickly: calls may be many
+      Accumulator<F> total;
+      summation_loops().tiles[static_cast<int>(dtype)](x, elements_of(reduced), &total);
+      const auto mean = divisor ? total / static_cast<Accumulator<F>>(divisor) : total;
+      *static_cast<typename F::Bits*>(out) = rounded<F>(mean);
+      return;
+    }
     const auto run = [&](const auto& source) {
       Summation<F, std::decay_t<decltype(source)>>(source, out, divisor, order, key, threads)
           .uniform();

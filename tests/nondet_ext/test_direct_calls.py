@@ -74,7 +74,7 @@ def test_results_equal_those_of_the_op(dtype, order, name):
             assert torch.equal(bits(found), bits(expected))
 
 
-@pytest.mark.parametrize("columns", [1, 3, 511, 512, 513, 1023, 1024, 1025, 5000])
+@pytest.mark.parametrize("columns", [1, 3, 511, 512, 513, 1023, 1024, 1025, 32767, 32769])
 def test_results_of_all_sizes_are_aligned_and_last(columns):
     x = torch.randn(3, columns, dtype=torch.float64)
     found = [call(x, 0) for _ in range(20)]
@@ -114,8 +114,8 @@ def test_results_are_like_those_of_torch():
     assert torch.equal(found.grad, torch.ones(4))
     with torch.inference_mode():
         assert call(torch.randn(3)).is_inference() == torch.randn(3).sum().is_inference()
-    large = torch.randn(2, 2000)
-    call(large, 0).resize_(1)  # what is larger than a page is torch's own memory
+    large = torch.randn(2, 100_000)
+    call(large, 0).resize_(1)  # large results have torch's own memory
 
 
 class Subclass(torch.Tensor):

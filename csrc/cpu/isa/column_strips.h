@@ -7,20 +7,28 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
-// Reads a vector of neighbouring elements as accumulators.
-template <class F>
+// A vector of elements, kBytes together. (Types that depend on kBytes lose it as local types.)
+template <class Element, int kBytes>
+struct Packed {
+  typedef Element Aligned __attribute__((vector_size(kBytes)));
+  typedef Element Unaligned
+      __attribute__((vector_size(kBytes), aligned(sizeof(Element)), may_alias));
+};
+
+// Reads a vector of neighbouring elements as accumulators, of kBytes together.
+template <class F, int kBytes = kVectorBytes>
 struct Widened {
   using T = Accumulator<F>;
-  static constexpr int kWidth = kVectorBytes / static_cast<int>(sizeof(T));
-  typedef T Vector __attribute__((vector_size(kVectorBytes)));
-  typedef T Unaligned __attribute__((vector_size(kVectorBytes), aligned(sizeof(T)), may_alias));
+  using Vector = typename Packed<T, kBytes>::Aligned;
+  using Unaligned = typename Packed<T, kBytes>::Unaligned;
+  static constexpr int kWidth = kBytes / static_cast<int>(sizeof(T));
 
   static Vector read(const typename F::Bits* x) {
     if constexpr (F::kWidth >= 32) {
       return *reinterpret_cast<const Unaligned*>(x);
     } else {
-      typedef uint16_t Shorts __attribute__((vector_size(kVectorBytes / 2), aligned(2), may_alias));
-      typedef uint32_t Words __attribute__((vector_size(kVectorBytes)));
+      using Shorts = typename Packed<uint16_t, kBytes / 2>::Unaligned;
+      using Words = typename Packed<uint32_t, kBytes>::Aligned;
       const Words b = __builtin_convertvector(*reinterpret_cast<const Shorts*>(x), Words);
       if constexpr (F::kMantissa == 7) {
         return bit_cast<Vector>(b << 16);
@@ -28,7 +36,8 @@ struct Widened {
         const Words size = (b & 0x7fffu) << 13, sign = (b & 0x8000u) << 16;
         const Words finite = bit_cast<Words>(bit_cast<Vector>(size) * 0x1p112f);
         const Words special = size | 0x7f800000u;
-        const Words is_special = bit_cast<Words>(size >= (0x7c00u << 13));
+        const typename Packed<int32_t, kBytes>::Aligned mask = size >= (0x7c00u << 13);
+        const Words is_special = bit_cast<Words>(mask);
         return bit_cast<Vector>(((special & is_special) | (finite & ~is_special)) | sign);
       }
     }
@@ -36,23 +45,24 @@ struct Widened {
 };
 
 // kVectors vectors of neighbouring columns.
-template <class F, int kVectors>
+template <class F, int kVectors, int kBytes = kVectorBytes>
 struct Strip {
   using T = Accumulator<F>;
-  static constexpr int kColumns = kVectors * Widened<F>::kWidth;
-  typename Widened<F>::Vector v[kVectors];
+  using Values = Widened<F, kBytes>;
+  static constexpr int kColumns = kVectors * Values::kWidth;
+  typename Values::Vector v[kVectors];
 
   static Strip read(const typename F::Bits* x) {
     Strip s;
 #pragma GCC unroll 8
-    for (int i = 0; i < kVectors; ++i) s.v[i] = Widened<F>::read(x + i * Widened<F>::kWidth);
+    for (int i = 0; i < kVectors; ++i) s.v[i] = Values::read(x + i * Values::kWidth);
     return s;
   }
   static Strip load(const T* x) {
     Strip s;
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i)
-      s.v[i] = *reinterpret_cast<const typename Widened<F>::Unaligned*>(x + i * Widened<F>::kWidth);
+      s.v[i] = *reinterpret_cast<const typename Values::Unaligned*>(x + i * Values::kWidth);
     return s;
   }
   void add(const Strip& other) {
@@ -62,7 +72,7 @@ struct Strip {
   void store(T* to) const {
 #pragma GCC unroll 8
     for (int i = 0; i < kVectors; ++i)
-      *reinterpret_cast<typename Widened<F>::Unaligned*>(to + i * Widened<F>::kWidth) = v[i];
+      *reinterpret_cast<typename Values::Unaligned*>(to + i * Values::kWidth) = v[i];
   }
 };
 
@@ -79,8 +89,22 @@ struct Strip<F, 0> {
   void store(T* to) const { *to = value; }
 };
 
-// Calls body(strip type, first column) for all columns: wide strips, then vectors, then single
-// columns.
+// Calls body(strip type, first column) for the columns from c on that fill a vector of kBytes or of
+// half, a quarter, ... of it; leaves the rest.
+template <class F, int kBytes, class Body>
+inline void with_shorter_vectors(int64_t columns, int64_t& c, const Body& body) {
+  if constexpr (kBytes > static_cast<int>(sizeof(Accumulator<F>))) {
+    using Short = Strip<F, 1, kBytes>;
+    if (columns - c >= Short::kColumns) {
+      body(Short{}, c);
+      c += Short::kColumns;
+    }
+    with_shorter_vectors<F, kBytes / 2>(columns, c, body);
+  }
+}
+
+// Calls body(strip type, first column) for all columns: wide strips, then vectors, then shorter
+// ones.
 template <class F, class Body>
 inline void for_each_strip(int64_t columns, const Body& body) {
   constexpr int kVectors = kVectorRegisters / 8;
@@ -89,7 +113,8 @@ inline void for_each_strip(int64_t columns, const Body& body) {
   using Narrow = Strip<F, 1>;
   for (; columns - c >= Wide::kColumns; c += Wide::kColumns) body(Wide{}, c);
   for (; columns - c >= Narrow::kColumns; c += Narrow::kColumns) body(Narrow{}, c);
-  for (; c < columns; ++c) body(Strip<F, 0>{}, c);
+  with_shorter_vectors<F, kVectorBytes / 2>(columns, c, body);
+  if (c < columns) body(Strip<F, 0>{}, c);
 }
 
 // Rows that are read at once: each is a stream of its own to the processor, which can follow a few.
