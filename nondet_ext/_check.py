@@ -74,7 +74,7 @@ def in_dual_level() -> bool:
 
 
 def float_tensor(name: str, value: object) -> torch.Tensor:
-    return dense(name, value, FLOATS, "float64, float32, float16 or bfloat16 tensor")
+    return dense(name, value, FLOATS, "be a dense float64, float32, float16 or bfloat16 tensor")
 
 
 def dense(name: str, value: object, dtypes: Collection[torch.dtype], wanted: str) -> torch.Tensor:
@@ -92,7 +92,7 @@ def dense(name: str, value: object, dtypes: Collection[torch.dtype], wanted: str
     if value.dtype not in dtypes or value.layout is not _STRIDED or value.is_nested:
         kind = "nested " if value.is_nested else ""
         layout = "" if value.layout == torch.strided else f"{value.layout} "
-        raise TypeError(f"{name} must be a dense {wanted}, got {kind}{layout}{value.dtype}")
+        raise TypeError(f"{name} must {wanted}, got {kind}{layout}{value.dtype}")
     return value
 
 
@@ -100,11 +100,9 @@ def _refuse_unusual(name: str, value: torch.Tensor, wanted: str) -> None:
     if torch.compiler.is_compiling():
         return
     if is_lazy(value):
-        raise TypeError(f"{name} must be a dense {wanted}, got an {type(value).__name__}")
+        raise TypeError(f"{name} must {wanted}, got an {type(value).__name__}")
     if torch._C._len_torch_dispatch_stack() == 0 and hasattr(value, "fake_mode"):
-        raise TypeError(
-            f"{name} must be a dense {wanted}, got a {type(value).__name__} outside of its mode"
-        )
+        raise TypeError(f"{name} must {wanted}, got a {type(value).__name__} outside of its mode")
 
 
 def with_values(name: str, tensor: torch.Tensor) -> torch.Tensor:
@@ -139,13 +137,18 @@ def writable(name: str, tensor: torch.Tensor) -> None:
 
 
 def index_tensor(name: str, value: object) -> torch.Tensor:
-    return dense(name, value, (torch.int64, torch.int32), "int64 or int32 tensor")
+    if not isinstance(value, torch.Tensor):
+        raise TypeError(f"{name} must be an int64 or int32 tensor, got {type(value).__name__}")
+    return dense(name, value, (torch.int64, torch.int32), "be an int64 or int32 tensor, dense")
 
 
 def integers(name: str, value: object) -> torch.Tensor:
     """Return a tensor of integers in a dtype that torch can compute with."""
     tensor = dense(
-        name, value, INTEGERS, "tensor of int64, int32, int16, int8, uint8, uint16 or uint32"
+        name,
+        value,
+        INTEGERS,
+        "hold integers: be a dense tensor of int64, int32, int16, int8, uint8, uint16 or uint32",
     )
     signed = _SIGNED.get(tensor.dtype)
     return tensor if signed is None else tensor.to(signed)
@@ -261,6 +264,8 @@ def reduced_dims(value: object, ndim: int) -> tuple[int, ...]:
     bound = max(ndim, 1)  # as in torch, a 0-d tensor takes 0 and -1
     dims = []
     for each in given:
+        if not is_index(each) or type(each) in _FLAGS:
+            raise TypeError(f"dim must hold ints, got {each!r}")
         number = as_int("dim", each)
         if not -bound <= number < bound:
             raise IndexError(f"dim must be in [{-bound}, {bound - 1}], got {number}")

@@ -87,7 +87,7 @@ def _rows(name: str, value: object) -> torch.Tensor:
         name,
         value,
         (*_check.FLOATS, *INTEGERS),
-        "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
+        "be a dense tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
     )
     _check.refuse_stray(name, tensor)
     if tensor.dim() < 2:

@@ -32,7 +32,10 @@ def fingerprint(x: torch.Tensor) -> int:
     constants of two even lengths have the same hash.
     """
     _check.dense(
-        "x", x, ops.DTYPE_CODE, "tensor of a float, integer, bool or complex dtype of whole bytes"
+        "x",
+        x,
+        ops.DTYPE_CODE,
+        "be a dense tensor of a float, integer, bool or complex dtype of whole bytes",
     )
     _check.with_values("x", x)
     bits = x.detach() if x.requires_grad else x

@@ -183,7 +183,7 @@ def _predictions(value: object) -> torch.Tensor:
             "predictions must have shape (models, examples), neither of them 0, "
             f"got {tuple(predictions.shape)}"
         )
-    return predictions
+    return _check.with_values("predictions", predictions)
 
 
 def _labels(value: object, examples: int, device: torch.device) -> torch.Tensor:
@@ -194,8 +194,8 @@ def _labels(value: object, examples: int, device: torch.device) -> torch.Tensor:
         )
     if labels.device != device:
         raise ValueError(f"labels must be on {device}, as the outputs are, got {labels.device}")
-    return labels.to(torch.int64)
+    return _check.with_values("labels", labels).to(torch.int64)
 
 
 def _integers(name: str, value: object) -> torch.Tensor:
-    return _check.with_values(name, _check.integers(name, value))
+    return _check.integers(name, value)

@@ -34,7 +34,7 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
         "x",
         x,
         (*_check.FLOATS, *ops.INTEGERS),
-        "tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
+        "be a dense tensor of float64, float32, float16, bfloat16, an integer dtype or bool",
     )
     _check.refuse_stray("x", x)
     if x.dim() == 0:

@@ -221,18 +221,25 @@ def _reduce_to(
 
 
 def _check_out(out: torch.Tensor, x: torch.Tensor, shape: Sequence[int]) -> None:
-    _check.float_tensor("out", out)
+    if isinstance(out, torch.Tensor):
+        _check.dense("out", out, (out.dtype,), "be a dense tensor")
     fits = (
-        (out.dtype, out.device) == (x.dtype, x.device)
+        isinstance(out, torch.Tensor)
+        and (out.dtype, out.device) == (x.dtype, x.device)
         and list(out.shape) == list(shape)
         and out.is_contiguous()
+        and (torch.compiler.is_compiling() or not out.is_neg())
     )
     if not fits:
-        raise ValueError(
-            f"out must be contiguous {x.dtype} of shape {tuple(shape)} on {x.device}, got "
+        got = (
             f"{out.dtype} of shape {tuple(out.shape)}, strides {out.stride()}, on {out.device}"
+            if isinstance(out, torch.Tensor)
+            else type(out).__name__
         )
-    _check.writable("out", out)
+        raise ValueError(
+            f"out must be contiguous (and no lazy negation) {x.dtype} of shape {tuple(shape)} on "
+            f"{x.device}, got {got}"
+        )
     _check.no_derivative(out, x)
     if torch.compiler.is_compiling():
         return  # tensors have no addresses there, and ops write to copies where memory is shared

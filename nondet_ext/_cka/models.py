@@ -62,7 +62,8 @@ class Features:
 
 def _models(name: str, value: object, stacked: bool) -> tuple[list[torch.Tensor], list[str]]:
     if isinstance(value, torch.Tensor):
-        tensor = _check.with_values(name, _check.float_tensor(name, value))
+        tensor = _check.float_tensor(name, value)
+        _check.refuse_stray(name, tensor)
         if not stacked:
             return [tensor], [name]
         if tensor.ndim < 3:
@@ -82,8 +83,7 @@ def _models(name: str, value: object, stacked: bool) -> tuple[list[torch.Tensor]
     if not value:
         raise ValueError(f"{name} must hold at least one model, got an empty sequence")
     names = [f"{name}[{i}]" for i in range(len(value))]
-    tensors = [_check.float_tensor(each, x) for each, x in zip(names, value, strict=True)]
-    return [_check.with_values(each, x) for each, x in zip(names, tensors, strict=True)], names
+    return [_check.float_tensor(each, x) for each, x in zip(names, value, strict=True)], names
 
 
 def read_features(
@@ -116,6 +116,8 @@ def read_features(
                     f"all models must have the same {quantity}: {names[0]} has {theirs}, "
                     f"{each} has {mine}"
                 )
+    for each, x in zip(names, tensors, strict=True):
+        _check.with_values(each, x)
     if len(first) < least:
         raise ValueError(f"{names[0]} must have at least {least} examples, got {len(first)}")
     _check.no_tangent(**dict(zip(names, tensors, strict=True)))
