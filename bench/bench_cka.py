@@ -1,13 +1,13 @@
 """Compare linear CKA of all pairs of models with a loop over pairs, in torch and by ckatorch."""
 
+import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 
 import numpy as np
-import pytest
 import torch
 
 import nondet_ext
@@ -50,16 +50,31 @@ def pair_by_pair_cached(x: torch.Tensor) -> list[float]:
 
 
 def ckatorch_pairs(x: torch.Tensor, pairs: int) -> list[float]:
-    ckatorch = pytest.importorskip("ckatorch", reason="ckatorch is not installed")
+    import ckatorch
+
     return [float(ckatorch.cka_base(x[i], x[j])) for i, j in islice(pairs_of(len(x)), pairs)]
 
 
-def extrapolated(name: str, timed: int, models: int) -> dict[str, object]:
-    pairs = models * (models - 1) // 2
-    return {
-        "name": f"{name}, extrapolated from {timed} of {pairs:,} pairs",
-        "share": timed / pairs,
-    }
+def extrapolated(
+    name: str, x: torch.Tensor, timed: int, run: Callable[[torch.Tensor, int], list[float]]
+) -> Contender:
+    """Return a peer that computes the first `timed` pairs, once."""
+    pairs = len(x) * (len(x) - 1) // 2
+    return Contender(
+        f"{name}, extrapolated from {timed} of {pairs:,} pairs",
+        "peer",
+        lambda: run(x, timed),
+        x.nbytes,
+        share=timed / pairs,
+        rounds=1,
+    )
+
+
+def by_ckatorch(x: torch.Tensor, timed: int) -> list[Contender]:
+    """Return the peer ckatorch where it is installed."""
+    if importlib.util.find_spec("ckatorch") is None:
+        return []
+    return [extrapolated("ckatorch.cka_base", x, timed, ckatorch_pairs)]
 
 
 def agrees(found: list[float], ours: torch.Tensor) -> None:
@@ -69,36 +84,27 @@ def agrees(found: list[float], ours: torch.Tensor) -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("who", ["ours", "debiased", "pairs", "ckatorch"])
-def test_wide_features(bench: Bench, who: str) -> None:
+def test_wide_features(bench: Bench) -> None:
     models, examples, features = (4, 100, 300) if bench.smoke else (10, 2000, 4096)
     x = representations(models, examples, features)
-    few, some = 2, 3
-    contenders = {
-        "ours": Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
-        "debiased": Contender(
+    slow = [
+        extrapolated("feature form in torch, pair by pair", x, 2, pair_by_pair),
+        *by_ckatorch(x, 3),
+    ]
+    for each in slow:
+        agrees(each.run(), nondet_ext.linear_cka(x))
+    bench.time(
+        f"CKA, R = {models}, N = {examples:,}, p = {features:,}, float32",
+        Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
+        Contender(
             "linear_cka, debiased",
             "peer",
             lambda: nondet_ext.linear_cka(x, estimator="debiased"),
             x.nbytes,
         ),
-        "pairs": Contender(
-            role="peer",
-            run=lambda: pair_by_pair(x, few),
-            moved=x.nbytes,
-            **extrapolated("feature form in torch, pair by pair", few, models),
-        ),
-        "ckatorch": Contender(
-            role="peer",
-            run=lambda: ckatorch_pairs(x, some),
-            moved=x.nbytes,
-            **extrapolated("ckatorch.cka_base", some, models),
-        ),
-    }
-    if who in ("pairs", "ckatorch"):
-        agrees(contenders[who].run(), nondet_ext.linear_cka(x))
-    case = f"CKA, R = {models}, N = {examples:,}, p = {features:,}, float32"
-    bench.time(case, contenders[who], rounds=5 if who in ("ours", "debiased") else 1)
+        *slow,
+        rounds=5,
+    )
 
 
 PEAK = """
@@ -131,29 +137,25 @@ def peak_memory(models: int, examples: int, features: int) -> dict[str, float]:
     return {"peak MB of the features": round(before), "peak MB": round(after)}
 
 
-@pytest.mark.parametrize("who", ["ours", "pairs", "ckatorch"])
-def test_many_models(bench: Bench, who: str) -> None:
+def test_many_models(bench: Bench) -> None:
     models, examples, features = (8, 200, 16) if bench.smoke else (100, 10_000, 64)
     x = representations(models, examples, features)
-    timed = 2
-    contenders = {
-        "ours": Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
-        "pairs": Contender(
+    notes = peak_memory(models, examples, features) if sys.platform == "linux" else {}
+    slow = [
+        Contender(
             "feature form in torch, pair by pair, self terms cached",
             "peer",
             lambda: pair_by_pair_cached(x),
             x.nbytes,
+            rounds=3,
         ),
-        "ckatorch": Contender(
-            role="peer",
-            run=lambda: ckatorch_pairs(x, timed),
-            moved=x.nbytes,
-            **extrapolated("ckatorch.cka_base", timed, models),
-        ),
-    }
-    if who == "ours" and sys.platform == "linux":
-        contenders[who].notes.update(peak_memory(models, examples, features))
-    else:
-        agrees(contenders[who].run(), nondet_ext.linear_cka(x))
-    case = f"CKA, R = {models}, N = {examples:,}, p = {features}, float32"
-    bench.time(case, contenders[who], rounds=3 if who == "ours" else 1)
+        *by_ckatorch(x, 2),
+    ]
+    for each in slow:
+        agrees(each.run(), nondet_ext.linear_cka(x))
+    bench.time(
+        f"CKA, R = {models}, N = {examples:,}, p = {features}, float32",
+        Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes, notes=notes),
+        *slow,
+        rounds=3,
+    )

@@ -8,36 +8,30 @@ import pytest
 import torch
 
 import nondet_ext
-from harness import Bench, Contender
+from harness import Bench, Contender, fill_ceiling, name_of
 
 N = 25 * 10**6
 
 
-def fill_ceiling(n: int, width: int) -> Contender:
-    """Return a ceiling that only writes the same number of bytes."""
-    target = torch.zeros(n * width, dtype=torch.uint8)
-    return Contender("torch fill_", "ceiling", lambda: target.fill_(7), n * width)
-
-
-@pytest.mark.parametrize("who", ["ours", "torch", "numpy", "fill"])
-def test_bits(bench: Bench, who: str) -> None:
+def test_bits(bench: Bench) -> None:
     n = bench.size(N)
     generator = np.random.Generator(np.random.Philox(1))
     target = torch.zeros(n, dtype=torch.int32)
-    contenders = {
-        "ours": Contender("philox_bits", "ours", lambda: nondet_ext.philox_bits(n, seed=1), 4 * n),
-        "torch": Contender(
+    ours = Contender("philox_bits", "ours", lambda: nondet_ext.philox_bits(n, seed=1), 4 * n)
+    check = nondet_ext.philox_bits(8, seed=1, offset=n - 8)
+    assert torch.equal(ours.run()[-8:].view(torch.int32), check.view(torch.int32))
+    bench.time(
+        "random 32-bit words, 2.5e7",
+        ours,
+        Contender(
             "torch random_ (mt19937)",
             "peer",
             lambda: target.random_(-(2**31), 2**31 - 1),
             4 * n,
         ),
-        "numpy": Contender("numpy Philox4x64 bytes", "peer", lambda: generator.bytes(4 * n), 4 * n),
-        "fill": fill_ceiling(n, 4),
-    }
-    check = nondet_ext.philox_bits(8, seed=1, offset=n - 8)
-    assert torch.equal(contenders["ours"].run()[-8:].view(torch.int32), check.view(torch.int32))
-    bench.time("random 32-bit words, 2.5e7", contenders[who])
+        Contender("numpy Philox4x64 bytes", "peer", lambda: generator.bytes(4 * n), 4 * n),
+        fill_ceiling(n, 4),
+    )
 
 
 @dataclass(frozen=True)
@@ -57,46 +51,41 @@ DISTRIBUTIONS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=name_of)
 @pytest.mark.parametrize("name", DISTRIBUTIONS)
-@pytest.mark.parametrize("who", ["ours", "torch", "numpy", "fill"])
-def test_variates(bench: Bench, who: str, name: str, dtype: torch.dtype) -> None:
+def test_variates(bench: Bench, name: str, dtype: torch.dtype) -> None:
     n = bench.size(N)
     law = DISTRIBUTIONS[name]
     by_numpy = getattr(np.random.Generator(np.random.Philox(1)), law.numpy)
-    kind = str(dtype).removeprefix("torch.")
+    kind = name_of(dtype)
     moved = n * dtype.itemsize
-    contenders = {
-        "ours": Contender(
-            law.ours.__name__, "ours", lambda: law.ours(n, seed=1, dtype=dtype), moved
-        ),
-        "torch": Contender(
-            f"torch.{law.torch.__name__}", "peer", lambda: law.torch(n, dtype=dtype), moved
-        ),
-        "numpy": Contender(
-            f"numpy Philox {law.numpy}", "peer", lambda: by_numpy(n, dtype=kind), moved
-        ),
-        "fill": fill_ceiling(n, dtype.itemsize),
-    }
     values = law.ours(n, seed=1, dtype=dtype).double()
     # Five standard deviations of the sample's mean, and of its variance under the normal
     # distribution, which is the largest.
     assert abs(values.mean() - law.mean) < 5 * (law.variance / n) ** 0.5
     assert abs(values.var() - law.variance) < 5 * law.variance * (2 / n) ** 0.5
-    bench.time(f"{name} {kind}, 2.5e7", contenders[who], rounds=5)
+    bench.time(
+        f"{name} {kind}, 2.5e7",
+        Contender(law.ours.__name__, "ours", lambda: law.ours(n, seed=1, dtype=dtype), moved),
+        Contender(f"torch.{law.torch.__name__}", "peer", lambda: law.torch(n, dtype=dtype), moved),
+        Contender(f"numpy Philox {law.numpy}", "peer", lambda: by_numpy(n, dtype=kind), moved),
+        fill_ceiling(n, dtype.itemsize),
+        rounds=5,
+    )
 
 
-@pytest.mark.parametrize("who", ["ours", "torch", "numpy"])
-def test_permutation(bench: Bench, who: str) -> None:
+@pytest.mark.table
+def test_permutation(bench: Bench) -> None:
     n = bench.size(10**6)
     generator = np.random.Generator(np.random.Philox(1))
     moved = 8 * n
-    contenders = {
-        "ours": Contender(
-            "philox_permutation", "ours", lambda: nondet_ext.philox_permutation(n, seed=1), moved
-        ),
-        "torch": Contender("torch.randperm", "peer", lambda: torch.randperm(n), moved),
-        "numpy": Contender("numpy permutation", "peer", lambda: generator.permutation(n), moved),
-    }
-    assert torch.equal(contenders["ours"].run().sort().values, torch.arange(n))
-    bench.time("permutation, 1e6", contenders[who])
+    ours = Contender(
+        "philox_permutation", "ours", lambda: nondet_ext.philox_permutation(n, seed=1), moved
+    )
+    assert torch.equal(ours.run().sort().values, torch.arange(n))
+    bench.time(
+        "permutation, 1e6",
+        ours,
+        Contender("torch.randperm", "peer", lambda: torch.randperm(n), moved, wanted=1.0),
+        Contender("numpy permutation", "peer", lambda: generator.permutation(n), moved, wanted=1.5),
+    )

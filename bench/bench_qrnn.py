@@ -2,6 +2,7 @@
 with torch's LSTM of the same width.
 """
 
+import functools
 import os
 import subprocess
 import sys
@@ -77,6 +78,7 @@ print(before, peak())
 """
 
 
+@functools.cache
 def peak_memory(who: str, shape: tuple[int, ...]) -> dict[str, float]:
     """Return by how many MB a step raises the peak of a process that holds its inputs."""
     ran = subprocess.run(
@@ -91,43 +93,43 @@ def peak_memory(who: str, shape: tuple[int, ...]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize(("batch", "hidden"), [(BATCH, HIDDEN), (BATCH, 128), (1, HIDDEN)])
-@pytest.mark.parametrize("who", ["ours", "loop", "index"])
-def test_recurrence(bench: Bench, who: str, batch: int, hidden: int) -> None:
+def test_recurrence(bench: Bench, batch: int, hidden: int) -> None:
     shape = SMALL if bench.smoke else (STEPS, batch, hidden)
     inputs, gradient = leaves(*shape, seed=1), torch.ones(shape)
     # Forward reads z, f, o and writes h; backward reads these and h's gradient and writes three.
     moved = 11 * gradient.nbytes
-    contenders = {
-        "ours": Contender(
+    contenders = [
+        Contender(
             "forget_mult", "ours", lambda: step(nondet_ext.forget_mult, inputs, gradient), moved
         ),
-        "loop": Contender(
+        Contender(
             "loop over time in torch, autograd",
             "peer",
             lambda: step(loop, inputs, gradient),
             moved,
         ),
-        "index": Contender(
+        Contender(
             "the same loop over z[t], f[t], o[t]",
             "peer",
             lambda: step(loop_by_index, inputs, gradient),
             moved,
         ),
-    }
-    if who != "ours":
-        ours, theirs = (contenders[name].run() for name in ("ours", who))
+    ]
+    ours = contenders[0].run()
+    for each in contenders[1:]:
+        theirs = each.run()
         assert torch.equal(ours[0], theirs[0])
         for mine, other in zip(ours, theirs, strict=True):
             torch.testing.assert_close(mine, other, rtol=1e-5, atol=1e-5)
-    if sys.platform == "linux" and who != "index":
-        contenders[who].notes.update(peak_memory(who, shape))
+    if sys.platform == "linux":
+        contenders[0].notes.update(peak_memory("ours", shape))
+        contenders[1].notes.update(peak_memory("loop", shape))
     steps, batch, hidden = shape
     case = f"forget_mult, forward and backward, T = {steps}, B = {batch}, H = {hidden}, float32"
-    bench.time(case, contenders[who], rounds=7)
+    bench.time(case, *contenders, rounds=7)
 
 
-@pytest.mark.parametrize("who", ["ours", "lstm"])
-def test_layer(bench: Bench, who: str) -> None:
+def test_layer(bench: Bench) -> None:
     steps, batch, hidden = SMALL if bench.smoke else (STEPS, BATCH, HIDDEN)
     x = nondet_ext.philox_normal((steps, batch, hidden), seed=2).requires_grad_()
     weight = nondet_ext.philox_normal((3 * hidden, hidden), seed=3) / hidden**0.5
@@ -142,15 +144,14 @@ def test_layer(bench: Bench, who: str) -> None:
     def theirs() -> tuple[torch.Tensor, ...]:
         return torch.autograd.grad(lstm(x)[0], [x, *lstm.parameters()], gradient)
 
-    if who == "ours":
-        z, f, o = nn.functional.linear(*parameters).chunk(3, 2)
-        h, _ = loop(z.tanh(), f.sigmoid(), o.sigmoid(), torch.zeros(batch, hidden))
-        expected = torch.autograd.grad(h, parameters, gradient)
-        for mine, other in zip(ours(), expected, strict=True):
-            torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
-    contenders = {
-        "ours": Contender("qrnn", "ours", ours, 0),
-        "lstm": Contender("torch.nn.LSTM", "peer", theirs, 0),
-    }
-    case = f"layer, forward and backward, T = {steps}, B = {batch}, H = I = {hidden}, float32"
-    bench.time(case, contenders[who], rounds=7)
+    z, f, o = nn.functional.linear(*parameters).chunk(3, 2)
+    h, _ = loop(z.tanh(), f.sigmoid(), o.sigmoid(), torch.zeros(batch, hidden))
+    expected = torch.autograd.grad(h, parameters, gradient)
+    for mine, other in zip(ours(), expected, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-3)
+    bench.time(
+        f"layer, forward and backward, T = {steps}, B = {batch}, H = I = {hidden}, float32",
+        Contender("qrnn", "ours", ours, 0),
+        Contender("torch.nn.LSTM", "peer", theirs, 0),
+        rounds=7,
+    )

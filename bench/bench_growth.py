@@ -1,0 +1,228 @@
+"""Measure how times grow with the size: n elements, R models, or threads; with peers, and with the
+time in which the machine's memory moves as many bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+import scipy.stats
+import torch
+
+import nondet_ext
+from bench_cka import pair_by_pair_cached, representations
+from bench_correlation import logits
+from harness import Bench, Contender, copy_ceilings, read_ceiling, repeat, threads_of_torch
+
+pytestmark = pytest.mark.growth
+
+SIZES = tuple(10**power for power in range(3, 10))
+MODELS = (2, 5, 10, 20, 50, 100, 200, 400)
+THREADS = (1, 2, 4, 8)
+MEMORY_SHARE = 0.7
+"""The share of the free memory that a case may use."""
+WORK = 10**6
+"""Small cases repeat until they have handled so many elements, since a clock reads microseconds."""
+
+
+def free_memory() -> int:
+    """Return the number of bytes that can be allocated, as Linux estimates it."""
+    info = Path("/proc/meminfo")
+    if not info.exists():
+        return 4 * 10**9
+    lines = dict(line.split(":") for line in info.read_text().splitlines())
+    return 1024 * int(lines["MemAvailable"].split()[0])
+
+
+@dataclass(frozen=True)
+class Family:
+    """Functions of one input, (n,) float32: ours and a peer. moved, needs: how many bytes each
+    element moves, and holds. largest: the largest n.
+    """
+
+    ours: Callable[[torch.Tensor], object]
+    peer: Callable[[torch.Tensor], object]
+    peer_name: str
+    moved: int = 4
+    needs: int = 4
+    largest: int = SIZES[-1]
+
+
+def index_of(x: torch.Tensor) -> torch.Tensor:
+    """Return an index of n elements into n / 10 destinations."""
+    return nondet_ext.philox_randint(0, max(len(x) // 10, 1), len(x), seed=2)
+
+
+class IndexAdd:
+    """index_add_ into n / 10 destinations; the index and the destination are made once a size."""
+
+    def __init__(self) -> None:
+        self.index = torch.empty(0, dtype=torch.int64)
+        self.out = torch.empty(0)
+
+    def prepare(self, x: torch.Tensor) -> None:
+        if len(self.index) != len(x):
+            self.index = index_of(x)
+            self.out = torch.zeros(max(len(x) // 10, 1))
+
+    def ours(self, x: torch.Tensor) -> torch.Tensor:
+        self.prepare(x)
+        return nondet_ext.index_add_(self.out, 0, self.index, x)
+
+    def peer(self, x: torch.Tensor) -> torch.Tensor:
+        self.prepare(x)
+        return self.out.index_add_(0, self.index, x)
+
+
+def torch_next_up(x: torch.Tensor) -> torch.Tensor:
+    return torch.nextafter(x, torch.full((), torch.inf))
+
+
+ADD = IndexAdd()
+FAMILIES = {
+    "sum": Family(nondet_ext.sum, torch.sum, "torch.sum"),
+    "fingerprint": Family(nondet_ext.fingerprint, torch.hash_tensor, "torch.hash_tensor"),
+    "next_up": Family(
+        nondet_ext.next_up, torch_next_up, "torch.nextafter", moved=8, needs=12, largest=10**8
+    ),
+    "index_add_": Family(ADD.ours, ADD.peer, "torch.index_add_", moved=13, needs=16, largest=10**8),
+    "philox_uniform": Family(
+        lambda x: nondet_ext.philox_uniform(len(x), seed=1),
+        lambda x: torch.rand(len(x)),
+        "torch.rand",
+        needs=12,
+        largest=10**8,
+    ),
+    "rankdata": Family(
+        nondet_ext.rankdata,
+        lambda x: scipy.stats.rankdata(x.numpy()),
+        "scipy.stats.rankdata",
+        moved=12,
+        needs=64,
+        largest=10**7,
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "n"),
+    [(name, n) for name, family in FAMILIES.items() for n in SIZES if n <= family.largest],
+)
+def test_elements(bench: Bench, name: str, n: int) -> None:
+    family = FAMILIES[name]
+    if family.needs * n > MEMORY_SHARE * free_memory():
+        pytest.skip(f"{name} of {n:.0e} elements needs {family.needs * n / 1e9:.0f} GB of memory")
+    size = bench.size(n)
+    x = nondet_ext.philox_normal(size, seed=1)
+    calls = 1 if bench.smoke else max(WORK // n, 1)
+    moved = family.moved * size
+    contenders = [
+        Contender(who, role, partial(repeat, partial(run, x), calls), moved, share=float(calls))
+        for who, role, run in [
+            (name, "ours", family.ours),
+            (family.peer_name, "peer", family.peer),
+        ]
+    ]
+    if 10**7 <= n <= 10**8:  # rates of the machine: larger than its caches, and no larger
+        contenders += [read_ceiling(x, torch.get_num_threads())]
+        contenders += copy_ceilings(4 * size) if name == "next_up" else []
+    bench.time(f"growth of {name}, n = {n:,}, float32", *contenders, family=f"{name}, n", size=n)
+
+
+@pytest.mark.parametrize("models", MODELS)
+def test_spearman(bench: Bench, models: int) -> None:
+    x = logits(min(models, 8) if bench.smoke else models, 1000)
+    array = x.numpy()
+    bench.time(
+        f"growth of Spearman, R = {models}, n = 1,000, float32",
+        Contender("spearman", "ours", lambda: nondet_ext.spearman(x), x.nbytes),
+        Contender(
+            "scipy.stats.spearmanr",
+            "peer",
+            lambda: scipy.stats.spearmanr(array, axis=1),
+            x.nbytes,
+        ),
+        family="Spearman of n = 1,000, R",
+        size=models,
+    )
+
+
+@pytest.mark.parametrize("models", MODELS)
+def test_cka(bench: Bench, models: int) -> None:
+    x = representations(min(models, 8) if bench.smoke else models, 200, 16)
+    bench.time(
+        f"growth of CKA, R = {models}, N = 200, p = 16, float32",
+        Contender("linear_cka", "ours", lambda: nondet_ext.linear_cka(x), x.nbytes),
+        Contender(
+            "pair by pair in torch, self terms cached",
+            "peer",
+            lambda: pair_by_pair_cached(x),
+            x.nbytes,
+            rounds=3,
+        ),
+        family="CKA of N = 200, p = 16, R",
+        size=models,
+    )
+
+
+def threaded(name: str, bench: Bench) -> Callable[[], torch.Tensor | int]:
+    """Return an op on inputs that are large enough to be shared out."""
+    x = nondet_ext.philox_normal(bench.size(10**7), seed=1)
+    index = index_of(x)
+    rows = x[: len(x) // 1000 * 1000].view(-1, 1000)
+    models = logits(8 if bench.smoke else 50, bench.size(10**5))
+    return {
+        "sum": lambda: nondet_ext.sum(x),
+        "sum, exact": lambda: nondet_ext.sum(x, order="exact"),
+        "sum, seeded": lambda: nondet_ext.sum(x, order="seeded", seed=1),
+        "sum over dim 0": lambda: nondet_ext.sum(rows, 0),
+        "accumulate": lambda: nondet_ext.accumulate(rows.view(8, -1)),
+        "index_add": lambda: nondet_ext.index_add(torch.zeros(len(x) // 10), 0, index, x),
+        "next_up": lambda: nondet_ext.next_up(x),
+        "philox_normal": lambda: nondet_ext.philox_normal(len(x), seed=1),
+        "fingerprint": lambda: nondet_ext.fingerprint(x),
+        "spearman": lambda: nondet_ext.spearman(models),
+    }[name]
+
+
+THREADED = (
+    "sum",
+    "sum, exact",
+    "sum, seeded",
+    "sum over dim 0",
+    "accumulate",
+    "index_add",
+    "next_up",
+    "philox_normal",
+    "fingerprint",
+    "spearman",
+)
+
+
+def bits(result: torch.Tensor | int) -> int:
+    return result if isinstance(result, int) else nondet_ext.fingerprint(result)
+
+
+@pytest.mark.parametrize("name", THREADED)
+def test_threads(bench: Bench, name: str) -> None:
+    run = threaded(name, bench)
+
+    def with_threads(count: int) -> torch.Tensor | int:
+        with threads_of_torch(count):
+            return run()
+
+    alone = partial(with_threads, 1)
+    expected = bits(alone())
+    for count in THREADS:
+        many = partial(with_threads, count)
+        assert bits(many()) == expected  # the number of threads changes no bit
+        bench.time(
+            f"{name}, {count} of {max(THREADS)} threads",
+            Contender(name, "ours", many, 0),
+            Contender("1 thread", "peer", alone, 0),
+            rounds=9,
+            family=f"{name}, threads",
+            size=count,
+        )
