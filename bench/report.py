@@ -22,7 +22,8 @@ def heading(results: Results) -> str:
         f"torch {at['torch']}, {at['date']}, processes: {at['processes']}. x: the contender's "
         f"time divided by ours, pair by pair; unstable: its quartile range exceeds {UNSTABLE:.0%}."
     )
-    return line + (" A smoke run: these numbers mean nothing." if at["smoke"] else "")
+    note = f" {at['note']}" if "note" in at else ""
+    return line + note + (" A smoke run: these numbers mean nothing." if at["smoke"] else "")
 
 
 def table(results: Results) -> str:

@@ -23,12 +23,15 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="the result file")
     parser.add_argument("--processes", metavar="N", type=int, default=3, help="3 by default")
+    parser.add_argument("--note", metavar="TEXT", help="a remark in the head of the table")
     chosen, rest = parser.parse_known_args(arguments)
     if chosen.processes < 1:
         parser.error(f"--processes must be at least 1, not {chosen.processes}")
     if not any(Path(each.partition("::")[0]).exists() for each in rest):
         rest = [str(HERE), *rest]
     results = run(rest, chosen.processes)
+    if chosen.note:
+        results.environment["note"] = chosen.note
     write(results, chosen.out)
     print(f"{heading(results)}\n\n{table(results)}")
 
