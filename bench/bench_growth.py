@@ -36,15 +36,17 @@ def free_memory() -> int:
     return 1024 * int(lines["MemAvailable"].split()[0])
 
 
+Run = Callable[[], object]
+
+
 @dataclass(frozen=True)
 class Family:
-    """Functions of one input, (n,) float32: ours and a peer. moved, needs: how many bytes each
-    element moves, and holds. largest: the largest n.
+    """An op with a peer: `runs` makes both functions from a tensor (n,) float32. moved, needs: how
+    many bytes each element moves, and holds. largest: the largest n.
     """
 
-    ours: Callable[[torch.Tensor], object]
-    peer: Callable[[torch.Tensor], object]
-    peer_name: str
+    runs: Callable[[torch.Tensor], tuple[Run, Run]]
+    peer: str
     moved: int = 4
     needs: int = 4
     largest: int = SIZES[-1]
@@ -52,52 +54,38 @@ class Family:
 
 def index_of(x: torch.Tensor) -> torch.Tensor:
     """Return an index of n elements into n / 10 destinations."""
-    return nondet_ext.philox_randint(0, max(len(x) // 10, 1), len(x), seed=2)
+    return nondet_ext.philox_randint(0, len(x) // 10, len(x), seed=2)
 
 
-class IndexAdd:
-    """index_add_ into n / 10 destinations; the index and the destination are made once a size."""
-
-    def __init__(self) -> None:
-        self.index = torch.empty(0, dtype=torch.int64)
-        self.out = torch.empty(0)
-
-    def prepare(self, x: torch.Tensor) -> None:
-        if len(self.index) != len(x):
-            self.index = index_of(x)
-            self.out = torch.zeros(max(len(x) // 10, 1))
-
-    def ours(self, x: torch.Tensor) -> torch.Tensor:
-        self.prepare(x)
-        return nondet_ext.index_add_(self.out, 0, self.index, x)
-
-    def peer(self, x: torch.Tensor) -> torch.Tensor:
-        self.prepare(x)
-        return self.out.index_add_(0, self.index, x)
+def index_add_runs(x: torch.Tensor) -> tuple[Run, Run]:
+    index, out = index_of(x), torch.zeros(len(x) // 10)
+    return (
+        lambda: nondet_ext.index_add_(out, 0, index, x),
+        lambda: out.index_add_(0, index, x),
+    )
 
 
-def torch_next_up(x: torch.Tensor) -> torch.Tensor:
-    return torch.nextafter(x, torch.full((), torch.inf))
+def next_up_runs(x: torch.Tensor) -> tuple[Run, Run]:
+    infinity = torch.full((), torch.inf)
+    return lambda: nondet_ext.next_up(x), lambda: torch.nextafter(x, infinity)
 
 
-ADD = IndexAdd()
 FAMILIES = {
-    "sum": Family(nondet_ext.sum, torch.sum, "torch.sum"),
-    "fingerprint": Family(nondet_ext.fingerprint, torch.hash_tensor, "torch.hash_tensor"),
-    "next_up": Family(
-        nondet_ext.next_up, torch_next_up, "torch.nextafter", moved=8, needs=12, largest=10**8
+    "sum": Family(lambda x: (lambda: nondet_ext.sum(x), lambda: torch.sum(x)), "torch.sum"),
+    "fingerprint": Family(
+        lambda x: (lambda: nondet_ext.fingerprint(x), lambda: torch.hash_tensor(x)),
+        "torch.hash_tensor",
     ),
-    "index_add_": Family(ADD.ours, ADD.peer, "torch.index_add_", moved=13, needs=16, largest=10**8),
+    "next_up": Family(next_up_runs, "torch.nextafter", moved=8, needs=12, largest=10**8),
+    "index_add_": Family(index_add_runs, "torch.index_add_", moved=13, needs=16, largest=10**8),
     "philox_uniform": Family(
-        lambda x: nondet_ext.philox_uniform(len(x), seed=1),
-        lambda x: torch.rand(len(x)),
+        lambda x: (lambda: nondet_ext.philox_uniform(len(x), seed=1), lambda: torch.rand(len(x))),
         "torch.rand",
         needs=12,
         largest=10**8,
     ),
     "rankdata": Family(
-        nondet_ext.rankdata,
-        lambda x: scipy.stats.rankdata(x.numpy()),
+        lambda x: (lambda: nondet_ext.rankdata(x), lambda: scipy.stats.rankdata(x.numpy())),
         "scipy.stats.rankdata",
         moved=12,
         needs=64,
@@ -118,12 +106,10 @@ def test_elements(bench: Bench, name: str, n: int) -> None:
     x = nondet_ext.philox_normal(size, seed=1)
     calls = 1 if bench.smoke else max(WORK // n, 1)
     moved = family.moved * size
+    ours, peer = family.runs(x)
     contenders = [
-        Contender(who, role, partial(repeat, partial(run, x), calls), moved, share=float(calls))
-        for who, role, run in [
-            (name, "ours", family.ours),
-            (family.peer_name, "peer", family.peer),
-        ]
+        Contender(who, role, partial(repeat, run, calls), moved, share=float(calls))
+        for who, role, run in [(name, "ours", ours), (family.peer, "peer", peer)]
     ]
     if 10**7 <= n <= 10**8:  # rates of the machine: larger than its caches, and no larger
         contenders += [read_ceiling(x, torch.get_num_threads())]

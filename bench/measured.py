@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -100,7 +101,7 @@ class Case:
 class Results:
     """The cases of a run, and where and when it was: processor, instruction set, versions."""
 
-    environment: dict[str, object]
+    environment: dict[str, Any]
     cases: list[Case] = field(default_factory=list)
 
 
@@ -153,7 +154,9 @@ def merge(runs: Sequence[Results]) -> Results:
         for case in run.cases:
             before = cases.get(case.name)
             cases[case.name] = case if before is None else _joined(before, case)
-    return Results({**first, "processes": len(runs)}, list(cases.values()))
+    seconds = sum(int(run.environment["seconds"]) for run in runs)
+    environment = {**first, "processes": len(runs), "seconds": seconds}
+    return Results(environment, list(cases.values()))
 
 
 def _joined(before: Case, case: Case) -> Case:

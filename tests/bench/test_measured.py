@@ -61,6 +61,7 @@ def test_merging_puts_processes_side_by_side():
     runs = [results(case([ratio, ratio])) for ratio in (1.0, 3.0, 2.0)]
     merged = merge(runs)
     assert merged.environment["processes"] == 3
+    assert merged.environment["seconds"] == 21
     (only,) = merged.cases
     assert only.others[0].medians == [1.0, 3.0, 2.0]
     assert only.others[0].ratio == 2.0

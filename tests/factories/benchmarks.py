@@ -14,6 +14,7 @@ ENVIRONMENT = {
     "commit": "abc",
     "smoke": False,
     "processes": 1,
+    "seconds": 7,
 }
 
 
