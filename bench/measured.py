@@ -139,7 +139,7 @@ SAME = ("processor", "isa", "torch", "threads", "commit", "smoke")
 
 
 def merge(runs: Sequence[Results]) -> Results:
-    """Put the processes of runs of the same cases together, in one result.
+    """Put the cases of runs together, and the processes of equal cases side by side.
 
     Raises ValueError if the runs are of different machines, versions or settings.
     """
@@ -154,8 +154,11 @@ def merge(runs: Sequence[Results]) -> Results:
         for case in run.cases:
             before = cases.get(case.name)
             cases[case.name] = case if before is None else _joined(before, case)
-    seconds = sum(int(run.environment["seconds"]) for run in runs)
-    environment = {**first, "processes": len(runs), "seconds": seconds}
+    environment = {
+        **first,
+        "seconds": sum(int(run.environment["seconds"]) for run in runs),
+        "processes": max(len(case.ours.processes) for case in cases.values()),
+    }
     return Results(environment, list(cases.values()))
 
 

@@ -74,6 +74,14 @@ def test_merging_keeps_a_case_that_one_process_left_out():
     assert [len(each.ours.processes) for each in merged.cases] == [2, 1]
 
 
+def test_merging_puts_the_cases_of_files_together():
+    """Each process of two files measured other cases."""
+    runs = [results(case([1.0], name=name)) for name in ("a", "b", "a", "b")]
+    merged = merge(runs)
+    assert [each.name for each in merged.cases] == ["a", "b"]
+    assert merged.environment["processes"] == 2
+
+
 def test_merging_keeps_the_contenders_of_a_case_apart():
     first, second = case([1.0]), case([2.0])
     second.contenders.append(measured("numpy.sum", "peer", [3.0]))

@@ -23,6 +23,7 @@ def folder(tmp_path, monkeypatch):
         "    notes = {'process': float(os.getpid())}\n"
         "    bench.time('made up', Contender('nothing', 'ours', int, 0, notes=notes), rounds=2)\n"
     )
+    (tmp_path / "bench_other.py").write_text("def test_not_selected(bench):\n    assert 1 == 2\n")
     (tmp_path / "conftest.py").write_text((ROOT / "bench" / "conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text("[pytest]\npython_files = bench_*.py\n")
     paths = [str(ROOT / "bench"), *filter(None, sys.path)]
@@ -32,7 +33,8 @@ def folder(tmp_path, monkeypatch):
 
 def test_every_process_is_fresh_and_counts(folder, capsys):
     out = folder / "results.json"
-    run.main([str(folder), "--out", str(out), "--processes", "2", "--note", "a try"])
+    arguments = [str(folder), "-k", "made_up", "--processes", "2", "--note", "a try"]
+    run.main([*arguments, "--out", str(out)])
     results = read(out)
     assert results.environment["processes"] == 2
     assert results.environment["note"] == "a try"
@@ -55,12 +57,22 @@ def test_a_failed_process_ends_the_run(folder):
     assert not out.exists()
 
 
-def test_without_a_path_all_benchmarks_are_meant(monkeypatch, tmp_path):
-    seen = []
-    monkeypatch.setattr(run, "run", lambda arguments, processes: seen.append(arguments))
-    with pytest.raises((AttributeError, TypeError)):  # there is no result to write
-        run.main(["--out", str(tmp_path / "a.json"), "-m", "table"])
-    assert seen == [[str(ROOT / "bench"), "-m", "table"]]
+def test_nothing_selected_is_an_error(monkeypatch, tmp_path):
+    monkeypatch.setattr(run, "run_once", lambda file, options: None)
+    with pytest.raises(SystemExit, match="no benchmark is selected"):
+        run.main(["-k", "nothing", "--out", str(tmp_path / "a.json")])
+
+
+def test_without_a_path_all_benchmarks_are_meant():
+    files, options = run.files_of(["-m", "table"])
+    assert files == sorted(map(str, (ROOT / "bench").glob("bench_*.py")))
+    assert options == ["-m", "table"]
+
+
+def test_named_files_are_meant(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names = ["bench/bench_ulp.py", "bench/bench_philox.py::test_permutation"]
+    assert run.files_of(["-k", "up", *names]) == (names, ["-k", "up"])
 
 
 @pytest.mark.parametrize("arguments", [[], ["--out", "a.json", "--processes", "0"]])
