@@ -57,8 +57,8 @@ def test_the_words_give_slope_interval_and_range():
 
 def grown(family: str = "sum, n"):
     return [
-        case([2.0], name=f"sum {size}", family=family, size=size, ours=1e-9 * size)
-        for size in (10**8, 10**6, 10**7)
+        case([2.0], name=name, family=family, size=size, ours=1e-9 * size)
+        for name, size in {"a": 10**8, "b": 10**6, "c": 10**7}.items()
     ]
 
 

@@ -28,6 +28,7 @@ def test_quartiles_are_of_the_pairs_of_all_processes():
         ([[0.8, 0.91, 1.0, 1.1, 1.2]], False),  # just below a fifth
         ([[0.8, 0.89, 1.0, 1.11, 1.2]], True),
         ([[8.0, 8.9, 10.0, 11.1, 12.0]], True),
+        ([[9.0, 9.5, 10.0, 10.5, 11.0]], False),  # a tenth of the median
         ([[1.0, 1.0], [1.0, 1.0], [2.0, 2.0]], True),  # each process is steady by itself
         ([[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 90.0]], False),  # one disturbed pair
     ],
