@@ -18,7 +18,7 @@ from harness import Bench, Contender, copy_ceilings, read_ceiling, repeat, threa
 
 pytestmark = pytest.mark.growth
 
-SIZES = tuple(10**power for power in range(3, 10))
+SIZES = (*(step * 10**power for power in range(3, 9) for step in (1, 3)), 10**9)
 MODELS = (2, 5, 10, 20, 50, 100, 200, 400)
 THREADS = (1, 2, 4, 8)
 MEMORY_SHARE = 0.7

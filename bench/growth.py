@@ -49,11 +49,9 @@ def fit(sizes: Sequence[float], seconds: Sequence[float]) -> Exponent | None:
 
 def families(results: Results) -> dict[str, list[Case]]:
     """Return the cases of each growth table, by size."""
-    found: dict[str, list[Case]] = {}
-    for case in sorted(results.cases, key=lambda case: case.size):
-        if case.family:
-            found.setdefault(case.family, []).append(case)
-    return found
+    names = dict.fromkeys(case.family for case in results.cases if case.family)
+    ordered = sorted(results.cases, key=lambda case: case.size)
+    return {name: [case for case in ordered if case.family == name] for name in names}
 
 
 def times(cases: list[Case]) -> dict[str, tuple[list[int], list[float]]]:

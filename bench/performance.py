@@ -119,18 +119,20 @@ def draw_limit(axes: "Axes", cases: list[Case], rate: float, where: str, style: 
 
 def draw_threads(canvas: "Canvas", names: list[str], runs: list[Results]) -> None:
     """Draw the speed with several threads relative to one, a panel for each op."""
+    largest = 1.0
     grid = [axes for row in panels(canvas, -(-len(names) // COLUMNS), COLUMNS) for axes in row]
     for axes, family in zip(grid, names, strict=False):
         for run, results in enumerate(runs):
             cases = [case for case in families(results).get(family, []) if case.others]
             threads = [str(case.size) for case in cases]
             speed = [case.others[0].ratio or 1.0 for case in cases]
+            largest = max(largest, *speed)
             axes.plot(threads, speed, label=name_in_words(results), **series(run))
         axes.axhline(1, color=GREY, linewidth=1)
-        axes.set_ylim(bottom=0)
         label(axes, "threads", "speed", family.rpartition(", ")[0])
-    for axes in grid[len(names) :]:
-        axes.set_visible(False)
+    for number, axes in enumerate(grid):
+        axes.set_ylim(0, 1.1 * largest)
+        axes.set_visible(number < len(names))
     legend(canvas, grid)
 
 
@@ -176,7 +178,7 @@ def measured_part(runs: dict[str, Results], drawn: list[Figure]) -> str:
             f"\n## {name_in_words(results)}\n",
             wrapped(f"[{Path(name).name}]({name}): {heading(results)}"),
             f"\n{wanted_table(results)}\n",
-            f"\n{exponents(results)}\n",
+            f"{exponents(results)}\n",
         ]
     parts.append("\n## Figures\n")
     parts += [f"![{figure.title}](figures/{figure.name}.svg)\n" for figure in drawn]

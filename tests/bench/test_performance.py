@@ -1,13 +1,12 @@
 """The page of measured speeds: its tables and its figures, on made-up results."""
 
 import re
-from pathlib import Path
 
 import pytest
 
 import performance
 from factories.benchmarks import case, measured, results
-from measured import Results, write
+from measured import Results, read, write
 from nondet.report.render.drawing import render
 
 PAGE = f"# Speed\n\n{performance.BEGIN}\nold\n{performance.END}\n\nAfter.\n"
@@ -93,9 +92,15 @@ def test_the_command_fills_the_page_and_draws_its_figures(tmp_path, monkeypatch)
     assert {path: path.read_bytes() for path in docs.rglob("*.*")} == before
 
 
-def test_the_page_of_the_documents_has_the_marks():
-    page = (Path(performance.__file__).parents[1] / "docs" / "performance.md").read_text()
-    assert performance.fill(page, "new")
+def test_the_page_is_what_its_result_files_give():
+    docs = performance.DOCS
+    page = (docs / "performance.md").read_text()
+    runs = {name: read(docs / name) for name in re.findall(r"\]\(([^)]+\.json)\)", page)}
+    assert runs
+    drawn = performance.figures(list(runs.values()))
+    assert performance.fill(page, performance.measured_part(runs, drawn)) == page
+    kept = {path.stem for path in (docs / "figures").glob("performance-*.svg")}
+    assert kept == {figure.name for figure in drawn}
 
 
 def test_the_command_wants_a_file():
