@@ -17,7 +17,10 @@ import nondet
 ROOT = Path(__file__).resolve().parents[2] / "python"
 
 FLOORS = (
-    ("defaults", "environment", "files", "json_files", "keys", "metrics", "names", "plain", "units"),
+    (
+        *("defaults", "environment", "files", "json_files", "keys"),
+        *("metrics", "names", "plain", "units"),
+    ),
     ("schemas",),
     ("data", "models", "lowlevel"),
     ("studies",),

@@ -178,7 +178,7 @@ def test_ops_are_not_called_directly_with_other_tensors(name):
         {"order": "Fixed"},
         {"order": None},
         {"seed": 0},
-        {"out": torch.empty(())},
+        {"out": torch.zeros(())},
     ],
     ids=str,
 )

@@ -12,8 +12,10 @@ from torch import nn
 import nondet_ext
 from factories.races import different, one_busy_core, race
 from nondet import lowlevel
+from nondet.lowlevel.accumulation import WEIGHT, Accumulation
 from nondet.training.determinism import deterministic
 from nondet_ext import philox_normal, philox_randint
+from nondet_ext.threads import cpu_threads, one_thread
 
 
 @pytest.fixture(params=[1, 2, 3])
@@ -57,6 +59,28 @@ LAYERS = {
     "batch norm": (lambda: nn.BatchNorm1d(4000), lambda: philox_normal((24, 4000), seed=1)),
     "embedding": (lambda: nn.Embedding(20, 64), lambda: philox_randint(0, 20, (4000,), seed=1)),
 }
+
+
+def test_small_partials_are_added_by_one_thread_unless_they_race(monkeypatch):
+    used = []
+
+    def accumulate(partials, *, order, seed):
+        used.append(cpu_threads())
+        return nondet_ext.accumulate(partials, order=order, seed=seed)
+
+    monkeypatch.setattr("nondet.lowlevel.accumulation.accumulate", accumulate)
+    small, large = torch.ones(4, 10), torch.ones(4, 1 << 19)
+    with deterministic(3):
+        for order in ("fixed", "seeded", "exact", "atomic"):
+            adds = Accumulation(order, 4, layer=0, seed=1)
+            assert torch.equal(adds.add(small, WEIGHT), torch.full((10,), 4.0))
+            assert torch.equal(adds.add(large, WEIGHT), torch.full((1 << 19,), 4.0))
+        assert used == [1, 3, 1, 3, 1, 3, 3, 3]
+        with one_thread():
+            with one_thread():
+                pass
+            assert cpu_threads() == 1
+        assert cpu_threads() == 3
 
 
 @pytest.mark.parametrize("name", LAYERS)
