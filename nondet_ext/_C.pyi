@@ -152,6 +152,7 @@ class _Cpu(ModuleType):
         out: int,
         threads: int,
     ) -> None: ...
+    def word_order(self, *, words: int, rows: int, n: int, out: int, threads: int) -> None: ...
     def index_add(
         self,
         *,

@@ -152,6 +152,19 @@ def _randint(
     return _fill("philox_randint", out, counters, n, seed, stream, first, low=low, range=high - low)
 
 
+def _order(words: torch.Tensor) -> torch.Tensor:
+    n = words.shape[-1] // 2
+    out = words.new_empty([*words.shape[:-1], n], dtype=torch.int64)
+    if out.numel() == 0:
+        return out
+    backend = backend_for(words)
+    if backend.launches or n >= 2**32:  # positions in the kernel have 32 bits
+        return torch.sort(words.view(torch.int64), dim=-1, stable=True).indices
+    rows = out.numel() // n
+    backend.run("word_order", words=words.data_ptr(), rows=rows, n=n, out=out.data_ptr())
+    return out
+
+
 philox_bits = Op("philox_bits", _bits, fake=lambda counters, n, *_: _out(counters, n, torch.uint32))
 philox_uniform = Op(
     "philox_uniform", _uniform, fake=lambda counters, n, *rest: _out(counters, n, rest[-1])
@@ -161,4 +174,11 @@ philox_normal = Op(
 )
 philox_randint = Op(
     "philox_randint", _randint, fake=lambda counters, n, *_: _out(counters, n, torch.int64)
+)
+philox_order = Op(
+    "philox_order",
+    _order,
+    fake=lambda words: words.new_empty(
+        [*words.shape[:-1], words.shape[-1] // 2], dtype=torch.int64
+    ),
 )

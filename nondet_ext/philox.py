@@ -136,4 +136,4 @@ def philox_permutation(
     """
     length = _check.integer("n", n, 0, 2**33)
     words = philox_bits(2 * length, seed=seed, stream=stream, counter=counter, device=device)
-    return torch.sort(words.view(torch.int64), dim=-1, stable=True).indices
+    return ops.philox_order(words)

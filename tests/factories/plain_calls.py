@@ -41,6 +41,7 @@ CALLS = {
     "philox_uniform": lambda: ext.philox_uniform((3,), seed=1),
     "philox_normal": lambda: ext.philox_normal((3,), seed=1),
     "philox_randint": lambda: ext.philox_randint(0, 9, (3,), seed=1),
+    "philox_order": lambda: ext.philox_permutation(5, seed=1),
     "fingerprint": lambda: torch.tensor(ext.fingerprint(X) - 2**63),
     "ranks": lambda: ext.rankdata(X),
     "spearman": lambda: ext.spearman(X),

@@ -272,3 +272,25 @@ def test_bad_dtype_and_bounds():
         nondet_ext.philox_randint(3, 3, 1, seed=1)
     with pytest.raises(ValueError, match="low must be in"):
         nondet_ext.philox_randint(-(2**63) - 1, 3, 1, seed=1)
+
+
+WORD = np.iinfo(np.uint32).max
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("n", [0, 1, 2, 47, 48, 49, 2047, 2049, 131_073, 400_001])
+@pytest.mark.parametrize("highest", [0, 3, WORD], ids=["equal", "few", "all"])
+def test_orders_of_words_equal_those_of_numpy(n, highest, threads):
+    rng = np.random.default_rng(n)
+    # Keys with equal upper words, which have both signs, and equal keys, which keep their order.
+    words = np.stack([rng.integers(0, 4, (2, n)), rng.integers(0, highest, (2, n), endpoint=True)])
+    words = np.ascontiguousarray(np.moveaxis(words, 0, -1).astype(np.uint32))
+    words[..., 1] ^= (rng.integers(0, 2, (2, n)) << 31).astype(np.uint32)
+    expected = np.argsort(words.view(np.int64)[..., 0], axis=-1, stable=True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        found = torch.ops.nondet_ext.philox_order(torch.from_numpy(words.reshape(2, 2 * n)))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found, torch.from_numpy(expected))

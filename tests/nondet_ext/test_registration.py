@@ -108,6 +108,7 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         "philox_uniform": (OPS.philox_uniform.default, (counters, 7, 1, 2, 3, torch.float16)),
         "philox_normal": (OPS.philox_normal.default, (counters, 7, 1, 2, 3, torch.float64)),
         "philox_randint": (OPS.philox_randint.default, (counters, 7, 1, 2, 3, -5, 5)),
+        "philox_order": (OPS.philox_order.default, (nondet_ext.philox_bits((2, 6), seed=1),)),
     }
 
 

@@ -293,6 +293,15 @@ def _elements(of: Size) -> Iterator[tuple[str, Callable[[], Call]]]:
 
             yield f"{draw}/{'one' if rows == 1 else 'rows'}", philox
 
+    for rows, n in ((1, of(5e7)), (of(1e7), 5)):
+
+        def order(rows=rows, n=n) -> Call:
+            memory = Memory()
+            words, out = memory.zeros(rows, n), memory.zeros(rows, n)
+            return _kernel("word_order", memory, words=words, rows=rows, n=n, out=out)
+
+        yield f"word_order/{'one' if rows == 1 else 'rows'}", order
+
     def fingerprint() -> Call:
         memory, n = Memory(), of(8e9)
         return _kernel("fingerprint", memory, head=[1], x=memory.zeros(n, item=1), bytes=n)

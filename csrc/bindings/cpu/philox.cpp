@@ -2,6 +2,7 @@
 #include "cpu/philox.h"
 
 #include "bindings/arguments.h"
+#include "cpu/permutation.h"
 
 namespace nondet {
 
@@ -42,6 +43,12 @@ void bind_cpu_philox(py::module_& m) {
       },
       kw_only(), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"), arg("first"),
       arg("n"), arg("low"), arg("range"), arg("out"), arg("threads"), Unlocked());
+  m.def(
+      "word_order",
+      [](uintptr_t words, int64_t rows, int64_t n, uintptr_t out, int threads) {
+        cpu::word_order(pointer<uint32_t>(words), rows, n, pointer<int64_t>(out), threads);
+      },
+      kw_only(), arg("words"), arg("rows"), arg("n"), arg("out"), arg("threads"), Unlocked());
 }
 
 }  // namespace nondet
