@@ -289,6 +289,22 @@ class _Cpu(ModuleType):
         threads: int,
     ) -> None: ...
     def fingerprint(self, *, head: list[int], x: int, bytes: int, threads: int) -> int: ...
+    def integer_products(
+        self,
+        *,
+        left: int,
+        left_rows: int,
+        left_stride: int,
+        right: int,
+        right_rows: int,
+        right_stride: int,
+        n: int,
+        width: int,
+        out: int,
+        squares: int,
+        limbs: int,
+        threads: int,
+    ) -> None: ...
     def ranks(
         self,
         *,

@@ -54,17 +54,24 @@ def _quantised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the deviations from each row's mean, rounded to integers up to 2^53 in units of 2^-53
     of the power of two above the largest.
     """
-    values = x.to(torch.float64)
-    largest = values.abs().amax(dim=1, keepdim=True)
+    low, high = x.aminmax(dim=1, keepdim=True)  # NaN if there is one
+    largest = torch.maximum(-low, high).to(torch.float64)
     missing = ~largest.isfinite()
+    # Every step but the first works in place, on a group of rows.
+    values = x.to(torch.float64, copy=True)
     if bool(missing.any()):
-        values, largest = values.masked_fill(missing, 0), largest.masked_fill(missing, 0)
+        values.masked_fill_(missing, 0)
+        largest.masked_fill_(missing, 0)
     _, exponent = torch.frexp(largest)
     half = torch.div(-exponent, 2, rounding_mode="floor")
-    values = values * _power_of_two(half) * _power_of_two(-exponent - half)
+    if int(half.abs().max()) < _SAFE_EXPONENT:
+        values *= _power_of_two(-exponent)
+    else:
+        values.mul_(_power_of_two(half)).mul_(_power_of_two(-exponent - half))
     values -= summation.mean(values, dim=1, keepdim=True, order="exact")
-    _, exponent = torch.frexp(values.abs().amax(dim=1, keepdim=True))
-    return torch.round(values * _power_of_two(EXACT_BITS - exponent)), missing[:, 0]
+    low, high = values.aminmax(dim=1, keepdim=True)
+    _, exponent = torch.frexp(torch.maximum(-low, high))
+    return values.mul_(_power_of_two(EXACT_BITS - exponent)).round_(), missing[:, 0]
 
 
 def _shifted(x: torch.Tensor) -> _Prepared:
@@ -83,6 +90,9 @@ def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
     """Return 2^exponent, for exponents of normal float64, exactly (pow() may round)."""
     return ((exponent.to(torch.int64) + 1023) << 52).view(torch.float64)
 
+
+_SAFE_EXPONENT = 500
+"""Powers of two up to twice this exponent are normal float64."""
 
 _KINDS = {
     "spearman": _Kind(_centred_ranks, None, lambda n: n - 1, centred=True, group_bytes=128 << 20),

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from nondet_ext._backend import backend_for
+
 EXACT_BITS = 53
 """Integers of up to this many bits are exact in float64."""
 
@@ -28,6 +30,14 @@ _AT_ONCE = 1 << 30
 """Multiplications in one matrix product on the CPU: it takes less than 0.1 s, and Ctrl-C is
 answered between products.
 """
+
+_MOST_ROWS = 512
+"""Up to so many rows, three limbs are multiplied by a kernel, which needs fewer products than
+torch's matrix multiplication, but more memory.
+"""
+
+_KERNEL_COLUMNS = 1 << 17
+"""Columns given to the kernel at once."""
 
 _LOW_BITS = 32
 _CARRY_EVERY = 256
@@ -47,6 +57,12 @@ class _Total:
         self._added += 1
         if self._added == _CARRY_EVERY:
             self.carry()
+
+    def add_integers(self, values: torch.Tensor) -> None:
+        """Add int64 numbers of magnitude up to 2^62."""
+        self.carry()
+        self.low += values
+        self.carry()
 
     def carry(self) -> None:
         self.high += self.low >> _LOW_BITS
@@ -120,6 +136,12 @@ class IntegerProducts:
                 is above 2^53.
             right: (R2, m), if two matrices are compared.
         """
+        if self._has_kernel():
+            for begin in range(0, left.shape[1], _KERNEL_COLUMNS):
+                block = slice(begin, begin + _KERNEL_COLUMNS)
+                self._add_natively(left[:, block], None if right is None else right[:, block])
+            self.columns += left.shape[1]
+            return
         columns = self.chunk
         if self.device.type == "cpu":
             columns = min(columns, max(_AT_ONCE // math.prod(self.rows), 4 * SHORTEST_CHUNK))
@@ -129,6 +151,43 @@ class IntegerProducts:
             block = slice(begin, begin + columns)
             self._add_chunk(left[:, block], None if right is None else right[:, block])
         self.columns += left.shape[1]
+
+    def _has_kernel(self) -> bool:
+        if self.limbs != 3 or self.bound > 1 << EXACT_BITS or max(self.rows) > _MOST_ROWS:
+            return False
+        return self.device.type == "cpu" and not backend_for(self._products[0].low).launches
+
+    def _add_natively(self, left: torch.Tensor, right: torch.Tensor | None) -> None:
+        sides = [side.to(torch.float64).contiguous() for side in (left, right) if side is not None]
+        rows = sum(len(side) for side in sides)
+        orders = len(self._products)
+        products = torch.empty((orders, *self.rows), dtype=torch.int64, device="cpu")
+        squares = torch.empty((orders, rows), dtype=torch.int64, device="cpu")
+        limbs = torch.empty((self.limbs, rows), dtype=torch.int64, device="cpu")
+        backend_for(products).run(
+            "integer_products",
+            left=sides[0].data_ptr(),
+            left_rows=self.rows[0],
+            left_stride=sides[0].stride(0),
+            right=0 if self.symmetric else sides[1].data_ptr(),
+            right_rows=0 if self.symmetric else self.rows[1],
+            right_stride=0 if self.symmetric else sides[1].stride(0),
+            n=left.shape[1],
+            width=self.width,
+            out=products.data_ptr(),
+            squares=squares.data_ptr(),
+            limbs=limbs.data_ptr(),
+        )
+        for order, total in enumerate(self._products):
+            total.add_integers(products[order])
+        begin = 0
+        for i, side in enumerate(sides):
+            part = slice(begin, begin + len(side))
+            begin = part.stop
+            for order, total in enumerate(self._squares[i] if self._squares else ()):
+                total.add_integers(squares[order, part, None])
+            for order, total in enumerate(self._sums[i] if self._sums else ()):
+                total.add_integers(limbs[order, part, None])
 
     def _add_chunk(self, left: torch.Tensor, right: torch.Tensor | None) -> None:
         sides = [self._cut(side) for side in (left, right) if side is not None]

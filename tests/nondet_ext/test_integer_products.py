@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from nondet_ext._integer_products import IntegerProducts
 from nondet_ext._quotients import correlations
+from nondet_ext.threads import racing_threads
 from references.quotients import is_nearest
 
 BOUNDS = [1, 1000, 5_931_641, 5_931_642, 2**31 - 1, 2**31, 2**46, 2**53, 2**53 + 1, 2**63 - 1]
@@ -148,3 +149,28 @@ def test_zero_squares_give_nan_and_zero_products_zero():
     found = correlations(np.array([[0], [0]]), zero, one)
     assert np.isnan(found[0, 0])
     assert found[1, 0] == 0
+
+
+@pytest.mark.parametrize("bound", [2**46 - 1, 2**47, 2**50 + 1, 2**53])
+@pytest.mark.parametrize("n", [1, 511, 512, 5000])
+@pytest.mark.parametrize("rows", [(1, 1), (4, 3), (9, 5), (2, 11)])
+def test_three_limbs_in_a_kernel_equal_matrix_products(backend, monkeypatch, rows, n, bound):
+    rng = np.random.default_rng(n)
+    x, y = (rng.integers(-bound, bound, (r, n), endpoint=True).astype(float) for r in rows)
+    x[-1], y[0] = bound, -bound  # the largest sums
+    left, right = torch.from_numpy(x)[:, : n - n // 3], torch.from_numpy(y)[:, : n - n // 3]
+    for other in (None, right):
+        states = []
+        for most_rows in (512, 0):
+            monkeypatch.setattr("nondet_ext._integer_products._MOST_ROWS", most_rows)
+            size = None if other is None else rows[1]
+            made = IntegerProducts(rows[0], size, bound, with_sums=True)
+            for threads in (1, 3):
+                with racing_threads(threads):
+                    made.add(left, other)
+            states.append(made)
+        for ours, plain in zip(states[0]._all(), states[1]._all(), strict=True):
+            assert np.array_equal(ours.value(), plain.value())
+        if n < 1000 or rows == (4, 3):
+            a, b = left.long().tolist(), (left if other is None else right).long().tolist()
+            assert (states[0].totals() == 2 * np.array(products(a, b), dtype=object)).all()

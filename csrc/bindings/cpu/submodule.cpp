@@ -7,6 +7,7 @@ namespace nondet {
 void bind_cpu_external(py::module_& m);
 void bind_cpu_fingerprint(py::module_& m);
 void bind_cpu_forget_mult(py::module_& m);
+void bind_cpu_integer_products(py::module_& m);
 void bind_cpu_pairwise(py::module_& m);
 void bind_cpu_philox(py::module_& m);
 void bind_cpu_ranks(py::module_& m);
@@ -18,6 +19,7 @@ void bind_cpu(py::module_& m) {
   bind_cpu_external(m);
   bind_cpu_fingerprint(m);
   bind_cpu_forget_mult(m);
+  bind_cpu_integer_products(m);
   bind_cpu_pairwise(m);
   bind_cpu_philox(m);
   bind_cpu_ranks(m);

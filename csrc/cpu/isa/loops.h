@@ -185,16 +185,33 @@ struct ForgetLoops {
                             void* grad_initial);
 };
 
+// Rows of integers in float64, kProductBlock columns at a time, as polynomials of three limbs; see
+// isa/integer_products.cpp.
+inline constexpr int64_t kProductBlock = 512;
+inline constexpr int kProductPoints = 5;  // 0, 1, -1, 2 and infinity
+
+struct IntegerProductLoops {
+  // Cuts n <= kProductBlock integers of magnitude up to 2^53 into three limbs, the lower two of
+  // magnitude base / 2 at most (base = 2^16 to 2^20, so that the third is as small), and writes the
+  // values of their polynomials; those beyond n are zeros. `limbs`: the sums of the limbs.
+  void (*values)(const double* x, int64_t n, double base, double* const* points, double* limbs);
+  // Adds the inner products of rows and columns, each of kProductBlock values, to sums[row][column]
+  // (`half`: at least those with column <= row).
+  void (*products)(const double* left, int64_t rows, const double* right, int64_t columns,
+                   bool half, int64_t* sums);
+};
+
 // Lists all tables. The type of a table is <Name>Loops, each ISA exports one as k<Name>Loops, and
 // <function>() returns that of the current ISA.
-#define NONDET_FOR_EACH_TABLE(X)    \
-  X(Ulp, ulp_loops)                 \
-  X(Philox, philox_loops)           \
-  X(Scatter, scatter_loops)         \
-  X(Summation, summation_loops)     \
-  X(Fingerprint, fingerprint_loops) \
-  X(Exact, exact_loops)             \
-  X(Forget, forget_loops)           \
+#define NONDET_FOR_EACH_TABLE(X)           \
+  X(Ulp, ulp_loops)                        \
+  X(Philox, philox_loops)                  \
+  X(Scatter, scatter_loops)                \
+  X(Summation, summation_loops)            \
+  X(Fingerprint, fingerprint_loops)        \
+  X(Exact, exact_loops)                    \
+  X(Forget, forget_loops)                  \
+  X(IntegerProduct, integer_product_loops) \
   X(Pairwise, pairwise_loops)
 
 #define NONDET_DECLARE(Name, function) const Name##Loops& function();
