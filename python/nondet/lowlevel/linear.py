@@ -72,8 +72,10 @@ def _weight_gradient(
     total = rows.new_empty((outputs, inputs))
     for begin in range(0, inputs, width):
         cut = examples[:, begin : begin + width]
-        products = by_chunk(_products, accumulation.chunks, (outputs, cut.shape[1]), rows, cut)
-        total[:, begin : begin + width] = accumulation.add(products, WEIGHT)
+        # Without a name for the products, their memory is free for the next ones: it stays cached.
+        total[:, begin : begin + width] = accumulation.add(
+            by_chunk(_products, accumulation.chunks, (outputs, cut.shape[1]), rows, cut), WEIGHT
+        )
     return total
 
 
