@@ -415,6 +415,20 @@ def _pairs(of: Size) -> Iterator[tuple[str, Callable[[], Call]]]:
         )  # fmt: skip
 
     yield "pair_agreements/bytes", agreements
+
+    for kind, left, right in (("symmetric", 512, 0), ("two", 400, 300)):
+
+        def products(left=left, right=right) -> Call:
+            memory, rows, n = Memory(), left + right, 1 << 18
+            return _kernel(
+                "integer_products", memory, left=memory.zeros(left * n), left_rows=left,
+                left_stride=n, right=memory.zeros(right * n) if right else 0, right_rows=right,
+                right_stride=n, n=n, width=17, out=memory.zeros(5 * left * (right or left)),
+                squares=memory.zeros(5 * rows), limbs=memory.zeros(3 * rows),
+            )  # fmt: skip
+
+        yield f"integer_products/{kind}", products
+
     shapes = {"few": (60, of(2e6), 10), "many": (60, of(60), 1_000_000)}
     for kernel, out in (("pair_correct", "counts"), ("pair_logs", "logs")):
         for shape, (models, examples, classes) in shapes.items():
