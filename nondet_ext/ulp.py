@@ -105,9 +105,9 @@ def ulp_distance(
         raise ValueError(f"a and b must be on one device, got {a.device} and {b.device}")
     left, right = torch.broadcast_tensors(a, b)
     if out is not None:
-        _check.dense("out", out, (torch.int64,), "be an int64 tensor, dense")
+        _check.dense("out", out, (torch.int64,), "be a dense int64 tensor")
         _check.writable("out", out)
-        fits = out.dtype == torch.int64 and out.device == a.device and out.shape == left.shape
+        fits = out.device == a.device and out.shape == left.shape
         if not fits or not out.is_contiguous():
             raise ValueError(
                 f"out must be contiguous int64 of shape {tuple(left.shape)} on {a.device}, got "

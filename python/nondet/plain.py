@@ -1,9 +1,8 @@
 """NumPy's numbers, and other objects that stand for integers, as Python's own."""
 
 import operator
+import sys
 from typing import Any
-
-import numpy as np
 
 
 def plain(value: Any) -> Any:
@@ -16,9 +15,10 @@ def plain(value: Any) -> Any:
         return tuple(map(plain, value)) if type(value) is tuple else value
     if value is None or type(value) in (int, float, bool, str):
         return value
-    if isinstance(value, np.bool_):
+    numpy = sys.modules.get("numpy")  # who has such a value has imported it
+    if numpy is not None and isinstance(value, numpy.bool_):
         return bool(value)
-    if isinstance(value, np.floating):
+    if numpy is not None and isinstance(value, numpy.floating):
         return float(value)
     if hasattr(value, "__index__") and str(getattr(value, "dtype", "")) != "torch.bool":
         try:

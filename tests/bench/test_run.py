@@ -31,6 +31,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_process_is_fresh_and_counts(folder, capsys):
     out = folder / "results.json"
     arguments = [str(folder), "-k", "made_up", "--processes", "2", "--note", "a try"]

@@ -24,7 +24,10 @@ EXPECTED: dict[str, dict[str, str]] = json.loads(
     torch_version() != EXPECTED["torch"]["version"],
     reason=f"the results were recorded with torch {EXPECTED['torch']['version']}",
 )
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize(
+    "study",
+    [pytest.param(each, marks=() if each == "quick" else pytest.mark.slow) for each in STUDIES],
+)
 def test_results_are_those_of_the_file(study, tmp_path):
     found = rows(study, tmp_path)
     expected = EXPECTED[study]

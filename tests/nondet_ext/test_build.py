@@ -1,5 +1,6 @@
 """Test the build information, the choice of an instruction set, and imports from any directory."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -94,10 +95,9 @@ def test_the_compiled_module_links_no_torch_and_no_openmp():
 
 def test_the_stub_lists_what_the_module_has():
     stub = (ROOT / "nondet_ext" / "_C.pyi").read_text()
-    public = [name for name in dir(_C.cpu) if not name.startswith("_")]
-    assert public
-    for name in public:
-        assert f"    def {name}(" in stub
-    for line in stub.splitlines():
-        if line.startswith("    def "):
-            assert hasattr(_C.cpu, line.removeprefix("    def ").split("(")[0])
+    listed = {
+        part.partition("(")[0]: set(re.findall(r"^    def (\w+)\(", part, re.MULTILINE))
+        for part in stub.split("class ")
+    }
+    for name, module in {"_Cpu": _C.cpu, "_Direct": _C.direct}.items():
+        assert listed[name] == {each for each in dir(module) if not each.startswith("_")}

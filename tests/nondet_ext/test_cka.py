@@ -113,6 +113,7 @@ def test_float32_is_accurate_to_a_millionth(estimator):
     assert_close(linear_cka(models, estimator=estimator, memory="2MB"), expected, 1e-6)
 
 
+@pytest.mark.slow
 def test_sums_of_many_float32_features_are_accurate():
     models = draw([150_001, 70], 70, seed=5, dtype=torch.float32)
     models[0] += models[0][:, :1]  # similar features: partial sums grow steadily

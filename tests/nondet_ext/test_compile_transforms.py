@@ -109,6 +109,7 @@ def test_inductor(name, transform):
     torch.testing.assert_close(found, transform(case)(*case.tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_dual_levels(name):
     case = CASES[name]
@@ -125,6 +126,7 @@ def test_dual_levels(name):
     assert numbers(function(*case.tensors)) == numbers(call(*case.tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_transforms_of_compiled_functions(name):
     case = CASES[name]

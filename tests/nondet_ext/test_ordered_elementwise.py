@@ -102,7 +102,7 @@ def _values(size: int, dtype: torch.dtype) -> list[torch.Tensor]:
     """Return tensors of random numbers, every tenth of them special."""
     generator = torch.Generator().manual_seed(size)
     found = []
-    for _ in range(8):
+    for _ in range(12):
         values = torch.randn(size, generator=generator) * 2
         chosen = torch.randint(0, len(SPECIAL), (size,), generator=generator)
         where = torch.rand(size, generator=generator) < 0.1

@@ -222,7 +222,9 @@ def test_distance_out_argument():
     out = torch.zeros(4, 3, dtype=torch.int64)
     assert nondet_ext.ulp_distance(a, b, out=out) is out
     assert torch.equal(out, nondet_ext.ulp_distance(a, b))
-    for wrong in (out[:2], out.t(), out.to(torch.int32), torch.zeros(3, 4, dtype=torch.int64).t()):
+    with pytest.raises(TypeError, match=r"out must be a dense int64 tensor, got torch.int32"):
+        nondet_ext.ulp_distance(a, b, out=out.to(torch.int32))
+    for wrong in (out[:2], out.t(), torch.zeros(3, 4, dtype=torch.int64).t()):
         with pytest.raises(ValueError, match=r"out must be contiguous int64 of shape \(4, 3\)"):
             nondet_ext.ulp_distance(a, b, out=wrong)
 

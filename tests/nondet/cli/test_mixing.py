@@ -164,6 +164,7 @@ def test_a_study_is_not_continued_in_another_environment(study, halved, environm
     assert files(halved / "runs") == before
 
 
+@pytest.mark.slow
 def test_a_mixed_study_says_so_first(study, halved):
     done = run(study, halved, "--allow-mixed", **OTHER)
     assert done.returncode == 0, done.stderr
@@ -194,6 +195,7 @@ def test_a_mixed_study_says_so_first(study, halved):
         assert "torch_cpu_capability" in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_new_study_does_not_take_runs_of_another_environment(study, finished, tmp_path):
     shutil.copytree(finished, tmp_path / "old")
     done = run(study, tmp_path / "new", **OTHER)
@@ -206,6 +208,7 @@ def test_a_new_study_does_not_take_runs_of_another_environment(study, finished, 
     assert "4 equal runs were reused" in taken.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environment", [OTHER, {"MKL_CBWR": "COMPATIBLE"}], ids=["cpu", "MKL"])
 def test_a_run_is_not_resumed_in_another_environment(study, finished, tmp_path, environment):
     folder = tmp_path / "out"
@@ -230,6 +233,7 @@ def test_a_run_is_not_resumed_in_another_environment(study, finished, tmp_path, 
     ]
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_in_an_equal_environment(study, finished, tmp_path):
     folder = tmp_path / "out"
     assert python("-c", BEGIN, study, folder).returncode == 9

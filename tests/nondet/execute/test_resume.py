@@ -26,6 +26,7 @@ from nondet.training.training import Training
 KILLS, BEGINNINGS = 20, 6
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the threads of a process in /proc")
 def test_a_training_killed_at_random_moments_loses_nothing(tmp_path):
     script = Path(killed.__file__)
