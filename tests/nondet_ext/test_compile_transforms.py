@@ -86,6 +86,7 @@ def test_tangents(name):
     assert numbers(compiled(jvp(case))(*case.tensors)) == numbers(jvp(case)(*case.tensors))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_gradients(name):
     case = CASES[name]

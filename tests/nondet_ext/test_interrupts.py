@@ -75,10 +75,12 @@ def test_every_kernel_has_a_case():
 def test_a_signal_ends_the_call(name):
     threads = 1 + list(CALLS).index(name) % 2
     call = CALLS[name]()
-    found = [answer_time(lambda: call(threads), after=0.01) for _ in range(2)]
-    assert None not in found
-    # The better of two: the system may take long to find pages for large buffers.
-    assert min(found) < ANSWER * threads
+    seconds = answer_time(lambda: call(threads), after=0.01)
+    assert seconds is not None
+    if seconds >= ANSWER * threads:  # the system may take long to find pages for large buffers
+        again = answer_time(lambda: call(threads), after=0.01)
+        assert again is not None
+        assert again < ANSWER * threads
 
 
 @pytest.mark.slow
@@ -86,10 +88,12 @@ def test_a_signal_ends_the_call(name):
 @pytest.mark.parametrize("name", CALLS)
 def test_a_signal_ends_the_call_with_any_threads(name, threads):
     call = CALLS[name]()
-    found = [answer_time(lambda: call(threads), after=0.01) for _ in range(2)]
-    assert None not in found
-    # The better of two: the system may take long to find pages for large buffers.
-    assert min(found) < ANSWER * threads
+    seconds = answer_time(lambda: call(threads), after=0.01)
+    assert seconds is not None
+    if seconds >= ANSWER * threads:  # the system may take long to find pages for large buffers
+        again = answer_time(lambda: call(threads), after=0.01)
+        assert again is not None
+        assert again < ANSWER * threads
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from nondet.execute.runner import run_study
 from nondet.store import Store
 from nondet.studies.catalog import find_study
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.slow]
 
 COMMAND = [sys.executable, "-m", "nondet.cli", "run", "quick"]
 SMALL = ["--model", "hidden", "--epochs", "2", "--runs", "2", "--quiet"]
@@ -189,7 +189,6 @@ def hanging(tmp_path, call, *options):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
 def test_a_study_with_two_killed_workers_resumes_in_one_process(tmp_path, plan, uninterrupted):
     study = tmp_path / "alone" / "study"  # a separate folder, without a finished study beside it
     # Usually the processes are killed before they hang; they hang if this process is slow to kill.
@@ -204,7 +203,6 @@ def test_a_study_with_two_killed_workers_resumes_in_one_process(tmp_path, plan, 
     assert {folder: folder.stat().st_ino for folder in there} == there
 
 
-@pytest.mark.slow
 def test_a_study_killed_while_writing_a_run_resumes(tmp_path, plan, uninterrupted):
     study = tmp_path / "alone" / "study"
     with hanging(tmp_path, 4, "--out", study, "--executor", "serial") as killed:
