@@ -98,6 +98,8 @@ def test_gradients(name):
 @pytest.mark.parametrize("name", CASES)
 def test_other_transforms(name, transform):
     case = CASES[name]
+    if transform is jacfwd and case.tensors[0].numel() == 0:
+        pytest.skip("torch adds no batch of no tangents: jacfwd of torch.dot fails alike")
     expected = transform(case)(*case.tensors)
     assert numbers(compiled(transform(case))(*case.tensors)) == numbers(expected)
 
