@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from digests.cases import digest
 from digests.ops import FAMILIES
-from digests.test_op_digests import EXPECTED
+from digests.test_op_digests import changed_within
 from nondet_ext import _direct
 from nondet_ext._native import _C
 from references.long_calls import kernels
@@ -102,19 +101,11 @@ def restored() -> Iterator[None]:
 def test_modes_change_no_bit(family, isa, threads, mode):
     _C.cpu.set_isa(isa)
     torch.set_num_threads(threads)
-    expected = EXPECTED[family]
-    changed = []
-    count = 0
-    for name, compute in FAMILIES[family]():
-        if "grad" in name or name not in expected or name.split("/")[0] in AROUND:
-            continue
-        with float_mode(mode):
-            result = compute()
-        count += 1
-        if digest(result) != expected[name]:
-            changed.append(name)
-    assert count
-    assert not changed
+    assert not changed_within(
+        family,
+        lambda: float_mode(mode),
+        lambda name: "grad" not in name and name.split("/")[0] not in AROUND,
+    )
 
 
 def test_every_kernel_is_called(monkeypatch):

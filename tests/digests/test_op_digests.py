@@ -12,20 +12,42 @@ means that users get other bits: CHANGELOG.md names each intended change.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 import torch
 
 import nondet_ext
-from digests.cases import computed
+from digests.cases import computed, digest
 from digests.ops import COMPUTE_NOTHING, FAMILIES
 from nondet_ext._native import _C
 
 EXPECTED: dict[str, dict[str, str]] = json.loads(
     Path(__file__).with_name("op_digests.json").read_text()
 )
+
+
+def changed_within(
+    family: str, within: Callable[[], AbstractContextManager[None]], takes: Callable[[str], bool]
+) -> list[str]:
+    """Return the names of the results of a family that have other bits than the file if they are
+    computed inside of a context. `takes` chooses by name; there must be a result.
+    """
+    expected = EXPECTED[family]
+    changed = []
+    count = 0
+    for name, compute in FAMILIES[family]():  # inputs are made outside of the context
+        if name not in expected or not takes(name):
+            continue
+        with within():
+            result = compute()
+        count += 1
+        if digest(result) != expected[name]:
+            changed.append(name)
+    assert count
+    return changed
 
 
 @pytest.fixture(params=_C.cpu.available_isas())

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import nondet_ext
+from factories.threads import threads_of_torch
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -304,14 +305,10 @@ def test_structured_tensors_do_not_collide(
 
 def test_threads_do_not_change_it(backend):
     x = tensor_of(random_bytes(3_000_001), torch.uint8)
-    before = torch.get_num_threads()
-    try:
-        digests = set()
-        for threads in (1, 2, 3, 8):
-            torch.set_num_threads(threads)
+    digests = set()
+    for threads in (1, 2, 3, 8):
+        with threads_of_torch(threads):
             digests.add(nondet_ext.fingerprint(x))
-    finally:
-        torch.set_num_threads(before)
     assert len(digests) == 1
 
 

@@ -1,24 +1,15 @@
 """Test nondet_ext.ordered on small models, and compare with torch without it."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 import torch
 
+from factories.threads import threads_of_torch
 from nondet_ext.ordering import ordered
 
 nn = torch.nn
-
-
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 class Tokens(nn.Module):
@@ -93,7 +84,7 @@ def test_training_is_close_to_torch_and_says_what_was_not_covered(name, order):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
     assert set(scope.uncovered) == MODELS[name][2]
     again = train(name, ordered(**order))
-    with threads(1):
+    with threads_of_torch(1):
         assert all(map(torch.equal, train(name, ordered(**order)), train(name, ordered(**order))))
     if set(scope.uncovered) <= {"aten::mm", "aten::addmm"}:
         assert all(map(torch.equal, inside, again))
@@ -132,7 +123,7 @@ def forward_and_backward(name: str, order: str | None) -> list[torch.Tensor]:
 def test_covered_layers_do_not_depend_on_the_number_of_threads(name, order):
     results = []
     for count in (1, 2, 3):
-        with threads(count):
+        with threads_of_torch(count):
             results.append(forward_and_backward(name, order))
     for other in results[1:]:
         assert all(map(torch.equal, results[0], other))
@@ -161,9 +152,9 @@ def sums_that_differ(scope: Callable[[], object]) -> int:
     """Count the vectors, of 50, whose sum has different bits with one thread and with two."""
     differ = 0
     for x in VECTORS:
-        with threads(1), scope():
+        with threads_of_torch(1), scope():
             one = x.sum()
-        with threads(2), scope():
+        with threads_of_torch(2), scope():
             differ += not torch.equal(one, x.sum())
     return differ
 
@@ -195,7 +186,7 @@ def test_accumulating_index_put_races_in_torch_and_not_inside():
     def put() -> tuple[float, ...]:
         return tuple(torch.zeros(bins).index_put_((index,), values, accumulate=True).tolist())
 
-    with threads(2):
+    with threads_of_torch(2):
         with ordered() as scope:
             assert len({put() for _ in range(8)}) == 1
         assert scope.uncovered == {}

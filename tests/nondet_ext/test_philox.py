@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from scipy import special, stats
 
 import nondet_ext
+from factories.threads import threads_of_torch
 
 pytestmark = [pytest.mark.early, pytest.mark.usefixtures("backend")]
 
@@ -191,13 +192,9 @@ def test_large_draws_are_written_past_the_caches_with_equal_bits(backend):
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_threads_change_nothing(threads):
-    before = torch.get_num_threads()
     expected = nondet_ext.philox_normal((7,), seed=2, counter=(torch.arange(9001),))
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         got = nondet_ext.philox_normal((7,), seed=2, counter=(torch.arange(9001),))
-    finally:
-        torch.set_num_threads(before)
     assert torch.equal(got, expected)
     assert torch.equal(got[8500], nondet_ext.philox_normal(7, seed=2, counter=(8500,)))
 
@@ -287,10 +284,6 @@ def test_orders_of_words_equal_those_of_numpy(n, highest, threads):
     words = np.ascontiguousarray(np.moveaxis(words, 0, -1).astype(np.uint32))
     words[..., 1] ^= (rng.integers(0, 2, (2, n)) << 31).astype(np.uint32)
     expected = np.argsort(words.view(np.int64)[..., 0], axis=-1, stable=True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         found = torch.ops.nondet_ext.philox_order(torch.from_numpy(words.reshape(2, 2 * n)))
-    finally:
-        torch.set_num_threads(before)
     assert torch.equal(found, torch.from_numpy(expected))

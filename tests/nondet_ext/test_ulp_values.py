@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 import nondet_ext
 from factories.floats import FORMATS, Format, assert_same_values, is_nan, nextafter
+from factories.threads import threads_of_torch
 
 pytestmark = pytest.mark.usefixtures("backend")
 
@@ -271,16 +272,12 @@ def test_threads_change_nothing(threads):
     fmt = FORMATS["float32"]
     bits = fmt.random_bits(np.random.default_rng(9), 400_001)
     x = fmt.tensor(bits)
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         up = nondet_ext.next_up(x)
         distance = nondet_ext.ulp_distance(x, up, nan="propagate")
         x[399_999] = torch.nan
         with pytest.raises(ValueError, match="NaN"):
             nondet_ext.ulp_distance(x[-5:].expand(100_000, 5), x[-5:].expand(100_000, 5))
-    finally:
-        torch.set_num_threads(before)
     assert_same_values(fmt.bits(up), nextafter(fmt.array(bits), True), fmt)
     wrong = (distance != 1) & (distance != SMALLEST_INT64) & ~fmt.tensor(bits).isposinf()
     assert not bool(wrong.any())

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from factories.races import different, race
+from factories.threads import threads_of_torch
 from nondet.data import batch, epoch_order
 from nondet.models import build_model
 from nondet.studies.seeds import Onset, Seeds
@@ -210,13 +211,9 @@ def test_averaging_changes_the_evaluated_weights_but_not_the_trained_ones(
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_callers_number_of_threads_changes_no_bit(config, digits, threads):
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
+    with threads_of_torch(threads):
         result = train(replace(config, model="hidden"), Seeds(), digits)
         assert torch.get_num_threads() == threads
-    finally:
-        torch.set_num_threads(before)
     expected = train(replace(config, model="hidden"), Seeds(), digits)
     assert result.logits.tobytes() == expected.logits.tobytes()
 
