@@ -76,15 +76,12 @@ void merge(std::vector<int64_t>& into, const std::vector<int64_t>& from) {
   for (size_t i = 0; i < into.size(); ++i) into[i] += from[i];
 }
 
-// Replaces the values of a polynomial at the points by its coefficients.
+// Writes the coefficients of the polynomial that has the i-th values at the points.
 void interpolate(const int64_t* values, int64_t size, int64_t i, int64_t* out) {
-  const int64_t zero = values[i], one = values[size + i], minus = values[2 * size + i];
-  const int64_t two = values[3 * size + i], infinity = values[4 * size + i];
-  const int64_t odd = (one - minus) / 2;
-  const int64_t second = (one + minus) / 2 - zero - infinity;
-  const int64_t third = ((two - zero - 4 * second - 16 * infinity) / 2 - odd) / 3;
-  const int64_t all[kProductPoints] = {zero, odd - third, second, third, infinity};
-  for (int p = 0; p < kProductPoints; ++p) out[p * size + i] = all[p];
+  int64_t at_points[kProductPoints], coefficients[kProductPoints];
+  for (int p = 0; p < kProductPoints; ++p) at_points[p] = values[p * size + i];
+  product_coefficients(at_points, coefficients);
+  for (int p = 0; p < kProductPoints; ++p) out[p * size + i] = coefficients[p];
 }
 
 }  // namespace

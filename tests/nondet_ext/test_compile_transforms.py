@@ -80,7 +80,10 @@ def compiled(function, **options):
     return torch.compile(function, **({"backend": "aot_eager", "fullgraph": True} | options))
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=() if name.endswith(" 0") else pytest.mark.slow) for name in CASES],
+)
 def test_tangents(name):
     case = CASES[name]
     assert numbers(compiled(jvp(case))(*case.tensors)) == numbers(jvp(case)(*case.tensors))

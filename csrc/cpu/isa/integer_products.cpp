@@ -1,7 +1,5 @@
-// Inner products of rows of integers in float64, by Toom and Cook's scheme: an integer is the value
-// at 2^width of a polynomial with three limbs as coefficients. Products of two polynomials follow
-// from their values at five points, one multiplication each instead of nine. All values are
-// integers that float64 holds, so no order of additions matters.
+// Inner products of rows of integers in float64, by the scheme in numerics/integer_products.h. All
+// values are integers that float64 holds, so no order of additions matters.
 #include <cmath>
 
 #include "loops.h"
@@ -63,9 +61,8 @@ void values(const double* x, int64_t n, double base, double* const* points, doub
     sums[0] += low;
     sums[1] += middle;
     sums[2] += high;
-    const Vector even = low + high;
-    const Vector all[kProductPoints] = {low, even + middle, even - middle,
-                                        low + 2 * middle + 4 * high, high};
+    Vector all[kProductPoints];
+    product_values(low, middle, high, all);
     for (int p = 0; p < kProductPoints; ++p) *reinterpret_cast<Unaligned*>(points[p] + k) = all[p];
   }
   for (int i = 0; i < 3; ++i) limbs[i] = total(sums[i]);

@@ -7,6 +7,7 @@
 
 #include "numerics/fingerprint.h"
 #include "numerics/formats.h"
+#include "numerics/integer_products.h"
 #include "numerics/philox.h"
 
 namespace nondet::cpu {
@@ -188,7 +189,6 @@ struct ForgetLoops {
 // Rows of integers in float64, kProductBlock columns at a time, as polynomials of three limbs; see
 // isa/integer_products.cpp.
 inline constexpr int64_t kProductBlock = 512;
-inline constexpr int kProductPoints = 5;  // 0, 1, -1, 2 and infinity
 
 struct IntegerProductLoops {
   // Cuts n <= kProductBlock integers of magnitude up to 2^53 into three limbs, the lower two of
