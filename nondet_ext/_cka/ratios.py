@@ -8,6 +8,7 @@ from nondet_ext._cka.models import Features
 from nondet_ext._cka.products import Hsic, hsic_pairs
 from nondet_ext._float_mode import in_default_mode
 from nondet_ext._op import Op
+from nondet_ext._roots import square_root
 from nondet_ext._warnings import warn_degenerate
 
 
@@ -18,7 +19,7 @@ def ratios(
     those for which it is NaN.
     """
     undefined = hsic.own <= hsic.noise
-    roots = torch.where(undefined, torch.nan, hsic.own).sqrt()
+    roots = square_root(torch.where(undefined, torch.nan, hsic.own))
     square = left == len(roots)
     columns = roots if square else roots[left:]
     result = hsic.cross / roots[:left, None] / columns

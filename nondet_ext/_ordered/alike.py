@@ -26,6 +26,7 @@ from nondet_ext._ordered.pieces import (
     physical_order,
     pieces,
 )
+from nondet_ext._roots import ROOTS
 
 aten = torch.ops.aten
 
@@ -38,7 +39,7 @@ class Plan:
     """What is known of an operator before its call."""
 
     def __init__(self, op: torch._ops.OpOverload, exactness: Exactness) -> None:
-        self.op = op
+        self.op = ROOTS.get(op, op)
         arguments = op._schema.arguments
         packet = op.overloadpacket.__name__
         written = [a for a in arguments if a.alias_info is not None and a.alias_info.is_write]
@@ -61,14 +62,14 @@ class Plan:
             and len(op._schema.returns) == 1
         )
         # The overload that writes to given tensors, and their names.
-        self.to_outs: torch._ops.OpOverload | None = None
+        self.to_outs: Any = None
         self.to_names: list[str] = []
         for overload in op.overloadpacket.overloads():
             names = [a.name for a in getattr(op.overloadpacket, overload)._schema.arguments]
             outs = [n for n in names if n not in self.names]
             candidate = getattr(op.overloadpacket, overload)
             if outs and inputs_of(candidate) == inputs_of(op):
-                self.to_outs, self.to_names = candidate, outs
+                self.to_outs, self.to_names = ROOTS.get(candidate, candidate), outs
 
 
 @functools.cache

@@ -34,14 +34,15 @@ UNTAGGED = FUSED | _names("""
 _ADDS_TERMS = _names("mvlgamma mvlgamma_")
 
 # Of real numbers: selections, comparisons, and operations of which each is rounded. Left out are
-# maximum and others whose vector instructions choose another zero, or treat NaN in another way.
+# maximum and others whose vector instructions choose another zero, or treat NaN in another way, and
+# sqrt, which MKL does not always round to the nearest number.
 _ONE_OPERATION = _names("""
     __lshift__ __rshift__ __xor__ __ilshift__ __irshift__ __ixor__ abs add bitwise_and
     bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift bitwise_xor ceil clone
     conj_physical copysign deg2rad div eq floor fmax fmin frac frexp gcd ge gt hardshrink hardtanh
     heaviside isfinite isinf isnan isneginf isposinf lcm le leaky_relu logical_and logical_not
     logical_or logical_xor lt masked_fill mul nan_to_num native_dropout_backward ne neg nextafter
-    positive rad2deg reciprocal relu relu6 round rsub sgn sign signbit sqrt square sub threshold
+    positive rad2deg reciprocal relu relu6 round rsub sgn sign signbit square sub threshold
     threshold_backward true_divide trunc where
     _add_relu _amp_foreach_non_finite_check_and_unscale_ _prelu_kernel leaky_relu_backward
     mse_loss_backward

@@ -251,6 +251,7 @@ SCRIPT = """
 import os, signal, sys, threading, time
 import torch
 import nondet_ext
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start some processes without it
 x = torch.zeros(1).expand(20_000_000_000)
 {prepare}
 def interrupt():
@@ -286,6 +287,7 @@ def test_a_child_forked_by_another_thread_is_interrupted():
 import os, signal, threading, time
 import torch
 import nondet_ext
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start some processes without it
 x = torch.zeros(1).expand(20_000_000_000)
 def fork():
     if os.fork():
