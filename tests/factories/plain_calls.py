@@ -3,6 +3,7 @@
 import torch
 
 import nondet_ext as ext
+from nondet_ext._roots import square_root
 
 X, LABELS = torch.randn(3, 8, 5), torch.arange(8) % 5
 ROWS, OFFSETS = torch.tensor([2, 0, 2]), torch.tensor([0, 1, 3])
@@ -42,6 +43,7 @@ CALLS = {
     "philox_normal": lambda: ext.philox_normal((3,), seed=1),
     "philox_randint": lambda: ext.philox_randint(0, 9, (3,), seed=1),
     "philox_order": lambda: ext.philox_permutation(5, seed=1),
+    "square_root": lambda: square_root(X.square()),
     "fingerprint": lambda: torch.tensor(ext.fingerprint(X) - 2**63),
     "ranks": lambda: ext.rankdata(X),
     "spearman": lambda: ext.spearman(X),

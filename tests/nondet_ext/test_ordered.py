@@ -5,6 +5,7 @@ that operators without a fixed order are reported.
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,11 @@ from factories.ordered_inputs import (
 )
 from nondet_ext import scatter, summation
 from nondet_ext.ordering import ordered
+
+
+def _root(x: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.asarray(np.sqrt(x.numpy())))
+
 
 # Name -> (torch's call, the explicit call).
 CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]] = {
@@ -69,17 +75,17 @@ CASES: dict[str, tuple[Callable[[], torch.Tensor], Callable[..., torch.Tensor]]]
         lambda: X[0, :, 0].dot(X[1, :, 0]),
         lambda **o: summation.dot(X[0, :, 0], X[1, :, 0], **o),
     ),
-    "norm": (lambda: X.norm(), lambda **o: summation.sum(X.square(), **o).sqrt()),
+    "norm": (lambda: X.norm(), lambda **o: _root(summation.sum(X.square(), **o))),
     "norm dims": (
         lambda: torch.linalg.vector_norm(X, dim=1, keepdim=True),
-        lambda **o: summation.sum(X.square(), 1, True, **o).sqrt(),
+        lambda **o: _root(summation.sum(X.square(), 1, True, **o)),
     ),
     "norms of a list": (
         lambda: torch.stack(torch._foreach_norm([X, ROWS])),
         lambda **o: torch.stack(
             [
-                summation.sum(X.square(), **o).sqrt(),
-                summation.sum(ROWS.square(), **after(1, **o)).sqrt(),
+                _root(summation.sum(X.square(), **o)),
+                _root(summation.sum(ROWS.square(), **after(1, **o))),
             ]
         ),
     ),

@@ -63,6 +63,7 @@ def op_calls() -> dict[str, tuple[object, tuple[object, ...]]]:
         "scatter_add_": (OPS.scatter_add_.default, (x, 0, at, x + 1, "seeded", [1, 2, 3, 4])),
         "bins": (OPS.bins.default, (row, 2)),
         "fingerprint": (OPS.fingerprint.default, (x.t(),)),
+        "square_root": (OPS.square_root.default, (x.square().t(),)),
         "pair_agreements": (OPS.pair_agreements.default, (at, torch.tensor([0, 2, 5]))),
         "pair_correct_": (
             OPS.pair_correct_.default,
