@@ -22,6 +22,7 @@ FLOORS = (
         *("metrics", "names", "plain", "units"),
     ),
     ("schemas",),
+    ("tracing",),
     ("data", "models", "lowlevel"),
     ("studies",),
     ("training",),
@@ -36,11 +37,13 @@ FLOORS = (
 WITHOUT_TORCH = {
     "nondet",
     "nondet.analysis.results",
+    "nondet.cli.diff",
     "nondet.cli.inspect",
     "nondet.cli.ready",
     "nondet.cli.resume",
     "nondet.cli.run",
     "nondet.cli.studies",
+    "nondet.cli.tracing",
     "nondet.environment.describe",
     "nondet.execute.cost",
     "nondet.store.verification",
@@ -62,6 +65,8 @@ class Import(NamedTuple):
 def find_modules() -> dict[str, Path]:
     modules = {}
     for path in sorted((ROOT / "nondet").rglob("*.py")):
+        if not (path.parent / "__init__.py").exists():  # files that no package holds
+            continue
         parts = path.relative_to(ROOT).with_suffix("").parts
         modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return modules
