@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -344,6 +344,18 @@ class _Direct(ModuleType):
     def mean(
         self, x: object, dim: object, keepdim: object, order: object, seed: object, out: object, /
     ) -> torch.Tensor | None: ...
+    def fingerprint(self, x: object, numbers: dict[torch.dtype, int], /) -> int | None: ...
+    def fingerprints(
+        self,
+        tensors: Iterable[object],
+        numbers: dict[torch.dtype, int],
+        threads: int | None,
+        others: list[int],
+        /,
+    ) -> list[Any]: ...
+    def row_fingerprints(
+        self, x: object, numbers: dict[torch.dtype, int], threads: int | None, /
+    ) -> list[int] | None: ...
 
 # `_C.cuda`, in builds with CUDA, has the same functions with `stream` in place of `threads`;
 # ulp_distance takes `nan_met`, the edits take `sorted`, `order`, `fault` in place of `idx`, and

@@ -12,6 +12,7 @@ from nondet_ext.cka import linear_cka as linear_cka
 from nondet_ext.correlation import pearson as pearson
 from nondet_ext.correlation import spearman as spearman
 from nondet_ext.fingerprint import fingerprint as fingerprint
+from nondet_ext.fingerprint import fingerprints as fingerprints
 from nondet_ext.forget_mult import forget_mult as forget_mult
 from nondet_ext.forget_mult import qrnn as qrnn
 from nondet_ext.ordering import ordered as ordered

@@ -18,7 +18,7 @@ _STRIDED = torch.strided
 _SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, *_SIGNED)
 _FLAGS = (bool, np.bool_)
-_PLAIN = (torch.Tensor, torch.nn.Parameter)
+PLAIN = (torch.Tensor, torch.nn.Parameter)
 
 
 def no_tangent(**tensors: torch.Tensor | None) -> None:
@@ -87,7 +87,7 @@ def dense(name: str, value: object, dtypes: Collection[torch.dtype], wanted: str
     """
     if not isinstance(value, torch.Tensor):
         raise TypeError(f"{name} must be a torch.Tensor, got {type(value).__name__}")
-    if type(value) not in _PLAIN:
+    if type(value) not in PLAIN:
         _refuse_unusual(name, value, wanted)
     if value.dtype not in dtypes or value.layout is not _STRIDED or value.is_nested:
         kind = "nested " if value.is_nested else ""

@@ -9,8 +9,12 @@ namespace nondet::dlpack {
 
 inline constexpr uint32_t kMajor = 1;
 inline constexpr int32_t kCpu = 1;
+inline constexpr uint8_t kInt = 0;
+inline constexpr uint8_t kUInt = 1;
 inline constexpr uint8_t kFloat = 2;
 inline constexpr uint8_t kBfloat = 4;
+inline constexpr uint8_t kComplex = 5;
+inline constexpr uint8_t kBool = 6;
 
 struct Version {
   uint32_t major, minor;

@@ -8,6 +8,7 @@
 
 #include "bindings/float_mode.h"
 #include "bindings/signals.h"
+#include "bindings/torch_state.h"
 #include "numerics/formats.h"
 #include "numerics/summation.h"
 
@@ -18,7 +19,8 @@
 namespace nondet {
 void bind_cpu(pybind11::module_& m);
 void bind_cuda(pybind11::module_& m);
-void bind_direct(pybind11::module_& m);
+void bind_direct_fingerprint(pybind11::module_& m);
+void bind_direct_sum(pybind11::module_& m);
 }  // namespace nondet
 
 PYBIND11_MODULE(_C, m) {
@@ -38,7 +40,9 @@ PYBIND11_MODULE(_C, m) {
   auto cpu = m.def_submodule("cpu", "Kernels for the CPU.");
   nondet::bind_cpu(cpu);
   auto direct = m.def_submodule("direct", "Calls that take and return tensors.");
-  nondet::bind_direct(direct);
+  nondet::torch_state::bind(direct);
+  nondet::bind_direct_fingerprint(direct);
+  nondet::bind_direct_sum(direct);
 #ifdef NONDET_WITH_CUDA
   auto cuda = m.def_submodule("cuda", "Launchers of the CUDA kernels.");
   nondet::bind_cuda(cuda);

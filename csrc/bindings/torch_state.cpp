@@ -25,7 +25,7 @@ struct State {
   PyObject *grad_enabled = nullptr, *threads = nullptr;
   PyObject* forward_level = nullptr;  // the namespace of torch.autograd.forward_ad
   PyObject *current_level = nullptr, *requires_grad = nullptr, *is_meta = nullptr;
-  PyObject *is_neg = nullptr, *new_empty = nullptr;
+  PyObject *is_neg = nullptr, *is_conj = nullptr, *new_empty = nullptr;
 };
 State state;
 
@@ -128,6 +128,7 @@ void connect(const py::object& capsule, const py::type& tensor, const py::type& 
   state.requires_grad = PyUnicode_InternFromString("requires_grad");
   state.is_meta = PyUnicode_InternFromString("is_meta");
   state.is_neg = PyUnicode_InternFromString("is_neg");
+  state.is_conj = PyUnicode_InternFromString("is_conj");
   state.new_empty = PyUnicode_InternFromString("new_empty_strided");
 }
 
@@ -142,6 +143,21 @@ bool is_recorded(PyObject* tensor) {
 
 bool is_negated(PyObject* tensor) {
   return !is_false_and_release(PyObject_VectorcallMethod(state.is_neg, &tensor, 1, nullptr));
+}
+
+bool is_conjugated(PyObject* tensor) {
+  return !is_false_and_release(PyObject_VectorcallMethod(state.is_conj, &tensor, 1, nullptr));
+}
+
+// Describes a tensor on the CPU that is no lazy negation.
+bool describe_plain(PyObject* object, dlpack::Tensor& tensor) {
+  if (state.functions == nullptr || state.paused || !is_plain_type(object)) return false;
+  // Refuses tensors of other layouts and without memory.
+  if (state.functions->describe(object, &tensor) != 0) {
+    PyErr_Clear();
+    return false;
+  }
+  return tensor.device.type == dlpack::kCpu && !is_negated(object);
 }
 
 // Returns true if a call with these arguments may go straight to a kernel. `tensors` are the
@@ -194,14 +210,26 @@ bool is_plain(PyObject* object) {
 }
 
 bool describe_cpu(PyObject* object, dlpack::Tensor& tensor) {
-  if (state.functions == nullptr || state.paused || !is_plain_type(object) || is_recorded(object))
-    return false;
-  // Refuses tensors of other layouts and without memory.
-  if (state.functions->describe(object, &tensor) != 0) {
-    PyErr_Clear();
-    return false;
-  }
-  return tensor.device.type == dlpack::kCpu && tensor.dtype.lanes == 1 && !is_negated(object);
+  return describe_plain(object, tensor) && tensor.dtype.lanes == 1 && !is_recorded(object);
+}
+
+bool describe_cpu_bits(PyObject* object, dlpack::Tensor& tensor) {
+  return describe_plain(object, tensor) &&
+         (tensor.dtype.code != dlpack::kComplex || !is_conjugated(object));
+}
+
+bool has_memory(PyObject* object, const dlpack::Tensor& tensor) {
+  // Without memory the address is the offset in the storage alone.
+  constexpr uintptr_t kCertain = sizeof(void*) > 4 ? UINTPTR_MAX >> 24 : UINTPTR_MAX;
+  if (reinterpret_cast<uintptr_t>(tensor.data) >= kCertain) return true;
+  PyObject* storage = PyObject_CallMethod(object, "untyped_storage", nullptr);
+  PyObject* address =
+      storage != nullptr ? PyObject_CallMethod(storage, "data_ptr", nullptr) : nullptr;
+  Py_XDECREF(storage);
+  const bool found = address != nullptr && !is_false(address);
+  Py_XDECREF(address);
+  PyErr_Clear();
+  return found;
 }
 
 PyObject* make_like(PyObject* object, const dlpack::Tensor& like, int ndim, const int64_t* shape,

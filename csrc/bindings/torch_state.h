@@ -20,6 +20,14 @@ bool is_plain(PyObject* object);
 // has no table of DLPack's functions or `pause` is on. Sets no exception.
 bool describe_cpu(PyObject* object, dlpack::Tensor& tensor);
 
+// Does the same for a caller that reads bits: autograd may record the tensor, and it has no lazy
+// conjugation. No torch function mode may be active.
+bool describe_cpu_bits(PyObject* object, dlpack::Tensor& tensor);
+
+// Returns true if the memory of a tensor with elements is there: a storage may have been resized to
+// nothing, and lazy zeros have none. Sets no exception. No torch function mode may be active.
+bool has_memory(PyObject* object, const dlpack::Tensor& tensor);
+
 // Returns a new contiguous tensor with the dtype and device of `like` (whose object is `object`)
 // and its address; null with an exception set if there is no memory.
 PyObject* make_like(PyObject* object, const dlpack::Tensor& like, int ndim, const int64_t* shape,

@@ -4,10 +4,20 @@
 #include <cstdint>
 #include <vector>
 
+#include "numerics/layout.h"
+
 namespace nondet::cpu {
 
-// Returns the digest. `head`: the code of the dtype, the number of dimensions, the sizes. `threads`
-// changes no result.
-uint64_t fingerprint(const std::vector<uint64_t>& head, const void* x, int64_t bytes, int threads);
+// A tensor to hash. Its elements are read in row-major order.
+struct Hashed {
+  uint64_t head;  // fingerprint_head()
+  const void* x;
+  int64_t bytes;         // of all elements
+  const Layout* layout;  // null where the elements lie side by side
+  int itemsize;          // 1, 2, 4, 8 or 16; only read where there is a layout
+};
+
+// Writes the digest of each tensor. `threads` changes no result.
+void fingerprints(const std::vector<Hashed>& tensors, uint64_t* out, int threads);
 
 }  // namespace nondet::cpu

@@ -70,9 +70,8 @@ void fingerprint(const std::vector<uint64_t>& head, const void* x, int64_t bytes
   if (bytes > 0)
     launch("fingerprint", kernel, blocks_for(fingerprint_tiles(bytes), kTilesPerBlock), kBlock, 0,
            stream, static_cast<const char*>(x), bytes, out);
-  uint64_t state = 0;
-  for (const uint64_t word : head) state = absorb(state, word);
-  launch("fingerprint", finish_fingerprint_kernel, 1, 1, 0, stream, state, out);
+  launch("fingerprint", finish_fingerprint_kernel, 1, 1, 0, stream,
+         fingerprint_head(head.data(), static_cast<int64_t>(head.size())), out);
 }
 
 }  // namespace nondet::cuda

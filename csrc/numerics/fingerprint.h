@@ -68,6 +68,14 @@ NONDET_FN uint64_t absorb(uint64_t state, uint64_t value) {
   return z ^ z >> 31;
 }
 
+// Returns the state that the words leave behind: the code of the dtype, the number of dimensions
+// and the sizes. The digest is this state with the sum of the tiles mixed in.
+NONDET_FN uint64_t fingerprint_head(const uint64_t* words, int64_t n) {
+  uint64_t state = 0;
+  for (int64_t i = 0; i < n; ++i) state = absorb(state, words[i]);
+  return state;
+}
+
 NONDET_FN uint64_t tile_digest(uint64_t tile, const TileHashes<uint64_t>& hashes) {
   return absorb(absorb(absorb(0, tile), hashes.first), hashes.second);
 }

@@ -15,6 +15,18 @@ struct Layout {
   int64_t stride[kMaxDims];
 };
 
+// Appends a dimension, merged with the one before where one stride covers both.
+inline void append(Layout& layout, int64_t size, int64_t stride) {
+  if (size == 1) return;
+  if (layout.dims > 0 && layout.stride[layout.dims - 1] == size * stride) {
+    layout.size[layout.dims - 1] *= size;
+    layout.stride[layout.dims - 1] = stride;
+    return;
+  }
+  layout.size[layout.dims] = size;
+  layout.stride[layout.dims++] = stride;
+}
+
 // Returns the offset of an element from its logical flat index (row-major over the shape).
 NONDET_FN int64_t offset_of(const Layout& layout, int64_t index) {
   int64_t offset = 0;

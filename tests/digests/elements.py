@@ -198,6 +198,10 @@ def fingerprints() -> Iterator[Case]:
     truths = integers(0, 2, 3, 4099, seed=12) > 0
     yield "fingerprint/bool/tiles", lambda: nondet_ext.fingerprint(truths)
     yield "fingerprint/bool/strided", lambda: nondet_ext.fingerprint(truths[:, ::3])
+    mixed = (truths[:, ::3], *(specials(dtype) for dtype in FLOATS), torch.empty(0, 3), truths)
+    yield "fingerprints/float32/mixed", lambda: nondet_ext.fingerprints(mixed)
+    yield "fingerprints/bool/rows", lambda: nondet_ext.fingerprints(truths)
+    yield "fingerprints/bool/columns", lambda: nondet_ext.fingerprints(truths.t()[:9])
     for dtype in FLOATS:
         special = specials(dtype)
         yield f"fingerprint/{dtype}/specials", partial(nondet_ext.fingerprint, special)

@@ -148,6 +148,7 @@ NOT_DIFFERENTIABLE: dict[str, Callable[[torch.Tensor], Any]] = {
     "spearman": lambda x: ext.spearman(x, x),
     "rankdata": ext.rankdata,
     "fingerprint": ext.fingerprint,
+    "fingerprints": lambda x: ext.fingerprints([x, x]),
     "ensemble_delta": lambda x: ext.ensemble_delta(x, LABELS, "cross_entropy"),
     "ulp_distance": lambda x: ext.ulp_distance(x, x * 2),
     "flip_ulp": lambda x: ext.flip_ulp(x, 0).detach(),

@@ -163,6 +163,13 @@ CASES = [
     Case("error_overlap", "defaults", lambda p, y: ext.error_overlap(p, y), _classes),
     Case("fingerprint", "defaults", lambda x: ext.fingerprint(x), _matrix),
     Case("fingerprint", "strides", lambda x: ext.fingerprint(x), _permuted),
+    Case("fingerprints", "rows", lambda x: ext.fingerprints(x), _matrix),
+    Case(
+        "fingerprints",
+        "list",
+        lambda x, y: ext.fingerprints([x, y]),
+        lambda n: (*_permuted(n), integers(5, n)),
+    ),
     Case("flip_bit", "list", lambda x: ext.flip_bit(x, [0, -1], 3), _matrix),
     Case(
         "flip_bit",

@@ -18,7 +18,7 @@ CALLS = {f"{case.name} {case.label}": case for case in CASES}
 SIZE = 5
 
 # The arguments that take everything of whole bytes.
-ANYTHING = {"fingerprint"}
+ANYTHING = {"fingerprint", "fingerprints"}
 
 
 # Calls that use the tensor themselves.

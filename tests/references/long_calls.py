@@ -9,7 +9,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import torch
 
+from factories.threads import threads_of_torch
 from nondet_ext._native import _C
 from references.long_comparisons import external, pairs, ranks, recurrences
 from references.native_calls import (
@@ -258,3 +260,26 @@ def _elements(of: Size) -> Iterator[tuple[str, Callable[[], Call]]]:
         return kernel("fingerprint", memory, head=[1], x=memory.zeros(n, item=1), bytes=n)
 
     yield "fingerprint/zeros", fingerprint
+
+    long = torch.from_numpy(np.zeros(of(8e9), np.uint8))
+    gaps = torch.from_numpy(np.zeros((of(8e4), 1), np.uint8)).expand(-1, 10_000).t()
+    rows = torch.from_numpy(np.zeros((1, 4000), np.uint8)).expand(of(2e6), 4000)
+    short = torch.from_numpy(np.zeros(of(2e7), np.uint8))
+    numbers = {torch.uint8: 15}
+
+    def digest(threads: int) -> Any:
+        with threads_of_torch(threads):
+            return _C.direct.fingerprint(long, numbers)
+
+    for name, tensor in (("long", long), ("gaps", gaps)):
+
+        def digests(tensor=tensor) -> Call:
+            both = (tensor, tensor)
+            return lambda threads: _C.direct.fingerprints(both, numbers, threads, [])
+
+        yield f"direct.fingerprints/{name}", digests
+
+    yield "direct.fingerprint/long", lambda: digest
+    for name, tensor in (("long", rows), ("short", short)):
+        call = partial(_C.direct.row_fingerprints, tensor, numbers)
+        yield f"direct.row_fingerprints/{name}", lambda call=call: call

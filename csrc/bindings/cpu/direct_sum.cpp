@@ -1,12 +1,9 @@
 // Sums of plain CPU tensors, called with the arguments of `nondet_ext.sum`: a small sum takes no
 // longer than to hand its arguments through Python's layers.
-#include <algorithm>
-#include <exception>
-#include <new>
-
-#include "bindings/arguments.h"
+#include "bindings/direct_call.h"
 #include "bindings/torch_state.h"
 #include "cpu/summation.h"
+#include "numerics/layout.h"
 
 namespace nondet {
 namespace {
@@ -56,18 +53,6 @@ bool mark_all(PyObject* value, int ndim, uint64_t& reduced) {
   for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(value); ++i)
     if (!mark(PyTuple_GET_ITEM(value, i), ndim, reduced)) return false;
   return true;
-}
-
-// Appends a dimension, merged with the one before where one stride covers both.
-void append(Layout& layout, int64_t size, int64_t stride) {
-  if (size == 1) return;
-  if (layout.dims > 0 && layout.stride[layout.dims - 1] == size * stride) {
-    layout.size[layout.dims - 1] *= size;
-    layout.stride[layout.dims - 1] = stride;
-    return;
-  }
-  layout.size[layout.dims] = size;
-  layout.stride[layout.dims++] = stride;
 }
 
 bool order_of(PyObject* value, Order& order) {
@@ -130,26 +115,10 @@ PyObject* reduce(PyObject* const* arguments, Py_ssize_t count, bool mean) {
   if (result == nullptr) return nullptr;
   const void* x = static_cast<const char*>(job.x.data) + job.x.byte_offset;
   const auto run = [&] {
-    const cpu::DefaultFloatMode mode;
     cpu::sum(job.dtype, x, job.kept, job.reduced, out, mean ? job.elements / job.outputs : 0,
              job.order, {}, threads);
   };
-  try {
-    if (job.elements <= kKeepsLock) {
-      run();
-    } else {
-      const py::gil_scoped_release unlocked;
-      const Answering answering;
-      run();
-    }
-  } catch (py::error_already_set& raised) {  // by a signal handler
-    raised.restore();
-  } catch (const std::bad_alloc&) {
-    PyErr_NoMemory();
-  } catch (const std::exception& error) {
-    PyErr_SetString(PyExc_RuntimeError, error.what());
-  }
-  if (PyErr_Occurred() == nullptr) return result;
+  if (caught([&] { run_kernel(job.elements > kKeepsLock, run); })) return result;
   Py_DECREF(result);
   return nullptr;
 }
@@ -162,18 +131,13 @@ PyObject* mean(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
   return reduce(arguments, count, true);
 }
 
-PyCFunction fast(PyObject* (*function)(PyObject*, PyObject* const*, Py_ssize_t)) {
-  return reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(function));
-}
-
 PyMethodDef methods[] = {{"sum", fast(sum), METH_FASTCALL, nullptr},
                          {"mean", fast(mean), METH_FASTCALL, nullptr},
                          {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
 
-void bind_direct(py::module_& m) {
-  torch_state::bind(m);
+void bind_direct_sum(py::module_& m) {
   if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();
 }
 

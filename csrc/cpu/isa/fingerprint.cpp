@@ -74,9 +74,11 @@ uint64_t digests(const void* x, int64_t bytes, uint64_t first_tile, const Quad* 
   for (; bytes >= kTileBytes; bytes -= kTileBytes, from += kTileBytes)
     sum += tile_digest(tile++, hashes_of(from, kTileQuads, keys));
   if (bytes > 0) {
-    alignas(64) char rest[kTileBytes] = {};
+    alignas(64) char rest[kTileBytes];
+    const int quads = fingerprint_quads(bytes);
+    std::memset(rest + (quads - 1) * kQuadBytes, 0, kQuadBytes);
     std::memcpy(rest, from, static_cast<size_t>(bytes));
-    sum += tile_digest(tile, hashes_of(rest, fingerprint_quads(bytes), keys));
+    sum += tile_digest(tile, hashes_of(rest, quads, keys));
   }
   return sum;
 }
