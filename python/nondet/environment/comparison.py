@@ -6,8 +6,10 @@ Environments are read from files, so every function takes any JSON value for one
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+from nondet.environment.parts import as_text, flatten, one_line
 
 # Names in nondet_ext.build_info() before and after a renaming: older records hold the former.
 _RENAMED = {"cpu_paths": "cpu_isas", "cpu_path": "cpu_isa"}
@@ -32,8 +34,6 @@ _VARY_BETWEEN_GROUPS = {"gpu", "cuda", "cudnn", "probe"}
 
 # Of the parts that do not decide, those that cannot be the cause of other bits.
 _NO_CAUSE = {"git"}
-
-_LONGEST = 100  # characters of a name or a value in a line
 
 
 def with_current_names(environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,22 +129,8 @@ def _varies_between_groups(name: str) -> bool:
 def _choose(environment: Any, chosen: Callable[[str], bool]) -> dict[str, Any]:
     if not isinstance(environment, Mapping):
         return {}
-    flat = _flatten(with_current_names(environment))
+    flat = flatten(with_current_names(environment))
     return {name: value for name, value in flat if chosen(name)}
-
-
-def _flatten(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield the values that are no mappings, by dotted name, in order. A stack instead of recursion
-    takes any depth.
-    """
-    stack = [("", values)]
-    while stack:
-        name, value = stack.pop()
-        if isinstance(value, Mapping):
-            prefix = f"{name}." if name else ""
-            stack += [(f"{prefix}{key}", each) for key, each in reversed(list(value.items()))]
-        else:
-            yield name, value
 
 
 def _aligned(sides: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -166,7 +152,7 @@ def _aligned(sides: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     def same(name: str) -> bool:
         # As text: true is not 1, and NaN is NaN.
-        return name in there and name in here and _text(there[name]) == _text(here[name])
+        return name in there and name in here and as_text(there[name]) == as_text(here[name])
 
     return [name for name in sorted(there.keys() | here.keys()) if not same(name)]
 
@@ -175,7 +161,7 @@ def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
 
 
 def _line(name: str, there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
-    return f"{_one_line(name)}: {_shown(name, there)} there, {_shown(name, here)} here"
+    return f"{one_line(name)}: {_shown(name, there)} there, {_shown(name, here)} here"
 
 
 def _hint(theirs: Any, mine: Any) -> str:
@@ -202,7 +188,7 @@ def _mixed(
     for name in sorted({name for side in sides for name in side}):
         values: dict[str, tuple[str, int]] = {}  # canonical text: shown text, runs
         for side, (_, count) in zip(sides, runs, strict=True):
-            key = _text(side[name]) if name in side else ""
+            key = as_text(side[name]) if name in side else ""
             _, before = values.get(key, ("", 0))
             values[key] = _shown(name, side), before + count
         if len(values) > 1:
@@ -210,7 +196,7 @@ def _mixed(
                 f"{text} ({count} {'run' if count == 1 else 'runs'})"
                 for _, (text, count) in sorted(values.items())
             ]
-            lines.append(f"{_one_line(name)}{where}: {', '.join(shown)}")
+            lines.append(f"{one_line(name)}{where}: {', '.join(shown)}")
     return lines
 
 
@@ -220,21 +206,8 @@ def _shown(name: str, parts: Mapping[str, Any]) -> str:
         has_settings = any(_first(other) == "settings" for other in parts)
         return "not set" if _first(name) == "settings" and has_settings else "not recorded"
     value = parts[name]
-    return _one_line(value if isinstance(value, str) else _text(value))
-
-
-def _one_line(text: str) -> str:
-    text = text if text.isprintable() else json.dumps(text)
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+    return one_line(value if isinstance(value, str) else as_text(value))
 
 
 def _canonical(parts: Mapping[str, Any]) -> str:
-    return json.dumps({name: _text(value) for name, value in sorted(parts.items())})
-
-
-def _text(value: Any) -> str:
-    """Return JSON that is equal for equal values alone."""
-    try:
-        return json.dumps(value, sort_keys=True)
-    except (RecursionError, TypeError, ValueError):
-        return f"a {type(value).__name__} that is not JSON"
+    return json.dumps({name: as_text(value) for name, value in sorted(parts.items())})

@@ -1,7 +1,9 @@
 """The settings that may change the bits of a result: environment variables and torch's switches."""
 
 import os
-from collections.abc import Sequence
+import struct
+import sys
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
@@ -85,39 +87,54 @@ def describe_settings(device: str) -> dict[str, Any]:
     switches. For a CUDA device, "cuda" holds the variables and switches of its libraries. Variables
     that only print or only set a number of threads are left out.
     """
-    settings: dict[str, Any] = {
-        **_variables(_FAMILIES, _OPENMP),
-        "torch": {
-            **_switches(_SWITCHES),
-            "autocast": _autocast("cpu"),
-            "flush_denormal": _flushes_denormals(),
-        },
-    }
-    if device.startswith("cuda"):
-        settings["cuda"] = {
-            **_variables(_CUDA_FAMILIES),
-            "torch": {**_switches(_CUDA_SWITCHES), "autocast": _autocast("cuda")},
-        }
+    switches = describe_switches(device)
+    settings = {**_variables(_steers_cpu), **switches}
+    if "cuda" in switches:
+        settings["cuda"] = {**_variables(_steers_cuda), **switches["cuda"]}
     return settings
 
 
-def _variables(families: tuple[str, ...], names: Sequence[str] = ()) -> dict[str, str]:
-    return {
-        name: value
-        for name, value in sorted(os.environ.items())
-        if value
-        and (name.startswith(families) or name in names)
-        and name not in _THREADS
-        and not any(part in name for part in _TALK)
+def describe_switches(device: str) -> dict[str, Any]:
+    """Return the part of the settings that is no environment variable."""
+    switches: dict[str, Any] = {
+        "torch": {
+            **{name: read_switch(name) for name in _SWITCHES},
+            "autocast": _autocast("cpu"),
+            "flush_denormal": _flushes_denormals(),
+        }
     }
+    if device.startswith("cuda"):
+        cuda = {name: read_switch(name) for name in _CUDA_SWITCHES}
+        switches["cuda"] = {"torch": {**cuda, "autocast": _autocast("cuda")}}
+    return switches
 
 
-def _switches(names: Sequence[str]) -> dict[str, Any]:
-    return {name: _switch(name) for name in names}
+def steers(variable: str) -> bool:
+    """Return True for the name of an environment variable that may change the bits of a result on
+    some device, numbers of threads aside.
+    """
+    return _steers_cpu(variable) or _steers_cuda(variable)
 
 
-def _switch(name: str) -> Any:
-    """Return the value of a switch as a JSON type."""
+def _steers_cpu(variable: str) -> bool:
+    steering = variable.startswith(_FAMILIES) or variable in _OPENMP
+    return steering and variable not in _THREADS and not _talks(variable)
+
+
+def _steers_cuda(variable: str) -> bool:
+    return variable.startswith(_CUDA_FAMILIES) and not _talks(variable)
+
+
+def _talks(variable: str) -> bool:
+    return any(part in variable for part in _TALK)
+
+
+def _variables(chosen: Callable[[str], bool]) -> dict[str, str]:
+    return {name: value for name, value in sorted(os.environ.items()) if value and chosen(name)}
+
+
+def read_switch(name: str) -> Any:
+    """Return the value of a switch of torch, an attribute or a function, as a JSON type."""
     try:
         value = attrgetter(name)(torch)
         value = value() if callable(value) else value
@@ -136,7 +153,6 @@ def _autocast(kind: str) -> str:
 
 def _flushes_denormals() -> bool:
     """Return True if this thread replaces subnormal results by 0."""
-    smallest = torch.finfo(torch.float32).smallest_normal
-    half = torch.full((1,), smallest, dtype=torch.float32, device="cpu") * 0.5
-    # Compared as bits: a comparison of floats may flush what it compares.
-    return half.view(torch.int32).item() == 0
+    # As bytes: a comparison of floats may flush what it compares. In Python's arithmetic: modes of
+    # torch would see operations.
+    return not any(struct.pack("d", sys.float_info.min * 0.5))

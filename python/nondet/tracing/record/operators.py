@@ -1,0 +1,152 @@
+"""What is known of an operation of torch before it is called: its arguments, and what it writes."""
+
+import threading
+from typing import Any
+
+import torch
+
+TENSOR, TENSORS, NUMBER, GENERATOR, OTHER = range(5)
+"""Kinds of arguments: a tensor, a list of tensors, a number, a generator, anything else."""
+
+_FILLED = {
+    *("copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_"),
+    *("geometric_", "cauchy_", "log_normal_", "_foreach_copy_", "_foreach_zero_"),
+    *("_copy_from", "_copy_from_and_resize", "_resize_output_", "resize_"),
+}
+"""Operations that write to their first argument and do not read it."""
+
+_ADOPTS = {"set_"}
+"""Operations that give a tensor memory that something else filled, such as another process."""
+
+_BLANK = {
+    *("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"),
+    "resize_",
+}
+"""Operations whose result nothing has written yet."""
+
+RACING = {"index_put", "index_put_", "_index_put_impl_", "put_", "put", "_unsafe_index_put"}
+"""Operations whose threads write to one element if an index repeats. On a CPU, `index_add` and
+`scatter_add` do not: there one thread writes to an element.
+"""
+
+
+_VIEWS = {"_unsafe_view", "_reshape_alias", "lift_fresh"}
+"""Operations whose results share memory with an argument though their schema does not say so."""
+
+_BATCH_NORM = (3, 4), 5
+_UNDECLARED = dict.fromkeys(
+    ("native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"), _BATCH_NORM
+)
+"""Arguments that are written though the schema does not say so, and the flag that must be set."""
+
+
+class Operator:
+    """What is known of an overload.
+
+    kinds: of positional arguments. named: of arguments by name. written: positions that it changes,
+    written_names: arguments by name. unread: True if it does not read what it writes first.
+    draws: True if it draws random numbers. blank: True if its results hold nothing yet. adopts:
+    True if it gives its first argument memory that it did not fill. view: True
+    if its results share the memory of an argument. simple: True if it only reads tensors among its
+    positional arguments and makes others.
+    """
+
+    __slots__ = (
+        *("adopts", "blank", "call", "draws", "kinds", "name", "named", "number", "races"),
+        *("simple", "unread", "view", "when", "writes", "written", "written_names"),
+        "function",
+    )
+
+    def __init__(self, number: int, function: Any) -> None:
+        schema = function._schema
+        base = schema.name.split("::")[-1]
+        self.number = number
+        self.function = function  # held: operators are known by the id of their function
+        self.call = function._op if type(function) is torch._ops.OpOverload else function
+        self.name = str(function)
+        arguments = list(schema.arguments)
+        self.kinds = tuple(_kind(argument) for argument in arguments)
+        self.named = {argument.name: _kind(argument) for argument in arguments}
+        written = [_is_written(argument) for argument in arguments]
+        self.written = tuple(
+            i for i, each in enumerate(arguments) if written[i] and not each.kwarg_only
+        )
+        self.written_names = tuple(
+            each.name for i, each in enumerate(arguments) if written[i] and each.kwarg_only
+        )
+        self.when: int | None = None
+        if base in _UNDECLARED:
+            self.written, self.when = _UNDECLARED[base]
+        self.writes = bool(self.written or self.written_names)
+        self.unread = base in _FILLED or base in _ADOPTS
+        self.adopts = base in _ADOPTS
+        self.view = base in _VIEWS or any(
+            each.alias_info is not None and not each.alias_info.is_write for each in schema.returns
+        )
+        self.draws = torch.Tag.nondeterministic_seeded in function.tags
+        self.blank = base in _BLANK
+        self.races = base in RACING
+        kinds = [*self.kinds, *self.named.values()]
+        self.simple = not (
+            self.writes or self.draws or self.blank or self.races or TENSORS in kinds
+        ) and not any(
+            kind in (TENSOR, GENERATOR) and each.kwarg_only
+            for kind, each in zip(self.kinds, arguments, strict=True)
+        )
+
+
+class Passed:
+    """An operation that is not recorded: a higher-order one, which takes functions and does not
+    show what they do, or a mark of the profiler.
+    """
+
+    def __init__(self, function: Any, announced: bool) -> None:
+        self.function = function
+        self.name = str(function)
+        self._announced = announced
+
+    def announce(self) -> bool:
+        """Return True the first time, if the trace should say that it was not seen."""
+        first, self._announced = not self._announced, True
+        return first
+
+
+class Operators:
+    """The operators that were called, by overload."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.known: dict[int, Operator | Passed] = {}
+
+    def add(self, function: Any) -> Operator | Passed:
+        """Return the operator of an overload that is not known yet."""
+        with self._lock:
+            if id(function) not in self.known:
+                self.known[id(function)] = self._make(function)
+            return self.known[id(function)]
+
+    def _make(self, function: Any) -> Operator | Passed:
+        if not hasattr(function, "_schema"):
+            return Passed(function, announced=False)
+        if function.namespace == "profiler":
+            return Passed(function, announced=True)
+        return Operator(len(self.known), function)
+
+
+def _is_written(argument: Any) -> bool:
+    return argument.alias_info is not None and bool(argument.alias_info.is_write)
+
+
+def _kind(argument: Any) -> int:
+    text = str(argument.type)
+    if text.startswith(("Optional[", "Optional(")):
+        text = text[9:-1]
+    if text == "Tensor":
+        return TENSOR
+    if text in ("List[Tensor]", "List[Optional[Tensor]]"):
+        return TENSORS
+    if text in ("number", "int", "float", "SymInt", "SymFloat", "Scalar"):
+        return NUMBER
+    if text == "Generator":
+        return GENERATOR
+    return OTHER
