@@ -1,0 +1,162 @@
+"""Questions about records that several causes ask."""
+
+import re
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+
+from nondet.tracing.compare.evidence import Evidence, Pair, Side
+from nondet.tracing.records import Read, Record, Write
+
+if TYPE_CHECKING:
+    from nondet.tracing.header import HeaderDifference
+
+_NEAR = 40
+"""How many records after the first difference count as belonging to it."""
+
+_INTEGERS = ("int", "uint", "bool")
+
+
+# -- one record --------------------------------------------------------------------------------
+
+
+def base(record: Record) -> str:
+    """Return the name of an operation without its namespace and overload: "index_put_"."""
+    parts = record.name.split(".")
+    return parts[1] if len(parts) > 2 else parts[-1]
+
+
+def place(record: Record) -> str:
+    """Return where a record stands: "train.py:12", or "an unknown line"."""
+    line = record.line
+    return f"{PurePath(line.file).name}:{line.number}" if line else "an unknown line"
+
+
+def named(record: Record) -> str:
+    """Return what a record is, and where: "`aten.mm.default` at train.py:12"."""
+    return f"`{record.name}` at {place(record)}"
+
+
+def flag(record: Record, name: str) -> bool:
+    """Return True if an operation was called with `name=True`."""
+    return re.search(rf"\b{re.escape(name)}=True\b", record.arguments) is not None
+
+
+def tensors(record: Record) -> list[Read | Write]:
+    """Return all tensors that a record reads, and then those that it writes."""
+    return [*record.reads, *record.writes]
+
+
+def on_cuda(record: Record) -> bool:
+    """Return True if a tensor of a record is on a CUDA device."""
+    return any(each.type.device.startswith("cuda") for each in tensors(record))
+
+
+def on_cpu(record: Record) -> bool:
+    """Return True if all tensors of a record are on the CPU."""
+    return all(each.type.device == "cpu" for each in tensors(record))
+
+
+def is_draw(record: Record) -> bool:
+    """Return True for an operation that draws random numbers of a generator of torch."""
+    return record.draws and record.kind == "operation"
+
+
+def is_integer(dtype: str) -> bool:
+    """Return True for dtypes of integers and of truth values."""
+    return dtype.startswith(_INTEGERS)
+
+
+def position(record: Record) -> tuple[int, int]:
+    """Return what orders the records of a stream."""
+    return record.step, record.index
+
+
+def by_optimizer(record: Record) -> bool:
+    """Return True if the line of a record calls an optimizer's `step`."""
+    return record.line is not None and re.search(r"\.step\(", record.line.text) is not None
+
+
+# -- what surrounds the first difference -------------------------------------------------------
+
+
+def wrote_differently(evidence: Evidence) -> Record | None:
+    """Return the record that read equal bits and wrote different ones, if that came first."""
+    first = evidence.first
+    return first.record if first is not None and first.kind == "wrote" else None
+
+
+def unpaired(evidence: Evidence) -> tuple[Record, ...]:
+    """Return the records from the first difference on that only one run has."""
+    assert evidence.first is not None
+    start = min(position(record) for record in evidence.first.records)
+    return tuple(
+        record for record in (*evidence.missing, *evidence.inserted) if position(record) >= start
+    )
+
+
+def lacks_counterpart(evidence: Evidence) -> bool:
+    """Return True if the first difference is a record that only one run has, while both go on."""
+    first = evidence.first
+    return (
+        first is not None
+        and first.kind in ("missing", "inserted", "replaced")
+        and first.ended is None
+    )
+
+
+def pairs_from_first(evidence: Evidence) -> list[Pair]:
+    """Return pairs of records of both runs, from the first difference on, that are close to it."""
+    assert evidence.first is not None
+    start = min(position(record) for record in evidence.first.records)
+    pairs = [
+        pair
+        for pair in evidence.pairs
+        if min(position(record) for record in pair if record is not None) >= start
+    ]
+    both = [pair for pair in pairs[:_NEAR] if pair.a is not None and pair.b is not None]
+    first = Pair(evidence.first.a, evidence.first.b)
+    return both if None in first else [first, *both]
+
+
+def differing_fact(evidence: Evidence, name: str) -> tuple[Record, Any, Any] | None:
+    """Return a record of a and the values in both of a fact that differs where the runs part."""
+    for a, b in pairs_from_first(evidence):
+        if a is None or b is None or a.name != b.name:
+            continue
+        left, right = a.facts.get(name), b.facts.get(name)
+        if left != right:
+            return a, left, right
+    return None
+
+
+def setting(evidence: Evidence, *patterns: str) -> "HeaderDifference | None":
+    """Return the first difference of the headers whose name fits one of the patterns."""
+    for difference in evidence.headers:
+        if any(fnmatchcase(difference.name, pattern) for pattern in patterns):
+            return difference
+    return None
+
+
+def header(side: Side, *patterns: str) -> Any:
+    """Return the first value of a header whose dotted name fits one of the patterns, or None."""
+    todo: list[tuple[str, Any]] = [("", side.header)]
+    while todo:
+        name, value = todo.pop(0)
+        if name and any(fnmatchcase(name, pattern) for pattern in patterns):
+            return value
+        if hasattr(value, "items"):
+            todo += [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
+    return None
+
+
+def same_command(evidence: Evidence) -> bool:
+    """Return True if both runs were started with the same arguments."""
+    a, b = (side.command.get("arguments") for side in evidence.sides)
+    return bool(a == b)
+
+
+def mentions(records: Iterable[Record], name: str) -> bool:
+    """Return True if one of the records is an operation whose name holds a text."""
+    return any(name in record.name for record in records)

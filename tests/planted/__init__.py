@@ -1,0 +1,1 @@
+"""Small scripts whose two runs differ, each for one known cause, and how to run them."""
