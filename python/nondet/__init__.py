@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from nondet.studies.study import Plan as Plan
     from nondet.studies.study import Preset as Preset
     from nondet.studies.study import Study as Study
+    from nondet.tracing.compare.traces import compare_traces as compare_traces
+    from nondet.tracing.record.public import step as step
+    from nondet.tracing.record.public import trace as trace
     from nondet.training.checkpoint import Checkpoints as Checkpoints
     from nondet.training.loop import train as train
     from nondet.training.result import DivergedError as DivergedError
@@ -57,10 +60,13 @@ _MODULE_OF = {
     "Serial": "nondet.execute.executors",
     "Store": "nondet.store",
     "Study": "nondet.studies.study",
+    "compare_traces": "nondet.tracing.compare.traces",
     "find_study": "nondet.studies.catalog",
     "load": "nondet.analysis.results",
     "load_dataset": "nondet.data",
     "run_study": "nondet.execute.runner",
+    "step": "nondet.tracing.record.public",
+    "trace": "nondet.tracing.record.public",
     "train": "nondet.training.loop",
 }
 

@@ -1,9 +1,9 @@
 """The command `nondet`: one module per command or family of commands."""
 
-from nondet.cli import inspect, resume, run, studies
+from nondet.cli import diff, inspect, resume, run, studies, tracing
 from nondet.cli.app import app
 
-__all__ = ["app", "inspect", "main", "resume", "run", "studies"]
+__all__ = ["app", "diff", "inspect", "main", "resume", "run", "studies", "tracing"]
 
 
 def main() -> None:
