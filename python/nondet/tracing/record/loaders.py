@@ -4,6 +4,7 @@ import weakref
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,6 +64,15 @@ def follow_loaders(session: "Shared", patches: Patches) -> None:
 
         return _process_data
 
+    def make_receive(original: Callable[..., Any]) -> Callable[..., Any]:
+        def _try_get_data(self: Any, *args: Any, **kwargs: Any) -> Any:
+            # How many batches have arrived when one is asked for is a matter of time.
+            recorder = session.find_recorder()
+            with nullcontext() if recorder is None else recorder.paused():
+                return original(self, *args, **kwargs)
+
+        return _try_get_data
+
     def make_reset(original: Callable[..., Any]) -> Callable[..., Any]:
         def _reset(self: Any, *args: Any, **kwargs: Any) -> Any:
             loadings.pop(self, None)
@@ -73,6 +83,7 @@ def follow_loaders(session: "Shared", patches: Patches) -> None:
     patches.wrap(kind, "__next__", make_next)
     patches.wrap(kind, "_next_index", make_index)
     patches.wrap(dataloader._MultiProcessingDataLoaderIter, "_process_data", make_process)
+    patches.wrap(dataloader._MultiProcessingDataLoaderIter, "_try_get_data", make_receive)
     patches.wrap(dataloader._MultiProcessingDataLoaderIter, "_reset", make_reset)
 
 

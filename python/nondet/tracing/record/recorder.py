@@ -3,7 +3,8 @@
 import sys
 import threading
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -92,6 +93,16 @@ class Recorder:
         remove(self._mode)
         if on:
             push_below(self._mode)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Record nothing of this thread inside the block, whatever is recorded before and after."""
+        before = self.off, self._mode.off
+        self.off = self._mode.off = True
+        try:
+            yield
+        finally:
+            self.off, self._mode.off = before
 
     def close(self) -> None:
         """Write what is left, and close the stream."""

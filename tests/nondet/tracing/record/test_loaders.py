@@ -1,5 +1,7 @@
 """Tests of the records of batches."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -18,6 +20,19 @@ class Rows(Dataset):
 
     def __getitem__(self, i):
         return {"x": self.x[i], "y": (i, np.float32(i))}
+
+
+class Late(Rows):
+    """Workers whose batches have a number of that parity take longer than the others."""
+
+    def __init__(self, parity):
+        super().__init__(8)
+        self.parity = parity
+
+    def __getitem__(self, i):
+        if i % 2 == self.parity:
+            time.sleep(0.5)
+        return super().__getitem__(i)
 
 
 class Stream(IterableDataset):
@@ -51,6 +66,17 @@ def test_a_batch_has_its_tensors_rows_and_indices(workers, tmp_path):
     assert len({each.facts["indices"] for each in found}) == 3
     muls = [each for each in records_of(trace) if each.name == "aten.mul.Tensor"]
     assert all(each.reads[0].source.origin == "output" for each in muls)
+
+
+def test_the_time_at_which_batches_arrive_is_not_recorded(tmp_path):
+    def work(parity):
+        loader = DataLoader(Late(parity), num_workers=2)
+        return lambda: [batch["x"] + 1 for batch in loader]
+
+    first, second = (record(tmp_path / str(parity), work(parity)) for parity in (0, 1))
+    found = [[each.name for each in records_of(trace)] for trace in (first, second)]
+    assert found[0] == found[1]
+    assert found[0].count("Late") == 8
 
 
 def test_rows_and_indices_in_another_order_are_the_same_set(tmp_path):
