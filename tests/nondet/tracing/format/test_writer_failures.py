@@ -105,6 +105,18 @@ def test_a_full_disk_is_told_once(writer, tmp_path, monkeypatch):
     assert steps > 2  # at the largest
 
 
+def test_a_file_that_takes_few_bytes_at_a_time_is_whole(writer, tmp_path, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(appending.os, "write", lambda file, data: write(file, bytes(data)[:7]))
+    entry = writer.entry(ENTRY)
+    for number in range(3):
+        writer.step(number, [entry] * 3, [number] * 3, whole=True)
+    writer.close()
+    stream = read(tmp_path)
+    assert stream.complete
+    assert values(stream) == [[number] * 3 for number in range(3)]
+
+
 def test_a_full_disk_at_the_start_is_told(tmp_path, monkeypatch):
     write_command(tmp_path, {})
     monkeypatch.setattr(appending.os, "write", Disk(20))
@@ -270,4 +282,12 @@ def test_the_working_directory_may_change(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     writer.step(0, [], [], whole=True)
     writer.close()
+    monkeypatch.chdir(tmp_path / "a.trace")
+    other = StreamWriter("2.stream", INFO)
+    monkeypatch.chdir("/")
+    os.truncate(tmp_path / "a.trace" / "2.stream", 0)
+    with pytest.raises(OSError, match="something else changed the file") as caught:
+        other.close()
+    assert caught.value.filename == str(tmp_path / "a.trace" / "2.stream")
+    (tmp_path / "a.trace" / "2.stream").unlink()
     assert [each.complete for each in read_trace(str(tmp_path / "a.trace")).streams] == [True] * 2
