@@ -1,6 +1,5 @@
 """What records of many steps share, written once as an entry; and the JSON that holds it."""
 
-import math
 from typing import Any, NamedTuple, get_args
 
 from nondet.json_files import kind_of
@@ -201,7 +200,7 @@ def _freeze(fact: Any, depth: int = 0) -> Any:
     if kind in (list, tuple) and depth < DEEPEST_FACT:
         return tuple([_freeze(each, depth + 1) for each in fact])
     integer = kind is int and _LOWEST_FACT <= fact <= _HIGHEST_FACT
-    if fact is None or kind in (bool, str) or integer or (kind is float and math.isfinite(fact)):
+    if fact is None or kind in (bool, float, str) or integer:  # JSON has finite numbers only
         return fact
     raise ValueError(
         "facts are null, true, false, integers of 64 bits, finite numbers, texts, and lists of "
