@@ -1,14 +1,15 @@
-"""Multiplies a matrix with a part of a buffer, which begins where the argument says."""
+"""Multiplies a matrix with a part of a buffer of NumPy, which begins where the argument says."""
 
 import sys
 
+import numpy as np
 import torch
 
 offset = int(sys.argv[1])
 torch.manual_seed(0)
-matrix, values = torch.randn(301, 501), torch.randn(501)
-vector = torch.zeros(600)[offset : offset + 501]
-vector.copy_(values)
-product = matrix @ vector  # <- here
+matrix = torch.randn(301, 501)
+part = np.zeros(600, np.float32)[offset : offset + 501]
+part[:] = np.random.default_rng(0).standard_normal(501)
+product = matrix @ torch.from_numpy(part)  # <- here
 
-print(f"first {product[0].item():.9g}, sum {product.sum().item():.9g}")
+print(f"bits of the product {product.view(torch.int32).sum().item()}")

@@ -98,15 +98,20 @@ def describe_switches(device: str) -> dict[str, Any]:
     """Return the part of the settings that is no environment variable."""
     switches: dict[str, Any] = {
         "torch": {
-            **{name: read_switch(name) for name in _SWITCHES},
+            **read_switches(),
             "autocast": _autocast("cpu"),
             "flush_denormal": _flushes_denormals(),
         }
     }
     if device.startswith("cuda"):
-        cuda = {name: read_switch(name) for name in _CUDA_SWITCHES}
+        cuda = read_switches(cuda=True)
         switches["cuda"] = {"torch": {**cuda, "autocast": _autocast("cuda")}}
     return switches
+
+
+def read_switches(*, cuda: bool = False) -> dict[str, Any]:
+    """Return the values of torch's switches by name, those of the CPU or those of CUDA."""
+    return {name: read_switch(name) for name in (_CUDA_SWITCHES if cuda else _SWITCHES)}
 
 
 def steers(variable: str) -> bool:

@@ -112,6 +112,7 @@ FACTS = {
     "flush_denormal": "True where the thread flushes subnormals",
     "threads": "torch.get_num_threads(), where it differs from the header's",
     "deterministic": "True where deterministic algorithms are on",
+    "switches": "names and values of torch's switches that differ from those in the header",
     "rows": "for a batch: digests of the multiset of rows of each tensor",
     "indices": "for a batch: digest of the indices of its examples",
     "index_set": "for a batch: digest of the multiset of these indices",

@@ -3,11 +3,12 @@
 from nondet.tracing.causes.cause import Fit
 from nondet.tracing.causes.looking import (
     base,
+    deciding,
     flag,
-    header,
     named,
     on_cuda,
     setting,
+    settings,
     wrote_differently,
 )
 from nondet.tracing.causes.settings import PRECISION, multiplies
@@ -84,10 +85,9 @@ def cudnn_choice(evidence: Evidence) -> Fit | None:
     difference = setting(evidence, "*cudnn.*", "*CUDNN_*")
     if difference is not None:
         return Fit(f"{difference.sentence.rstrip('.')}, and {named(record)} uses cuDNN.", "shown")
-    benchmark = [header(side, "*cudnn.benchmark") for side in evidence.sides]
-    if True in benchmark:
+    if True in map(_is_on, settings(evidence, "*cudnn.benchmark")):
         return Fit(f"`cudnn.benchmark` is on, so {named(record)} takes the kernel that was faster.")
-    if all(header(side, "*cudnn.deterministic") is True for side in evidence.sides):
+    if all(map(_is_on, settings(evidence, "*cudnn.deterministic"))):
         return None
     if record.phase == "backward":
         return Fit(f"{named(record)} may use a kernel of cuDNN that adds with atomics.")
@@ -102,9 +102,9 @@ def cublas_workspace(evidence: Evidence) -> Fit | None:
     difference = setting(evidence, "*CUBLAS*_WORKSPACE_*")
     if difference is not None:
         return Fit(f"{difference.sentence.rstrip('.')}, and {named(record)} uses cuBLAS.", "shown")
-    if any(header(side, "*CUBLAS_WORKSPACE_CONFIG") for side in evidence.sides):
+    if any(settings(evidence, "*CUBLAS_WORKSPACE_CONFIG")):
         return None
-    if any(each.decides for each in evidence.headers):
+    if deciding(evidence):
         return None
     return Fit(
         f"`CUBLAS_WORKSPACE_CONFIG` is not set, and {named(record)} uses cuBLAS.", "possible"
@@ -137,7 +137,7 @@ def collective(evidence: Evidence) -> Fit | None:
         )
     if any("rank " in each.role for each in evidence.elsewhere):
         return None  # what another rank gave may differ
-    if all(header(side, "*NCCL_ALGO") for side in evidence.sides):
+    if all(settings(evidence, "*NCCL_ALGO")):
         return None
     return Fit(f"{named(record)} adds over ranks, and `NCCL_ALGO` leaves the order to NCCL.")
 
@@ -153,7 +153,11 @@ def compiled_kernel(evidence: Evidence) -> Fit | None:
 def another_gpu(evidence: Evidence) -> Fit | None:
     """The runs used other GPUs."""
     record = _wrote_on_cuda(evidence)
-    difference = setting(evidence, "gpu", "gpu.*", "*gpu_name*", "*gpus*")
+    difference = setting(evidence, "gpus")
     if record is None or difference is None:
         return None
     return Fit(f"{difference.sentence.rstrip('.')}.", "shown")
+
+
+def _is_on(value: object) -> bool:
+    return str(value) == "True"

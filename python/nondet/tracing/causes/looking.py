@@ -1,16 +1,14 @@
 """Questions about records that several causes ask."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nondet.tracing.compare.evidence import Evidence, Pair, Side
+from nondet.tracing.header import HeaderDifference
 from nondet.tracing.records import Read, Record, Write
-
-if TYPE_CHECKING:
-    from nondet.tracing.header import HeaderDifference
 
 _NEAR = 40
 """How many records after the first difference count as belonging to it."""
@@ -131,23 +129,80 @@ def differing_fact(evidence: Evidence, name: str) -> tuple[Record, Any, Any] | N
     return None
 
 
-def setting(evidence: Evidence, *patterns: str) -> "HeaderDifference | None":
-    """Return the first difference of the headers whose name fits one of the patterns."""
-    for difference in evidence.headers:
+def setting(evidence: Evidence, *patterns: str) -> HeaderDifference | None:
+    """Return the first setting that differs whose name fits one of the patterns: of the headers, or
+    a switch that was changed later.
+    """
+    for difference in (*_switched(evidence), *evidence.headers):
         if any(fnmatchcase(difference.name, pattern) for pattern in patterns):
             return difference
     return None
 
 
-def header(side: Side, *patterns: str) -> Any:
-    """Return the first value of a header whose dotted name fits one of the patterns, or None."""
-    todo: list[tuple[str, Any]] = [("", side.header)]
+def deciding(evidence: Evidence) -> tuple[HeaderDifference, ...]:
+    """Return all settings that differ and may change bits."""
+    both = (*_switched(evidence), *evidence.headers)
+    return tuple(each for each in both if each.decides)
+
+
+def settings(evidence: Evidence, *patterns: str) -> tuple[Any, Any]:
+    """Return the values in both runs of the first setting whose name fits one of the patterns; None
+    where it is not recorded.
+    """
+    a, b = (
+        _first_value({**dict(_entries(side.header)), **switches}, patterns)
+        for side, switches in zip(evidence.sides, _switches(evidence), strict=True)
+    )
+    return a, b
+
+
+def _switched(evidence: Evidence) -> list[HeaderDifference]:
+    """Return the switches that differ where the runs part, and that at least one run changed."""
+    found = []
+    changed = _switches(evidence)
+    for name in sorted(changed[0].keys() | changed[1].keys()):
+        a, b = (
+            switches.get(name, _first_value(dict(_entries(side.header)), (name,)))
+            for side, switches in zip(evidence.sides, changed, strict=True)
+        )
+        if str(a) != str(b):
+            short = name.rpartition(".torch.")[2]
+            found.append(HeaderDifference(name, a, b, True, f"{short}: {a} in a, {b} in b"))
+    return found
+
+
+def _switches(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the switches that each run had changed where they part, by their names in a header."""
+    given = evidence.first.fact("switches") if evidence.first else (None, None)
+    a, b = (
+        _named_as_in_header(side, pairs) for side, pairs in zip(evidence.sides, given, strict=True)
+    )
+    return a, b
+
+
+def _named_as_in_header(side: Side, pairs: Any) -> dict[str, Any]:
+    names = {name.rpartition(".torch.")[2]: name for name, _ in _entries(side.header)}
+    # Facts are read from files that anybody may have written.
+    pairs = pairs if isinstance(pairs, list | tuple) else ()
+    known = [pair for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+    return {names.get(str(name), f"settings.torch.{name}"): value for name, value in known}
+
+
+def _entries(header: Any) -> Iterable[tuple[str, Any]]:
+    """Yield dotted names and values of a header, mappings opened."""
+    todo: list[tuple[str, Any]] = [("", header)]
     while todo:
         name, value = todo.pop(0)
-        if name and any(fnmatchcase(name, pattern) for pattern in patterns):
-            return value
-        if hasattr(value, "items"):
+        if isinstance(value, Mapping):
             todo += [(f"{name}.{key}" if name else str(key), each) for key, each in value.items()]
+        elif name:
+            yield name, value
+
+
+def _first_value(values: Mapping[str, Any], patterns: Iterable[str]) -> Any:
+    for name, value in values.items():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            return value
     return None
 
 

@@ -3,6 +3,7 @@
 from nondet.tracing.causes.cause import Fit
 from nondet.tracing.causes.looking import (
     base,
+    deciding,
     differing_fact,
     lacks_counterpart,
     mentions,
@@ -117,7 +118,7 @@ def alignment(evidence: Evidence) -> Fit | None:
     record = wrote_differently(evidence)
     if record is None or first is None or first.a is None or first.b is None:
         return None
-    if not on_cpu(record) or base(record) in RACING or any(h.decides for h in evidence.headers):
+    if not on_cpu(record) or base(record) in RACING or deciding(evidence):
         return None
     if memory_layout(evidence) is not None:
         return None

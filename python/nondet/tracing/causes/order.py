@@ -4,11 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 
 from nondet.tracing.causes.cause import Fit
-from nondet.tracing.causes.looking import header, is_integer, named
+from nondet.tracing.causes.looking import is_integer, named, settings
 from nondet.tracing.compare.evidence import Evidence, Side
 from nondet.tracing.records import Record
-
-_FROM_ENVIRONMENT = ("*PYTHONHASHSEED",)
 
 
 def hash_seed(evidence: Evidence) -> Fit | None:
@@ -16,7 +14,7 @@ def hash_seed(evidence: Evidence) -> Fit | None:
     first = evidence.first
     if first is None or first.kind not in ("read", "batch") or first.a is None or first.b is None:
         return None
-    seeds = [header(side, *_FROM_ENVIRONMENT) for side in evidence.sides]
+    seeds = settings(evidence, "*PYTHONHASHSEED")
     if seeds[0] == seeds[1] and str(seeds[0]).isdigit():
         return None
     if generators_differ(evidence):

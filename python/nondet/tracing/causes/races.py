@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from nondet.tracing.causes.cause import Fit, Strength
 from nondet.tracing.causes.looking import (
     base,
+    deciding,
     flag,
     named,
     on_cpu,
@@ -75,10 +76,9 @@ def written_meanwhile(evidence: Evidence) -> Fit | None:
         return None
     for record in first.records:
         if record.facts.get("written_meanwhile"):
-            number = next(iter(record.facts["written_meanwhile"]))
             return Fit(
-                f"The tensor that {named(record)} reads as number {number} (from 0) changed since "
-                f"the record before that used it, though no operation of torch wrote it.",
+                f"A tensor that {named(record)} reads changed since the record before that used "
+                f"it, though no operation of torch wrote it.",
                 "shown",
             )
     return None
@@ -87,7 +87,7 @@ def written_meanwhile(evidence: Evidence) -> Fit | None:
 def perhaps_written_meanwhile(evidence: Evidence) -> Fit | None:
     """An operation with no known race, whose inputs were looked up, gave other bits on a CPU."""
     record = wrote_differently(evidence)
-    if record is None or not on_cpu(record) or evidence.headers or base(record) in RACING:
+    if record is None or not on_cpu(record) or deciding(evidence) or base(record) in RACING:
         return None
     looked_up = [read for read in record.reads if read.source.origin != "new"]
     if not looked_up or record.kind != "operation":
@@ -156,7 +156,7 @@ def _race(evidence: Evidence, record: Record, what: str, does: str) -> Fit | Non
     assert first is not None
     if not on_cpu(record) or True in first.fact("deterministic"):
         return None
-    threads = [count for count in evidence.threads if count is not None]
+    threads = [count for count in evidence.threads if isinstance(count, int)]
     if threads and max(threads) == 1:
         return None
     count = f"{min(threads)} threads" if threads else "several threads"

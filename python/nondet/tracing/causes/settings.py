@@ -3,6 +3,7 @@
 from nondet.tracing.causes.cause import Fit, Strength
 from nondet.tracing.causes.looking import (
     base,
+    deciding,
     differing_fact,
     named,
     on_cpu,
@@ -23,7 +24,7 @@ CAPABILITY = (
     *("*MKL_ENABLE_INSTRUCTIONS", "*MKL_CBWR", "*ONEDNN_MAX_CPU_ISA", "*DNNL_MAX_CPU_ISA"),
 )
 ONEDNN = ("*mkldnn.enabled", "*mkldnn.deterministic", "*TORCH_MKLDNN_*", "*ONEDNN_*", "*DNNL_*")
-VERSIONS = ("packages.*", "*versions.*", "torch", "numpy", "python", "*cuda_version", "cudnn")
+VERSIONS = ("packages.*", "cuda", "cudnn", "python")
 
 
 def multiplies(name: str) -> bool:
@@ -95,10 +96,9 @@ def environment(evidence: Evidence) -> Fit | None:
     """The environments differ in something else that decides bits."""
     if wrote_differently(evidence) is None:
         return None
-    deciding = [each for each in evidence.headers if each.decides]
-    if not deciding:
+    if not (differing := deciding(evidence)):
         return None
-    return Fit(f"{_sentence(deciding[0].sentence)}.", "possible")
+    return Fit(f"{_sentence(differing[0].sentence)}.", "possible")
 
 
 def _of_products(evidence: Evidence, *patterns: str) -> Fit | None:

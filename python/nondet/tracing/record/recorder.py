@@ -208,6 +208,7 @@ class Recorder:
             or _autocasts()
             or _deterministic()
             or _threads() != self.session.threads
+            or self.session.switched
         ):
             self.settings = self._find_settings()
         else:
@@ -226,6 +227,8 @@ class Recorder:
             facts.append(("threads", _threads()))
         if _deterministic():
             facts.append(("deterministic", True))
+        if self.session.switched:
+            facts.append(("switches", self.session.switched))
         return tuple(facts)
 
     def add(

@@ -67,7 +67,6 @@ class Session(Shared):
         self.stopped = True
         self._pid = os.getpid()
         self._manual = False  # True once `nondet.step` was called
-        self._recorders: list[Recorder] = []
         self._patches = Patches()
         self._hook: Any = None
         main = self.begin_thread(self.name_role(role))
@@ -102,7 +101,7 @@ class Session(Shared):
         if self.options.eager:
             torch.compiler.set_stance("default")
         own = self.find_recorder()
-        for recorder in self._recorders:
+        for recorder in self.recorders:
             if recorder is own:
                 recorder.switch(False)
             else:
@@ -114,7 +113,7 @@ class Session(Shared):
             return
         if _sessions[-1] is self:
             self.suspend()
-        for recorder in self._recorders:
+        for recorder in self.recorders:
             recorder.close()
         last = _sessions[-1] is self
         _sessions.remove(self)
@@ -130,7 +129,7 @@ class Session(Shared):
         """Go on in a process that was just forked, as another stream; call it in the child."""
         self._pid = os.getpid()
         own = self.find_recorder()
-        self._recorders.clear()
+        self.recorders.clear()
         self.streams.clear()
         self.table.forget()
         self.roles.clear()
@@ -139,7 +138,7 @@ class Session(Shared):
             own = self.begin_thread(role)
         else:
             own.switch(False)
-            self._recorders.append(own)
+            self.recorders.append(own)
             own.open(role)
         if _sessions[-1:] == [self]:
             self.stopped = False
@@ -149,7 +148,7 @@ class Session(Shared):
         """Stop to record in a process that was just forked, until `after_fork` is called."""
         if os.getpid() != self._pid:
             self.stopped = True
-            for recorder in self._recorders:
+            for recorder in self.recorders:
                 recorder.disable()
 
     def begin_thread(self, role: str) -> Recorder:
@@ -157,8 +156,8 @@ class Session(Shared):
         recorder = Recorder(self, role)
         recorder.attach(Dispatch(recorder))
         self.local.recorder = recorder
-        self._recorders.append(recorder)
-        if len(self._recorders) > 1:
+        self.recorders.append(recorder)
+        if len(self.recorders) > 1:
             for each in self.streams:
                 each.digests.share()
         if not self.stopped:
@@ -169,8 +168,8 @@ class Session(Shared):
         """Close the stream of this thread, which ends."""
         recorder.switch(False)
         self.local.recorder = None
-        if recorder in self._recorders:
-            self._recorders.remove(recorder)
+        if recorder in self.recorders:
+            self.recorders.remove(recorder)
             recorder.close()
 
     def step(self) -> None:

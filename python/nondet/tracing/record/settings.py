@@ -36,6 +36,17 @@ def follow_settings(session: "Shared", patches: Patches) -> None:
 
         return changed
 
+    def make_switch(original: Callable[..., Any]) -> Callable[..., Any]:
+        def switched(*args: Any, **kwargs: Any) -> Any:
+            result = original(*args, **kwargs)
+            if not torch.compiler.is_compiling():
+                session.refresh_switches()
+            return result
+
+        return switched
+
+    patches.wrap(torch.backends.ContextProp, "__set__", make_switch)
+    patches.wrap(torch, "set_float32_matmul_precision", make_switch)
     patches.wrap(torch, "set_flush_denormal", make_flush)
     patches.wrap(torch, "set_num_threads", make)
     patches.wrap(torch, "use_deterministic_algorithms", make)

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from nondet.environment.settings import read_switches
 from nondet.tracing.options import Options
 from nondet.tracing.record.names import Modules
 from nondet.tracing.record.operators import Operators
@@ -24,6 +25,7 @@ class Shared:
         streams: All streams, by their ordinals.
         threads: How many threads torch used at the start.
         finders: Import hooks that wait for a module.
+        switched: Names and values of torch's switches that were changed since.
     """
 
     def __init__(self, folder: Path, options: Options, header: Header) -> None:
@@ -38,9 +40,22 @@ class Shared:
         self.streams: list[Stream] = []
         self.finders: list[Any] = []
         self.local = threading.local()
+        self.recorders: list[Any] = []
         self.roles: dict[str, int] = {}
+        self.switched: tuple[tuple[str, str], ...] = ()
+        self._switches = _read_switches()
         self._graphs: dict[Any, str] = {}
         self._announced: set[str] = set()
+
+    def refresh_switches(self) -> None:
+        """Look at torch's switches, which the whole process shares, since one was set."""
+        self.switched = tuple(
+            (name, str(value))
+            for name, value in _read_switches().items()
+            if value != self._switches.get(name)
+        )
+        for recorder in list(self.recorders):
+            recorder.refresh()
 
     def find_recorder(self) -> Any:
         """Return the recorder of this thread, None if it has none."""
@@ -72,3 +87,8 @@ class Shared:
             waiting = stream.digests.addresses
             if waiting and (addresses is None or not waiting.isdisjoint(addresses)):
                 stream.digests.flush()
+
+
+def _read_switches() -> dict[str, Any]:
+    cuda = read_switches(cuda=True) if torch.cuda.is_available() else {}
+    return {**read_switches(), **cuda}

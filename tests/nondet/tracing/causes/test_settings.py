@@ -125,7 +125,7 @@ def test_another_alignment():
         ("aten.mm.default", {}, [("CUBLAS_WORKSPACE_CONFIG", 0, 1)], {}, "cublas-workspace"),
         ("c10d.allreduce_.default", {}, [], {}, "collective-order"),
         ("c10d.allreduce_.default", {}, [("NCCL_ALGO", "Ring", "Tree")], {}, "collective-order"),
-        ("aten.mm.default", {}, [("gpu", "A", "B")], {}, "gpu-model"),
+        ("aten.mm.default", {}, [("gpus", "A", "B")], {}, "gpu-model"),
     ],
 )
 def test_causes_of_gpus(name, how, headers, header, cause):
