@@ -14,7 +14,6 @@ from nondet.tracing.records import Kind, Origin, Phase, Source, TensorType
 if TYPE_CHECKING:
     from nondet.tracing.record.stream import Stream
 
-_LETTERS = {int: "i", float: "f"}
 _STORAGES = (torch.UntypedStorage, torch.TypedStorage)
 
 _LONG = 2000
@@ -87,11 +86,18 @@ def describe_arguments(
     ]
     given += [(name, operator.named.get(name, -1), each) for name, each in kwargs.items()]
     for name, kind, value in given:
-        if kind in (NUMBER, TENSOR) and type(value) in _LETTERS and abs(value) < 2**63:
-            letters += _LETTERS[type(value)]
+        if kind in (NUMBER, TENSOR) and (letter := _letter(value)):
+            letters += letter
         elif kind not in (TENSORS, GENERATOR) and not isinstance(value, torch.Tensor):
             texts.append(f"{name}={_show(value)}")
     return ", ".join(texts)[:_LONG], letters
+
+
+def _letter(value: Any) -> str:
+    """Return the letter of a number that stands in the values: any float, integers of 64 bits."""
+    if type(value) is int:
+        return "i" if -(2**63) <= value < 2**63 else ""
+    return "f" if type(value) is float else ""
 
 
 def _show(value: Any) -> str:

@@ -1,6 +1,7 @@
 """Tests of the records of operations: what they read, where it came from, what they wrote."""
 
 import ctypes
+import math
 
 import numpy as np
 import pytest
@@ -47,6 +48,29 @@ def test_numbers_and_other_arguments_are_told_apart(tmp_path):
     assert add.numbers == (-2,)
     assert half.numbers == (-0.5,)
     assert "float64" in copied.arguments
+
+
+def test_numbers_at_the_edges_are_numbers_or_arguments(tmp_path):
+    """Whatever stands in the values has a letter in the entry, or the step could not be read."""
+    x = torch.ones(3)
+    smallest = torch.zeros((), dtype=torch.int64)
+
+    def work():
+        x.masked_fill(x > 0, -math.inf)
+        x.clamp(max=math.inf)
+        torch.full((1,), math.nan)
+        x * 1e300
+        smallest + -(2**63)
+        smallest + (2**63 - 1)
+
+    fill, clamp, full, product, low, high = (
+        each for each in operations(record(tmp_path / "a", work)) if each.name != "aten.gt.Scalar"
+    )
+    assert fill.numbers == (-math.inf,)
+    assert clamp.numbers == (math.inf,)
+    assert math.isnan(*full.numbers)
+    assert product.numbers == (1e300,)
+    assert (low.numbers, high.numbers) == ((-(2**63),), (2**63 - 1,))
 
 
 def test_a_second_read_names_the_first(tmp_path):
