@@ -100,7 +100,7 @@ def _match(a: Sketches, b: Sketches, sizes: tuple[int, int], whole: bool) -> Ite
         anchors = _anchors(part_a, part_b)
         # Without anchors the range is searched in full, and what is left goes to the next level.
         below = level if anchors else level + 1
-        anchors = anchors or _shortest_edit(part_a, part_b)
+        anchors = anchors or shortest_edit(part_a, part_b)
         between: list[_Range | _Match] = []
         last_x, last_y = start_x, start_y
         for i, j in anchors:
@@ -154,7 +154,7 @@ def _longest_ascending(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
     return chosen[::-1]
 
 
-def _shortest_edit(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
+def shortest_edit(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[int, int]]:
     """Return the pairs of a shortest edit script (Myers 1986, An O(ND) difference algorithm), or of
     `_occurrences` of all keys where that takes too long.
     """
@@ -185,7 +185,7 @@ def _shortest_edit(a: Sequence[Hashable], b: Sequence[Hashable]) -> list[tuple[i
 
 
 def _trace_back(history: list[dict[int, int]], n: int, m: int) -> list[tuple[int, int]]:
-    """Return the pairs on the path that `_shortest_edit` found."""
+    """Return the pairs on the path that `shortest_edit` found."""
     pairs = []
     x, y = n, m
     for edits in range(len(history) - 1, -1, -1):

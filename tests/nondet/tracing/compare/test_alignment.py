@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from factories.traces import StreamMaker
-from nondet.tracing.compare.alignment import align
+from nondet.tracing.compare.alignment import align, shortest_edit
 from nondet.tracing.records import Record
 
 
@@ -80,11 +80,19 @@ def test_a_block_that_is_taken_out_of_repeated_blocks_does_not_shift_the_others(
 
 
 @given(sequences, sequences)
-def test_without_unique_keys_as_many_as_possible_are_paired(a, b):
-    a, b = [*a, *a], [*b, *b]
-    unique = {key for key in a if a.count(key) == b.count(key) == 1}
-    assert unique == set()
-    assert len(matches(a, b)) == longest_common(a, b)
+def test_an_edit_script_leaves_as_much_as_can_be(a, b):
+    pairs = shortest_edit(a, b)
+    assert all(a[i] == b[j] for i, j in pairs)
+    assert [sorted(set(side)) for side in zip(*pairs, strict=True)] == [
+        list(side) for side in zip(*pairs, strict=True)
+    ]
+    assert len(pairs) == longest_common(a, b)
+
+
+def test_a_unique_record_is_an_anchor_among_repeated_ones():
+    a, b = [1, 1, 9, 2, 2], [2, 2, 9, 1, 1]
+    assert matches(a, b) == [(2, 2)]
+    assert len(shortest_edit(a, b)) == 2
 
 
 def test_a_long_edit_script_is_not_searched():

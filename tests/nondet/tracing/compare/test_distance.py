@@ -44,8 +44,9 @@ def test_nan_and_infinity_have_no_distance_and_do_not_hide_one():
     a, b = [1.0, 1.0, 1.0], [math.nan, math.inf, 1.0]
     found = measure(kept(a), kept(b))
     assert (found.differing, found.ulp, found.where) == (2, None, (0,))
-    found = measure(kept(a), kept([math.nan, math.inf, 2.0]))
-    assert (found.differing, found.ulp, found.where) == (3, 2**23, (2,))
+    b[2] = 2.0
+    for found in (measure(kept(a), kept(b)), measure(kept(b), kept(a))):
+        assert (found.differing, found.ulp, found.where) == (3, 2**23, (2,))
 
 
 def test_integers_have_no_ulp():
