@@ -87,6 +87,7 @@ def test_a_signal_that_ends_the_command_is_its_exit_code(launch, script, tmp_pat
     process = launch("--", sys.executable, script(WAITS))
     process.stdout.readline()
     process.send_signal(number)
+    process.wait(60)  # with its input open: the end of that ends the command, too
     _, err = process.communicate()
     assert process.returncode == code
     assert ("KeyboardInterrupt" in err) == (number == signal.SIGINT)
