@@ -24,6 +24,10 @@ Origin = Literal[
 ]
 
 
+COLLECTIVE = "collective"
+"""The label of memory without a name that a collective operation filled."""
+
+
 class TensorType(NamedTuple):
     """What a tensor is, without its values."""
 
@@ -46,7 +50,7 @@ class Source(NamedTuple):
 
     origin "output" or "read": `back` records before this one, its tensor number `slot` of those it
     wrote or read. "earlier": record number `back` of the step before. "new": the digest stands
-    with the record, and `label` says what is known: the name of a parameter, "batch",
+    with the record, and `label` says what is known: the name of a parameter, "batch", COLLECTIVE,
     "older" for a record of a step before the last, another thread's name, or "".
     """
 

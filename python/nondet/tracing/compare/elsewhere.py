@@ -1,6 +1,7 @@
 """Differences that begin in another stream."""
 
-from nondet.tracing.compare.evidence import Elsewhere, Evidence
+from nondet.tracing.compare.evidence import Elsewhere, Evidence, First
+from nondet.tracing.records import COLLECTIVE
 
 _COLLECTIVE = ("c10d.", "_c10d_functional.", "c10d_functional.")
 
@@ -22,8 +23,8 @@ def starts_elsewhere(evidence: Evidence) -> Elsewhere | None:
         found = [each for role, each in roles.items() if role.endswith(ending)]
         inside = [each for each in found if each.role.startswith(f"{evidence.a.role}/")]
         return next(iter([*inside, *found]), None)
-    if first.kind == "wrote" and first.a.name.startswith(_COLLECTIVE):
-        ranks = [each for each in evidence.elsewhere if not _is_collective(each)]
+    if _is_collective(first):
+        ranks = [each for each in evidence.elsewhere if not _is_collective(each.first)]
         return next((each for each in ranks if "rank " in each.role), None)
     if first.kind in ("read", "batch"):
         for side, record in zip(evidence.sides, first.records, strict=True):
@@ -34,5 +35,11 @@ def starts_elsewhere(evidence: Evidence) -> Elsewhere | None:
     return None
 
 
-def _is_collective(each: Elsewhere) -> bool:
-    return each.first.kind == "wrote" and each.first.record.name.startswith(_COLLECTIVE)
+def _is_collective(first: First) -> bool:
+    """Return True for a difference that other ranks gave: what a collective operation wrote, or
+    the first read of what it filled.
+    """
+    record = first.record
+    if first.kind == "read" and first.reads:
+        return all(record.reads[number].source.label == COLLECTIVE for number in first.reads)
+    return first.kind == "wrote" and record.name.startswith(_COLLECTIVE)

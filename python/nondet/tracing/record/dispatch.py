@@ -17,7 +17,7 @@ from nondet.tracing.record.lines import CODES, SKIPPED
 from nondet.tracing.record.operators import Operator, Passed
 from nondet.tracing.record.storages import VERSION, aligned
 from nondet.tracing.record.tensors import PLAIN, UNREAD, Seen, Written
-from nondet.tracing.records import Unseen
+from nondet.tracing.records import COLLECTIVE, Unseen
 
 if TYPE_CHECKING:
     from nondet.tracing.record.recorder import Recorder
@@ -26,6 +26,7 @@ _MASK = 2**64 - 1
 _NOTHING: Mapping[str, Any] = {}
 _NO_CONTEXT = nullcontext()
 _NUMBERS = frozenset((float, int, bool, complex))
+_LISTS = (operators.TENSORS, operators.NESTED)
 _FLOAT, _WORD = struct.Struct("<d"), struct.Struct("<Q")
 
 _node = torch._C._current_autograd_node
@@ -143,18 +144,26 @@ class Dispatch(TorchDispatchMode):
                     reads.append(look(argument))
             elif kind == operators.NUMBER:
                 key.append(_add_number(numbers, argument))
-            elif kind == operators.TENSORS:
+            elif kind in _LISTS:
+                if kind == operators.NESTED:
+                    key.append(tuple(map(len, argument)))
+                    argument = [each for inner in argument for each in inner]
                 if writes and position in operator.written:
                     written.extend(range(len(reads), len(reads) + len(argument)))
                 key.append(tuple([each is None for each in argument]))
                 reads.extend([look(each) for each in argument if each is not None])
             elif kind == operators.GENERATOR:
                 generator = argument
+            elif type(argument) is torch.ScriptObject:  # another one at each call
+                key.append(torch.ScriptObject)
             else:
                 key.append(tuple(argument) if type(argument) is list else argument)
         unread: tuple[int, ...] = ()
         if operator.unread and args:
-            unread = tuple(range(len(args[0]) if operator.kinds[0] == operators.TENSORS else 1))
+            count = len(args[0]) if operator.kinds[0] == operators.TENSORS else 1
+            unread = tuple(written if operator.collective else range(count))
+        elif operator.collective:  # such as the memory that a broadcast fills
+            unread = tuple([i for i in written if (m := reads[i][1]) is not None and m.blank])
         if kwargs:
             for name, argument in kwargs.items():
                 kind = operator.named.get(name, operators.OTHER)
@@ -235,7 +244,8 @@ class Dispatch(TorchDispatchMode):
         writes: list[Written] = []
         for number in written:
             if operator.adopts:
-                tensors.adopt(reads[number][0], number, writes)
+                source = COLLECTIVE if operator.collective else ""
+                tensors.adopt(reads[number][0], number, writes, source)
             else:
                 tensors.write(reads[number][0], number, serial, writes)
         if type(out) is torch.Tensor:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from nondet.tracing.format import Entry, ReadShape, WriteShape
-from nondet.tracing.record.operators import GENERATOR, NUMBER, TENSOR, TENSORS, Operator
+from nondet.tracing.record.operators import (
+    GENERATOR,
+    NESTED,
+    NUMBER,
+    TENSOR,
+    TENSORS,
+    Operator,
+)
 from nondet.tracing.record.storages import Layout, Table
 from nondet.tracing.record.tensors import FOREIGN, NEW, OLDER, Written
 from nondet.tracing.records import Kind, Origin, Phase, Source, TensorType
@@ -88,7 +95,7 @@ def describe_arguments(
     for name, kind, value in given:
         if kind in (NUMBER, TENSOR) and (letter := _letter(value)):
             letters += letter
-        elif kind not in (TENSORS, GENERATOR) and not isinstance(value, torch.Tensor):
+        elif kind not in (TENSORS, NESTED, GENERATOR) and not isinstance(value, torch.Tensor):
             texts.append(f"{name}={_show(value)}")
     return ", ".join(texts)[:_LONG], letters
 

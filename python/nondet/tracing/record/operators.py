@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
-TENSOR, TENSORS, NUMBER, GENERATOR, OTHER = range(5)
-"""Kinds of arguments: a tensor, a list of tensors, a number, a generator, anything else."""
+TENSOR, TENSORS, NESTED, NUMBER, GENERATOR, OTHER = range(6)
+"""Kinds of arguments: a tensor, a list of tensors, a list of such lists, a number, a generator,
+anything else.
+"""
 
 _FILLED = {
     *("copy_", "fill_", "zero_", "uniform_", "normal_", "random_", "bernoulli_", "exponential_"),
@@ -15,8 +17,18 @@ _FILLED = {
 }
 """Operations that write to their first argument and do not read it."""
 
-_ADOPTS = {"set_"}
-"""Operations that give a tensor memory that something else filled, such as another process."""
+_REDUCED = {"allreduce_", "allreduce_coalesced_", "broadcast_", "reduce_"}
+_RECEIVED = {
+    *("allgather_", "_allgather_base_", "allgather_coalesced_", "allgather_into_tensor_coalesced_"),
+    *("reduce_scatter_", "_reduce_scatter_base_", "reduce_scatter_tensor_coalesced_", "scatter_"),
+    *("gather_", "alltoall_", "alltoall_base_", "recv_", "recv_any_source_"),
+}
+"""Collective operations of c10d that change, or fill without reading it, their first argument, as
+their schema does not say. They may return before it is filled.
+"""
+
+_ADOPTS = {"aten::set_", *(f"c10d::{name}" for name in (*_REDUCED, *_RECEIVED))}
+"""Operations that give a tensor values that something else made, such as another process."""
 
 _BLANK = {
     *("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided"),
@@ -44,16 +56,16 @@ class Operator:
     """What is known of an overload.
 
     kinds: of positional arguments. named: of arguments by name. written: positions that it changes,
-    written_names: arguments by name. unread: True if it does not read what it writes first.
-    draws: True if it draws random numbers. blank: True if its results hold nothing yet. adopts:
-    True if it gives its first argument memory that it did not fill. view: True
-    if its results share the memory of an argument. simple: True if it only reads tensors among its
-    positional arguments and makes others.
+    written_names: arguments by name. unread: True if it does not read what it writes first. draws:
+    True if it draws random numbers. blank: True if its results hold nothing yet. adopts: True if it
+    gives its first argument values that it did not make. collective: True if these come from other
+    ranks. view: True if its results share the memory of an argument. simple: True if it only reads
+    tensors among its positional arguments and makes others.
     """
 
     __slots__ = (
-        *("adopts", "blank", "call", "draws", "kinds", "name", "named", "number", "races"),
-        *("simple", "unread", "view", "when", "writes", "written", "written_names"),
+        *("adopts", "blank", "call", "collective", "draws", "kinds", "name", "named", "number"),
+        *("races", "simple", "unread", "view", "when", "writes", "written", "written_names"),
         "function",
     )
 
@@ -77,9 +89,12 @@ class Operator:
         self.when: int | None = None
         if base in _UNDECLARED:
             self.written, self.when = _UNDECLARED[base]
+        self.adopts = schema.name in _ADOPTS
+        self.collective = self.adopts and schema.name.startswith("c10d::")
+        if self.collective:
+            self.written = (0,)
         self.writes = bool(self.written or self.written_names)
-        self.unread = base in _FILLED or base in _ADOPTS
-        self.adopts = base in _ADOPTS
+        self.unread = base in _FILLED or (self.adopts and base not in _REDUCED)
         self.view = base in _VIEWS or any(
             each.alias_info is not None and not each.alias_info.is_write for each in schema.returns
         )
@@ -87,8 +102,11 @@ class Operator:
         self.blank = base in _BLANK
         self.races = base in RACING
         kinds = [*self.kinds, *self.named.values()]
-        self.simple = not (
-            self.writes or self.draws or self.blank or self.races or TENSORS in kinds
+        self.simple = not any(
+            (
+                *(self.writes, self.draws, self.blank, self.races),
+                *(TENSORS in kinds, NESTED in kinds),
+            )
         ) and not any(
             kind in (TENSOR, GENERATOR) and each.kwarg_only
             for kind, each in zip(self.kinds, arguments, strict=True)
@@ -145,6 +163,8 @@ def _kind(argument: Any) -> int:
         return TENSOR
     if text in ("List[Tensor]", "List[Optional[Tensor]]"):
         return TENSORS
+    if text == "List[List[Tensor]]":
+        return NESTED
     if text in ("number", "int", "float", "SymInt", "SymFloat", "Scalar"):
         return NUMBER
     if text == "Generator":

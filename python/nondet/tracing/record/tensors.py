@@ -174,12 +174,18 @@ class Tensors:
         tag = memory.tag if memory is not None else -1
         writes.append(Written(layout.number, tag, hashed, number, None))
 
-    def adopt(self, tensor: torch.Tensor, number: int, writes: list[Written]) -> None:
-        """Note that a read tensor got other memory: who reads it next takes a new value."""
+    def adopt(
+        self, tensor: torch.Tensor, number: int, writes: list[Written], source: str = ""
+    ) -> None:
+        """Note that a read tensor gets values that no record writes, perhaps only later: who reads
+        it next takes a new value. source: a label for that, unless the memory has a name.
+        """
         _, memory, layout, _, _, _, _, _, _ = self.look(tensor)
         if memory is not None:
             memory.blank = False
             memory.values.clear()
+            if source and not memory.name:
+                self._table.name(memory, source)
         tag = memory.tag if memory is not None else -1
         writes.append(Written(layout.number, tag, False, number, None))
 
