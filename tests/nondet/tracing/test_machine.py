@@ -37,6 +37,7 @@ def files(tmp_path, monkeypatch):
     [
         (INTEL, "amx_tile avx avx2 sse2"),
         (ARM, "asimd bf16 sve"),
+        ("processor: 0\n\nprocessor: 1\nflags: avx\n", ""),
         ("", ""),
         ("flags", ""),
         ("\n\n", ""),
