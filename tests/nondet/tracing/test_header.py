@@ -331,7 +331,7 @@ def test_the_most_decisive_come_first(with_gpu):
 def test_libraries_of_gpus_decide_where_there_is_one(header, with_gpu):
     changes = {
         "settings.cuda.torch.backends.cudnn.benchmark": True,
-        "environment.CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        "environment.CUBLAS_WORKSPACE_CONFIG": ":7:8",  # none that nondet sets
         "cuda": "12.0",
         "gpu_driver": "1",
     }
