@@ -58,7 +58,11 @@ def compare(planted: Planted, folder: Path) -> tuple[Verdict, Verdict | None]:
 
 def lines_of(planted: Planted, verdict: Verdict) -> list[int]:
     """Return the numbers of the lines of the first differences, in the streams that count."""
-    firsts = [each.evidence.first for each in verdict.streams if planted.role in ("", each.role)]
+    firsts = [
+        each.evidence.first
+        for each in verdict.streams
+        if (each.explanations if planted.role == "" else planted.role == each.role)
+    ]
     lines = [first.record.line for first in firsts if first is not None]
     return sorted({line.number for line in lines if line is not None})
 

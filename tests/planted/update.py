@@ -26,15 +26,12 @@ def find(planted: Planted) -> Found:
 
 def main(names: list[str]) -> None:
     """Update the page."""
-    before = {each.script: each for each in parse(PAGE.read_text())} if PAGE.exists() else {}
-    found = []
+    found = {each.script: each for each in parse(PAGE.read_text())} if PAGE.exists() else {}
     for planted in PLAN:
         if not names or planted.script in names:
-            before[planted.script] = find(planted)
-            print(before[planted.script], flush=True)
-        if planted.script in before:
-            found.append(before[planted.script])
-    PAGE.write_text(render(found))
+            found[planted.script] = find(planted)
+            print(found[planted.script], flush=True)
+            PAGE.write_text(render([found[p.script] for p in PLAN if p.script in found]))
 
 
 if __name__ == "__main__":
