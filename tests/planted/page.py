@@ -72,10 +72,11 @@ def _summarize(found: Sequence[Found]) -> str:
     missed = sum(wanted[each.script] not in each.named for each in found)
     equal = [each for each in found if each.again]
     silent = sum(each.again == "equal" for each in equal)
-    return (
+    summary = _wrap(
         f"Of {len(found)} scripts, {alone} had their own cause named and no other; in {missed} it "
-        f"was not named. Of {len(equal)} pairs of equal runs, {silent} were found equal.\n"
+        f"was not named. Of {len(equal)} pairs of equal runs, {silent} were found equal."
     )
+    return f"{summary}\n"
 
 
 def _confusion_table(found: Sequence[Found]) -> str:
