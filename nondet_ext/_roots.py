@@ -1,7 +1,7 @@
 """Square roots, rounded once as IEEE 754 asks on every processor.
 
-Torch takes the square roots of float32 and float64 on a CPU from MKL, which on Intel's processors
-rounds about one in 150 to a neighbour of the right number.
+Torch takes the square roots of float32 and float64 on a CPU from MKL, which rounds some of them to
+a neighbour of the right number: which ones depends on the processor.
 """
 
 from typing import Any

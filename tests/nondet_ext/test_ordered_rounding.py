@@ -162,7 +162,7 @@ def test_shapes_of_square_roots(shape, dtype):
 
 
 def test_norms_and_deviations_take_square_roots_that_are_rounded_once():
-    """MKL's root of one in 150 numbers is another one, on some processors."""
+    """MKL's roots of some numbers are neighbours of the right ones."""
     x = torch.rand(3000, 6, generator=torch.Generator().manual_seed(8))
     with nondet_ext.ordered("fixed"):
         norms = torch.linalg.vector_norm(x, 2, 1)

@@ -11,7 +11,9 @@ _PARTS = ("split", "chunk", "unbind", "tensor_split", "split_with_sizes", "unsaf
 
 
 def worker_count(evidence: Evidence) -> Fit | None:
-    """The loaders have other numbers of workers, and each worker has a generator of its own."""
+    """Return a fit if the loaders have other numbers of workers, and each worker has a generator of
+    its own.
+    """
     first = evidence.first
     kinds = ("batch", "state", "missing", "inserted", "replaced", "reordered", "types")
     if first is None or first.kind not in kinds or first.ended is not None:
@@ -25,7 +27,7 @@ def worker_count(evidence: Evidence) -> Fit | None:
 
 
 def accumulation(evidence: Evidence) -> Fit | None:
-    """A step has more backward passes in one run, over smaller batches."""
+    """Return a fit if a step has more backward passes in one run, over smaller batches."""
     sizes = _other_sizes(evidence)
     if sizes is None:
         return None
@@ -48,7 +50,7 @@ def accumulation(evidence: Evidence) -> Fit | None:
 
 
 def batch_size(evidence: Evidence) -> Fit | None:
-    """The same examples are computed in batches of other sizes."""
+    """Return a fit if the same examples are computed in batches of other sizes."""
     sizes = _other_sizes(evidence)
     if sizes is None or accumulation(evidence) is not None:
         return None
@@ -59,7 +61,9 @@ def batch_size(evidence: Evidence) -> Fit | None:
 
 
 def data_from_outside(evidence: Evidence) -> Fit | None:
-    """A tensor that torch did not compute differs, and no generator or order says why."""
+    """Return a fit if a tensor that torch did not compute differs, and no generator or order says
+    why.
+    """
     first = evidence.first
     if first is None or first.kind not in ("read", "batch", "parameter"):
         return None

@@ -46,7 +46,7 @@ def _wrote_on_cuda(evidence: Evidence) -> Record | None:
 
 
 def float_atomics(evidence: Evidence) -> Fit | None:
-    """A kernel adds with atomic instructions, in the order in which blocks come."""
+    """Return a fit if a kernel adds with atomic instructions, in the order in which blocks come."""
     record = _wrote_on_cuda(evidence)
     if record is None or base(record) not in _ATOMIC or evidence.first is None:
         return None
@@ -56,7 +56,7 @@ def float_atomics(evidence: Evidence) -> Fit | None:
 
 
 def attention_backward(evidence: Evidence) -> Fit | None:
-    """The backward of fused attention adds with atomics."""
+    """Return a fit if the backward of fused attention adds with atomics."""
     record = _wrote_on_cuda(evidence)
     if record is None or not base(record).startswith(_ATTENTION) or "backward" not in record.name:
         return None
@@ -64,7 +64,7 @@ def attention_backward(evidence: Evidence) -> Fit | None:
 
 
 def tf32(evidence: Evidence) -> Fit | None:
-    """One run multiplies float32 matrices in TF32."""
+    """Return a fit if one run multiplies float32 matrices in TF32."""
     record = _wrote_on_cuda(evidence)
     patterns = ("*allow_tf32*", "*ALLOW_TF32*", "*TF32_OVERRIDE", *PRECISION)
     difference = setting(evidence, *patterns)
@@ -76,7 +76,9 @@ def tf32(evidence: Evidence) -> Fit | None:
 
 
 def cudnn_choice(evidence: Evidence) -> Fit | None:
-    """cuDNN timed its kernels and chose another one, or chose one that adds with atomics."""
+    """Return a fit if cuDNN timed its kernels and chose another one, or chose one that adds with
+    atomics.
+    """
     record = _wrote_on_cuda(evidence)
     if record is None or "conv" not in base(record) or evidence.first is None:
         return None
@@ -95,7 +97,9 @@ def cudnn_choice(evidence: Evidence) -> Fit | None:
 
 
 def cublas_workspace(evidence: Evidence) -> Fit | None:
-    """cuBLAS chose another kernel: streams share its workspace, or that was set otherwise."""
+    """Return a fit if cuBLAS chose another kernel: streams share its workspace, or that was set
+    otherwise.
+    """
     record = _wrote_on_cuda(evidence)
     if record is None or not multiplies(base(record)) or "conv" in base(record):
         return None
@@ -112,7 +116,7 @@ def cublas_workspace(evidence: Evidence) -> Fit | None:
 
 
 def unsynchronized_copy(evidence: Evidence) -> Fit | None:
-    """A copy from the GPU was read before it was complete."""
+    """Return a fit if a copy from the GPU was read before it was complete."""
     record = wrote_differently(evidence)
     if record is None or base(record) not in ("copy_", "_to_copy"):
         return None
@@ -124,7 +128,7 @@ def unsynchronized_copy(evidence: Evidence) -> Fit | None:
 
 
 def collective(evidence: Evidence) -> Fit | None:
-    """A reduction over ranks took another algorithm or ring."""
+    """Return a fit if a reduction over ranks took another algorithm or ring."""
     record = _wrote_on_cuda(evidence)
     if record is None or not record.name.startswith(_COLLECTIVE):
         return None
@@ -143,7 +147,7 @@ def collective(evidence: Evidence) -> Fit | None:
 
 
 def compiled_kernel(evidence: Evidence) -> Fit | None:
-    """A compiled graph on a GPU ran kernels that were chosen by time."""
+    """Return a fit if a compiled graph on a GPU ran kernels that were chosen by time."""
     record = _wrote_on_cuda(evidence)
     if record is None or record.kind != "graph":
         return None
@@ -151,7 +155,7 @@ def compiled_kernel(evidence: Evidence) -> Fit | None:
 
 
 def another_gpu(evidence: Evidence) -> Fit | None:
-    """The runs used other GPUs."""
+    """Return a fit if the runs used other GPUs."""
     record = _wrote_on_cuda(evidence)
     difference = setting(evidence, "gpus")
     if record is None or difference is None:

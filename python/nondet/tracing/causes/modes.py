@@ -1,5 +1,7 @@
 """Modes of modules, dtypes, memory: how the same code came to compute something else."""
 
+from typing import Any
+
 from nondet.tracing.causes.cause import Fit
 from nondet.tracing.causes.looking import (
     base,
@@ -14,16 +16,22 @@ from nondet.tracing.causes.looking import (
 )
 from nondet.tracing.causes.races import RACING
 from nondet.tracing.compare.evidence import Evidence
+from nondet.tracing.records import Record
 
 _MODE_SHOWS = ("arguments", "missing", "inserted", "replaced", "types", "wrote")
 
 
-def train_or_eval(evidence: Evidence) -> Fit | None:
-    """A module was in training mode in one run and in evaluation mode in the other."""
+def _mode_that_differs(evidence: Evidence, fact: str) -> tuple[Record, Any, Any] | None:
+    """Return a record of a and the values of a fact, if that is what parts the runs."""
     first = evidence.first
     if first is None or first.kind not in _MODE_SHOWS or first.ended is not None:
         return None
-    found = differing_fact(evidence, "training")
+    return differing_fact(evidence, fact)
+
+
+def train_or_eval(evidence: Evidence) -> Fit | None:
+    """Return a fit if a module was in training mode in one run, in evaluation mode in the other."""
+    found = _mode_that_differs(evidence, "training")
     if found is None:
         return None
     record, a, _ = found
@@ -36,11 +44,8 @@ def train_or_eval(evidence: Evidence) -> Fit | None:
 
 
 def autocast(evidence: Evidence) -> Fit | None:
-    """Autocast was on in one run only, or to another dtype."""
-    first = evidence.first
-    if first is None or first.kind not in _MODE_SHOWS or first.ended is not None:
-        return None
-    found = differing_fact(evidence, "autocast")
+    """Return a fit if autocast was on in one run only, or to another dtype."""
+    found = _mode_that_differs(evidence, "autocast")
     if found is None:
         return None
     record, a, b = found
@@ -51,7 +56,7 @@ def autocast(evidence: Evidence) -> Fit | None:
 
 
 def another_dtype(evidence: Evidence) -> Fit | None:
-    """A tensor has another dtype, without autocast."""
+    """Return a fit if a tensor has another dtype, without autocast."""
     first = evidence.first
     if first is None or first.a is None or first.b is None or autocast(evidence) is not None:
         return None
@@ -68,7 +73,7 @@ def another_dtype(evidence: Evidence) -> Fit | None:
 
 
 def fused_optimizer(evidence: Evidence) -> Fit | None:
-    """The optimizer is fused in one run only."""
+    """Return a fit if the optimizer is fused in one run only."""
     first = evidence.first
     if first is None or first.ended is not None:
         return None
@@ -86,7 +91,7 @@ def fused_optimizer(evidence: Evidence) -> Fit | None:
 
 
 def uninitialized_memory(evidence: Evidence) -> Fit | None:
-    """An operation read memory that nothing had written."""
+    """Return a fit if an operation read memory that nothing had written."""
     first = evidence.first
     if first is None or first.kind not in ("uninitialized", "wrote"):
         return None
@@ -99,7 +104,9 @@ def uninitialized_memory(evidence: Evidence) -> Fit | None:
 
 
 def memory_layout(evidence: Evidence) -> Fit | None:
-    """A tensor has the same elements in another layout, so that sums take another order."""
+    """Return a fit if a tensor has the same elements in another layout, so that sums take another
+    order.
+    """
     first = evidence.first
     if wrote_differently(evidence) is None or first is None or first.a is None or first.b is None:
         return None
@@ -113,7 +120,9 @@ def memory_layout(evidence: Evidence) -> Fit | None:
 
 
 def alignment(evidence: Evidence) -> Fit | None:
-    """A tensor begins at an address of another alignment, so that vector loops split otherwise."""
+    """Return a fit if a tensor begins at an address of another alignment, so that vector loops
+    split otherwise.
+    """
     first = evidence.first
     record = wrote_differently(evidence)
     if record is None or first is None or first.a is None or first.b is None:

@@ -10,7 +10,9 @@ from nondet.tracing.records import Record
 
 
 def hash_seed(evidence: Evidence) -> Fit | None:
-    """Integers from outside torch differ, and Python hashes strings with a random seed."""
+    """Return a fit if integers from outside torch differ, and Python hashes strings with a random
+    seed.
+    """
     first = evidence.first
     if first is None or first.kind not in ("read", "batch") or first.a is None or first.b is None:
         return None
@@ -41,7 +43,7 @@ def hash_seed(evidence: Evidence) -> Fit | None:
 
 
 def parameter_set(evidence: Evidence) -> Fit | None:
-    """Parameters are taken in the order of a set, which is that of their addresses."""
+    """Return a fit if parameters are taken in the order of a set, that of their addresses."""
     first = evidence.first
     if first is None or first.kind not in ("reordered", "read", "parameter"):
         return None
@@ -65,7 +67,7 @@ def parameter_set(evidence: Evidence) -> Fit | None:
 
 
 def order_of_completion(evidence: Evidence) -> Fit | None:
-    """Results of threads or processes are used in the order in which they came."""
+    """Return a fit if results of threads or processes are used in the order in which they came."""
     first = evidence.first
     if first is None or first.kind not in ("reordered", "read") or not _same_values(evidence):
         return None
@@ -85,7 +87,7 @@ def order_of_completion(evidence: Evidence) -> Fit | None:
 
 
 def order_of_batches(evidence: Evidence) -> Fit | None:
-    """A loader with workers returned the same batches in another order."""
+    """Return a fit if a loader with workers returned the same batches in another order."""
     first = evidence.first
     if first is None or first.kind not in ("batch", "reordered"):
         return None
@@ -101,7 +103,7 @@ def order_of_batches(evidence: Evidence) -> Fit | None:
 
 
 def directory_order(evidence: Evidence) -> Fit | None:
-    """Data from outside torch is the same, in another order."""
+    """Return a fit if data from outside torch is the same, in another order."""
     first = evidence.first
     if first is None or first.a is None or first.b is None or generators_differ(evidence):
         return None
@@ -123,7 +125,7 @@ def directory_order(evidence: Evidence) -> Fit | None:
 
 
 def another_order(evidence: Evidence) -> Fit | None:
-    """Both runs do the same in another order, and nothing says why."""
+    """Return a fit if both runs do the same in another order, and nothing says why."""
     first = evidence.first
     if first is None or first.kind != "reordered":
         return None

@@ -24,7 +24,7 @@ RACING = (*_INDEX_PUT, "index_copy", "index_copy_", "put", "put_")
 
 
 def race_of_index_backward(evidence: Evidence) -> Fit | None:
-    """The gradient of `w[idx]` adds to rows of w from several threads."""
+    """Return a fit if the gradient of `w[idx]` adds to rows of w from several threads."""
     record = wrote_differently(evidence)
     if record is None or record.phase != "backward":
         return None
@@ -34,7 +34,7 @@ def race_of_index_backward(evidence: Evidence) -> Fit | None:
 
 
 def race_of_index_put(evidence: Evidence) -> Fit | None:
-    """`index_put_(..., accumulate=True)` adds to elements from several threads."""
+    """Return a fit if `index_put_(..., accumulate=True)` adds to elements from several threads."""
     record = wrote_differently(evidence)
     if record is None or record.phase == "backward":
         return None
@@ -44,7 +44,7 @@ def race_of_index_put(evidence: Evidence) -> Fit | None:
 
 
 def race_of_put(evidence: Evidence) -> Fit | None:
-    """`put_(..., accumulate=True)` adds to elements from several threads."""
+    """Return a fit if `put_(..., accumulate=True)` adds to elements from several threads."""
     record = wrote_differently(evidence)
     if record is None or base(record) not in ("put", "put_") or not flag(record, "accumulate"):
         return None
@@ -52,7 +52,7 @@ def race_of_put(evidence: Evidence) -> Fit | None:
 
 
 def repeated_assignment(evidence: Evidence) -> Fit | None:
-    """`o[idx] = x` writes several values to one element; which one stays is open."""
+    """Return a fit if `o[idx] = x` writes several values to one element; any may stay."""
     record = wrote_differently(evidence)
     if record is None or base(record) not in RACING or flag(record, "accumulate"):
         return None
@@ -60,7 +60,9 @@ def repeated_assignment(evidence: Evidence) -> Fit | None:
 
 
 def unstable_operation(evidence: Evidence) -> Fit | None:
-    """An operation that gave other bits when the recorder ran it again on its own inputs."""
+    """Return a fit if an operation that gave other bits when the recorder ran it again on its own
+    inputs.
+    """
     record = wrote_differently(evidence)
     if record is None or base(record) in RACING or not _repeats_differ(evidence.first):
         return None
@@ -70,7 +72,7 @@ def unstable_operation(evidence: Evidence) -> Fit | None:
 
 
 def written_meanwhile(evidence: Evidence) -> Fit | None:
-    """A tensor changed between two records though no operation of torch wrote it."""
+    """Return a fit if a tensor changed between two records without an operation of torch."""
     first = evidence.first
     if first is None:
         return None
@@ -85,7 +87,9 @@ def written_meanwhile(evidence: Evidence) -> Fit | None:
 
 
 def perhaps_written_meanwhile(evidence: Evidence) -> Fit | None:
-    """An operation with no known race, whose inputs were looked up, gave other bits on a CPU."""
+    """Return a fit if an operation with no known race, whose inputs were looked up, gave other bits
+    on a CPU.
+    """
     record = wrote_differently(evidence)
     if record is None or not on_cpu(record) or deciding(evidence) or base(record) in RACING:
         return None
@@ -100,7 +104,7 @@ def perhaps_written_meanwhile(evidence: Evidence) -> Fit | None:
 
 
 def shared_between_threads(evidence: Evidence) -> Fit | None:
-    """Two threads use one tensor, and one of them writes to it in place."""
+    """Return a fit if two threads use one tensor, and one of them writes to it in place."""
     first = evidence.first
     if first is None or first.kind not in ("read", "wrote"):
         return None

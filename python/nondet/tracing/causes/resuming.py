@@ -30,7 +30,7 @@ class _Continued(NamedTuple):
 
 
 def without_generator(evidence: Evidence) -> Fit | None:
-    """After a restart, draws find a generator that was seeded anew."""
+    """Return a fit if after a restart, draws find a generator that was seeded anew."""
     first = evidence.first
     if first is None:
         return None
@@ -60,7 +60,7 @@ def without_generator(evidence: Evidence) -> Fit | None:
 
 
 def without_optimizer(evidence: Evidence) -> Fit | None:
-    """After a restart, the optimizer begins with new state."""
+    """Return a fit if after a restart, the optimizer begins with new state."""
     first = evidence.first
     if first is None:
         return None
@@ -92,7 +92,7 @@ def without_optimizer(evidence: Evidence) -> Fit | None:
 
 
 def another_start(evidence: Evidence) -> Fit | None:
-    """One run begins with the weights that the other had after a step."""
+    """Return a fit if one run begins with the weights that the other had after a step."""
     if (continued := _continued(evidence)) is None:
         return None
     other = "b" if continued.name == "a" else "a"

@@ -25,7 +25,7 @@ _AFTER_GENERATOR = (
 
 
 def no_seed(evidence: Evidence) -> Fit | None:
-    """The first draws of both runs begin from seeds that nobody set."""
+    """Return a fit if the first draws of both runs begin from seeds that nobody set."""
     if (draws := _unseeded_draws(evidence)) is None:
         return None
     if any(_torch_seeds(side) for side in evidence.sides):
@@ -39,7 +39,7 @@ def no_seed(evidence: Evidence) -> Fit | None:
 
 
 def seed_too_late(evidence: Evidence) -> Fit | None:
-    """Random numbers are drawn before the seed is set."""
+    """Return a fit if random numbers are drawn before the seed is set."""
     if (draws := _unseeded_draws(evidence)) is None:
         return None
     later = [_torch_seeds(side) for side in evidence.sides]
@@ -50,7 +50,7 @@ def seed_too_late(evidence: Evidence) -> Fit | None:
 
 
 def seed_from_clock(evidence: Evidence) -> Fit | None:
-    """The seed itself is another one in each run of the same command."""
+    """Return a fit if the seed itself is another one in each run of the same command."""
     first = evidence.first
     if first is None or first.kind != "seed" or first.a is None or first.b is None:
         return None
@@ -65,7 +65,7 @@ def seed_from_clock(evidence: Evidence) -> Fit | None:
 
 
 def other_seed(evidence: Evidence) -> Fit | None:
-    """The commands set different seeds."""
+    """Return a fit if the commands set different seeds."""
     first = evidence.first
     if first is None or first.kind != "seed" or first.a is None or first.b is None:
         return None
@@ -78,17 +78,17 @@ def other_seed(evidence: Evidence) -> Fit | None:
 
 
 def numpy_unseeded(evidence: Evidence) -> Fit | None:
-    """NumPy's global generator was used and its states differ."""
+    """Return a fit if numPy's global generator was used and its states differ."""
     return _unseeded(evidence, "numpy.random")
 
 
 def python_unseeded(evidence: Evidence) -> Fit | None:
-    """The generator of Python's `random` was used and its states differ."""
+    """Return a fit if the generator of Python's `random` was used and its states differ."""
     return _unseeded(evidence, "random")
 
 
 def hidden_draw(evidence: Evidence) -> Fit | None:
-    """One run makes an iterator of a DataLoader where the other makes none."""
+    """Return a fit if one run makes an iterator of a DataLoader where the other makes none."""
     draw = _extra(evidence)
     if draw is None or not _is_base_seed(draw):
         return None
@@ -100,7 +100,7 @@ def hidden_draw(evidence: Evidence) -> Fit | None:
 
 
 def extra_draw(evidence: Evidence) -> Fit | None:
-    """One run draws random numbers where the other draws none."""
+    """Return a fit if one run draws random numbers where the other draws none."""
     draw = _extra(evidence)
     if draw is None or _is_base_seed(draw):
         return None
@@ -136,8 +136,8 @@ def _seed(record: Record) -> str:
 
 
 def _unseeded(evidence: Evidence, name: str) -> Fit | None:
-    """Look at the generators of a module: the global one, which nobody seeded, and those that take
-    their seed from chance.
+    """Return a fit if look at the generators of a module: the global one, which nobody seeded, and
+    those that take their seed from chance.
     """
     first = evidence.first
     if first is None or first.kind not in _AFTER_GENERATOR or first.ended is not None:

@@ -33,7 +33,7 @@ def multiplies(name: str) -> bool:
 
 
 def thread_count(evidence: Evidence) -> Fit | None:
-    """An operation on a CPU was split over another number of threads."""
+    """Return a fit if an operation on a CPU was split over another number of threads."""
     record = wrote_differently(evidence)
     a, b = evidence.threads
     if record is None or not on_cpu(record) or a is None or b is None or a == b:
@@ -44,12 +44,12 @@ def thread_count(evidence: Evidence) -> Fit | None:
 
 
 def onednn(evidence: Evidence) -> Fit | None:
-    """oneDNN was on in one run only, or had other settings."""
+    """Return a fit if oneDNN was on in one run only, or had other settings."""
     return _of_products(evidence, *ONEDNN)
 
 
 def matmul_precision(evidence: Evidence) -> Fit | None:
-    """Products of float32 matrices had another precision."""
+    """Return a fit if products of float32 matrices had another precision."""
     record = wrote_differently(evidence)
     if record is None or not on_cpu(record):
         return None
@@ -57,7 +57,7 @@ def matmul_precision(evidence: Evidence) -> Fit | None:
 
 
 def cpu_capability(evidence: Evidence) -> Fit | None:
-    """torch or its libraries use other instructions."""
+    """Return a fit if torch or its libraries use other instructions."""
     record = wrote_differently(evidence)
     difference = setting(evidence, *CAPABILITY)
     if record is None or difference is None or not on_cpu(record):
@@ -68,7 +68,7 @@ def cpu_capability(evidence: Evidence) -> Fit | None:
 
 
 def denormals(evidence: Evidence) -> Fit | None:
-    """One run replaces subnormal numbers by zero."""
+    """Return a fit if one run replaces subnormal numbers by zero."""
     record = wrote_differently(evidence)
     if record is None:
         return None
@@ -82,7 +82,7 @@ def denormals(evidence: Evidence) -> Fit | None:
 
 
 def versions(evidence: Evidence) -> Fit | None:
-    """Other versions of torch or of a library compute otherwise."""
+    """Return a fit if other versions of torch or of a library compute otherwise."""
     first = evidence.first
     if first is None or first.kind not in ("wrote", "missing", "inserted", "replaced", "arguments"):
         return None
@@ -93,7 +93,7 @@ def versions(evidence: Evidence) -> Fit | None:
 
 
 def environment(evidence: Evidence) -> Fit | None:
-    """The environments differ in something else that decides bits."""
+    """Return a fit if the environments differ in something else that decides bits."""
     if wrote_differently(evidence) is None:
         return None
     if not (differing := deciding(evidence)):
