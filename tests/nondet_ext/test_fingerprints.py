@@ -9,10 +9,9 @@ from collections import deque
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
 import nondet_ext
+from factories.seen_calls import Seen, SeenFunctions
 from factories.threads import threads_of_torch
 from references.fingerprints import CODES, bytes_of, random_bytes, specified, tensor_of
 
@@ -181,26 +180,6 @@ def test_rows():
     total = sum(every) % 2**64
     assert sum(nondet_ext.fingerprints(shuffled)) % 2**64 == total
     assert sum(nondet_ext.fingerprints(other)) % 2**64 != total
-
-
-class Seen(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        self.calls.append(func)
-        return func(*args, **(kwargs or {}))
-
-
-class SeenFunctions(TorchFunctionMode):
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        self.calls.append(func)
-        return func(*args, **(kwargs or {}))
 
 
 def test_modes_see_nothing():

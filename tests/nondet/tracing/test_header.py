@@ -13,9 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from factories.seen_calls import Seen, SeenFunctions
 from nondet.environment.parts import flatten
 from nondet.tracing.header import compare_headers, describe_header
 
@@ -67,26 +66,6 @@ def header():
 @pytest.fixture(scope="module")
 def with_gpu(header):
     return {**header, "gpus": ["NVIDIA H200"], "gpu_driver": "570.86.10"}
-
-
-class Seen(TorchDispatchMode):
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_dispatch__(self, func, kinds, args=(), kwargs=None):
-        self.calls.append(func)
-        return func(*args, **(kwargs or {}))
-
-
-class SeenFunctions(TorchFunctionMode):
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def __torch_function__(self, func, kinds, args=(), kwargs=None):
-        self.calls.append(func)
-        return func(*args, **(kwargs or {}))
 
 
 # -- description -------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ import struct
 import tracemalloc
 import zlib
 
-import numpy as np
 import pytest
 
 from factories.stream_files import (
@@ -26,16 +25,6 @@ from factories.stream_files import (
 )
 from factories.traces import StreamMaker, write_trace
 from nondet.tracing.format import TraceError, read_trace
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """The folder of a good trace, whose stream has a block of each kind."""
-    stream = StreamMaker()
-    w = stream.parameter("w")
-    stream.op("aten.mm.default", w, line=3, facts={"training": True, "seed": 5}, numbers=(1.5,))
-    stream.keep(stream.op("aten.ones"), np.arange(3.0))
-    return write_trace(tmp_path / "a.trace", stream)
 
 
 def test_the_forger_forges(folder):

@@ -4,23 +4,11 @@ import json
 import os
 import stat
 
-import numpy as np
 import pytest
 
 from factories.stream_files import nested
-from factories.traces import StreamMaker, write_trace
 from nondet.json_files import format_checksummed
 from nondet.tracing.format import TraceError, read_trace, write_command
-
-
-@pytest.fixture
-def folder(tmp_path):
-    """The folder of a good trace, whose stream has a block of each kind."""
-    stream = StreamMaker()
-    w = stream.parameter("w")
-    stream.op("aten.mm.default", w, line=3, facts={"training": True, "seed": 5}, numbers=(1.5,))
-    stream.keep(stream.op("aten.ones"), np.arange(3.0))
-    return write_trace(tmp_path / "a.trace", stream)
 
 
 def test_a_missing_trace_is_told(tmp_path):

@@ -8,8 +8,8 @@ import pytest
 import nondet.tracing.format.appending as appending
 import nondet.tracing.format.writer as writing
 from factories.stream_files import contents
+from factories.written import ENTRY, INFO, TYPE, read, values
 from nondet.tracing.format import (
-    Entry,
     ReadShape,
     StreamWriter,
     TraceError,
@@ -19,25 +19,6 @@ from nondet.tracing.format import (
     write_command,
 )
 from nondet.tracing.records import Kept, Source, StreamInfo, TensorType, Unseen
-
-INFO = StreamInfo("main", 1, "MainThread", 1.5)
-TYPE = TensorType("float32", (2, 3), "cpu")
-ENTRY = Entry("operation", "op", "forward", "", -1, -1, "", "", True, (), (), (), ())
-
-
-@pytest.fixture
-def writer(tmp_path):
-    write_command(tmp_path, {})
-    return StreamWriter(tmp_path / "0.stream", INFO)
-
-
-def read(folder):
-    [stream] = read_trace(folder).streams
-    return stream
-
-
-def values(stream):
-    return [step.values.tolist() for step in stream.steps]
 
 
 def test_equal_entries_and_lines_have_one_id(writer):

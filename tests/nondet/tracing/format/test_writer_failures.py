@@ -11,32 +11,13 @@ import pytest
 import nondet.tracing.format.appending as appending
 import nondet.tracing.format.writer as writing
 from factories.traces import StreamMaker, write_stream
+from factories.written import ENTRY, INFO, read, values
 from nondet.tracing.format import (
-    Entry,
     StreamWriter,
     read_trace,
     write_command,
 )
-from nondet.tracing.records import Kept, StreamInfo, TensorType, Unseen
-
-INFO = StreamInfo("main", 1, "MainThread", 1.5)
-TYPE = TensorType("float32", (2, 3), "cpu")
-ENTRY = Entry("operation", "op", "forward", "", -1, -1, "", "", True, (), (), (), ())
-
-
-@pytest.fixture
-def writer(tmp_path):
-    write_command(tmp_path, {})
-    return StreamWriter(tmp_path / "0.stream", INFO)
-
-
-def read(folder):
-    [stream] = read_trace(folder).streams
-    return stream
-
-
-def values(stream):
-    return [step.values.tolist() for step in stream.steps]
+from nondet.tracing.records import Kept, TensorType, Unseen
 
 
 def test_after_the_end_nothing_is_written(writer, tmp_path):
