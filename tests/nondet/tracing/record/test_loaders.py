@@ -10,6 +10,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 import nondet_ext
 from factories.recording import record, records_of
 
+# Torch warns of more workers than cores; what is recorded is the same.
+pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
+
 
 class Rows(Dataset):
     def __init__(self, count=6):
