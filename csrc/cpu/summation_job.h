@@ -175,15 +175,14 @@ class Summation {
   void sum_in_this_thread(int64_t block, const Parts& parts, Buffers<T>& buffers) const {
     if (parts.n == 0) return write(block, nullptr);
     const int64_t columns = source_.columns(block);
-    T* lanes = buffers.lanes(columns);
+    T* lanes = buffers.lanes(parts.size, columns);
     if (parts.count > 1 && parts.size == 1) {
       // Every element is a part. Reducing tiles of one element would be slow.
       add_elements(block, parts, buffers, lanes);
       return;
     }
     const int64_t stride = parts.tiles * columns;
-    buffers.sums.resize(static_cast<size_t>(parts.count * stride));
-    T* sums = buffers.sums.data();
+    T* sums = buffers.sums.of(parts.count * stride);
     Poll poll;
     for (int64_t p = 0; p < parts.count; ++p) {
       part_sum(block, parts, p, sums + p * stride, lanes);
@@ -197,8 +196,7 @@ class Summation {
                            Buffers<T>& buffers) const {
     if constexpr (requires(T* to) { source_.tiles_side_by_side(begin, begin, end, to, end); }) {
       if (parts.count != 1 || parts.n < kTile) return 0;
-      buffers.sums.resize(static_cast<size_t>(kSideBySide * parts.tiles));
-      T* sums = buffers.sums.data();
+      T* sums = buffers.sums.of(kSideBySide * parts.tiles);
       int64_t b = begin;
       Poll poll;
       for (; end - b >= kSideBySide; b += kSideBySide) {
@@ -209,7 +207,7 @@ class Summation {
           poll(n);
         }
         for (int s = 0; s < kSideBySide; ++s) {
-          reduce_rows(sums + s * parts.tiles, parts.tiles, 1, buffers.lanes(1));
+          reduce_rows<T>(sums + s * parts.tiles, parts.tiles, 1, nullptr);
           write(b + s, sums + s * parts.tiles);
         }
       }
@@ -220,13 +218,11 @@ class Summation {
 
   void add_elements(int64_t block, const Parts& parts, Buffers<T>& buffers, T* lanes) const {
     const int64_t columns = source_.columns(block);
-    buffers.sums.resize(static_cast<size_t>(2 * columns));
+    T *total = buffers.sums.of(2 * columns), *next = total + columns;
     if constexpr (requires { source_.chain(block, visit_.data(), parts.n, lanes); }) {
-      source_.chain(block, order_ == Order::seeded ? visit_.data() : nullptr, parts.n,
-                    buffers.sums.data());
-      return write(block, buffers.sums.data());
+      source_.chain(block, order_ == Order::seeded ? visit_.data() : nullptr, parts.n, total);
+      return write(block, total);
     }
-    T *total = buffers.sums.data(), *next = total + columns;
     for (int64_t i = 0; i < parts.n; ++i) {
       const int64_t p = order_ == Order::seeded ? visit_[static_cast<size_t>(i)] : i;
       source_.tiles(block, p, 1, i == 0 ? total : next, lanes);
@@ -251,7 +247,8 @@ class Summation {
     parallel_for(
         units, threads_, grain,
         [&](int64_t begin, int64_t end) {
-          std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
+          Buffers<T> buffers;
+          T* lanes = buffers.lanes(parts.size, columns);
           Poll poll;
           while (begin < end) {
             const int64_t part = begin / parts.tiles, tile = begin % parts.tiles;
@@ -260,15 +257,16 @@ class Summation {
             const int64_t n = std::min(count * kTile, parts.length(part) - first);
             if (n > 0)
               tiles(block, parts.begin(part) + first, n,
-                    sums.data() + part * stride + tile * columns, lanes.data());
+                    sums.data() + part * stride + tile * columns, lanes);
             begin += count;
             poll(n * columns);
           }
         },
         1);
-    std::vector<T> lanes(static_cast<size_t>(columns > 1 ? kLanes * columns : 0));
+    Buffers<T> buffers;
+    T* lanes = buffers.lanes(parts.size, columns);
     for (int64_t p = 0; p < parts.count; ++p)
-      reduce_rows(sums.data() + p * stride, parts.tiles_of(p), columns, lanes.data());
+      reduce_rows(sums.data() + p * stride, parts.tiles_of(p), columns, lanes);
     if (parts.n == 0) return write(block, nullptr);
     write(block, combined(sums.data(), parts, columns, stride));
   }
@@ -291,7 +289,6 @@ class Summation {
     std::atomic<int64_t> next{0};
     race(static_cast<int>(std::min<int64_t>(std::max(threads_, 2), items)), [&] {
       Buffers<T> buffers;
-      T* lanes = buffers.lanes(columns);
       int64_t group = 0;
       Poll poll;
       for (int64_t item; (item = next.fetch_add(1, std::memory_order_relaxed)) < items;) {
@@ -302,8 +299,8 @@ class Summation {
         const int64_t begin = group * grouped, end = std::min(begin + grouped, blocks);
         const Parts parts(source_.elements(begin), false);
         const int64_t stride = parts.tiles * columns;
-        buffers.sums.resize(static_cast<size_t>((end - begin) * stride));
-        T* sums = buffers.sums.data();
+        T* sums = buffers.sums.of((end - begin) * stride);
+        T* lanes = buffers.lanes(parts.size, columns);
         const int64_t part = item - first_item[static_cast<size_t>(group)];
         for (int64_t b = begin; b < end; ++b) {
           part_sum(b, parts, part, sums + (b - begin) * stride, lanes);

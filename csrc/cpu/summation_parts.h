@@ -2,7 +2,7 @@
 #pragma once
 
 #include <algorithm>
-#include <vector>
+#include <memory>
 
 #include "isa/loops.h"
 #include "numerics/summation.h"
@@ -25,7 +25,7 @@ constexpr int64_t kRaceLocks = 1024;
 constexpr int64_t kFewestRacing = 3;
 
 // Reduces `count` rows of `columns` sums in place, level by level as numerics/summation.h defines,
-// to the one row rows[0 .. columns). `scratch` has room for kLanes rows.
+// to the one row rows[0 .. columns). `scratch`: see Buffers.
 template <class T>
 void reduce_rows(T* rows, int64_t count, int64_t columns, T* scratch) {
   const auto& loops = summation_loops();
@@ -60,13 +60,30 @@ struct Parts {
   int64_t tiles_of(int64_t part) const { return (length(part) + kTile - 1) / kTile; }
 };
 
-// Memory that a thread reuses from block to block.
+// Memory that a thread reuses from block to block. Its contents are arbitrary.
+template <class T>
+class Scratch {
+ public:
+  T* of(int64_t n) {
+    if (n > size_) {
+      memory_.reset(new T[static_cast<size_t>(n)]);
+      size_ = n;
+    }
+    return memory_.get();
+  }
+
+ private:
+  std::unique_ptr<T[]> memory_;
+  int64_t size_ = 0;
+};
+
 template <class T>
 struct Buffers {
-  std::vector<T> sums, scratch;
-  T* lanes(int64_t columns) {
-    if (columns > 1) scratch.resize(static_cast<size_t>(kLanes * columns));
-    return scratch.data();
+  Scratch<T> sums, scratch;
+
+  // Returns room for kLanes rows, which column sums of more than kLanes rows need.
+  T* lanes(int64_t rows, int64_t columns) {
+    return rows > kLanes && columns > 1 ? scratch.of(kLanes * columns) : nullptr;
   }
 };
 
