@@ -1,0 +1,1 @@
+"""Say whether one method is better than another, from the scores of repeated runs."""
