@@ -80,7 +80,19 @@ PLAN = (
     Planted("uninitialized_memory", "uninitialized-memory"),
     Planted("buffer_race", "buffer-written"),
     Planted("hogwild", "shared-between-threads", role=""),
+    Planted("unseen_write", "unseen-write"),
+    Planted("time_of_day", "outside-data"),
     # Two commands.
+    Planted("other_seed", "other-seed", _arguments("0"), _arguments("1")),
+    Planted("other_dtype", "other-dtype", _arguments("float32"), _arguments("float64")),
+    Planted("memory_layout", "memory-layout", _arguments("C"), _arguments("F")),
+    Planted("resumed_run", "resumed-run", b=_arguments("--resume")),
+    Planted(
+        "other_order",
+        "other-order",
+        _arguments("size", "spread"),
+        _arguments("spread", "size"),
+    ),
     Planted("directory_order", "directory-order", b=_arguments("--other-machine")),
     Planted("worker_count", "worker-count", _arguments("1"), _arguments("2")),
     Planted("order_of_batches", "batch-order", _arguments("0"), _arguments("1")),
@@ -105,5 +117,6 @@ PLAN = (
         _environment(OMP_NUM_THREADS="1"),
         _environment(OMP_NUM_THREADS="2"),
     ),
+    Planted("environment_of_mkl", "environment", b=_environment(MKL_CBWR="COMPATIBLE")),
     Planted("cpu_capability", "cpu-capability", b=_environment(ATEN_CPU_CAPABILITY="default")),
 )
