@@ -30,6 +30,7 @@ def argsort_pairs(x: np.ndarray, pairs: int) -> list[float]:
     return found
 
 
+@pytest.mark.table
 def test_spearman(bench: Bench) -> None:
     models = 8 if bench.smoke else MODELS
     x = logits(models, bench.size(10**5))

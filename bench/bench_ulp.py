@@ -76,6 +76,7 @@ def test_ulp_distance(bench: Bench) -> None:
     bench.time("ulp_distance, float32, 1e8", ours, peer, *copy_ceilings(moved), rounds=5)
 
 
+@pytest.mark.table
 def test_flip_ulp(bench: Bench) -> None:
     n, count = bench.size(10**8), bench.size(10**6)
     param, infinity = torch.ones(n), torch.full((), torch.inf)
