@@ -1,78 +1,90 @@
 // Splits a loop over threads. Ranges are independent and write disjoint outputs, so the number of
-// threads changes no result. Threads live for one call: a pool would break after fork() and would
-// compete with torch's. Every range runs in the default floating-point mode. If one throws, the
-// others end at their next look (interruption.h), and the call throws once all have ended.
+// threads changes no result. The threads are those of torch's OpenMP runtime (team.h); without one
+// they live for one call: a pool of our own would break after fork(). Every range runs in the
+// default floating-point mode. If one throws, the others end at their next look (interruption.h),
+// and the call throws once all have ended.
 #pragma once
 
 #include <algorithm>
-#include <condition_variable>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "fenv.h"
 #include "interruption.h"
+#include "team.h"
 
 namespace nondet::cpu {
 
-// Threads that work for the current call.
-class Crew {
- public:
-  explicit Crew(int64_t size) { threads_.reserve(static_cast<size_t>(size)); }
+// Calls part(0), ..., part(parts - 1), each once, in this thread and others of the team.
+template <class Part>
+void run_in_team(const Team& team, int64_t parts, const Part& part) {
+  struct Shared {
+    const Team& team;
+    const int64_t parts;
+    const Part& part;
+    const CurrentCall call;
+    Ended others;
 
-  // Calls work() in a new thread.
-  template <class Work>
-  void start(const Work& work) {
-    threads_.emplace_back([this, work] {
-      {
-        const InRole role({call_.get(), false});
-        const DefaultFloatMode mode;  // a thread begins in the mode of the one that started it
-        try {
-          work();
-        } catch (...) {
-          call_->fail(std::current_exception());
-        }
-      }
-      const std::lock_guard lock(mutex_);
-      ++ended_;
-      done_.notify_one();
-    });
-  }
-
-  void fail(std::exception_ptr failure) noexcept { call_->fail(std::move(failure)); }
-
-  // Waits until all threads have ended, and throws the failure of the call, if there is one. The
-  // caller is asked meanwhile, as its thread may have had the least work.
-  void join() {
-    std::unique_lock lock(mutex_);
-    const auto over = [&] { return ended_ == threads_.size(); };
-    const bool asking = this_thread.calling && call_->asks();
-    while (asking && !call_->failed() && !done_.wait_for(lock, Interruptible::kEvery, over)) {
-      lock.unlock();
+    void run(int64_t first, int64_t step) {
+      const DefaultFloatMode mode;
       try {
-        call_->ask();
+        for (int64_t p = first; p < parts; p += step) part(p);
       } catch (...) {
-        fail(std::current_exception());
+        call->fail(std::current_exception());
       }
-      lock.lock();
     }
-    done_.wait(lock, over);
-    lock.unlock();
-    threads_.clear();
-    call_->rethrow();
-  }
+  };
+  Shared shared{team, parts, part, {}, {}};
+  const auto work = [](void* data) {
+    Shared& all = *static_cast<Shared*>(data);
+    const int number = all.team.number(), size = all.team.size();
+    if (number == 0) {
+      all.run(0, size);
+      all.others.wait(*all.call.get(), size - 1);
+    } else {
+      const InRole role({all.call.get(), false});
+      all.run(number, size);
+      all.others.arrive();
+    }
+  };
+  team.parallel(work, &shared, static_cast<unsigned>(parts), 0);
+  shared.call->rethrow();
+}
 
- private:
-  CurrentCall call_;
-  std::mutex mutex_;
-  std::condition_variable done_;
-  size_t ended_ = 0;
-  std::vector<std::jthread> threads_;
-};
+// Does the same in threads that live for this call.
+template <class Part>
+void run_in_new_threads(int64_t parts, const Part& part) {
+  const CurrentCall call;
+  Ended others;
+  std::vector<std::jthread> threads;
+  threads.reserve(static_cast<size_t>(parts - 1));
+  try {
+    for (int64_t p = 1; p < parts; ++p)
+      threads.emplace_back([&, p] {
+        {
+          const InRole role({call.get(), false});
+          const DefaultFloatMode mode;  // a thread begins in the mode of the one that started it
+          try {
+            part(p);
+          } catch (...) {
+            call->fail(std::current_exception());
+          }
+        }
+        others.arrive();
+      });
+    const DefaultFloatMode mode;
+    part(0);
+  } catch (...) {
+    call->fail(std::current_exception());
+  }
+  others.wait(*call.get(), static_cast<int>(threads.size()));
+  threads.clear();
+  call->rethrow();
+}
 
 // Calls body(begin, end) for contiguous ranges that cover [0, n): at most `threads` of them, of at
-// least `grain` items, cut at multiples of `align`. Each range has its own thread.
+// least `grain` items, cut at multiples of `align`.
 template <class Body>
 void parallel_for(int64_t n, int threads, int64_t grain, const Body& body, int64_t align = 64) {
   const int64_t parts =
@@ -86,16 +98,11 @@ void parallel_for(int64_t n, int threads, int64_t grain, const Body& body, int64
   const auto cut = [&](int64_t part) {
     return part == parts ? n : n / parts * part / align * align;
   };
-  Crew crew(parts - 1);
-  try {
-    for (int64_t part = 1; part < parts; ++part)
-      crew.start([&body, begin = cut(part), end = cut(part + 1)] { body(begin, end); });
-    const DefaultFloatMode mode;
-    body(cut(0), cut(1));
-  } catch (...) {
-    crew.fail(std::current_exception());
-  }
-  crew.join();
+  const auto part = [&](int64_t number) { body(cut(number), cut(number + 1)); };
+  if (const Team threads_of_torch = team())
+    run_in_team(threads_of_torch, parts, part);
+  else
+    run_in_new_threads(parts, part);
 }
 
 // Does the same for a body that may be called for any ranges: between them it is looked whether the

@@ -5,6 +5,9 @@ from contextlib import contextmanager
 
 import torch
 
+from nondet_ext import threads
+from nondet_ext._native import _C
+
 
 @contextmanager
 def threads_of_torch(count: int) -> Iterator[None]:
@@ -15,3 +18,14 @@ def threads_of_torch(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def own_threads() -> Iterator[None]:
+    """Let kernels start threads of their own inside the block, as in a forked child."""
+    _C.cpu.use_team("")
+    try:
+        yield
+    finally:
+        if threads.TEAM is not None:
+            assert _C.cpu.use_team(threads.TEAM)

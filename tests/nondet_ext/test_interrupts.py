@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import nondet_ext
+from factories.threads import own_threads
 from nondet_ext._native import _C
 from nondet_ext.memory import resident_bytes
 from references.long_calls import kernels, long_calls
@@ -138,10 +139,20 @@ def tasks() -> int:
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads as Linux does")
 @pytest.mark.parametrize("threads", [2, 7])
-def test_threads_have_ended(threads):
-    before = tasks()
-    assert answer_time(lambda: long_sum(threads=threads), after=0.01) is not None
-    assert tasks() == before
+def test_threads_of_a_call_have_ended(threads):
+    with own_threads():
+        before = tasks()
+        assert answer_time(lambda: long_sum(threads=threads), after=0.01) is not None
+        assert tasks() == before
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads as Linux does")
+def test_threads_of_torch_are_not_lost():
+    counts = []
+    for _ in range(3):
+        assert answer_time(lambda: long_sum(threads=3), after=0.01) is not None
+        counts.append(tasks())
+    assert len(set(counts)) == 1
 
 
 def test_no_memory_is_lost():

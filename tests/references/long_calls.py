@@ -33,6 +33,7 @@ NO_KERNELS = {
     "available_isas",
     "current_isa",
     "set_isa",
+    "use_team",
     "direct.connect",
     "direct.direct",
     "direct.pause",

@@ -1,6 +1,7 @@
 // nondet_ext._C.cpu: the CPU kernels, one file for each op in this folder.
 #include "bindings/arguments.h"
 #include "cpu/isa.h"
+#include "cpu/team.h"
 
 namespace nondet {
 
@@ -29,6 +30,7 @@ void bind_cpu(py::module_& m) {
   m.def("available_isas", cpu::available_isas);
   m.def("current_isa", cpu::current_isa);
   m.def("set_isa", cpu::set_isa, arg("name"));
+  m.def("use_team", cpu::use_team, arg("library"));
 }
 
 }  // namespace nondet
