@@ -31,6 +31,7 @@ FLOORS = (
     ("analysis",),
     ("report",),
     ("cli",),
+    ("__main__",),
 )
 """The subpackages and modules from the bottom up; each imports only from floors below its own."""
 

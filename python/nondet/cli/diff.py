@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from nondet.cli.app import app
+from nondet.cli.app import TRACE_GROUP, app
 
 
-@app.command()
+@app.command(rich_help_panel=TRACE_GROUP)
 def diff(
     a: Annotated[Path, typer.Argument(help="Trace of one run, as `nondet trace` wrote it.")],
     b: Annotated[Path, typer.Argument(help="Trace of another run.")],

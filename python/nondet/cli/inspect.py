@@ -5,15 +5,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nondet.cli.app import app, fail
+from nondet.cli.app import STUDY_GROUP, AsJson, app, fail
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from nondet.store import Store
+    from nondet.store import Store, Verification
+
+Folder = Annotated[
+    Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
+]
 
 
-@app.command()
+@app.command(rich_help_panel=STUDY_GROUP)
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study, as `nondet run` wrote it.")],
 ) -> None:
@@ -45,12 +49,8 @@ def show_report(store: "Store", console: "Console") -> None:
     print_document(document, console, folder)
 
 
-@app.command()
-def verify(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
-    ],
-) -> None:
+@app.command(rich_help_panel=STUDY_GROUP)
+def verify(folder: Folder, as_json: AsJson = False) -> None:
     """Check every stored file of a study, that it lies where it belongs, and that all runs are of
     one environment and of the same data.
 
@@ -58,27 +58,25 @@ def verify(
     moved, and a running study may be writing to it. It is only read.
     """
     from nondet import store
+    from nondet.cli.documents import verification_document
 
-    problems = 0
-    try:
-        for study in store.find_studies(folder):
-            found = store.verify(study)
-            for line in (*found.problems, *found.notes):
-                print(line)
-            print(found.summary())
-            problems += len(found.problems)
-    except (store.StoreError, OSError) as error:
-        fail(str(error))
-    if problems:
+    found: list[Verification] = []
+    for study in _studies(folder):
+        try:
+            found.append(store.verify(study))
+        except (store.StoreError, OSError) as error:
+            fail(str(error))
+        if not as_json:
+            lines = (*found[-1].problems, *found[-1].notes, found[-1].summary())
+            print("\n".join(lines), flush=True)
+    if as_json:
+        print(verification_document(found))
+    if any(each.problems for each in found):
         raise typer.Exit(1)
 
 
-@app.command("ls")
-def list_command(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of a study, or of several, such as nondet-results.")
-    ],
-) -> None:
+@app.command("ls", rich_help_panel=STUDY_GROUP)
+def list_command(folder: Folder, as_json: AsJson = False) -> None:
     """List the stored runs of a study, row by row, or every study in a folder, a line each.
 
     Does not read predictions; `nondet verify` checks everything.
@@ -86,17 +84,31 @@ def list_command(
     import sys
 
     from nondet import store
+    from nondet.cli.documents import listing_document
     from nondet.cli.tables import rows_table, studies_table
     from nondet.report.render.terminal import make_console
 
+    studies = _studies(folder)
     try:
-        studies = store.find_studies(folder)
         listings = [store.list_runs(store.Store(study)) for study in studies]
     except (store.StoreError, OSError) as error:
         fail(str(error))
-    single = studies == [folder]
-    names = [study.name for study in studies]
-    make_console().print(rows_table(listings[0]) if single else studies_table(names, listings))
+    if as_json:
+        print(listing_document(studies, listings))
+    elif studies == [folder]:
+        make_console().print(rows_table(listings[0]))
+    else:
+        make_console().print(studies_table([study.name for study in studies], listings))
     for listing in listings:
         for text in listing.damaged:
             print(text, file=sys.stderr)
+
+
+def _studies(folder: Path) -> list[Path]:
+    """Return the folders of the studies in a folder; end with an error if there are none."""
+    from nondet import store
+
+    try:
+        return store.find_studies(folder)
+    except (store.StoreError, OSError) as error:
+        fail(str(error))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from nondet.cli.app import app, fail
+from nondet.cli.app import STUDY_GROUP, app, fail
 from nondet.cli.ready import (
     EXECUTOR_NAMES,
     ExecutorName,
@@ -16,7 +16,7 @@ from nondet.cli.ready import (
 from nondet.studies.settings import parse_settings
 
 
-@app.command("verify-resume")
+@app.command("verify-resume", rich_help_panel=STUDY_GROUP)
 def verify_resume_command(
     study: Annotated[
         str, typer.Argument(help="The study whose models are trained, by name or file.")

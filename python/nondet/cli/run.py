@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nondet.cli.app import app, fail
+from nondet.cli.app import STUDY_GROUP, app, fail
 from nondet.cli.inspect import show_report
 from nondet.cli.ready import (
     EXECUTOR_NAMES,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from nondet.studies.study import Plan
 
 
-@app.command()
+@app.command(rich_help_panel=STUDY_GROUP)
 def run(
     study: Annotated[
         str,

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from nondet.cli.app import app
+from nondet.cli.app import STUDY_GROUP, AsJson, app
 from nondet.studies.catalog import STUDIES
 from nondet.studies.study import Plan
 
@@ -20,7 +20,7 @@ _SOURCE = {"digits": "", "pydoc": "", "penn-treebank": " (a folder you provide)"
 """Where data sets that are not downloaded come from."""
 
 
-@app.command("studies")
+@app.command("studies", rich_help_panel=STUDY_GROUP)
 def list_studies(
     calibrate: Annotated[
         bool,
@@ -29,12 +29,14 @@ def list_studies(
             help="Time a few steps of every configuration, for the estimated times.",
         ),
     ] = True,
+    as_json: AsJson = False,
 ) -> None:
     """List the studies: what each shows, what it costs and what it needs.
 
     Times are estimates for one study alone on the processors of this machine; studies in one folder
     share equal runs.
     """
+    from nondet.cli.documents import studies_document
     from nondet.execute.cost import Cost, estimate
     from nondet.execute.executors import available_processors
     from nondet.report.render.terminal import make_console
@@ -51,6 +53,9 @@ def list_studies(
         for key, plan in plans.items()
     }
     workers = available_processors()
+    if as_json:
+        print(studies_document(plans, costs, workers))
+        return
     console = make_console()
     console.print(_table(costs, workers))
     console.print("\n".join(_notes(plans, workers, calibrate)), highlight=False)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nondet.cli.app import app, fail
+from nondet.cli.app import TRACE_GROUP, app, fail
 
 
 class LevelName(StrEnum):
@@ -26,6 +26,7 @@ def parse_steps(text: str) -> tuple[int, int]:
 
 
 @app.command(
+    rich_help_panel=TRACE_GROUP,
     context_settings={"allow_interspersed_args": False},
 )
 def trace(
