@@ -1,5 +1,6 @@
 """Checks of arguments. Errors name the argument, its value and the allowed values."""
 
+import difflib
 import operator
 from collections.abc import Collection, Sequence
 from typing import SupportsIndex, TypeGuard
@@ -19,6 +20,21 @@ _SIGNED = {torch.uint16: torch.int32, torch.uint32: torch.int64}
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, *_SIGNED)
 _FLAGS = (bool, np.bool_)
 PLAIN = (torch.Tensor, torch.nn.Parameter)
+
+
+def unknown_choice(name: str, value: object, known: Sequence[str], more: str = "") -> ValueError:
+    """Return the error for an argument that is none of the known words, with similar ones.
+
+    more: what else is allowed, such as "a function".
+    """
+    words = [*map(repr, known), *([more] if more else [])]
+    allowed = f"{', '.join(words[:-1])} or {words[-1]}"
+    close: list[str] = []
+    # torch.compile cannot trace difflib.
+    if isinstance(value, str) and not torch.compiler.is_dynamo_compiling():
+        close = difflib.get_close_matches(value.lower(), known)
+    meant = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return ValueError(f"{name} must be {allowed}, got {value!r}{meant}")
 
 
 def no_tangent(**tensors: torch.Tensor | None) -> None:

@@ -26,7 +26,7 @@ def key_of(order: object, seed: object) -> tuple[int, int, int, int]:
     if order == "fixed" and seed is None:
         return NO_KEY
     if order not in ORDERS:
-        raise ValueError(f"order must be 'fixed', 'exact', 'seeded' or 'atomic', got {order!r}")
+        raise _check.unknown_choice("order", order, ORDERS)
     if order != "seeded":
         if seed is not None:
             raise ValueError(f"seed is for order='seeded' only, got seed={seed!r}, order={order!r}")

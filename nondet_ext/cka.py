@@ -17,6 +17,7 @@ from nondet_ext._float_mode import in_default_mode
 from nondet_ext.memory import parse_bytes
 
 Estimator = Literal["biased", "debiased"]
+_ESTIMATORS = ("biased", "debiased")
 Models = torch.Tensor | Sequence[torch.Tensor]
 
 _NOT_COMPILED = "its state depends on values of the features; call it outside"
@@ -83,8 +84,8 @@ def linear_cka(
 
 
 def _is_debiased(estimator: object) -> bool:
-    if estimator not in ("biased", "debiased"):
-        raise ValueError(f'estimator must be "biased" or "debiased", got {estimator!r}')
+    if estimator not in _ESTIMATORS:
+        raise _check.unknown_choice("estimator", estimator, _ESTIMATORS)
     return estimator == "debiased"
 
 

@@ -66,7 +66,7 @@ def _correlate(
     op: Callable[..., torch.Tensor], x: object, y: object, nan_policy: object
 ) -> torch.Tensor:
     if nan_policy not in NAN_POLICIES:
-        raise ValueError(f"nan_policy must be one of {NAN_POLICIES}, got {nan_policy!r}")
+        raise _check.unknown_choice("nan_policy", nan_policy, NAN_POLICIES)
     rows = _rows("x", x)
     others = None if y is None else _rows("y", y)
     if others is not None:

@@ -135,13 +135,11 @@ def ensemble_delta(
         )
     truth = _labels(labels, outputs.shape[1], outputs.device)
     if space not in _SPACES:
-        raise ValueError(f"space must be 'logits' or 'probabilities', got {space!r}")
+        raise _check.unknown_choice("space", space, _SPACES)
     if callable(metric):
         return _delta_of(metric, outputs, truth, space == "probabilities")
     if metric not in _METRICS:
-        raise ValueError(
-            f"metric must be 'accuracy', 'cross_entropy' or a function, got {metric!r}"
-        )
+        raise _check.unknown_choice("metric", metric, _METRICS, "a function")
     sums = EnsembleSums(outputs.shape[0], metric, space, outputs.device)
     sums.update(outputs, truth)
     return sums.delta()

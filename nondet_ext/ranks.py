@@ -40,7 +40,7 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
     if x.dim() == 0:
         raise ValueError("x must have at least one dimension, got a 0-d tensor")
     if nan_policy not in NAN_POLICIES:
-        raise ValueError(f"nan_policy must be one of {NAN_POLICIES}, got {nan_policy!r}")
+        raise _check.unknown_choice("nan_policy", nan_policy, NAN_POLICIES)
     ops.refuse_long_rows(x.shape[-1])
     _check.no_tangent(x=x)
     values = x.detach()

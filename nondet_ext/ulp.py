@@ -12,6 +12,7 @@ from nondet_ext import _check
 from nondet_ext import _ulp_ops as ops
 from nondet_ext._layout import is_dense, overlap, same_elements, shares_memory
 
+_NAN_POLICIES = ("raise", "propagate")
 Indices = int | Sequence[int] | torch.Tensor
 
 
@@ -97,8 +98,8 @@ def ulp_distance(
     """
     _check.refuse_stray("a", _check.float_tensor("a", a))
     _check.refuse_stray("b", _check.float_tensor("b", b))
-    if nan not in ("raise", "propagate"):
-        raise ValueError(f"nan must be 'raise' or 'propagate', got {nan!r}")
+    if nan not in _NAN_POLICIES:
+        raise _check.unknown_choice("nan", nan, _NAN_POLICIES)
     if a.dtype != b.dtype:
         raise TypeError(f"a and b must have one dtype, got {a.dtype} and {b.dtype}")
     if a.device != b.device:

@@ -1,11 +1,14 @@
 """Metrics of logits of shape (runs, examples, classes) and labels of shape (examples,)."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import torch
 
 import nondet_ext
+from nondet.names import alternatives
+
+Metric = Literal["accuracy", "cross_entropy"]
 
 
 def predictions(logits: np.ndarray) -> np.ndarray:
@@ -35,9 +38,7 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return mean
 
 
-def example_losses(
-    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
-) -> np.ndarray:
+def example_losses(logits: np.ndarray, labels: np.ndarray, metric: Metric) -> np.ndarray:
     """Return the loss of each run on each example, (runs, examples) float64.
 
     metric: "accuracy" gives 1 for a wrong prediction and 0 for a right one, so that the mean over
@@ -49,7 +50,7 @@ def example_losses(
         return errors
     if metric == "cross_entropy":
         return _negative_log_likelihood(logits, labels)
-    raise ValueError(f'metric is {metric!r}; it must be "accuracy" or "cross_entropy"')
+    raise ValueError(f"metric is {metric!r}; {alternatives(metric, get_args(Metric))}")
 
 
 def disagreement_matrix(logits: np.ndarray) -> np.ndarray:
@@ -72,9 +73,7 @@ def correlation_matrix(logits: np.ndarray) -> np.ndarray:
     return matrix
 
 
-def ensemble_delta_matrix(
-    logits: np.ndarray, labels: np.ndarray, metric: Literal["accuracy", "cross_entropy"]
-) -> np.ndarray:
+def ensemble_delta_matrix(logits: np.ndarray, labels: np.ndarray, metric: Metric) -> np.ndarray:
     """Return the metric of the mean logits of two runs minus the mean of their metrics.
 
     Returns (runs, runs) float64; the diagonal is 0.

@@ -42,6 +42,8 @@ MODELS = (
 Residual networks have other widths too: "resnet14-w8" has 8 channels in its first stage.
 """
 
+DEVICES = ("cpu", "cuda")
+
 VIEWS = (
     "spread",
     "perplexity",
@@ -179,13 +181,38 @@ def is_language_model(name: str) -> bool:
     return name in LANGUAGE_MODELS
 
 
+def check_device(name: str) -> None:
+    """Raise ValueError, with the one that is meant, for a device that is not in DEVICES."""
+    if name not in DEVICES:
+        is_gpu = isinstance(name, str) and name.lower().startswith(("gpu", "cuda", "nvidia"))
+        meant = "did you mean cuda? known: cpu, cuda" if is_gpu else alternatives(name, DEVICES)
+        raise ValueError(f"device is {name!r}; {meant}")
+
+
 def check_view(name: str) -> None:
     """Raise ValueError, with similar names, for a part of reports that does not exist."""
     if name not in VIEWS:
         raise ValueError(f"view is {name!r}; {hint(name, VIEWS)}known views: {', '.join(VIEWS)}")
 
 
-def hint(name: str, known: Iterable[str]) -> str:
-    """Return "did you mean ...? " with the known names similar to a name, or an empty string."""
-    close = difflib.get_close_matches(name.lower(), list(known), n=3)
-    return f"did you mean {' or '.join(close)}? " if close else ""
+def hint(name: object, known: Iterable[str]) -> str:
+    """Return "did you mean ...? " with the known names similar to a name, or an empty string.
+
+    Case does not matter. If no whole name is similar, one is whose last part is: "language.window"
+    to "windw". A value that is no string has no similar names.
+    """
+    if not isinstance(name, str):
+        return ""
+    whole = {each.lower(): each for each in known}
+    parts = {each.rpartition(".")[2]: whole[each] for each in whole}
+    for spelled in (whole, parts):
+        close = difflib.get_close_matches(name.lower(), list(spelled), n=3)
+        if close:
+            return f"did you mean {' or '.join(spelled[each] for each in close)}? "
+    return ""
+
+
+def alternatives(name: object, known: Iterable[str]) -> str:
+    """Return "did you mean ...? known: ..." for the end of an error about a wrong name."""
+    names = list(known)
+    return f"{hint(name, names)}known: {', '.join(names) or 'none'}"

@@ -17,9 +17,10 @@ import nondet
 ROOT = Path(__file__).resolve().parents[2] / "python"
 
 FLOORS = (
+    ("names",),
     (
         *("defaults", "environment", "files", "json_files", "keys"),
-        *("metrics", "names", "plain", "units"),
+        *("metrics", "plain", "units"),
     ),
     ("schemas",),
     ("tracing",),

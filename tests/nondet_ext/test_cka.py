@@ -319,7 +319,7 @@ def test_invalid_features_are_refused(error, message, arguments):
 
 def test_refused_options():
     x = draw([3, 3], 10, seed=19)
-    with pytest.raises(ValueError, match='estimator must be "biased" or "debiased", got '):
+    with pytest.raises(ValueError, match="estimator must be 'biased' or 'debiased', got "):
         linear_cka(x, estimator="unbiased")
     with pytest.raises(ValueError, match="memory"):
         linear_cka(x, memory="lots")

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nondet.environment import short_digest
+from nondet.names import alternatives
 from nondet.store import DamagedRunError, Header, Store, StoredRun, StoreError
 from nondet.store.listing import jobs_by_address
 from nondet.studies.config import RunConfig
@@ -234,7 +235,7 @@ class Results:
 
 def _known(what: str, name: str, known: Collection[str], owner: str) -> str:
     if name not in known:
-        raise ValueError(f"{owner} has no {what} {name!r}; known: {', '.join(known) or 'none'}")
+        raise ValueError(f"{owner} has no {what} {name!r}; {alternatives(name, known)}")
     return name
 
 

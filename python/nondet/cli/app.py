@@ -1,13 +1,16 @@
 """The root of the command, its options and its errors."""
 
 import sys
-from typing import Annotated, Any, NoReturn
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
 from typer.core import TyperGroup
 
 import nondet
-from nondet.names import hint
+from nondet.names import alternatives
+
+Choice = TypeVar("Choice", bound=StrEnum)
 
 STUDY_GROUP, TRACE_GROUP = "Studies", "Traces"
 """The groups of commands in the help."""
@@ -30,7 +33,7 @@ class _Commands(TyperGroup):
         """Return the command that the arguments name, or end with similar names."""
         name, known = args[0], self.list_commands(ctx)
         if name not in known and not ctx.resilient_parsing and not name.startswith("-"):
-            ctx.fail(f"there is no command {name!r}; {hint(name, known)}known: {', '.join(known)}")
+            ctx.fail(f"there is no command {name!r}; {alternatives(name, known)}")
         return super().resolve_command(ctx, args)
 
 
@@ -60,6 +63,17 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+def parse_choice(kind: type[Choice], text: str) -> Choice:
+    """Return the member of an enumeration with this value.
+
+    Raises typer.BadParameter, with similar values, if there is none.
+    """
+    known = [each.value for each in kind]
+    if text not in known:
+        raise typer.BadParameter(f"{text!r}; {alternatives(text, known)}")
+    return kind(text)
 
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/command-line.md).")]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from nondet.names import check_dataset, check_model, is_language_model, is_text
+from nondet.cli.app import parse_choice
+from nondet.names import check_dataset, check_device, check_model, is_language_model, is_text
 
 if TYPE_CHECKING:
     from nondet.execute.executors import Executor
@@ -36,9 +37,7 @@ def parse_executor(name: str) -> ExecutorName:
     if name == "inprocess":
         typer.echo("warning: --executor inprocess is deprecated: use serial", err=True)
         return ExecutorName.serial
-    if name not in [each.value for each in ExecutorName]:
-        raise typer.BadParameter(f"{name!r} is no executor; known: {', '.join(ExecutorName)}")
-    return ExecutorName(name)
+    return parse_choice(ExecutorName, name)
 
 
 def check_names(plan: "Plan") -> None:
@@ -47,8 +46,7 @@ def check_names(plan: "Plan") -> None:
         check_dataset(config.dataset)
         check_model(config.model)
         check_kind(config)
-        if config.device not in ("cpu", "cuda"):
-            raise ValueError(f"--device is {config.device!r}; known: cpu, cuda")
+        check_device(config.device)
 
 
 def check_kind(config: "RunConfig") -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from nondet.cli.app import TRACE_GROUP, app, fail
+from nondet.cli.app import TRACE_GROUP, app, fail, parse_choice
 
 
 class LevelName(StrEnum):
@@ -15,6 +15,11 @@ class LevelName(StrEnum):
 
     ops = "ops"
     modules = "modules"
+
+
+def parse_level(text: str) -> LevelName:
+    """Return the level of that name. Raises typer.BadParameter."""
+    return parse_choice(LevelName, text)
 
 
 def parse_steps(text: str) -> tuple[int, int]:
@@ -39,7 +44,11 @@ def trace(
     out: Annotated[Path, typer.Option(help="Folder of the trace, a new one.")],
     level: Annotated[
         LevelName,
-        typer.Option(help="ops: every operation; modules: outputs of modules and their gradients."),
+        typer.Option(
+            parser=parse_level,
+            metavar="|".join(LevelName),
+            help="ops: every operation; modules: outputs of modules and their gradients.",
+        ),
     ] = LevelName.ops,
     steps: Annotated[
         str | None,

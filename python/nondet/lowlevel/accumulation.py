@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 import torch
 
+from nondet.names import alternatives
 from nondet.plain import plain
 from nondet_ext import accumulate, index_add
 from nondet_ext.threads import one_thread
@@ -25,7 +26,7 @@ added by one thread.
 def check_order(order: object) -> None:
     """Raises ValueError if `order` is not one of the values of `Order`."""
     if order not in get_args(Order):
-        raise ValueError(f"order is {order!r}; known: {', '.join(get_args(Order))}")
+        raise ValueError(f"order is {order!r}; {alternatives(order, get_args(Order))}")
 
 
 def check_chunks(chunks: object) -> int:

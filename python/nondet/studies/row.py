@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from nondet.names import hint
+from nondet.names import alternatives, hint
 from nondet.plain import plain
 from nondet.schemas import check
 from nondet.studies.config import RunConfig
@@ -79,7 +79,7 @@ class Row:
         for source in self.varies:
             if source not in SOURCES:
                 raise SettingError(
-                    f"{owner} varies {source!r}; {_hint(source, SOURCES)}known sources: "
+                    f"{owner} varies {source!r}; {hint(source, SOURCES)}known sources: "
                     f"{', '.join(SOURCES)}",
                     "varies",
                 )
@@ -96,15 +96,13 @@ class Row:
         _check_output(owner, self.output)
         if self.design not in get_args(Design):
             raise SettingError(
-                f"{owner} has design {self.design!r}; {_hint(self.design, get_args(Design))}"
-                "known: tandem, crossed",
+                f"{owner} has design {self.design!r}; "
+                f"{alternatives(self.design, get_args(Design))}",
                 "design",
             )
         for name in self.keep:
             if name not in KEEPS:
-                raise SettingError(
-                    f"{owner} keeps {name!r}; {_hint(name, KEEPS)}known: {', '.join(KEEPS)}", "keep"
-                )
+                raise SettingError(f"{owner} keeps {name!r}; {alternatives(name, KEEPS)}", "keep")
         for name in ("runs", "levels"):
             number = plain(getattr(self, name))
             object.__setattr__(self, name, number)
@@ -255,11 +253,7 @@ def _check_output(owner: str, output: str) -> None:
     """Raise SettingError for an output that is not in OUTPUTS."""
     if output not in OUTPUTS:
         raise SettingError(
-            f"{owner} has output {output!r}; {_hint(output, OUTPUTS)}known: "
+            f"{owner} has output {output!r}; {hint(output, OUTPUTS)}known: "
             f"{', '.join(MODELS_OF)}, or one of them followed by / and one of {', '.join(TTA)}",
             "output",
         )
-
-
-def _hint(name: object, known: tuple[str, ...]) -> str:
-    return hint(name, known) if isinstance(name, str) else ""

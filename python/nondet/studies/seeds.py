@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from nondet.keys import Key
+from nondet.names import alternatives
 from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
@@ -40,7 +41,7 @@ def philox_key(source: Source, seed: int) -> Key:
     integer.
     """
     if source not in STREAMS:
-        raise ValueError(f"source is {source!r}; known sources: {', '.join(SOURCES)}")
+        raise ValueError(f"source is {source!r}; {alternatives(source, SOURCES)}")
     seed = plain(seed)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"the {source} seed is {seed!r}; it must be an integer")

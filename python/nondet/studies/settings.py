@@ -1,10 +1,11 @@
 """Settings of a training by name, read from the command line or from a file."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, replace
 from typing import Any, Literal, get_args, get_origin
 
+from nondet.names import hint
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.specs import LanguageSpec, PerturbationSpec
@@ -27,7 +28,7 @@ def check_settings(owner: str, settings: Mapping[str, Any]) -> None:
     known = setting_types()
     for name in settings:
         if name not in known and name not in GROUPS:
-            raise SettingError(f"{owner} sets {name!r}; known settings: {', '.join(known)}", name)
+            raise SettingError(f"{owner} sets {name!r}; {_known_settings(name, known)}", name)
 
 
 def grouped(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
         if not sign:
             raise ValueError(f"--set is {assignment!r}; it must be NAME=VALUE")
         if name not in types:
-            raise SettingError(f"--set names {name!r}; known settings: {', '.join(types)}", name)
+            raise SettingError(f"--set names {name!r}; {_known_settings(name, types)}", name)
         if "\n" in text or "\r" in text:
             raise SettingError(f"--set {name} is {text!r}; it must be a single line", name)
         try:
@@ -89,6 +90,10 @@ def typed_setting(name: str, value: Any) -> Any:
         value = tuple(value)
     check_type(name, value, declared)
     return float(value) if declared is float else value
+
+
+def _known_settings(name: str, known: Iterable[str]) -> str:
+    return f"{hint(name, known)}known settings: {', '.join(known)}"
 
 
 def _parse(text: str, declared: Any) -> Any:

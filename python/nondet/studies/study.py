@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypedDict
 
-from nondet.names import VIEWS, check_view
+from nondet.names import VIEWS, check_view, hint
 from nondet.schemas import SchemaError, Steps, check, join
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
@@ -90,8 +90,8 @@ class Study:
         """
         preset = self.default_preset if preset is None else preset
         if preset not in self.presets:
-            known = ", ".join(self.presets)
-            raise ValueError(f"preset is {preset!r}; the study {self.name!r} has: {known}")
+            known = f"{hint(preset, self.presets)}the study {self.name!r} has: "
+            raise ValueError(f"preset is {preset!r}; {known}{', '.join(self.presets)}")
         base = self.presets[preset]
         given = {"dataset": dataset, "epochs": epochs, "device": device}
         given = {name: value for name, value in given.items() if value is not None}
@@ -162,7 +162,9 @@ class Plan:
                 raise error
         if self.baseline is not None and self.baseline not in names:
             raise SettingError(
-                f"baseline is {self.baseline!r}; the rows are: {', '.join(names)}", "baseline"
+                f"baseline is {self.baseline!r}; {hint(self.baseline, names)}the rows are: "
+                f"{', '.join(names)}",
+                "baseline",
             )
         for view in self.views:
             check_view(view)

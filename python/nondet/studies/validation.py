@@ -5,7 +5,7 @@ from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, get_args, get_origin
 
-from nondet.names import hint
+from nondet.names import alternatives
 from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
@@ -57,8 +57,7 @@ def check_type(name: str, value: object, declared: Any) -> None:
 def check_choice(name: str, value: object, known: tuple[str, ...]) -> None:
     """Raise SettingError for a value that is not among the known ones."""
     if value not in known:
-        close = hint(value, known) if isinstance(value, str) else ""
-        raise SettingError(f"{name} is {show(value)}; {close}known: {', '.join(known)}", name)
+        raise SettingError(f"{name} is {show(value)}; {alternatives(value, known)}", name)
 
 
 def check_minimum(name: str, value: int, minimum: int) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from nondet.keys import Key
+from nondet.names import hint
 from nondet.studies.config import RunConfig
 from nondet.studies.seeds import HELD, Onset, Seeds
 from nondet.studies.specs import Change, PerturbationSpec
@@ -250,7 +251,8 @@ def _choose_element(
 def _find_tensor(target: Target, name: str, tensors: Mapping[str, torch.Tensor]) -> torch.Tensor:
     if name not in tensors:
         raise ValueError(
-            f"perturbation.tensor is {name!r}; among the {target} there are: {', '.join(tensors)}"
+            f"perturbation.tensor is {name!r}; {hint(name, tensors)}among the {target} there are: "
+            f"{', '.join(tensors)}"
         )
     return tensors[name]
 

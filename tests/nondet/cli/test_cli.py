@@ -76,7 +76,7 @@ def test_help_needs_no_torch():
         (["run", "quick", "--epochs", "0"], "epochs is 0; it must be at least 1"),
         (["run", "quick", "--preset", "vast"], "preset is 'vast'; the study 'quick' has: laptop"),
         (["run", "quick", "--dry-run", "--model", "vgg12"], "model is 'vgg12'; did you mean vgg"),
-        (["run", "quick", "--device", "tpu"], "--device is 'tpu'; known: cpu, cuda"),
+        (["run", "quick", "--device", "tpu"], "device is 'tpu'; did you mean cpu? known"),
         (["run", "quick", "--workers", "0"], "--workers is 0; it must be at least 1"),
         (["run", "quick", "--workers", "all"], "--workers is 'all'; it must be 'auto' or a number"),
         ([*SMALL, "--workers", "2"], "--executor serial has no workers"),

@@ -9,6 +9,7 @@ import numpy as np
 
 from nondet.analysis.streaming.similarity import LEAST
 from nondet.analysis.streaming.source import Source, shape_of
+from nondet.names import alternatives
 
 _ENSEMBLES = ("probabilities", "logits")
 
@@ -58,7 +59,7 @@ def read_inputs(
     if tokens < LEAST:
         raise ValueError(f"sources must have at least {LEAST} tokens, for CKA, got {tokens}")
     if ensemble not in _ENSEMBLES:
-        raise ValueError(f"ensemble must be 'probabilities' or 'logits', got {ensemble!r}")
+        raise ValueError(f"ensemble is {ensemble!r}; {alternatives(ensemble, _ENSEMBLES)}")
     names = [] if keys is None else [str(key) for key in keys]
     if keys is not None and len(names) != models:
         raise ValueError(f"keys must be {models}, one for each source, got {len(names)}")

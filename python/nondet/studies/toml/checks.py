@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nondet.names import hint
+from nondet.names import alternatives
 from nondet.studies.errors import SettingError
 from nondet.studies.settings import typed_setting
 from nondet.studies.toml.lines import KeyPath, key_lines, line_of
@@ -68,7 +68,7 @@ class Checks:
             elif value not in known:
                 self.fail(
                     (*path, key, i),
-                    f"{key} has {value!r}; {hint(value, known)}known: {', '.join(known)}",
+                    f"{key} has {value!r}; {alternatives(value, known)}",
                 )
         return tuple(values)
 
@@ -101,7 +101,7 @@ class Checks:
                 where = f" in {dotted(path)}" if path else ""
                 self.fail(
                     (*path, key),
-                    f"there is no {key!r}{where}; {hint(key, known)}known: {', '.join(known)}",
+                    f"there is no {key!r}{where}; {alternatives(key, known)}",
                 )
 
     # -- errors --------------------------------------------------------------------------------

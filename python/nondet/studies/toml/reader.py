@@ -9,7 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from nondet.names import VIEWS, check_dataset, check_model, check_view
+from nondet.names import VIEWS, check_dataset, check_model, check_view, hint
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError
 from nondet.studies.row import KEEPS, Row
@@ -101,7 +101,8 @@ class _Reader(Checks):
             if model not in models:
                 self.fail(
                     (*path, "model_settings", model),
-                    f"model_settings are for {model!r}; models of this preset: {', '.join(models)}",
+                    f"model_settings are for {model!r}; {hint(model, models)}models of this "
+                    f"preset: {', '.join(models)}",
                 )
         model_settings = {
             model: self._settings((*path, "model_settings", model), values)

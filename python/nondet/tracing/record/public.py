@@ -6,8 +6,9 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, get_args
 
+from nondet.names import alternatives
 from nondet.tracing.format import write_command
 from nondet.tracing.options import Level, Options
 from nondet.tracing.record import session
@@ -49,8 +50,8 @@ def trace(
         ValueError: `level`, `steps` or `every` is none of the above.
         FileExistsError: the path exists, when the recording begins.
     """
-    if level not in ("ops", "modules"):
-        raise ValueError(f"level must be 'ops' or 'modules', got {level!r}")
+    if level not in get_args(Level):
+        raise ValueError(f"level is {level!r}; {alternatives(level, get_args(Level))}")
     if every < 1:
         raise ValueError(f"every must be at least 1, got {every}")
     if steps is not None and not (len(steps) == 2 and 0 <= steps[0] <= steps[1]):

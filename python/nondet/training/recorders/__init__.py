@@ -12,6 +12,7 @@ checkpoints.
 from collections.abc import Collection
 
 from nondet.data import Dataset, TextDataset
+from nondet.names import alternatives
 from nondet.studies.config import RunConfig
 from nondet.studies.row import KEEPS, Keep
 from nondet.studies.seeds import Onset, Seeds
@@ -36,7 +37,7 @@ def make_recorders(
     """
     for name in keeps:
         if name not in KEEPS:
-            raise ValueError(f"keeps has {name!r}; known: {', '.join(KEEPS)}")
+            raise ValueError(f"keeps has {name!r}; {alternatives(name, KEEPS)}")
     recorders: list[Recorder] = []
     if isinstance(dataset, TextDataset):
         if rest := sorted(set(keeps) - {"weights"}):
