@@ -85,7 +85,7 @@ def list_command(folder: Folder, as_json: AsJson = False) -> None:
 
     from nondet import store
     from nondet.cli.documents import listing_document
-    from nondet.cli.tables import rows_table, studies_table
+    from nondet.cli.tables import print_rows, print_studies
     from nondet.report.render.terminal import make_console
 
     studies = _studies(folder)
@@ -96,9 +96,9 @@ def list_command(folder: Folder, as_json: AsJson = False) -> None:
     if as_json:
         print(listing_document(studies, listings))
     elif studies == [folder]:
-        make_console().print(rows_table(listings[0]))
+        print_rows(listings[0], make_console())
     else:
-        make_console().print(studies_table([study.name for study in studies], listings))
+        print_studies([study.name for study in studies], listings, make_console())
     for listing in listings:
         for text in listing.damaged:
             print(text, file=sys.stderr)

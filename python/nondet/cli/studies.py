@@ -1,5 +1,6 @@
 """The command `nondet studies`."""
 
+import textwrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +11,6 @@ from nondet.studies.study import Plan
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
     from nondet.execute.cost import Cost
 
@@ -57,8 +57,9 @@ def list_studies(
         print(studies_document(plans, costs, workers))
         return
     console = make_console()
-    console.print(_table(costs, workers))
-    console.print("\n".join(_notes(plans, workers, calibrate)), highlight=False)
+    _print_table(costs, workers, console)
+    for note in _notes(plans, workers, calibrate):
+        print(textwrap.fill(note, console.width, break_long_words=False, break_on_hyphens=False))
 
 
 def _calibrate(plans: list[Plan], console: "Console") -> None:
@@ -77,19 +78,26 @@ def _calibrate(plans: list[Plan], console: "Console") -> None:
         speed(config, shape)
 
 
-def _table(costs: Costs, workers: int) -> "Table":
-    from rich import box
-    from rich.table import Table
+def _print_table(costs: Costs, workers: int, console: "Console") -> None:
+    from nondet.report.render.terminal import Heading, print_columns
 
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for heading in ("study", "what it shows", "after"):
-        table.add_column(heading, overflow="fold")
-    for preset in ("laptop", "paper"):
-        table.add_column(f"{preset}\nruns, time", justify="right", no_wrap=True)
-    for study in STUDIES.values():
-        cells = [_cell(costs[study.name, preset], workers) for preset in ("laptop", "paper")]
-        table.add_row(study.name, study.shows, study.source, *cells)
-    return table
+    presets = ("laptop", "paper")
+    headings = (
+        Heading("study", right=False),
+        Heading("what it shows", right=False, least=24),
+        *(Heading(f"{preset}\nruns, time") for preset in presets),
+        Heading("after", right=False),
+    )
+    rows = [
+        (
+            study.name,
+            study.shows,
+            *(_cell(costs[study.name, preset], workers) for preset in presets),
+            study.source,
+        )
+        for study in STUDIES.values()
+    ]
+    print_columns(console, headings, rows, "`nondet studies --json` has them")
 
 
 def _cell(cost: "Cost", workers: int) -> str:
@@ -119,6 +127,6 @@ def _notes(plans: dict[tuple[str, str], Plan], workers: int, calibrated: bool) -
     return [
         f"Data: {'; '.join(notes)}.",
         f"{time}The paper's scale wants GPUs: --preset paper --device cuda.",
-        "nondet run STUDY --dry-run says what would be run; equal runs of studies side by side in",
+        "nondet run STUDY --dry-run says what would be run; equal runs of studies side by side in "
         "one folder are trained once.",
     ]

@@ -2,46 +2,50 @@
 
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
+from rich.console import Console
 
+from nondet.report.render.terminal import Heading, print_columns
 from nondet.store import Listing, Listings
 from nondet.units import duration, size
 
-_RUNS = ("runs", "failed", "size", "time")
+_RUNS = tuple(map(Heading, ("runs", "failed", "size", "time")))
+_MEANS = (Heading("accuracy\n%"), Heading("cross-entropy\nnats"))
+_WHERE = "`nondet ls --json` has them"
 
 
-def rows_table(listings: Listings) -> Table:
-    """Return a table with a line per model and row of one study, and a line for all runs."""
-    table = _table("model", "row", *_RUNS, "accuracy\n%", "cross-entropy\nnats", left=2)
+def print_rows(listings: Listings, console: Console) -> None:
+    """Print a table with a line per model and row of one study, and a line for all runs."""
+    rows: list[Sequence[str] | None] = []
     shown = ""
     for (model, row), listing in listings.rows.items():
         if shown and model != shown:
-            table.add_section()
+            rows.append(None)
         name, shown = "" if model == shown else model, model
-        table.add_row(name, row, *_runs(listing), *_means(listing))
-    table.add_section()
+        rows.append((name, row, *_runs(listing), *_means(listing)))
     # Rows may share runs.
-    table.add_row("all", "each run once", *_runs(listings.total), "", "")
-    return table
+    rows += [None, ("all", "each run once", *_runs(listings.total), "", "")]
+    names = (Heading("model", right=False), Heading("row", right=False, least=16))
+    print_columns(console, (*names, *_RUNS, *_MEANS), rows, _WHERE)
 
 
-def studies_table(names: Sequence[str], studies: Sequence[Listings]) -> Table:
-    """Return a table with a line per study."""
-    table = _table("folder", "study", "models", *_RUNS, left=3)
-    for name, listings in zip(names, studies, strict=True):
-        models = ", ".join(config.model for config in listings.plan.configs)
-        table.add_row(name, listings.plan.study, models, *_runs(listings.total))
-    return table
-
-
-def _table(*headings: str, left: int) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    for number, heading in enumerate(headings):
-        table.add_column(
-            heading, justify="left" if number < left else "right", no_wrap=number >= left
+def print_studies(names: Sequence[str], studies: Sequence[Listings], console: Console) -> None:
+    """Print a table with a line per study."""
+    rows = [
+        (
+            name,
+            listings.plan.study,
+            *_runs(listings.total),
+            ", ".join(config.model for config in listings.plan.configs),
         )
-    return table
+        for name, listings in zip(names, studies, strict=True)
+    ]
+    headings = (
+        Heading("folder", right=False),
+        Heading("study", right=False),
+        *_RUNS,
+        Heading("models", right=False, least=20),
+    )
+    print_columns(console, headings, rows, _WHERE)
 
 
 def _runs(listing: Listing) -> tuple[str, str, str, str]:

@@ -94,6 +94,7 @@ class _Printer:
             initial_indent=" " * indent,
             subsequent_indent=" " * min(indent + hanging, width // 3),
             break_on_hyphens=False,
+            break_long_words=False,
         )
         self.console.print(Text(filled, style=style), soft_wrap=True)
 

@@ -1,7 +1,12 @@
-"""Printing a report on the terminal, at most 100 columns wide, in ASCII where needed."""
+"""Printing a report on the terminal, at most 100 columns wide, in ASCII where needed.
 
+No word is broken, and a table that loses columns for lack of room says which, and where they are.
+"""
+
+import os
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from rich import box
 from rich.cells import cell_len
@@ -41,11 +46,72 @@ _RULED = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
 def make_console(stderr: bool = False) -> Console:
-    """Return a console of at most 100 columns, and of exactly 100 if the output is no terminal."""
+    """Return a console of the terminal's width, at most 100 columns.
+
+    If the output is no terminal, the width is that of the variable COLUMNS, by default 100.
+    """
     console = Console(highlight=False, stderr=stderr)
-    if not console.is_terminal or console.width > WIDTH:
-        console.width = WIDTH
+    if console.is_terminal:
+        console.width = min(console.width, WIDTH)
+    else:
+        columns = os.environ.get("COLUMNS", "")
+        console.width = max(int(columns), 1) if columns.isdecimal() else WIDTH
     return console
+
+
+class Heading(NamedTuple):
+    """The heading of a column. right: aligned to the right. least: the least width of a column
+    whose cells are wrapped; 0 for one that is not.
+    """
+
+    text: str
+    right: bool = True
+    least: int = 0
+
+
+def print_columns(
+    console: Console,
+    headings: Sequence[Heading],
+    rows: Sequence[Sequence[str] | None],
+    where: str,
+) -> None:
+    """Print a table, without its last columns where there is no room; a note names them.
+
+    rows: the texts of each row; None for a line between rows. where: what has the columns that are
+    left out: "`--json` has them".
+    """
+
+    def grid(columns: int) -> Grid:
+        made = Grid(box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+        for number, heading in enumerate(headings[:columns]):
+            texts = [heading.text, *(row[number] for row in rows if row is not None)]
+            made.add_column(
+                Text(heading.text),
+                justify="right" if heading.right else "left",
+                no_wrap=not heading.least,
+                min_width=heading.least or max(map(_width, texts)),
+            )
+        for row in rows:
+            if row is None:
+                made.add_section()
+            else:
+                made.add_row(*(Text(text) for text in row[:columns]))
+        return made
+
+    shown = len(headings)
+    while shown > 1 and _least_width(console, grid(shown)) > console.width:
+        shown -= 1
+    console.print(grid(shown))
+    _Printer(console).left_out([heading.text for heading in headings[shown:]], where)
+
+
+def _width(text: str) -> int:
+    return max(map(cell_len, text.split("\n")))
+
+
+def _least_width(console: Console, grid: Grid) -> int:
+    """Return the width below which a table would break a word."""
+    return Measurement.get(console, console.options.update(max_width=1 << 16), grid).minimum
 
 
 def print_document(document: Document, console: Console, folder_line: str) -> None:
@@ -95,8 +161,15 @@ class _Printer:
                     initial_indent=f" {self.fit(bullet)} " if bullet else " ",
                     subsequent_indent="   " if bullet else " ",
                     break_on_hyphens=False,
+                    break_long_words=False,
                 )
-                self.console.print(Text(filled, style=style))
+                self.console.print(Text(filled, style=style), soft_wrap=True)
+
+    def left_out(self, headings: Iterable[str], where: str) -> None:
+        """Say which columns of a table are left out; nothing if there are none."""
+        names = ", ".join(" ".join(heading.split()) for heading in headings)
+        if names:
+            self.sentences([f"Left out for lack of room: {names}; {where}."], style="dim")
 
     def section(self, section: Section, headed: bool) -> None:
         """Print a section's text, tables and findings, without figures and tables of details."""
@@ -108,17 +181,22 @@ class _Printer:
             if len(tables) > 1 or (headed and table.title != section.title):
                 self.console.print(Text(f"\n {self.fit(table.title)}", style="bold"))
             self.sentences([table.note], style="dim")
-            self.console.print(self.layout(table))
+            grid, shown = self.layout(table)
+            self.console.print(grid)
+            rest = [column.label for column in table.columns[shown:]]
+            self.left_out(rest, f"tables/{table.name}.csv has them")
         self.sentences(section.findings, "•")
 
-    def layout(self, table: Table) -> Grid:
-        """Return the table, without bars and then without its last columns if it is too wide."""
+    def layout(self, table: Table) -> tuple[Grid, int]:
+        """Return the table, without bars and then without its last columns if it is too wide, and
+        how many columns it has.
+        """
         for columns, bars in _variants(table):
             grid = self.grid(table, columns, bars)
             width = Measurement.get(self.console, self.console.options, grid).maximum
             if width < self.console.width:
                 break
-        return grid
+        return grid, columns
 
     def grid(self, table: Table, columns: int, bars: list[int]) -> Grid:
         """Return the first `columns` columns of a table, with bars for the columns `bars`."""
