@@ -1,11 +1,11 @@
 """The command `nondet`: one module per command or family of commands."""
 
-from nondet.cli import diff, inspect, resume, run, studies, tracing
+from nondet.cli import diff, ending, inspect, resume, run, studies, tracing
 from nondet.cli.app import app
 
-__all__ = ["app", "diff", "inspect", "main", "resume", "run", "studies", "tracing"]
+__all__ = ["app", "diff", "ending", "inspect", "main", "resume", "run", "studies", "tracing"]
 
 
 def main() -> None:
     """Run the console script."""
-    app()
+    ending.run_to_end(app)

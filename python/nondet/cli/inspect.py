@@ -21,7 +21,10 @@ Folder = Annotated[
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study, as `nondet run` wrote it.")],
 ) -> None:
-    """Print the table of a study, finished or not, and write its files again."""
+    """Print the table of a study, finished or not, and write its files again.
+
+    Exit status 2 if the folder cannot be read, or, after the table, if the files cannot be written.
+    """
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
 
@@ -29,7 +32,7 @@ def report(
 
 
 def show_report(store: "Store", console: "Console") -> None:
-    """Print the report of a study and write its files."""
+    """Print the report of a study and write its files; print it also if they cannot be written."""
     from nondet.analysis.summary import summarize
     from nondet.report.build import build
     from nondet.report.files import write_report
@@ -38,12 +41,15 @@ def show_report(store: "Store", console: "Console") -> None:
 
     try:
         summary = summarize(store.plan(), store)
-        document = build(summary)
-        paths = write_report(document, summary, store.root)
     except StoreError as error:
         fail(str(error))
+    document = build(summary)
+    try:
+        paths = write_report(document, summary, store.root)
     except OSError as error:
-        fail(f"cannot write the report to {store.root}: {error.strerror or error}")
+        print_document(document, console)
+        reason = error.strerror or error
+        fail(f"the report is printed, but its files cannot be written to {store.root}: {reason}")
     names = ", ".join(sorted({path.relative_to(store.root).parts[0] for path in paths}))
     folder = f"Files: {store.root}/ ({names}; one folder per run in runs/)"
     print_document(document, console, folder)

@@ -134,6 +134,7 @@ def run(
     not trained again, nor equal runs of other studies in the same place. Exit status 1: runs
     crashed, each twice; 2: the study could not be run.
     """
+    from nondet.execute.cost import describe
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
     from nondet.studies.catalog import find_study
@@ -161,13 +162,18 @@ def run(
             device=device,
         )
         check_names(plan)
+        description: list[str] = []
         if dry_run:
             use_data(data)
-            _describe(plan, 1 if executor is ExecutorName.serial else count, folder)
-            return
-        make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
+            count = 1 if executor is ExecutorName.serial else count
+            description = describe(plan, count)
+        else:
+            make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:
         fail(str(error))
+    if dry_run:
+        print("\n".join([*description, f"Folder: {folder}"]))
+        return
 
     store = Store(folder)
     # The report goes to standard output, everything else to standard error.
@@ -183,12 +189,6 @@ def run(
     show_report(store, make_console())
     if crashed:
         raise typer.Exit(1)
-
-
-def _describe(plan: "Plan", workers: int | None, folder: Path) -> None:
-    from nondet.execute.cost import describe
-
-    print("\n".join([*describe(plan, workers), f"Folder: {folder}"]))
 
 
 def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Path:

@@ -45,12 +45,19 @@ _ASCII |= {
 _RULED = box.Box("    \n    \n -- \n" + "    \n" * 5, ascii=True)
 
 
+class _Console(Console):
+    """A console that lets the command end as it wants to if nobody reads its output any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # this is called while a BrokenPipeError is handled
+
+
 def make_console(stderr: bool = False) -> Console:
     """Return a console of the terminal's width, at most 100 columns.
 
     If the output is no terminal, the width is that of the variable COLUMNS, by default 100.
     """
-    console = Console(highlight=False, stderr=stderr)
+    console = _Console(highlight=False, stderr=stderr)
     if console.is_terminal:
         console.width = min(console.width, WIDTH)
     else:
@@ -114,9 +121,9 @@ def _least_width(console: Console, grid: Grid) -> int:
     return Measurement.get(console, console.options.update(max_width=1 << 16), grid).minimum
 
 
-def print_document(document: Document, console: Console, folder_line: str) -> None:
+def print_document(document: Document, console: Console, folder_line: str = "") -> None:
     """Print the sections' tables and findings, the notes, and `folder_line`, which says where the
-    files are.
+    files are, if they are anywhere.
     """
     printer = _Printer(console)
     printer.sentences([document.warning], "!", style="bold red")
@@ -125,7 +132,8 @@ def print_document(document: Document, console: Console, folder_line: str) -> No
     for section in document.all_sections:
         printer.section(section, headed=len(document.all_sections) > 1)
     printer.sentences(document.notes, "!", style="yellow")
-    console.print(Text(f"\n {printer.fit(folder_line)}", style="dim"), soft_wrap=True)
+    if folder_line:
+        console.print(Text(f"\n {printer.fit(folder_line)}", style="dim"), soft_wrap=True)
 
 
 def bar(share: float, unicode: bool = True) -> str:
