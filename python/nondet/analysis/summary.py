@@ -13,6 +13,7 @@ from nondet.analysis.resampling import RESAMPLES, bootstrap
 from nondet.analysis.stats import Interval, Spread, bootstrap_spread, pair_mean, unbiased_sd
 from nondet.analysis.streaming.stored import stored_measures
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
+from nondet.store.commands import Command, read_commands
 from nondet.store.listing import jobs_by_address
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
@@ -110,6 +111,7 @@ class Summary:
         labels: by data set, of the test images or the tokens of a test text, (examples,) int64.
         damaged: messages, one for each run that is left out because it is damaged.
         remarks: what else a reader should know of the data.
+        commands: the commands that trained the runs, as far as they are recorded.
     """
 
     plan: Plan
@@ -117,6 +119,7 @@ class Summary:
     damaged: list[str] = field(default_factory=list)
     remarks: tuple[str, ...] = ()
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    commands: tuple[Command, ...] = ()
 
     @property
     def rows(self) -> list[tuple[ModelSummary, RowSummary]]:
@@ -143,6 +146,11 @@ def summarize(plan: Plan, store: Store) -> Summary:
     kept = {name: store.load_labels(name) for name in {c.dataset: None for c in plan.configs}}
     labels = {name: found.labels for name, found in kept.items() if found is not None}
     remarks = [note for found in kept.values() if found is not None for note in found.notes]
+    commands: list[Command] = []
+    try:
+        commands = read_commands(store.root)
+    except StoreError as error:
+        remarks.append(str(error))
     reader = _Reader(plan, store, labels)
     models = []
     for config in plan.configs:
@@ -165,7 +173,8 @@ def summarize(plan: Plan, store: Store) -> Summary:
                     remarks += [note.rstrip(".") for note in notes]
             rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed, language))
         models.append(ModelSummary(config, rows))
-    return Summary(plan, models, reader.damaged, tuple(dict.fromkeys(remarks)), labels)
+    notes_of_data = tuple(dict.fromkeys(remarks))
+    return Summary(plan, models, reader.damaged, notes_of_data, labels, tuple(commands))
 
 
 def compute_statistics(

@@ -235,10 +235,12 @@ def _run(
     from nondet.execute.executors import ExecutorError, JobFailedError
     from nondet.execute.runner import run_study
     from nondet.store import StoreError
+    from nondet.store.commands import recorded
 
     progress = _progress(console, quiet)
     try:
-        with store.opened_for(plan):
+        words = ("nondet", *sys.argv[1:])
+        with store.opened_for(plan), recorded(store.root, store.runs, words):
             return run_study(
                 plan,
                 store,

@@ -1,5 +1,6 @@
 """Building the report of a study from its summary."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, is_dataclass
@@ -13,9 +14,11 @@ from nondet.report.layout import failure_reason
 from nondet.report.published import published
 from nondet.report.text import listing, plural
 from nondet.report.views import make_section
+from nondet.store.commands import Command
 from nondet.studies.config import RunConfig
 from nondet.studies.row import Row
 from nondet.studies.study import Plan
+from nondet.units import duration
 
 PAPER = '"On Nondeterminism and Instability in Neural Network Optimization"'
 _PARTS = ("Table", "Fig.", "Sec.", "Appendix")
@@ -39,6 +42,7 @@ def build(summary: Summary) -> Document:
         source=_source(summary.plan.source),
         published=published(summary),
         warning=warning(summary),
+        commands=tuple(map(_command, summary.commands)),
     )
 
 
@@ -127,6 +131,15 @@ def _counts(plan: Plan) -> str:
     if len(counts) < 2:
         return f"{counts[0] if counts else plan.runs:,}"
     return f"{counts[0]:,} to {counts[-1]:,}"
+
+
+def _command(command: Command) -> tuple[str, str]:
+    """Return a command as it was typed; when it began, how long it took and what it stored."""
+    began = command.began.replace("T", " ").replace("+00:00", " UTC")
+    if command.seconds is None:
+        return shlex.join(command.words), f"{began}, not ended"
+    took, stored = duration(command.seconds), plural(command.runs, "run")
+    return shlex.join(command.words), f"{began}, {took}, {stored} stored"
 
 
 def _failures(row: RowSummary) -> str:

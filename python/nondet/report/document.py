@@ -127,6 +127,7 @@ class Document:
     failed, missing and damaged runs, and other reasons for caution. settings: lines. environment:
     (name, value) pairs. source: the work that the study repeats. published: tables that compare its
     results with published ones. warning: the first line, if the runs must not be compared.
+    commands: what trained the runs, each with its date and duration.
     """
 
     title: str
@@ -138,6 +139,7 @@ class Document:
     source: str = ""
     published: tuple[Table, ...] = ()
     warning: str = ""
+    commands: tuple[tuple[str, str], ...] = ()
 
     @property
     def all_sections(self) -> tuple[Section, ...]:

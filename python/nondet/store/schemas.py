@@ -17,6 +17,13 @@ Address = Annotated[str, Matching("[0-9a-f]{32}", "an address of 32 hexadecimal 
 Hash = Annotated[str, Matching("[0-9a-f]+", "hexadecimal digits")]
 Bits = Annotated[str, Matching("(0x)?[0-9a-f]{4,16}", "a bit pattern in hexadecimal")]
 Number = Annotated[str, Matching("[0-9]{1,9}", "the digits of a number")]
+Date = Annotated[
+    str,
+    Matching(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\+00:00",
+        "a date and time in UTC, such as 2026-01-31T12:00:00+00:00",
+    ),
+]
 Files = dict[str, Sha256]
 Seconds = Annotated[float, Range(0)]
 
@@ -95,6 +102,22 @@ class LabelEntries(TypedDict):
     data: NotRequired[str]
     notes: list[str]
     files: NotRequired[Files]
+
+
+class CommandEntries(TypedDict):
+    """See `nondet.store.commands.Command`."""
+
+    words: list[str]
+    began: Date
+    seconds: Seconds | None
+    runs: Natural
+
+
+class CommandsEntries(TypedDict):
+    """The entries of commands.json."""
+
+    format: Literal[3]
+    commands: list[CommandEntries]
 
 
 class StudyEntries(TypedDict):

@@ -1,6 +1,7 @@
 """The folder of a study: its plan, and a folder per run.
 
     DIR/study.json            the plan and the data (see nondet.store.study_file)
+    DIR/commands.json         the commands that trained runs (see nondet.store.commands)
     DIR/runs/<address>/       a run (see nondet.store.runs)
     DIR/records/<address>/    records of a run that were made later (see nondet.store.records)
     DIR/crashes/              crashes of runs (see nondet.store.crashes)

@@ -13,6 +13,7 @@ from typing import Any
 from nondet.environment import mixture
 from nondet.files import is_unfinished
 from nondet.store import crashes, records
+from nondet.store.commands import read_commands
 from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.labels import read_labels
 from nondet.store.lock import check_lock
@@ -104,6 +105,7 @@ class _Check:
         self._check_labels()
         self._check_states()
         self._check_measures()
+        self._check_commands()
         self._check_report()
         if lines := mixture(self.environments):
             self.problem(
@@ -260,6 +262,12 @@ class _Check:
         """Check the measures of pairs of language models."""
         for problem in check_all_measures(self.store.measures, self.hashes):
             self.problem(problem)
+
+    def _check_commands(self) -> None:
+        try:
+            read_commands(self.store.root)
+        except StoreError as error:
+            self.problem(error)
 
     def _check_report(self) -> None:
         problems = check_report(self.store.root)

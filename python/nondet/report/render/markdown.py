@@ -22,6 +22,9 @@ def markdown(document: Document) -> str:
         lines += _section(section)
     if document.settings:
         lines += ["## Settings", "", *_bullets(document.settings)]
+    if document.commands:
+        commands = [f"{command} ({when})" for command, when in document.commands]
+        lines += ["## Commands", "", *_bullets(commands)]
     if document.environment:
         pairs = [f"{name}: {value}" for name, value in document.environment]
         lines += ["## Environment", "", *_bullets(pairs)]
