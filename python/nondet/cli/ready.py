@@ -1,7 +1,7 @@
 """Prepare a command that trains: check the plan, find data, choose an executor."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
 from pathlib import Path
@@ -42,11 +42,14 @@ def parse_executor(name: str) -> ExecutorName:
 
 def check_names(plan: "Plan") -> None:
     """Raise ValueError for a data set, model or device that does not exist."""
+    from nondet.execute.cost import devices
+
     for config in plan.configs:
         check_dataset(config.dataset)
         check_model(config.model)
         check_kind(config)
-        check_device(config.device)
+    for device in devices(plan):
+        check_device(device)
 
 
 def check_kind(config: "RunConfig") -> None:
@@ -71,12 +74,11 @@ def check_kind(config: "RunConfig") -> None:
 
 def check_available(plan: "Plan") -> None:
     """Raise ValueError as `check_names`, and for a device that this machine lacks."""
-    check_names(plan)
-    if any(config.device == "cuda" for config in plan.configs):
-        import torch
+    from nondet.execute.cost import devices, missing_device
 
-        if not torch.cuda.is_available():
-            raise ValueError("--device is 'cuda', but torch sees no CUDA device on this machine")
+    check_names(plan)
+    if any(map(missing_device, devices(plan))):
+        raise ValueError("device is 'cuda', but torch sees no CUDA device on this machine")
 
 
 def make_ready(
@@ -99,6 +101,13 @@ def make_ready(
 
     for name in sorted({config.dataset for config in plan.configs}):
         load_dataset(name, download=download)
+
+
+def check_once(settings: Mapping[str, object], **options: object) -> None:
+    """Raise ValueError if a setting is given by `--set` and by an option of its own, by name."""
+    for name, value in options.items():
+        if value and name in settings:
+            raise ValueError(f"--{name} and --set {name} are both given; leave one out")
 
 
 def use_data(folder: Path | None) -> None:
@@ -127,12 +136,12 @@ def executor_factory(
     folder: Path | None = None,
     ray_address: str | None = None,
     gpus_per_run: float | None = None,
-    device: str = "cpu",
+    gpu: bool = False,
 ) -> "Callable[[], AbstractContextManager[Executor]]":
     """Return a function that makes the executor.
 
-    workers: None for one per processor. folder: of the study. ray_address, gpus_per_run and device
-    are for Ray: GPUs per run are by default 1 if the device is cuda.
+    workers: None for one per processor. folder: of the study. ray_address, gpus_per_run and gpu
+    (whether runs need one) are for Ray: GPUs per run are by default 1 if they do.
 
     Raises ValueError for options that do not go together, ImportError if Ray is not installed.
     """
@@ -154,8 +163,8 @@ def executor_factory(
     from nondet.execute.executors import RayTasks
 
     if gpus_per_run is None:
-        gpus_per_run = 1.0 if device == "cuda" else 0.0
-    if gpus_per_run == 0 and device == "cuda":
-        raise ValueError("--gpus-per-run is 0, but --device is cuda")
+        gpus_per_run = 1.0 if gpu else 0.0
+    if gpus_per_run == 0 and gpu:
+        raise ValueError("--gpus-per-run is 0, but the device is cuda")
     tasks = RayTasks(ray_address, workers, gpus_per_run, folder)
     return lambda: tasks

@@ -9,6 +9,7 @@ from nondet.cli.app import STUDY_GROUP, app, fail
 from nondet.cli.ready import (
     EXECUTOR_NAMES,
     ExecutorName,
+    check_once,
     executor_factory,
     make_ready,
     parse_executor,
@@ -34,7 +35,9 @@ def verify_resume_command(
         typer.Option("--set", metavar="NAME=VALUE", help="As of `nondet run`; may be repeated."),
     ] = None,
     data: Annotated[Path | None, typer.Option(help="Folder of the data sets.")] = None,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; by default the study's own, usually cpu.")
+    ] = None,
     at: Annotated[
         list[int] | None,
         typer.Option(help="Step to stop after; may be repeated. By default some telling ones."),
@@ -58,13 +61,15 @@ def verify_resume_command(
 
     holds = True
     try:
+        settings = parse_settings(setting or [])
+        check_once(settings, dataset=dataset, model=model, epochs=epochs, device=device)
         plan = find_study(study).plan(
             preset,
             dataset=dataset,
             models=tuple(model) if model else None,
             epochs=epochs,
             device=device,
-            settings=parse_settings(setting or []),
+            settings=settings,
         )
         make_ready(plan, data)
         for config in plan.configs:

@@ -15,6 +15,7 @@ from nondet.cli.ready import (
     EXECUTOR_NAMES,
     ExecutorName,
     check_names,
+    check_once,
     executor_factory,
     make_ready,
     parse_executor,
@@ -72,7 +73,9 @@ def run(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch the data set if it is not there.")
     ] = False,
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[
+        str | None, typer.Option(help="cpu or cuda; by default the study's own, usually cpu.")
+    ] = None,
     workers: Annotated[
         str,
         typer.Option(
@@ -134,13 +137,14 @@ def run(
     not trained again, nor equal runs of other studies in the same place. Exit status 1: runs
     crashed, each twice; 2: the study could not be run.
     """
-    from nondet.execute.cost import describe
+    from nondet.execute.cost import describe, devices
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
     from nondet.studies.catalog import find_study
 
     try:
-        found = find_study(study)
+        found, settings = find_study(study), parse_settings(setting or [])
+        check_once(settings, dataset=dataset, model=model, epochs=epochs, device=device)
         plan = found.plan(
             preset,
             dataset=dataset,
@@ -148,7 +152,7 @@ def run(
             runs=runs,
             epochs=epochs,
             device=device,
-            settings=parse_settings(setting or []),
+            settings=settings,
         )
         scale = preset if preset != found.default_preset else None
         folder = out if out is not None else default_folder(plan, found.plan(preset), scale)
@@ -159,7 +163,7 @@ def run(
             folder=folder,
             ray_address=ray_address,
             gpus_per_run=gpus_per_run,
-            device=device,
+            gpu="cuda" in devices(plan),
         )
         check_names(plan)
         description: list[str] = []

@@ -91,7 +91,7 @@ def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
         for prefix in shared_prefixes(tasks)
     )
     seconds = None
-    if calibrated and not any(missing_device(config.device) for config in plan.configs):
+    if calibrated and not any(map(missing_device, devices(plan))):
         seconds = sum(_core_seconds(plan, tasks, shapes))
     return Cost(len(tasks), seconds, disk)
 
@@ -118,6 +118,12 @@ def speed(config: RunConfig, shape: AnyShape) -> "Speed":
     if isinstance(shape, TextShape):
         return calibrate_language(config, shape.types)
     return calibrate(config, shape.image, shape.classes)
+
+
+def devices(plan: Plan) -> list[str]:
+    """Return the devices that the runs of a plan need, sorted; a row may have its own."""
+    rows = [row.config(config) for config in plan.configs for row in plan.rows_of(config)]
+    return sorted({config.device for config in (*plan.configs, *rows)})
 
 
 def missing_device(device: str) -> bool:
@@ -168,7 +174,7 @@ def needs(plan: Plan) -> list[str]:
             load_dataset(name)
         except (OSError, ImportError, ValueError) as error:
             missing.append(f"Needs: {error}")
-    if any(missing_device(config.device) for config in plan.configs):
+    if any(map(missing_device, devices(plan))):
         missing.append("Needs: a CUDA device; torch finds none on this machine.")
     return missing
 

@@ -68,6 +68,8 @@ def parse_settings(assignments: list[str]) -> dict[str, Any]:
             raise ValueError(f"--set is {assignment!r}; it must be NAME=VALUE")
         if name not in types:
             raise SettingError(f"--set names {name!r}; {_known_settings(name, types)}", name)
+        if name in settings:
+            raise SettingError(f"--set {name} is given twice", name)
         if "\n" in text or "\r" in text:
             raise SettingError(f"--set {name} is {text!r}; it must be a single line", name)
         try:
