@@ -170,7 +170,7 @@ def run(
         if dry_run:
             use_data(data)
             count = 1 if executor is ExecutorName.serial else count
-            description = describe(plan, count)
+            description = describe(plan, count, download=download)
         else:
             make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:

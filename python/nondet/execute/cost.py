@@ -135,10 +135,11 @@ def missing_device(device: str) -> bool:
     return not torch.cuda.is_available()
 
 
-def describe(plan: Plan, workers: int | None = None) -> list[str]:
+def describe(plan: Plan, workers: int | None = None, *, download: bool = False) -> list[str]:
     """Describe a plan in lines of text: its rows and settings, its cost, and missing requirements.
 
     workers: number of workers for the time estimate, by default one per available processor.
+    download: as of `needs`.
     """
     from nondet.execute.executors import available_processors
 
@@ -161,17 +162,26 @@ def describe(plan: Plan, workers: int | None = None) -> list[str]:
         )
     if cost.disk_bytes is not None:
         lines.append(f"Disk: about {size(cost.disk_bytes)}.")
-    return lines + needs(plan)
+    return lines + needs(plan, download=download)
 
 
-def needs(plan: Plan) -> list[str]:
-    """Return a sentence for each data set or device that a plan needs and this machine lacks."""
-    from nondet.data import load_dataset
+def needs(plan: Plan, *, download: bool = False) -> list[str]:
+    """Return a sentence for each data set or device that a plan needs and this machine lacks.
+
+    download: say that missing data sets would be downloaded, where they can be. Nothing is.
+    """
+    from nondet.data.loading import default_root, load_dataset
+    from nondet.data.vision import VISION_DATASETS
 
     missing = []
     for name in sorted({config.dataset for config in plan.configs}):
         try:
             load_dataset(name)
+        except FileNotFoundError as error:
+            if download and name in VISION_DATASETS:
+                missing.append(f"Download: {name}, to {default_root().absolute()}.")
+            else:
+                missing.append(f"Needs: {error}")
         except (OSError, ImportError, ValueError) as error:
             missing.append(f"Needs: {error}")
     if any(map(missing_device, devices(plan))):
@@ -207,7 +217,7 @@ def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
     named = {
         name: value
         for name, value in first.items()
-        if name in common and (value != usual[name] or name in ("momentum", "weight_decay"))
+        if name in common and (value != usual.get(name) or name in ("momentum", "weight_decay"))
     }
     named.pop("model", None)
     lines.append("Settings: " + ", ".join(f"{name} {value}" for name, value in named.items()))

@@ -9,6 +9,7 @@ import pytest
 from factories.commands import nondet
 from nondet.cli.resume import verify_resume_command
 from nondet.cli.run import run
+from nondet.execute.cost import Cost
 
 STUDY = """
 name = "mine"
@@ -155,3 +156,30 @@ def test_a_device_of_a_file_decides_the_gpus_of_ray(planned, monkeypatch):
     planned("--executor", "ray")
     planned("--executor", "ray", "--preset", "large")
     assert [gpus for _, _, gpus, _ in given] == [1.0, 0.0]
+
+
+def test_download_in_a_dry_run_says_what_would_be_downloaded(tmp_path, monkeypatch):
+    pytest.importorskip("torchvision")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NONDET_DATA", "")  # restored: --data sets it
+    monkeypatch.setattr("nondet.execute.cost.estimate", lambda plan: Cost(1, 1.0, 1))
+    command = ["run", "quick", "--dry-run", "--dataset", "cifar10", "--data", tmp_path / "data"]
+    without, with_download = nondet(*command), nondet(*command, "--download")
+    assert (without.exit_code, with_download.exit_code) == (0, 0)
+    assert "Needs: cifar10 is not in" in without.stdout
+    assert "add --download" in without.stdout
+    assert f"Download: cifar10, to {tmp_path / 'data'}." in with_download.stdout
+    assert "Needs" not in with_download.stdout
+    assert "add --download" not in with_download.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_downloaded_is_still_needed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NONDET_DATA", "")
+    monkeypatch.setattr("nondet.execute.cost.speed", lambda *rest: None)
+    monkeypatch.setattr("nondet.execute.cost._core_seconds", lambda *rest: [1.0])
+    command = ["run", "table2", "--dry-run", "--dataset", "penn-treebank", "--download"]
+    done = nondet(*command, "--data", tmp_path / "data")
+    assert "Needs: penn-treebank" in done.stdout
+    assert "Download:" not in done.stdout

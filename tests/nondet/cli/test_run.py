@@ -69,7 +69,8 @@ def test_automatic_workers_are_the_processors(tmp_path, monkeypatch, reports):
 def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
-        "nondet.execute.cost.describe", lambda plan, workers: [plan.study, f"{workers=}"]
+        "nondet.execute.cost.describe",
+        lambda plan, workers, download: [plan.study, f"{workers=}", f"{download=}"],
     )
     options = ("--dataset", "cifar10", "--data", tmp_path / "nowhere", "--workers", "3")
     done = nondet("run", "quick", *options, "--dry-run")
@@ -77,6 +78,7 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch)
     assert done.stdout.splitlines() == [
         "quick",
         "workers=3",
+        "download=False",
         "Folder: nondet-results/quick-cifar10",
     ]
     assert list(tmp_path.iterdir()) == []
