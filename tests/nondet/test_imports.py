@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2] / "python"
 FLOORS = (
     ("names",),
     (
-        *("defaults", "environment", "files", "json_files", "keys"),
+        *("characters", "defaults", "environment", "files", "json_files", "keys"),
         *("metrics", "plain", "units"),
     ),
     ("schemas",),

@@ -8,6 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 import nondet
+from nondet.characters import printable
 from nondet.names import alternatives
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -81,5 +82,5 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON (docs/command-l
 
 def fail(message: str) -> NoReturn:
     """Print an error and end the command with exit status 2."""
-    print(f"error: {message}", file=sys.stderr)
+    print(f"error: {printable(message, lines=True)}", file=sys.stderr)
     raise typer.Exit(2)

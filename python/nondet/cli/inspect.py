@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nondet.characters import printable
 from nondet.cli.app import STUDY_GROUP, AsJson, app, fail
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
             fail(str(error))
         if not as_json:
             lines = (*found[-1].problems, *found[-1].notes, found[-1].summary())
-            print("\n".join(lines), flush=True)
+            print("\n".join(map(printable, lines)), flush=True)
     if as_json:
         print(verification_document(found))
     if any(each.problems for each in found):
@@ -107,7 +108,7 @@ def list_command(folder: Folder, as_json: AsJson = False) -> None:
         print_studies([study.name for study in studies], listings, make_console())
     for listing in listings:
         for text in listing.damaged:
-            print(text, file=sys.stderr)
+            print(printable(text), file=sys.stderr)
 
 
 def _studies(folder: Path) -> list[Path]:

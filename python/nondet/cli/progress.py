@@ -11,6 +11,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from nondet.characters import printable
 from nondet.cli.time_left import seconds_left
 from nondet.execute.jobs import Outcome
 from nondet.studies.job import Job
@@ -89,7 +90,11 @@ class QuietProgress:
 
     def message(self, text: str) -> None:
         self.console.print(
-            f"note: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True
+            f"note: {printable(text, lines=True)}",
+            style="yellow",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
         )
 
     def proving(self) -> None:
@@ -141,7 +146,7 @@ class PlainProgress(_Counting):
 
     def _line(self, text: str) -> None:
         seconds = time.monotonic() - self._began
-        self.console.print(f"{seconds:6.1f} s  {text}", markup=False, soft_wrap=True)
+        self.console.print(f"{seconds:6.1f} s  {printable(text)}", markup=False, soft_wrap=True)
 
 
 class LiveProgress(_Counting):
@@ -214,7 +219,7 @@ def rows_table(rows: list[RowCount], lines: int, width: int) -> Table:
     for row in (row for row in rows if id(row) in kept):
         bar = ProgressBar(total=row.planned, completed=row.done, width=24 if width >= 70 else 10)
         failed = Text(f"{row.failed} failed", style="red") if row.failed else Text()
-        table.add_row(Text(row.name), bar, f"{row.done}/{row.planned}", failed)
+        table.add_row(Text(printable(row.name)), bar, f"{row.done}/{row.planned}", failed)
     if hidden:
         done = sum(row.done == row.planned for row in hidden)
         table.add_row(Text(f"and {len(hidden)} more rows, {done} of them done", style="dim"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from nondet.characters import printable
 from nondet.cli.app import STUDY_GROUP, app, fail
 from nondet.cli.inspect import show_report
 from nondet.cli.ready import (
@@ -176,7 +177,7 @@ def run(
     except (ValueError, TypeError, OSError, ImportError) as error:
         fail(str(error))
     if dry_run:
-        print("\n".join([*description, f"Folder: {folder}"]))
+        print("\n".join(map(printable, [*description, f"Folder: {folder}"])))
         return
 
     store = Store(folder)

@@ -1,5 +1,6 @@
 """Helpers that several renderers share: values for files, single lines, groups, reasons."""
 
+from nondet.characters import printable
 from nondet.report.document import Cell, Line, Table, Value
 from nondet.report.text import NOTHING
 from nondet.store import Failure
@@ -13,8 +14,10 @@ def file_value(cell: Cell) -> Value:
 
 
 def one_line(text: str) -> str:
-    """Return the text on one line; only the terminal keeps line breaks."""
-    return " ".join(text.split())
+    """Return the text on one line, without control characters; only the terminal keeps line
+    breaks.
+    """
+    return printable(" ".join(text.split()))
 
 
 def groups(table: Table) -> list[tuple[str, list[Line]]]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
+from nondet.characters import check_name
 from nondet.names import alternatives, hint
 from nondet.plain import plain
 from nondet.schemas import check
@@ -75,6 +76,10 @@ class Row:
     models: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        try:
+            check_name("the name of a row", self.name)
+        except ValueError as error:
+            raise SettingError(str(error), "name") from None
         owner = f"row {self.name!r}"
         for source in self.varies:
             if source not in SOURCES:

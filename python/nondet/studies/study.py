@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, TypedDict
 
+from nondet.characters import check_name
 from nondet.names import VIEWS, check_view, hint
 from nondet.schemas import SchemaError, Steps, check, join
 from nondet.studies.config import RunConfig
@@ -61,8 +62,11 @@ class Study:
     baseline: str | None = None
 
     def __post_init__(self) -> None:
+        check_name("the name of a study", self.name)
         if not self.presets:
             raise ValueError(f"the study {self.name!r} has no preset")
+        for preset in self.presets:
+            check_name("the name of a preset", preset)
 
     @property
     def default_preset(self) -> str:

@@ -6,6 +6,7 @@ from functools import cache, partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 
+from nondet.characters import printable
 from nondet.report.document import Document, Figure
 from nondet.report.layout import groups, one_line
 from nondet.report.render.drawing import Drawing, inline_svg
@@ -28,6 +29,7 @@ def page(document: Document, drawings: Mapping[str, Drawing]) -> str:
 def _template() -> Template:
     """Return the page's template, compiled once."""
     environment = Environment(
+        finalize=_finalized,
         loader=PackageLoader("nondet.report", "render"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -38,6 +40,11 @@ def _template() -> Template:
     environment.filters["one_line"] = one_line
     environment.globals |= {"groups": groups, "pairs": partial(zip, strict=True)}
     return environment.get_template("page.html")
+
+
+def _finalized(value: object) -> object:
+    """Return what is written for a value of the template: of a text, its printable characters."""
+    return type(value)(printable(value, lines=True)) if isinstance(value, str) else value
 
 
 def _anchors(titles: Sequence[str]) -> list[str]:

@@ -2,15 +2,20 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from nondet.analysis.summary import Summary
+from nondet.characters import printable
 from nondet.environment import short_digest
 from nondet.report.document import Table
 from nondet.report.layout import failure_reason, file_value, one_line
 from nondet.store import StoredRun
+
+_FORMULA = re.compile("[=@+-].")
+_NUMBER = re.compile(r"[+-]?[0-9., ±e%()+-]+")
 
 
 def table_csv(table: Table) -> str:
@@ -22,7 +27,7 @@ def table_csv(table: Table) -> str:
     """
     records = []
     for line in table.lines:
-        record: dict[str, Any] = {table.grouping: line.group} if table.grouped else {}
+        record: dict[str, Any] = {table.grouping: one_line(line.group)} if table.grouped else {}
         for number, (column, cell) in enumerate(zip(table.columns, line.cells, strict=True)):
             value = file_value(cell)
             record[column.name] = one_line(value) if isinstance(value, str) else value
@@ -33,7 +38,7 @@ def table_csv(table: Table) -> str:
                 low, high = cell.interval or (None, None)
                 record |= {f"{column.name}_low": low, f"{column.name}_high": high}
         if table.seeds:
-            record["seeds"] = line.seeds
+            record["seeds"] = one_line(line.seeds)
         records.append(record)
     return _csv(records)
 
@@ -78,10 +83,23 @@ def _results(run: StoredRun) -> dict[str, float | str | None]:
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    """Return records as CSV with a header, "" without records; None becomes an empty field."""
+    """Return records as CSV with a header, "" without records; None becomes an empty field, and
+    texts are made safe.
+    """
     text = io.StringIO()
     if records:
-        writer = csv.DictWriter(text, list(records[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(records)
+        writer = csv.writer(text, lineterminator="\n")
+        names = list(records[0])
+        writer.writerow(map(_safe, names))
+        writer.writerows([_safe(each[name]) for name in names] for each in records)
     return text.getvalue()
+
+
+def _safe(value: Any) -> Any:
+    """Return a text without control characters, with an apostrophe in front if a spreadsheet would
+    take it for a formula.
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text

@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
+from nondet.characters import printable
 from nondet.report.document import Cell, Column, Document, Section, Table
 from nondet.report.layout import groups
 
@@ -102,7 +103,7 @@ def print_columns(
             if row is None:
                 made.add_section()
             else:
-                made.add_row(*(Text(text) for text in row[:columns]))
+                made.add_row(*(Text(printable(text)) for text in row[:columns]))
         return made
 
     shown = len(headings)
@@ -152,7 +153,8 @@ class _Printer:
         self.unicode = console.encoding.lower().startswith("utf")
 
     def fit(self, text: str) -> str:
-        """Return the text in characters of the console's encoding."""
+        """Return the text in printable characters of the console's encoding."""
+        text = printable(text, lines=True)
         if self.unicode:
             return text
         plain = "".join(_ASCII.get(character, character) for character in text)

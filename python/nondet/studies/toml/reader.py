@@ -9,6 +9,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from nondet.characters import check_name
 from nondet.names import VIEWS, check_dataset, check_model, check_view, hint
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError
@@ -69,6 +70,11 @@ class _Reader(Checks):
                 f"name is {name!r}; it names a folder: letters, digits, '_', '-' and '.' alone",
             )
         presets = self.table((), table, "preset")
+        for key in presets or {}:
+            try:
+                check_name("the name of a preset", key)
+            except ValueError as error:
+                self.fail(("preset", key), str(error))
         if presets is None or not presets:
             self.fail(("preset",), "there is no [preset.NAME], such as [preset.laptop]")
         views = self.names((), table, "views", VIEWS, check_view)
