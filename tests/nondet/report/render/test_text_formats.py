@@ -4,6 +4,8 @@ import csv
 import io
 import math
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -148,10 +150,22 @@ def test_csv_has_both_ends_of_intervals():
 
 
 def check_latex(text):
-    """Check that environments, braces and dollars are balanced, that rows have a cell for every
-    column, and that special characters are escaped. Return the rows.
-    """
+    """Check the parts of a table as `check_tabular`. Return the rows of all."""
     body = "\n".join(line for line in text.splitlines() if not line.startswith("%"))
+    parts = body.split("\n\\par\\medskip\n")
+    assert ("parts, one below the other" in text) == (len(parts) > 1)
+    return [row for part in parts for row in check_tabular(part)]
+
+
+def check_tabular(body):
+    """Check that a tabular is scaled to the line if it is wider, that environments, braces and
+    dollars are balanced, that rows have a cell for every column, and that special characters are
+    escaped. Return the rows.
+    """
+    fit, _, body = body.partition("\n")
+    assert fit == r"\par\noindent\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+    assert body.rstrip().endswith(r"\end{tabular}}")
+    body = body.rstrip()[:-1]
     assert re.findall(r"\\(begin|end)\{(\w+)\}", body) == [("begin", "tabular"), ("end", "tabular")]
     columns = len(re.search(r"\\begin\{tabular\}\{(\w+)\}", body)[1])
     bare = re.sub(r"\\[&%$#_{}]", "", body.replace(r"\\", "\n"))
@@ -169,6 +183,56 @@ def check_latex(text):
         spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", row))
         assert len(re.findall(r"(?<!\\)&", row)) + 1 + spans == columns
     return rows
+
+
+def spread_of(columns, lines=None):
+    """Return the table of spreads with some columns, or repeated ones, and so many lines."""
+    chosen = SPREAD.lines if lines is None else SPREAD.lines[:1] * lines
+    return replace(
+        SPREAD,
+        columns=tuple(SPREAD.columns[number] for number in columns),
+        lines=tuple(replace(each, cells=tuple(each.cells[n] for n in columns)) for each in chosen),
+    )
+
+
+def test_a_wide_table_is_split_by_columns():
+    narrow, wide = latex_table(spread_of((0, 3, 4))), latex_table(spread_of((0, *(2,) * 14)))
+    assert narrow.count(r"\begin{tabular}") == 1
+    check_latex(wide)
+    layouts = re.findall(r"\\begin\{tabular\}\{(\w+)\}", wide)
+    assert len(layouts) > 2
+    assert all(layout[0] == "l" for layout in layouts)
+    assert sum(len(layout) - 1 for layout in layouts) == 14
+    assert f"\n% {len(layouts)} parts, one below the other\n" in wide
+
+
+def test_a_long_table_is_split_by_lines():
+    text = latex_table(spread_of((0, 3), lines=85))
+    rows = check_latex(text)
+    parts = text.split(r"\par\medskip")
+    assert [part.count("control") for part in parts] == [40, 40, 5]
+    assert len([row for row in rows if "control" in row]) == 85
+    assert all("source varied" in part and "linear" in part for part in parts)
+
+
+@pytest.mark.parametrize("table", [SPREAD, INTERVALS, spread_of((0, *(2,) * 14), lines=85)])
+def test_latex_compiles_without_an_overfull_line(table, tmp_path):
+    compiler = shutil.which("pdflatex")
+    if compiler is None:
+        pytest.skip("pdflatex is not installed")
+    (tmp_path / "table.tex").write_text(latex_table(table))
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n\\begin{document}\n"
+        "Text.\n\n\\input{table}\n\\end{document}\n"
+    )
+    done = subprocess.run(
+        [compiler, "-interaction=nonstopmode", "-halt-on-error", "paper"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Overfull" not in done.stdout
 
 
 def test_latex_is_balanced_and_escaped():
