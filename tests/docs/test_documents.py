@@ -17,16 +17,50 @@ PAGES = [
 WRITTEN = [page for page in PAGES if page.name != "report.md"]  # reports are generated
 
 
+SNIPPET = re.compile(r"^(<!-- continues -->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+"""A snippet; one that continues those above it, and does not run alone, is marked."""
+
+
 def snippets(page: Path) -> list[str]:
-    return re.findall(r"^```python\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    return [code for _, code in SNIPPET.findall(page.read_text())]
+
+
+def run(snippet: str, page: Path, namespace: dict[str, object]) -> None:
+    exec(compile(snippet, page.name, "exec"), namespace)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if snippets(page)], ids=lambda p: p.name)
-def test_snippets_run(page, tmp_path, monkeypatch):
+def test_snippets_run_and_run_again(page, tmp_path, monkeypatch):
+    """A reader who repeats a page finds the files that it left before."""
     monkeypatch.chdir(tmp_path)
-    namespace: dict[str, object] = {}
-    for snippet in snippets(page):
-        exec(compile(snippet, page.name, "exec"), namespace)
+    for _ in range(2):
+        namespace: dict[str, object] = {}
+        for snippet in snippets(page):
+            run(snippet, page, namespace)
+
+
+LATER = [
+    pytest.param(page, code, bool(mark), id=f"{page.name}-{number}")
+    for page in PAGES
+    for number, (mark, code) in enumerate(SNIPPET.findall(page.read_text()))
+    if number > 0 or mark
+]
+
+
+@pytest.mark.parametrize(("page", "snippet", "continues"), LATER)
+def test_a_snippet_runs_alone_unless_it_is_marked(page, snippet, continues, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if continues:
+        with pytest.raises((NameError, FileNotFoundError)):
+            run(snippet, page, {})
+    else:
+        run(snippet, page, {})
+
+
+def test_no_snippet_hides_from_the_tests():
+    """Every fence of Python stands at the beginning of a line."""
+    for page in WRITTEN:
+        assert len(re.findall("```python", page.read_text())) == len(snippets(page)), page
 
 
 def wide_lines(text: str) -> list[str]:
