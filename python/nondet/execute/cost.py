@@ -8,6 +8,7 @@ from nondet.execute.prefixes import prefix_of, shared_prefixes
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import TTA, Keep
+from nondet.studies.settings import named_settings
 from nondet.studies.study import Plan
 from nondet.training.record_sizes import MAX_TAP_IMAGES, PATH_POINTS, PROBE_IMAGES, TTA_VIEWS
 from nondet.units import duration, size
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CONTROL_TRAININGS = 2.2
 """Cost of verifying the control, in trainings: two, and the fingerprints after every step."""
+
+_ALWAYS_SHOWN = ("momentum", "weight_decay")
+"""Settings that a plan's description names also if they have their defaults."""
 
 _SMALL_FILES_BYTES = 24 << 10  # run.json and SHA256SUMS of a run, in whole disk blocks
 _EPOCH_BYTES = 160  # a line of history.csv
@@ -208,21 +212,20 @@ def _rows(plan: Plan) -> list[str]:
 
 def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
     """Describe the settings that all models share, and those that differ between them."""
-    first = configs[0].to_json()
-    common = [
-        name for name in first if all(config.to_json()[name] == first[name] for config in configs)
-    ]
-    lines = [f"Models: {', '.join(config.model for config in configs)}"]
-    usual = RunConfig("", "", 1, 1, 0.0).to_json()
-    named = {
-        name: value
-        for name, value in first.items()
-        if name in common and (value != usual.get(name) or name in ("momentum", "weight_decay"))
+    each = [named_settings(config) for config in configs]
+    names = list(dict.fromkeys(name for settings in each for name in settings))
+    absent = object()
+    common = [name for name in names if len({repr(one.get(name, absent)) for one in each}) == 1]
+    usual = named_settings(RunConfig("", "", 1, 1, 0.0))
+    shown = {
+        name: each[0][name]
+        for name in common
+        if name not in usual or each[0][name] != usual[name] or name in _ALWAYS_SHOWN
     }
-    named.pop("model", None)
-    lines.append("Settings: " + ", ".join(f"{name} {value}" for name, value in named.items()))
-    for config in configs:
-        own = {k: v for k, v in config.to_json().items() if k not in common and k != "model"}
+    lines = [f"Models: {', '.join(config.model for config in configs)}"]
+    lines.append("Settings: " + ", ".join(f"{name} {value}" for name, value in shown.items()))
+    for config, settings in zip(configs, each, strict=True):
+        own = {name: value for name, value in settings.items() if name not in common}
         if own:
             text = ", ".join(f"{name} {value}" for name, value in own.items())
             lines.append(f"  {config.model}: {text}")

@@ -23,6 +23,22 @@ def setting_types() -> dict[str, Any]:
     return types
 
 
+def named_settings(config: RunConfig) -> dict[str, Any]:
+    """Return the value of every setting of a configuration, by name, but the model.
+
+    The settings of a group that the configuration lacks (`language` of an image model) are left
+    out.
+    """
+    values: dict[str, Any] = {}
+    for name, value in vars(config).items():
+        if name not in GROUPS:
+            values[name] = value
+        elif value is not None:
+            values |= {f"{name}.{part}": given for part, given in vars(value).items()}
+    values.pop("model")
+    return values
+
+
 def check_settings(owner: str, settings: Mapping[str, Any]) -> None:
     """Raise SettingError for a name that is neither a setting nor a group of settings."""
     known = setting_types()

@@ -5,8 +5,10 @@ import importlib.util
 import pytest
 
 from factories.commands import SMALL, nondet
+from nondet.execute.calibrate import Speed
 from nondet.execute.executors import ExecutorError, Serial
 from nondet.store import Store, StoreError
+from nondet.studies.catalog import STUDIES, find_study
 from nondet.training import loop
 
 
@@ -81,6 +83,36 @@ def test_dry_run_says_what_would_be_done_and_does_nothing(tmp_path, monkeypatch)
         "download=False",
         "Folder: nondet-results/quick-cifar10",
     ]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("options", [(), ("--download",)], ids=["as is", "download"])
+@pytest.mark.parametrize("preset", ["laptop", "paper"])
+@pytest.mark.parametrize("study", STUDIES)
+def test_every_study_has_a_plan_at_every_scale_without_data(
+    study, preset, options, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NONDET_DATA", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("nondet.execute.cost.speed", lambda *_: Speed(0.5, 0.001))
+    done = nondet("run", study, "--preset", preset, *options, "--dry-run")
+    assert (done.exit_code, done.exception) == (0, None), done.output
+    title, *lines = done.stdout.splitlines()
+    assert title.startswith(f"{study} (")
+    scale = "" if preset == "laptop" else "-paper"
+    assert lines[-1] == f"Folder: nondet-results/{study}{scale}"
+    plan = find_study(study).plan(preset)
+    missing = {config.dataset for config in plan.configs} - {"digits", "pydoc"}
+    for name in missing:
+        if name == "penn-treebank":
+            assert any(line.startswith("Needs: ") and name in line for line in lines)
+        elif options:
+            assert any(line.startswith(f"Download: {name}, to ") for line in lines)
+        else:
+            assert any(line.startswith(f"Needs: {name} is not in ") for line in lines)
+    assert any(line.startswith("Time: about ") for line in lines)
+    language = [line for line in lines if "language.hidden" in line]
+    assert len(language) == (study in ("table2", "table4"))
     assert list(tmp_path.iterdir()) == []
 
 
