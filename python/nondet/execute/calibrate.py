@@ -138,6 +138,10 @@ def _timing_key(config: RunConfig) -> RunConfig:
         lowlevel="seeded" if config.lowlevel == "atomic" else config.lowlevel,
         perturbation=PerturbationSpec(),
         evaluate_every=1000,
+        drop_last=True,
+        normalization="measured",
+        bias_lr_scope="vectors",
+        cycle_warmup=False,
     )
 
 

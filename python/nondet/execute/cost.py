@@ -11,6 +11,7 @@ from nondet.studies.row import TTA, Keep
 from nondet.studies.settings import named_settings
 from nondet.studies.study import Plan
 from nondet.training.record_sizes import MAX_TAP_IMAGES, PATH_POINTS, PROBE_IMAGES, TTA_VIEWS
+from nondet.training.schedules import steps_in_epoch
 from nondet.units import duration, size
 
 if TYPE_CHECKING:
@@ -283,7 +284,7 @@ def _steps(config: RunConfig, shape: AnyShape) -> int:
     """Return the number of steps in an epoch; for a text, the expected number."""
     if config.language is not None:
         return max(shape.train // (config.batch_size * config.language.bptt), 1)
-    return shape.train // config.batch_size
+    return steps_in_epoch(config, shape.train)
 
 
 def _recording_seconds(
@@ -300,7 +301,7 @@ def _recording_seconds(
         models = config.cycles if config.schedule == "snapshots" else 1
         seconds += models * TTA_VIEWS * shape.test * image
     if "twin" in keeps:
-        steps = shape.train // config.batch_size * (config.epochs - begin)
+        steps = _steps(config, shape) * (config.epochs - begin)
         seconds += _training_seconds(config, shape, begin, config.epochs)
         seconds += 2 * steps * min(shape.test, PROBE_IMAGES) * image
         # At each point, batch-norm statistics are recomputed and both parts are predicted.
@@ -329,7 +330,7 @@ def _run_bytes(job: Job, keeps: frozenset[Keep], shape: AnyShape) -> int:
     if "tta" in keeps:
         total += len(TTA) * logits * (2 if config.schedule == "snapshots" else 1)
     if "twin" in keeps:
-        total += 8 * (5 * (shape.train // config.batch_size) + 7) * config.epochs
+        total += 8 * (5 * _steps(config, shape) + 7) * config.epochs
     if "weights" in keeps:
         total += _weights_bytes(config, shape)
     return total

@@ -17,9 +17,12 @@ class ImageModel(nn.Module):
         upscale: the integer factor by which smaller images are enlarged before the first layer,
             1 if they need not be.
         uniform_convolutions: True if convolutions start with PyTorch's default; see `initialize`.
+        full_rate: shell patterns of the names of the batch-norm scales that the paper's code trains
+            at the full learning rate, because their names there hold neither "bias" nor "bn".
     """
 
     taps: dict[str, str]
+    full_rate: tuple[str, ...] = ()
     uniform_convolutions = False
 
     def __init__(self, image_shape: tuple[int, int, int], min_side: int = 1) -> None:

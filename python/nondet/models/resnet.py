@@ -48,6 +48,8 @@ class ResNet(ImageModel):
     widths: channels of each stage; blocks: their number in each stage.
     """
 
+    full_rate = ("blocks.*.shortcut_bn.weight",)
+
     def __init__(
         self,
         image_shape: tuple[int, int, int],

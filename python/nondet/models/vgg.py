@@ -18,6 +18,7 @@ class VGG(ImageModel):
     """
 
     uniform_convolutions = True
+    full_rate = ("features.*.weight",)
 
     def __init__(
         self,

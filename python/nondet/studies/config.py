@@ -1,12 +1,14 @@
 """The configuration of a run: everything except the seeds."""
 
 import functools
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from nondet.names import check_model
 from nondet.schemas import SchemaError, check, join
 from nondet.studies.errors import SettingError
+from nondet.studies.later import LATER, settings_json
+from nondet.studies.published import NORMALIZATION
 from nondet.studies.schema import field_types, locating, object_type, required_fields
 from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.validation import (
@@ -19,6 +21,8 @@ from nondet.studies.validation import (
 Optimizer = Literal["sgd", "nesterov", "adam", "adamw"]
 Schedule = Literal["cosine", "snapshots", "step", "constant"]
 Averaging = Literal["none", "swa", "ema", "aggressive", "aggressive-aside", "triggered"]
+BiasScope = Literal["vectors", "published"]
+Normalization = Literal["measured", "published"]
 LowLevel = Literal["off", "seeded", "atomic", "exact", "vendor"]
 
 
@@ -66,6 +70,16 @@ class RunConfig:
         threads: The threads with which a CPU computes. Results depend on them.
         device: "cpu" or "cuda".
         language: The settings of a language model; None for all other models.
+        drop_last: Leave out the last, smaller batch of an epoch, if the batch size does not divide
+            the training data.
+        normalization: What is subtracted from images, and by what they are divided: "measured", the
+            mean and standard deviation of the training pixels, or "published", the constants of
+            the paper's code, which has some for CIFAR-10 and MNIST.
+        bias_lr_scope: The parameters whose rate `bias_lr_scale` multiplies: all "vectors", or as in
+            the "published" code, which trains the batch-norm scales of VGG and those in the
+            shortcuts of ResNets at the full rate.
+        cycle_warmup: Begin every cycle of the schedule "snapshots" with the warm-up; else the first
+            alone.
     """
 
     dataset: str
@@ -98,7 +112,11 @@ class RunConfig:
     evaluate_every: int = 1
     threads: int = 1
     device: str = "cpu"
-    language: LanguageSpec | None = None
+    language: LanguageSpec | None = field(default=None, metadata=LATER)
+    drop_last: bool = field(default=True, metadata=LATER)
+    normalization: Normalization = field(default="measured", metadata=LATER)
+    bias_lr_scope: BiasScope = field(default="vectors", metadata=LATER)
+    cycle_warmup: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -152,11 +170,8 @@ class RunConfig:
             return RunConfig(**values)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the configuration as JSON types; "language" is left out if it is None."""
-        values = asdict(self) | {"milestones": list(self.milestones)}
-        if self.language is None:
-            del values["language"]
-        return values
+        """Return the configuration as JSON types, without `LATER` settings at their default."""
+        return settings_json(self)
 
 
 @functools.cache
@@ -167,30 +182,13 @@ def _json_type() -> Any:
 
 def _check_combinations(config: RunConfig) -> None:
     """Raise SettingError for settings that are valid alone, but not together."""
+    _check_snapshots(config)
     if config.optimizer == "nesterov" and config.momentum == 0:
         raise SettingError(
             f"momentum is {config.momentum}; the optimizer 'nesterov' needs one above 0",
             "momentum",
             "optimizer",
         )
-    if config.schedule == "snapshots":
-        if config.epochs % config.cycles:
-            raise SettingError(
-                f"epochs is {config.epochs}; snapshots need a multiple of cycles, {config.cycles}",
-                "epochs",
-                "cycles",
-                "schedule",
-            )
-        per_cycle = config.epochs // config.cycles
-        if config.warmup_epochs >= per_cycle:
-            raise SettingError(
-                f"warmup_epochs is {config.warmup_epochs}; with snapshots it must be below the "
-                f"{per_cycle} epochs of a cycle",
-                "warmup_epochs",
-                "schedule",
-                "epochs",
-                "cycles",
-            )
     if config.averaging != "none" and config.averaging_start >= config.epochs:
         raise SettingError(
             f"averaging_start is {config.averaging_start}; it must be below the "
@@ -204,9 +202,39 @@ def _check_combinations(config: RunConfig) -> None:
             "lowlevel",
             "device",
         )
+    if config.normalization == "published" and config.dataset not in NORMALIZATION:
+        raise SettingError(
+            f"normalization is 'published', which there is for {', '.join(NORMALIZATION)} alone; "
+            f"dataset is {config.dataset!r}: set normalization to 'measured'",
+            "normalization",
+            "dataset",
+        )
     if config.averaging == "triggered" and config.language is None:
         raise SettingError(
             "averaging is 'triggered', which only language models have", "averaging", "language"
+        )
+
+
+def _check_snapshots(config: RunConfig) -> None:
+    """Raise SettingError for cycles that do not fit into the training."""
+    if config.schedule != "snapshots":
+        return
+    if config.epochs % config.cycles:
+        raise SettingError(
+            f"epochs is {config.epochs}; snapshots need a multiple of cycles, {config.cycles}",
+            "epochs",
+            "cycles",
+            "schedule",
+        )
+    per_cycle = config.epochs // config.cycles
+    if config.warmup_epochs >= per_cycle:
+        raise SettingError(
+            f"warmup_epochs is {config.warmup_epochs}; with snapshots it must be below the "
+            f"{per_cycle} epochs of a cycle",
+            "warmup_epochs",
+            "schedule",
+            "epochs",
+            "cycles",
         )
 
 
@@ -216,6 +244,9 @@ def _check_language(config: RunConfig) -> None:
         "lowlevel": config.lowlevel != "off",
         "crop_padding": config.crop_padding > 0,
         "flip": config.flip,
+        "drop_last": not config.drop_last,
+        "bias_lr_scope": config.bias_lr_scope != "vectors",
+        "cycle_warmup": config.cycle_warmup,
         "weight_offset": config.weight_offset > 0,
         "dropout": config.dropout > 0,
         "label_smoothing": config.label_smoothing > 0,

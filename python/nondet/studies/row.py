@@ -12,6 +12,7 @@ from nondet.schemas import check
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.job import Job
+from nondet.studies.later import settings_json
 from nondet.studies.schema import (
     RunCount,
     field_types,
@@ -205,7 +206,7 @@ class Row:
             "name": self.name,
             "varies": list(self.varies),
             "settings": {
-                name: asdict(value)
+                name: settings_json(value)
                 if name in GROUPS
                 else (list(value) if isinstance(value, tuple) else value)
                 for name, value in self.settings.items()

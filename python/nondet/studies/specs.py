@@ -1,9 +1,10 @@
 """Groups of settings: the small change of a run, and the settings of language models."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from nondet.studies.errors import SettingError
+from nondet.studies.later import LATER
 from nondet.studies.validation import (
     check_fraction,
     check_minimum,
@@ -13,6 +14,7 @@ from nondet.studies.validation import (
 
 Target = Literal["weights", "momentum", "statistics", "gradient", "pixel"]
 Change = Literal["ulp", "bit"]
+Tested = Literal["last", "best"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,9 @@ class LanguageSpec:
         clip: The largest norm of a gradient; 0 for no limit.
         trigger: The averaging "triggered" begins after an epoch whose validation loss exceeds the
             lowest of all epochs before it except the last `trigger` of them.
+        tested: The epoch whose weights are the result of the training, and predict the test text:
+            the "last" one, or the "best", the first with the lowest validation loss, as in the code
+            of Merity et al. (2017).
     """
 
     embedding: int = 256
@@ -121,6 +126,7 @@ class LanguageSpec:
     temporal_reg: float = 1.0
     clip: float = 0.25
     trigger: int = 5
+    tested: Tested = field(default="last", metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self, "language.")

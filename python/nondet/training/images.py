@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from nondet.data import Dataset, batch, epoch_order
 from nondet.models import ImageModel, build_model, set_step_key, stochastic_layers
 from nondet.models.memory_format import to_memory_format
 from nondet.studies.config import RunConfig
+from nondet.studies.published import NORMALIZATION
 from nondet.studies.seeds import Onset, Seeds
 from nondet.training.checkpoint import with_prefix
 from nondet.training.checkpoint_files import Record
@@ -19,7 +21,7 @@ from nondet.training.lowlevel_source import LowLevelSource
 from nondet.training.offsets import weight_offsets
 from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result
-from nondet.training.schedules import lr_at, snapshot_epochs
+from nondet.training.schedules import lr_at, snapshot_epochs, steps_in_epoch
 from nondet.training.training import Recorder, Training
 
 _BLOCK_EXAMPLES = 2048
@@ -30,8 +32,9 @@ class ImageTraining(Training):
     """The training of an image model; see `Training`.
 
     Attributes:
-        steps_per_epoch: optimizer steps per epoch. Every step has a full batch; the smaller rest of
-            an epoch's examples is left out.
+        dataset: normalized as the configuration says.
+        steps_per_epoch: optimizer steps per epoch. Every step has a full batch, but for the last
+            one of an epoch if the smaller rest of its examples is not left out.
         test_logits: of the last epoch that was evaluated since the training started or resumed,
             (test examples, classes) float32; None before.
     """
@@ -51,12 +54,13 @@ class ImageTraining(Training):
                 f"language is given, but the data set {config.dataset!r} is one of images"
             )
         examples = len(dataset.train_labels)
-        self.steps_per_epoch = examples // config.batch_size
+        self.steps_per_epoch = steps_in_epoch(config, examples)
         if self.steps_per_epoch == 0:
             raise ValueError(
                 f"batch_size is {config.batch_size}; the data set has {examples} training examples"
             )
-        self.dataset = dataset
+        self._given = dataset
+        self.dataset = _normalized_as(config, dataset)
         model = build_model(
             config.model,
             dataset.image_shape,
@@ -73,7 +77,7 @@ class ImageTraining(Training):
             onset,
             model,
             ends[:: self.steps_per_epoch],
-            (config.batch_size, *dataset.image_shape),
+            (min(config.batch_size, examples), *dataset.image_shape),
         )
         self.test_logits: np.ndarray | None = None
         self._snapshots: list[np.ndarray] = []
@@ -82,6 +86,11 @@ class ImageTraining(Training):
         self._block = ((-1, -1), torch.empty(0), torch.empty(0))  # (epoch, block), images, labels
         self._test_labels = dataset.test_labels.cpu().numpy()
         self._start_recorders(recorders)
+
+    @property
+    def data_sha256(self) -> str:
+        """See `Training`."""
+        return self._given.sha256
 
     def result(self) -> Result:
         """Return the result of the finished training. Raises RuntimeError before the last step."""
@@ -121,7 +130,9 @@ class ImageTraining(Training):
             loss = self._lowlevel.cross_entropy(logits, labels, seeds.lowlevel, self.step)
             loss.backward()
         self._perturb("gradient")
-        self._loss_sum += loss.detach()
+        mean = loss.detach()
+        share = len(labels) / self.config.batch_size
+        self._loss_sum += mean if share == 1 else mean * share
 
     def _load_batch(
         self, epoch: int, number: int, seeds: Seeds
@@ -161,7 +172,10 @@ class ImageTraining(Training):
 
     def _end_epoch(self, epoch: int) -> None:
         config = self.config
-        train_loss = self._mean_train_loss(epoch, self.steps_per_epoch)
+        batches: float = self.steps_per_epoch
+        if not config.drop_last:
+            batches = len(self.dataset.train_labels) / config.batch_size
+        train_loss = self._mean_train_loss(epoch, batches)
         accuracy = entropy = None
         snapshot = epoch in snapshot_epochs(config)
         if snapshot or epoch % config.evaluate_every == 0 or epoch == config.epochs:
@@ -182,3 +196,23 @@ class ImageTraining(Training):
         """Compute the logits of the test images."""
         with self.evaluation_model() as model:
             return predict(model, self.dataset)
+
+
+def _normalized_as(config: RunConfig, dataset: Dataset) -> Dataset:
+    """Return the data set with the mean and divisor that a configuration names.
+
+    Raises ValueError if the images have other channels than the published constants.
+    """
+    if config.normalization == "measured":
+        return dataset
+    constants = NORMALIZATION[config.dataset]
+    if len(constants.means) != dataset.image_shape[0]:
+        raise ValueError(
+            f"normalization is 'published', with {len(constants.means)} channels for "
+            f"{config.dataset!r}; the images have {dataset.image_shape[0]}"
+        )
+    mean, std = (
+        torch.tensor([255 * x for x in values], dtype=torch.float32, device=dataset.mean.device)
+        for values in constants
+    )
+    return replace(dataset, mean=mean, std=std)

@@ -3,7 +3,8 @@ Language Models".
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,9 @@ class LanguageTraining(Training):
     The learning rate of a step is proportional to the length of its segment (Merity et al. 2017,
     Sec. 5).
 
+    The result is of the last epoch, or with `language.tested` "best" of the first with the lowest
+    validation loss; the history holds the test results after every epoch.
+
     Attributes:
         valid_losses: cross-entropy on the validation text after each epoch, in nats per token.
     """
@@ -66,6 +70,7 @@ class LanguageTraining(Training):
         ends = np.cumsum([len(lengths) for lengths in self._lengths]).tolist()
         super().__init__(config, seeds, onset, model, ends, (self.spec.bptt, config.batch_size))
         self.valid_losses: list[float] = []
+        self._best: dict[str, torch.Tensor] = {}  # weights of the best epoch, if it is tested
         self._stochastic = stochastic_layers(model)
         self._state = model.initial_state(config.batch_size)
         self._start_recorders(recorders)
@@ -73,7 +78,8 @@ class LanguageTraining(Training):
     def result(self) -> Result:
         """Return the result of the finished training. Raises RuntimeError before the last step."""
         self._check_finished()
-        predictions = self._predict()
+        with self.final_model() as model:
+            predictions = predict_tokens(model, self.dataset.test, self.dataset.end_of_sentence)
         records = {recorder.name: recorder.arrays(self) for recorder in self.recorders}
         return Result(self.history, None, self.perturbations, None, records, predictions)
 
@@ -138,6 +144,8 @@ class LanguageTraining(Training):
         accuracy = entropy = None
         with self.evaluation_model() as model:
             valid = mean_loss(model, self.dataset.valid, self.dataset.end_of_sentence)
+            if self.spec.tested == "best" and valid < min(self.valid_losses, default=math.inf):
+                self._best = {name: x.clone() for name, x in model.state_dict().items()}
         if not math.isfinite(valid):
             raise self.diverged(f"the validation loss is {valid}", epoch)
         self.valid_losses.append(valid)
@@ -164,7 +172,29 @@ class LanguageTraining(Training):
         with self.evaluation_model() as model:
             return predict_tokens(model, self.dataset.test, self.dataset.end_of_sentence)
 
+    @contextmanager
+    def final_model(self) -> Iterator[QRNNLanguageModel]:
+        """See `Training`."""
+        if not self._best:
+            with self.evaluation_model() as model:
+                yield model
+            return
+        before = {name: x.clone() for name, x in self.model.state_dict().items()}
+        try:
+            self.model.load_state_dict(self._best)
+            yield self.model
+        finally:
+            self.model.load_state_dict(before)
+
     # -- states --------------------------------------------------------------------------------
+
+    def _extra_tensors(self) -> dict[str, torch.Tensor]:
+        return {f"best.{name}": x for name, x in self._best.items()}
+
+    def _expected_extra(self, epochs: int) -> dict[str, torch.Tensor]:
+        if self.spec.tested == "last" or epochs == 0:
+            return {}
+        return {f"best.{name}": x for name, x in self.model.state_dict().items()}
 
     def _carried_tensors(self) -> dict[str, dict[str, torch.Tensor]]:
         return {"state": {str(number): tensor for number, tensor in enumerate(self._state)}}
@@ -185,6 +215,7 @@ class LanguageTraining(Training):
     def _load_extra(self, tensors: Mapping[str, torch.Tensor], record: Record | None) -> None:
         named = with_prefix(tensors, "state")
         self._state = tuple(named[str(number)].clone() for number in range(len(named)))
+        self._best = {name: x.clone() for name, x in with_prefix(tensors, "best").items()}
         self.valid_losses = [] if record is None else list(record.get("valid_losses", []))
 
 

@@ -1,6 +1,7 @@
 """torch's optimizers, built from a configuration, and their state by parameter name."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -19,8 +20,9 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
     """Make the optimizer that a configuration names for a model's parameters.
 
     It has two parameter groups: weights, and everything one-dimensional (biases, batch-norm scales
-    and offsets), whose learning rate is `bias_lr_scale` times as high. Call `set_lr` before every
-    step.
+    and offsets), whose learning rate is `bias_lr_scale` times as high. With `bias_lr_scope`
+    "published", one-dimensional parameters that match the model's `full_rate` count as weights.
+    Call `set_lr` before every step.
 
     sgd: with momentum, v <- momentum v + g, w <- w - lr v (Sutskever et al. 2013, "On the
     importance of initialization and momentum", with lr outside v). nesterov: the same with
@@ -29,10 +31,15 @@ def make_optimizer(model: nn.Module, config: RunConfig) -> torch.optim.Optimizer
     the decay multiplied by lr, as in torch. Weight decay acts on both groups; in the other
     optimizers it is L2 regularization: weight_decay w is part of the gradient g.
     """
-    parameters = list(model.parameters())
+    patterns = getattr(model, "full_rate", ()) if config.bias_lr_scope == "published" else ()
+    full: list[nn.Parameter] = []
+    scaled: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        weight = parameter.dim() > 1 or any(fnmatchcase(name, pattern) for pattern in patterns)
+        (full if weight else scaled).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": [x for x in parameters if x.dim() > 1], "lr_scale": 1.0},
-        {"params": [x for x in parameters if x.dim() <= 1], "lr_scale": config.bias_lr_scale},
+        {"params": full, "lr_scale": 1.0},
+        {"params": scaled, "lr_scale": config.bias_lr_scale},
     ]
     # A fused step makes one pass over each parameter, a loop of tensor operations several.
     common: dict[str, Any] = {

@@ -4,11 +4,21 @@ Every schedule begins with a linear warm-up (Goyal et al. 2017, "Accurate, Large
 Sec. 2.2; here from 0, as in the paper's code): the very first step has learning rate 0, the step at
 `warmup_epochs` the highest one. The next step takes the value that the schedule would have without
 a warm-up: epochs are counted from the beginning of the training, not from the end of the warm-up.
+
+This module does not import torch.
 """
 
 import math
 
 from nondet.studies.config import RunConfig
+
+
+def steps_in_epoch(config: RunConfig, examples: int) -> int:
+    """Return the number of optimizer steps in an epoch of so many training images: 0 if there are
+    fewer than a batch and these are left out.
+    """
+    whole, rest = divmod(examples, config.batch_size)
+    return whole if config.drop_last or not rest else whole + 1
 
 
 def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
@@ -18,7 +28,8 @@ def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
 
     cosine: lr (1 + cos(pi t / epochs)) / 2 (Loshchilov and Hutter 2017, "SGDR", eq. 5, one cycle).
     snapshots: the same in each of `cycles` cycles of epochs / cycles epochs, from lr to 0 (Huang et
-    al. 2017, "Snapshot Ensembles", eq. 2). Only the first cycle has a warm-up.
+    al. 2017, "Snapshot Ensembles", eq. 2). Only the first cycle has a warm-up; with `cycle_warmup`
+    each has, and epochs are counted from its beginning.
     step: lr decay**(number of milestones that are at most t).
     constant: lr.
 
@@ -28,16 +39,18 @@ def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:
         raise ValueError(f"step is {step}; it must be at least 0")
     if steps_per_epoch < 1:
         raise ValueError(f"steps_per_epoch is {steps_per_epoch}; it must be at least 1")
-    epoch = step / steps_per_epoch
-    if epoch <= config.warmup_epochs and config.warmup_epochs > 0:
-        return config.lr * epoch / config.warmup_epochs
+    epoch = in_cycle = step / steps_per_epoch
+    length = config.epochs
+    if config.schedule == "snapshots":
+        length //= config.cycles
+        # The remainder of whole steps is exact: a rounded one could miss the start of a cycle.
+        in_cycle = step % (length * steps_per_epoch) / steps_per_epoch
+    begun = in_cycle if config.cycle_warmup else epoch
+    if begun <= config.warmup_epochs and config.warmup_epochs > 0:
+        return config.lr * begun / config.warmup_epochs
     match config.schedule:
-        case "cosine":
-            return _cosine(config.lr, epoch, config.epochs)
-        case "snapshots":
-            length = config.epochs // config.cycles
-            # The remainder of whole steps is exact: a rounded one could miss the start of a cycle.
-            return _cosine(config.lr, step % (length * steps_per_epoch) / steps_per_epoch, length)
+        case "cosine" | "snapshots":
+            return _cosine(config.lr, in_cycle, length)
         case "step":
             passed = sum(milestone <= epoch for milestone in config.milestones)
             return config.lr * config.decay**passed

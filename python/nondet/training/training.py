@@ -124,7 +124,13 @@ class Training(ABC):
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The identity of the training as a job, with the digest of its data (`Job.identity`)."""
-        return replace(self._job, data=self.dataset.sha256).identity()
+        return replace(self._job, data=self.data_sha256).identity()
+
+    @property
+    def data_sha256(self) -> str:
+        """The digest of the data set as it was given."""
+        sha256: str = self.dataset.sha256
+        return sha256
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -200,9 +206,11 @@ class Training(ABC):
             perturb.apply(spec, tensors, self.seeds.key("bit"), step=self.step)
         )
 
-    def _mean_train_loss(self, epoch: int, count: int) -> float:
-        """Return the mean of the `count` losses of an epoch, and set their sum to 0. Raises
+    def _mean_train_loss(self, epoch: int, count: float) -> float:
+        """Return the mean loss of an epoch, the sum over `count`, and set the sum to 0. Raises
         DivergedError if it is not finite.
+
+        count: number of losses; a smaller batch counts as a part of one.
         """
         loss = self._loss_sum.item() / count
         self._loss_sum.zero_()
@@ -232,6 +240,10 @@ class Training(ABC):
             averaged = self.averaging.averaged_weights(self.model, self.statistics_batches())
         with averaged:
             yield self.model
+
+    def final_model(self) -> AbstractContextManager[Any]:
+        """Return a context with the model that is the result of the finished training."""
+        return self.evaluation_model()
 
     def statistics_batches(self) -> Iterator[torch.Tensor]:
         """Yield the batches over which batch-norm statistics are recomputed, if there are any."""

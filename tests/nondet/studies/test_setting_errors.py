@@ -67,12 +67,17 @@ WRONG_VALUES = {
     "language.temporal_reg": float("inf"),
     "language.clip": -1.0,
     "language.trigger": 0,
+    "language.tested": "first",
+    "normalization": "guessed",
+    "bias_lr_scope": "some",
 }
 ANY_VALUE = {
     "dataset",
     "model",
     "device",
     "flip",
+    "drop_last",
+    "cycle_warmup",
     "perturbation.tensor",
     "language.variable_bptt",
 }
@@ -158,6 +163,7 @@ def test_integers_are_numbers():
         ({"averaging": "swa", "averaging_start": 4}, ("averaging_start", "epochs")),
         ({"lowlevel": "vendor"}, ("lowlevel", "device")),
         ({"averaging": "triggered"}, ("averaging", "language")),
+        ({"normalization": "published"}, ("normalization", "dataset")),
         ({"language": LanguageSpec()}, ("lowlevel", "language")),
         (
             {

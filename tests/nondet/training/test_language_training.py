@@ -15,6 +15,7 @@ from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.language import LanguageTraining
 from nondet.training.loop import make_training, train
+from nondet.training.recorders import Weights
 from nondet.training.result import DivergedError
 from nondet.training.segments import segment_lengths
 from nondet.training.text_evaluation import predict_tokens
@@ -236,6 +237,67 @@ def test_stopping_anywhere_changes_no_bit(text, averaging, monkeypatch):
                 second.advance()
         assert difference_of(whole.state(), second.state()) is None
         assert second.result().predictions_sha256 == whole.result().predictions_sha256
+
+
+def best(config):
+    return replace(config, language=replace(config.language, tested="best"))
+
+
+def late_and_bad(**changed):
+    """Return a configuration whose validation loss is lowest before the last epoch."""
+    return replace(CONFIG, epochs=4, optimizer="sgd", momentum=0.0, lr=30.0, **changed)
+
+
+@pytest.mark.parametrize("averaging", ["none", "ema"])
+def test_the_best_epoch_can_be_the_result(text, averaging):
+    """The oracle is a training of as many epochs: with a constant rate it is the same until then."""
+    config = late_and_bad(averaging=averaging)
+    last, chosen = (train(each, Seeds(), text) for each in (config, best(config)))
+    losses = [epoch.valid_cross_entropy for epoch in chosen.history]
+    number = losses.index(min(losses)) + 1
+    assert number < config.epochs, losses  # else there would be nothing to see
+    shorter = train(replace(config, epochs=number), Seeds(), text)
+    assert chosen.tokens.logits_sha256 == shorter.tokens.logits_sha256
+    assert chosen.tokens.logits_sha256 != last.tokens.logits_sha256
+    assert chosen.history == last.history
+
+
+def test_the_weights_on_record_are_those_of_the_best_epoch(text):
+    config = best(late_and_bad())
+    result = train(config, Seeds(), text, recorders=[Weights()])
+    model = build_language_model(config.language, 9, Seeds().key("init"), "cpu")
+    arrays = result.records["weights"]
+    model.load_state_dict({name: torch.from_numpy(x) for name, x in arrays.items()})
+    again = predict_tokens(model, text.test, text.end_of_sentence)
+    assert again.logits_sha256 == result.tokens.logits_sha256
+
+
+@pytest.mark.parametrize("step", [1, 15, 30])
+def test_a_resumed_training_has_the_same_best_epoch(text, step):
+    config = best(late_and_bad())
+    expected = finished(config, Seeds(), text)
+    with deterministic(1):
+        stopped = make_training(config, Seeds(), text)
+        while stopped.step < step:
+            stopped.advance()
+        state = stopped.state()
+        resumed = make_training(config, Seeds(), text)
+        resumed.restore(state)
+        while resumed.step < resumed.total_steps:
+            resumed.advance()
+    assert difference_of(expected.state(), resumed.state()) is None
+    shas = [each.result().tokens.logits_sha256 for each in (expected, resumed)]
+    assert shas[0] == shas[1]
+
+
+def test_a_state_without_the_best_epoch_is_refused(text):
+    config = best(late_and_bad())
+    with deterministic(1):
+        training = finished(replace(config, epochs=1), Seeds(), text)
+        state = training.state()
+        tensors = {k: x for k, x in state.tensors.items() if not k.startswith("best.")}
+        with pytest.raises(ValueError, match=r"it lacks best\."):
+            make_training(config, Seeds(), text).restore(replace(state, tensors=tensors))
 
 
 def test_a_state_of_another_network_is_refused(text):

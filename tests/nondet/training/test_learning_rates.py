@@ -7,7 +7,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from nondet.studies.config import RunConfig
-from nondet.training.schedules import lr_at, snapshot_epochs
+from nondet.training.schedules import lr_at, snapshot_epochs, steps_in_epoch
 
 COSINE = RunConfig("digits", "linear", epochs=6, batch_size=64, lr=0.4, warmup_epochs=2)
 
@@ -71,6 +71,36 @@ def test_only_the_first_snapshot_cycle_is_warmed_up():
     found, cold = rates(config), rates(replace(config, warmup_epochs=0))
     np.testing.assert_allclose(found[:11], 0.4 * np.arange(11) / 10)
     assert (found[11:] == cold[11:]).all()
+
+
+@pytest.mark.parametrize("steps_per_epoch", [7, 97, 98, 390])
+def test_every_snapshot_cycle_can_be_warmed_up(steps_per_epoch):
+    """As in the paper's code: five cycles, each with the same warm-up, then the cosine."""
+    config = replace(
+        COSINE, epochs=40, schedule="snapshots", cycles=5, warmup_epochs=3, cycle_warmup=True
+    )
+    cycles = rates(config, steps_per_epoch).reshape(5, 8 * steps_per_epoch)
+    assert (cycles == cycles[0]).all()
+    warm = 3 * steps_per_epoch
+    np.testing.assert_allclose(cycles[0, : warm + 1], 0.4 * np.arange(warm + 1) / warm)
+    first = replace(config, epochs=8, schedule="cosine", cycle_warmup=False)
+    assert (cycles[0] == rates(first, steps_per_epoch)).all()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "step", "constant"])
+def test_without_cycles_their_warm_up_changes_nothing(schedule):
+    config = replace(COSINE, schedule=schedule, milestones=(3,), cycles=3)
+    assert (rates(replace(config, cycle_warmup=True)) == rates(config)).all()
+
+
+@pytest.mark.parametrize(
+    ("examples", "batch", "dropped", "kept"),
+    [(50_000, 512, 97, 98), (60_000, 512, 117, 118), (512, 512, 1, 1), (3, 4, 0, 1), (4, 4, 1, 1)],
+)
+def test_steps_in_an_epoch_by_hand(examples, batch, dropped, kept):
+    config = replace(COSINE, batch_size=batch)
+    assert steps_in_epoch(config, examples) == dropped
+    assert steps_in_epoch(replace(config, drop_last=False), examples) == kept
 
 
 def test_one_snapshot_cycle_is_the_cosine():

@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from nondet.models import build_model
 from nondet.studies.config import RunConfig
+from nondet.studies.seeds import philox_key
 from nondet.training.optimizers import load_named_state, make_optimizer, named_state, set_lr
 
 CONFIG = RunConfig("digits", "linear", 2, 8, lr=0.1, momentum=0.8, weight_decay=0.03)
@@ -175,3 +177,34 @@ def test_another_kind_of_optimizer_is_refused():
     model = small_model()
     with pytest.raises(TypeError, match="optimizer is a Adagrad; known: SGD, Adam, AdamW"):
         named_state(torch.optim.Adagrad(model.parameters()), model)
+
+
+def scales(name, scope, image=(3, 32, 32)):
+    """Return the number of one-dimensional parameters by the factor on their learning rate."""
+    model = build_model(name, image, 10, philox_key("init", 1))
+    optimizer = make_optimizer(model, replace(CONFIG, bias_lr_scale=0.1, bias_lr_scope=scope))
+    found = {
+        group["lr_scale"]: sum(x.numel() for x in group["params"] if x.dim() <= 1)
+        for group in optimizer.param_groups
+    }
+    held = sum(len(group["params"]) for group in optimizer.param_groups)
+    assert held == len(list(model.parameters()))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("model", "full"),
+    [
+        ("resnet6", 0),
+        ("resnet14", 16 + 32),
+        ("resnet18", 64 + 128 + 256),
+        ("vgg11", 64 + 128 + 2 * 256 + 4 * 512),
+        ("shufflenet-x0.5", 0),
+        ("hidden-conv", 0),
+    ],
+)
+def test_published_code_trains_some_batch_norm_scales_at_the_full_rate(model, full):
+    """The numbers are those of the parameters whose names hold neither "bias" nor "bn" there."""
+    ours, theirs = scales(model, "vectors"), scales(model, "published")
+    assert ours[1.0] == 0
+    assert theirs == {1.0: full, 0.1: ours[0.1] - full}

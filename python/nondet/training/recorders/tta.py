@@ -14,7 +14,7 @@ from nondet.studies.config import RunConfig
 from nondet.studies.row import TTA
 from nondet.training.evaluation import EVALUATION_BATCH, predict
 from nondet.training.record_sizes import MAX_SHIFT
-from nondet.training.schedules import snapshot_epochs
+from nondet.training.schedules import snapshot_epochs, steps_in_epoch
 from nondet.training.training import Training
 
 Means = dict[str, torch.Tensor]
@@ -52,7 +52,7 @@ class AugmentedPredictions:
         self._epochs = snapshot_epochs(config)
         self._most = len(self._epochs)
         self._shape = len(dataset.test_labels), dataset.classes
-        steps_per_epoch = len(dataset.train_labels) // config.batch_size
+        steps_per_epoch = steps_in_epoch(config, len(dataset.train_labels))
         first = self._epochs[0] * steps_per_epoch if self._epochs else None
         self.latest_start = None if first is None else first - 1
         self._snapshots = 0

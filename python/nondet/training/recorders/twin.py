@@ -59,7 +59,8 @@ class Twin:
         self.twin = ImageTraining(config, Seeds(), dataset)
         self.latest_start: int = first_difference(config, seeds, onset, self.twin.epoch_ends)
         self._series: dict[str, list[float]] = {name: [] for name in (*STEP_SERIES, *EPOCH_SERIES)}
-        self._probe = model_inputs(self.twin.model, dataset, dataset.test_images[:PROBE_IMAGES])
+        images = dataset.test_images[:PROBE_IMAGES]
+        self._probe = model_inputs(self.twin.model, self.twin.dataset, images)
 
     def start(self, training: Training) -> None:
         """See `Recorder`."""
