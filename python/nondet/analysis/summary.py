@@ -228,7 +228,7 @@ def output_logits(run: StoredRun, output: str) -> np.ndarray:
     test-time augmentation such as "final/flip" for the mean logits under it.
 
     Raises ValueError for a run that failed and for a language model, KeyError if the run has no
-    such record.
+    such record, StoreError if its record is older than the test-time augmentation.
     """
     if run.tokens is not None:
         raise ValueError(f"run {run.job.address} is a language model, whose logits are not kept")
@@ -237,7 +237,14 @@ def output_logits(run: StoredRun, output: str) -> np.ndarray:
     if output == "final":
         return run.logits
     if output != "snapshots":
-        return run.records["tta"][output]
+        augmented = run.records["tta"]
+        if output not in augmented:
+            raise StoreError(
+                f"run {run.job.address} has no predictions of {output!r}: it was stored by a "
+                "version of nondet without that test-time augmentation. Choose another folder "
+                "with --out to train it again"
+            )
+        return augmented[output]
     if run.snapshots is None:
         raise KeyError(f"run {run.job.address} has no snapshots")
     mean: np.ndarray = run.snapshots.mean(axis=0, dtype=np.float64).astype(np.float32)

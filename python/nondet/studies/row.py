@@ -37,8 +37,20 @@ TTA = (
     "flip+crops81",
     "crops24",
     "crops80",
+    "wide25",
+    "flip+wide25",
+    "original+wide25",
+    "original+crops81",
+    "original+flip+wide25",
+    "original+flip+crops81",
 )
-"""Test-time augmentations; crops24 and crops80 are crops25 and crops81 without the original."""
+"""Test-time augmentations: what the mean logits are of.
+
+"flip" is the image and its mirror image. "crops25" are all shifts by at most 2 pixels down or right
+(or up or left), "crops81" by at most 4; "wide25" are those by -4, -2, 0, 2 and 4 pixels, the 25
+crops of the published code. "crops24" and "crops80" lack the image that is not shifted. "flip+"
+adds the mirror image of each. "original+" counts the image itself once more, as that code does.
+"""
 OUTPUTS = (*MODELS_OF, *(f"{model}/{scheme}" for model in MODELS_OF for scheme in TTA))
 """The predictions that a row can compare."""
 

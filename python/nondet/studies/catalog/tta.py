@@ -17,23 +17,55 @@ from nondet.studies.study import Preset, Study
 SINGLE = "single model, all sources"
 
 
+# Names of rows -> test-time augmentations. For its 25 crops, the paper's code moves images by 0, 2
+# or 4 pixels; it counts the image itself once more, or leaves that out. Images of 8 x 8 pixels are
+# moved less far.
+_LAPTOP = {
+    "flip TTA": "flip",
+    "25-crop TTA": "crops25",
+    "81-crop TTA": "crops81",
+    "flip + 25-crop": "flip+crops25",
+    "flip + 81-crop": "flip+crops81",
+}
+_LAPTOP_BARE = {
+    "25-crop without the original": "crops24",
+    "81-crop without the original": "crops80",
+}
+_PAPER = {
+    "flip TTA": "flip",
+    "25-crop TTA": "original+wide25",
+    "81-crop TTA": "original+crops81",
+    "flip + 25-crop": "original+flip+wide25",
+    "flip + 81-crop": "original+flip+crops81",
+}
+_PAPER_BARE = {
+    "25-crop without the original": "wide25",
+    "81-crop without the original": "crops81",
+    "flip + 25-crop without the original": "flip+wide25",
+    "flip + 81-crop without the original": "flip+crops81",
+}
+
+
 def _rows(laptop: bool) -> tuple[Row, ...]:
     """Return the rows; all but the control compare outputs of the same two sets of runs."""
+    schemes, bare = (_LAPTOP, _LAPTOP_BARE) if laptop else (_PAPER, _PAPER_BARE)
     single = Row(SINGLE, ALL)
     snapshots = snapshot_ensemble(laptop)
+    all_crops = schemes["flip + 81-crop"]
+
+    def of_single(named: dict[str, str]) -> tuple[Row, ...]:
+        return tuple(
+            replace(single, name=name, output=f"final/{scheme}") for name, scheme in named.items()
+        )
+
     return (
         CONTROL,
         single,
         snapshots,
-        replace(single, name="flip TTA", output="final/flip"),
-        replace(single, name="25-crop TTA", output="final/crops25"),
-        replace(single, name="81-crop TTA", output="final/crops81"),
-        replace(single, name="flip + 25-crop", output="final/flip+crops25"),
-        replace(single, name="flip + 81-crop", output="final/flip+crops81"),
+        *of_single(schemes),
         replace(snapshots, name="snapshot + flip", output="snapshots/flip"),
-        replace(snapshots, name="snapshot + flip + 81-crop", output="snapshots/flip+crops81"),
-        replace(single, name="25-crop without the original", output="final/crops24"),
-        replace(single, name="81-crop without the original", output="final/crops80"),
+        replace(snapshots, name="snapshot + flip + 81-crop", output=f"snapshots/{all_crops}"),
+        *of_single(bare),
     )
 
 

@@ -20,21 +20,31 @@ from nondet.training.training import Training
 Means = dict[str, torch.Tensor]
 
 
-def schemes(down: int, right: int, mirrored: bool) -> list[str]:
-    """Return the schemes (`nondet.studies.row.TTA`) whose mean includes an image that is shifted by
-    so many pixels, then mirrored left to right or not.
+def schemes(down: int, right: int, mirrored: bool) -> dict[str, int]:
+    """Return how often an image that is shifted by so many pixels, then mirrored left to right or
+    not, counts in the mean of each scheme (`nondet.studies.row.TTA`); schemes without it are left
+    out.
     """
     distance = max(abs(down), abs(right))
-    includes = {
-        "flip": distance == 0,
-        "crops25": distance <= 2 and not mirrored,
-        "crops81": not mirrored,
-        "flip+crops25": distance <= 2,
+    plain, center = not mirrored, distance == 0
+    crops25, wide25 = distance <= 2, down % 2 == right % 2 == 0
+    original = center and plain
+    counts = {
+        "flip": center,
+        "crops25": crops25 and plain,
+        "crops81": plain,
+        "flip+crops25": crops25,
         "flip+crops81": True,
-        "crops24": 0 < distance <= 2 and not mirrored,
-        "crops80": distance > 0 and not mirrored,
+        "crops24": crops25 and plain and not center,
+        "crops80": plain and not center,
+        "wide25": wide25 and plain,
+        "flip+wide25": wide25,
+        "original+wide25": (wide25 and plain) + original,
+        "original+crops81": plain + original,
+        "original+flip+wide25": wide25 + original,
+        "original+flip+crops81": 1 + original,
     }
-    return [name for name in TTA if includes[name]]
+    return {name: int(counts[name]) for name in TTA if counts[name]}
 
 
 class AugmentedPredictions:
@@ -140,7 +150,8 @@ def _mean_logits(model: torch.nn.Module, dataset: Dataset, images: torch.Tensor)
         )
         shifted = apply_augmentation(images, augmentation)
         logits = torch.from_numpy(predict(model, dataset, shifted)).double()
-        for name in schemes(down, right, mirrored):
-            sums[name] = sums[name] + logits if name in sums else logits
-            counts[name] += 1
+        for name, count in schemes(down, right, mirrored).items():
+            counted = logits if count == 1 else logits * count
+            sums[name] = sums[name] + counted if name in sums else counted
+            counts[name] += count
     return {name: sums[name] / counts[name] for name in TTA}

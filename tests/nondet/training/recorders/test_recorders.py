@@ -4,6 +4,7 @@ bit, and stopping a training changes no record.
 
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 
 from nondet.models import build_model
 from nondet.studies.config import RunConfig
+from nondet.studies.row import TTA
 from nondet.studies.seeds import Onset, Seeds
 from nondet.studies.specs import PerturbationSpec
 from nondet.training.checkpoint import Checkpoints
@@ -20,6 +22,7 @@ from nondet.training.images import ImageTraining
 from nondet.training.loop import train
 from nondet.training.recorders import make_recorders, tta
 from nondet.training.recorders import taps as taps_module
+from nondet.training.recorders.tta import schemes
 
 ALL = ("taps", "tta", "twin", "weights")
 LATE = Onset(shuffle=3, augment=3, stochastic=3, lowlevel=3, bit=2)
@@ -252,6 +255,8 @@ def naive(model, few_digits):
 
 def by_scheme(every):
     plain81, plain25 = every[:, :, 0].reshape(81, 40, 10), every[2:7, 2:7, 0].reshape(25, 40, 10)
+    wide, mirrored = (every[::2, ::2, half].reshape(25, 40, 10) for half in (0, 1))
+    image = every[4, 4, :1]
     return {
         "flip": every[4, 4].mean(0),
         "crops25": plain25.mean(0),
@@ -260,6 +265,37 @@ def by_scheme(every):
         "flip+crops81": every.mean((0, 1, 2)),
         "crops24": np.delete(plain25, 12, axis=0).mean(0),
         "crops80": np.delete(plain81, 40, axis=0).mean(0),
+        "wide25": wide.mean(0),
+        "flip+wide25": np.concatenate([wide, mirrored]).mean(0),
+        "original+wide25": np.concatenate([image, wide]).mean(0),
+        "original+crops81": np.concatenate([image, plain81]).mean(0),
+        "original+flip+wide25": np.concatenate([image, wide, mirrored]).mean(0),
+        "original+flip+crops81": np.concatenate([image, every.reshape(162, 40, 10)]).mean(0),
+    }
+
+
+def test_schemes_count_as_many_images_as_their_names_say():
+    """Numbers of the published code: 25 and 81 crops, 26 and 82 with the original, 51 and 163 with
+    mirror images.
+    """
+    totals = dict.fromkeys(TTA, 0)
+    for down, right, mirrored in product(range(-4, 5), range(-4, 5), (False, True)):
+        for name, count in schemes(down, right, mirrored).items():
+            totals[name] += count
+    assert totals == {
+        "flip": 2,
+        "crops25": 25,
+        "crops81": 81,
+        "flip+crops25": 50,
+        "flip+crops81": 162,
+        "crops24": 24,
+        "crops80": 80,
+        "wide25": 25,
+        "flip+wide25": 50,
+        "original+wide25": 26,
+        "original+crops81": 82,
+        "original+flip+wide25": 51,
+        "original+flip+crops81": 163,
     }
 
 
