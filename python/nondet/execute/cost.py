@@ -104,10 +104,12 @@ def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
 def configurations(plans: Iterable[Plan]) -> list[tuple[RunConfig, AnyShape]]:
     """Return the configurations that `estimate` times for these plans, with their data sets' sizes.
 
-    For a progress bar. Configurations whose data set is missing are left out.
+    For a progress bar. Configurations whose data set or device is missing are left out.
     """
     shapes: dict[RunConfig, AnyShape] = {}
     for plan in plans:
+        if any(missing_device(config.device) for config in plan.configs):
+            continue
         for job in plan.tasks():
             try:
                 shapes[job.config] = _shape(job.config.dataset)

@@ -23,6 +23,7 @@ Schedule = Literal["cosine", "snapshots", "step", "constant"]
 Averaging = Literal["none", "swa", "ema", "aggressive", "aggressive-aside", "triggered"]
 BiasScope = Literal["vectors", "published"]
 Normalization = Literal["measured", "published"]
+Precision = Literal["float32", "tf32", "bfloat16"]
 LowLevel = Literal["off", "seeded", "atomic", "exact", "vendor"]
 
 
@@ -80,6 +81,10 @@ class RunConfig:
             shortcuts of ResNets at the full rate.
         cycle_warmup: Begin every cycle of the schedule "snapshots" with the warm-up; else the first
             alone.
+        precision: Of the matrix products and convolutions in a training step: "float32"; "tf32",
+            which rounds their inputs to 10 bits of significand on the tensor cores of a CUDA
+            device; or "bfloat16", torch's automatic mixed precision. Predictions are computed in
+            float32.
     """
 
     dataset: str
@@ -117,6 +122,7 @@ class RunConfig:
     normalization: Normalization = field(default="measured", metadata=LATER)
     bias_lr_scope: BiasScope = field(default="vectors", metadata=LATER)
     cycle_warmup: bool = field(default=False, metadata=LATER)
+    precision: Precision = field(default="float32", metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -183,6 +189,7 @@ def _json_type() -> Any:
 def _check_combinations(config: RunConfig) -> None:
     """Raise SettingError for settings that are valid alone, but not together."""
     _check_snapshots(config)
+    _check_precision(config)
     if config.optimizer == "nesterov" and config.momentum == 0:
         raise SettingError(
             f"momentum is {config.momentum}; the optimizer 'nesterov' needs one above 0",
@@ -238,6 +245,23 @@ def _check_snapshots(config: RunConfig) -> None:
         )
 
 
+def _check_precision(config: RunConfig) -> None:
+    """Raise SettingError for a precision that the device or the low-level source does not have."""
+    if config.precision == "tf32" and not config.device.startswith("cuda"):
+        raise SettingError(
+            f"precision is 'tf32', which there is on cuda alone; device is {config.device!r}",
+            "precision",
+            "device",
+        )
+    if config.precision == "bfloat16" and config.lowlevel not in ("off", "vendor"):
+        raise SettingError(
+            f"precision is 'bfloat16', but lowlevel is {config.lowlevel!r}, whose layers compute in "
+            "float32; set lowlevel to 'off' or 'vendor'",
+            "precision",
+            "lowlevel",
+        )
+
+
 def _check_language(config: RunConfig) -> None:
     """Raise SettingError for settings that the training of a language model does not have."""
     absent = {
@@ -247,6 +271,7 @@ def _check_language(config: RunConfig) -> None:
         "drop_last": not config.drop_last,
         "bias_lr_scope": config.bias_lr_scope != "vectors",
         "cycle_warmup": config.cycle_warmup,
+        "precision": config.precision == "bfloat16",
         "weight_offset": config.weight_offset > 0,
         "dropout": config.dropout > 0,
         "label_smoothing": config.label_smoothing > 0,

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from nondet.defaults import plain_defaults
+from nondet.training.precision import tensor_float_32
 
 _uninitialized: Any = torch.utils.deterministic
 
 
 @contextmanager
 def deterministic(threads: int = 1) -> Iterator[None]:
-    """Use `threads` threads, torch's deterministic algorithms and its own defaults for tensors
-    within the context, then restore the settings. Operations without a deterministic algorithm
+    """Use `threads` threads, torch's deterministic algorithms, no TF32 and torch's own defaults for
+    tensors within the context, then restore the settings. Operations without a deterministic algorithm
     raise RuntimeError within it.
     """
     # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
@@ -33,7 +34,7 @@ def deterministic(threads: int = 1) -> Iterator[None]:
     _uninitialized.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     try:
-        with plain_defaults():
+        with plain_defaults(), tensor_float_32(False):
             yield
     finally:
         torch.set_num_threads(before[0])

@@ -20,6 +20,7 @@ from nondet.training.evaluation import model_inputs, predict, weights_sha256
 from nondet.training.lowlevel_source import LowLevelSource
 from nondet.training.offsets import weight_offsets
 from nondet.training.optimizers import set_lr
+from nondet.training.precision import mixed_precision
 from nondet.training.result import EpochRecord, Result
 from nondet.training.schedules import lr_at, snapshot_epochs, steps_in_epoch
 from nondet.training.training import Recorder, Training
@@ -126,7 +127,8 @@ class ImageTraining(Training):
         self._perturb("pixel", images=images)
         set_lr(self.optimizer, lr_at(self.config, self.step, self.steps_per_epoch))
         with self._sources_applied(seeds):
-            logits = self.model(images)
+            with mixed_precision(self.config):
+                logits = self.model(images).float()
             loss = self._lowlevel.cross_entropy(logits, labels, seeds.lowlevel, self.step)
             loss.backward()
         self._perturb("gradient")

@@ -30,6 +30,7 @@ from nondet.training.optimizers import (
     named_state,
 )
 from nondet.training.perturb import Perturbation
+from nondet.training.precision import step_precision
 from nondet.training.result import DivergedError, EpochRecord, Result
 from nondet.training.state_checks import check_record, check_tensors
 
@@ -167,7 +168,8 @@ class Training(ABC):
         self._perturb("weights", "momentum", "statistics")
         self.model.train()
         self.optimizer.zero_grad()
-        self._compute_gradients(epoch, number, seeds)
+        with step_precision(self.config):
+            self._compute_gradients(epoch, number, seeds)
         self.optimizer.step()
         self.step += 1
         self._update_averaging(epoch)

@@ -95,6 +95,7 @@ def test_every_study_has_a_plan_at_every_scale_without_data(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NONDET_DATA", str(tmp_path / "nowhere"))
     monkeypatch.setattr("nondet.execute.cost.speed", lambda *_: Speed(0.5, 0.001))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     done = nondet("run", study, "--preset", preset, *options, "--dry-run")
     assert (done.exit_code, done.exception) == (0, None), done.output
     title, *lines = done.stdout.splitlines()
@@ -110,7 +111,9 @@ def test_every_study_has_a_plan_at_every_scale_without_data(
             assert any(line.startswith(f"Download: {name}, to ") for line in lines)
         else:
             assert any(line.startswith(f"Needs: {name} is not in ") for line in lines)
-    assert any(line.startswith("Time: about ") for line in lines)
+    lacking = any(config.device == "cuda" for config in plan.configs)
+    assert any(line.startswith("Time: not est" if lacking else "Time: about ") for line in lines)
+    assert any("Needs: a CUDA device" in line for line in lines) == lacking
     language = [line for line in lines if "language.hidden" in line]
     assert len(language) == (study in ("table2", "table4"))
     assert list(tmp_path.iterdir()) == []

@@ -10,7 +10,7 @@ from nondet.cli import app
 from nondet.data import load_dataset
 from nondet.execute import calibrate, cost
 from nondet.execute.calibrate import Size, Speed
-from nondet.execute.cost import SHAPES, TEXT_SHAPES, Cost, describe, estimate
+from nondet.execute.cost import SHAPES, TEXT_SHAPES, Cost, configurations, describe, estimate
 from nondet.execute.jobs import run_job
 from nondet.names import DATASETS
 from nondet.store import Store
@@ -26,7 +26,8 @@ from nondet.training.loop import train
 from nondet.training.recorders import tta
 
 CONFIG = RunConfig("digits", "linear", epochs=4, batch_size=64, lr=0.1, warmup_epochs=1)
-TRAIN, TEST = SHAPES["digits"].train, SHAPES["digits"].test
+DIGITS = SHAPES["digits"]
+TRAIN, TEST = DIGITS.train, DIGITS.test
 STEPS = TRAIN // CONFIG.batch_size  # in an epoch
 RUN_IMAGES = CONFIG.epochs * TEST  # that a run predicts: the test images after every epoch
 
@@ -149,6 +150,12 @@ def test_what_cannot_be_measured_is_not_estimated(tmp_path):
     assert estimate(plan(Row("init", ("init",)), config=nowhere)) == Cost(2, None, None)
     elsewhere = replace(CONFIG, device="cuda")
     assert estimate(plan(Row("init", ("init",)), config=elsewhere)).core_seconds is None
+
+
+def test_configurations_of_a_missing_device_are_not_timed(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    here = plan(Row("init", ("init",)))
+    assert configurations([here, find_study("precision").plan("paper")]) == [(CONFIG, DIGITS)]
 
 
 class Clock:

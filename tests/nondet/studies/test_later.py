@@ -34,12 +34,13 @@ LAPTOP = {
 """SHA-256 (16 digits) of every built-in study's plan at laptop scale and of the addresses of its
 runs, as they were before the first of these settings was added."""
 
-CONFIG = RunConfig("cifar10", "resnet14", epochs=8, batch_size=64, lr=0.1)
+CONFIG = RunConfig("cifar10", "resnet14", epochs=8, batch_size=64, lr=0.1, device="cuda")
 LATER = {
     "drop_last": False,
     "normalization": "published",
     "bias_lr_scope": "published",
     "cycle_warmup": True,
+    "precision": "tf32",
 }
 
 

@@ -70,6 +70,7 @@ WRONG_VALUES = {
     "language.tested": "first",
     "normalization": "guessed",
     "bias_lr_scope": "some",
+    "precision": "half",
 }
 ANY_VALUE = {
     "dataset",
@@ -164,6 +165,8 @@ def test_integers_are_numbers():
         ({"lowlevel": "vendor"}, ("lowlevel", "device")),
         ({"averaging": "triggered"}, ("averaging", "language")),
         ({"normalization": "published"}, ("normalization", "dataset")),
+        ({"precision": "tf32"}, ("precision", "device")),
+        ({"precision": "bfloat16"}, ("precision", "lowlevel")),
         ({"language": LanguageSpec()}, ("lowlevel", "language")),
         (
             {

@@ -33,6 +33,7 @@ NAMES = {
     "tta",
     "crossed",
     "growth",
+    "precision",
 }
 LANGUAGE = {"table2", "table4"}
 SCALES = ("laptop", "paper")
@@ -67,7 +68,9 @@ def test_every_plan_is_whole(planned):
     for config in planned.configs:
         check_model(config.model)
         assert config.dataset in DATASETS
-        assert config.device == "cpu"
+        # TF32 is one of the rows of this study at the paper's scale.
+        on_gpu = planned == find_study("precision").plan("paper")
+        assert config.device == ("cuda" if on_gpu else "cpu")
         # Every row is for every model, except dropout for the model of quick without dropout.
         left_out = [row.name for row in planned.rows if row not in planned.rows_of(config)]
         assert left_out in ([], ["dropout"])
@@ -80,7 +83,7 @@ def test_every_study_proves_its_control(planned):
     control, *others = planned.rows
     assert (control.name, control.varies) == ("control", ())
     assert control.count(planned.runs) >= 2
-    assert all(row.varies for row in others)
+    assert all(row.varies or row.name.startswith("control, ") for row in others)
 
 
 def test_the_paper_s_scale_is_the_paper_s_setting():
@@ -92,13 +95,17 @@ def test_the_paper_s_scale_is_the_paper_s_setting():
                 continue
             if config.dataset != "cifar10":
                 assert (config.dataset, config.model) == ("mnist", "mnist")
+                assert (config.crop_padding, config.flip) == (0, False)
                 continue
             setting = (config.epochs, config.batch_size, config.warmup_epochs, config.schedule)
             assert setting == (500, 512, 3, "cosine")
+            code = (config.drop_last, config.normalization, config.bias_lr_scope)
+            assert code == (False, "published", "published")
             assert (config.momentum, config.weight_decay, config.bias_lr_scale) == (0.9, 5e-4, 0.1)
             assert (config.crop_padding, config.flip) == (4, True)
             assert config.lr == (0.1 if config.model == "hidden-conv" else 0.4)
         expected = {"fig1": 25, "fig2": 20, "divergence": 5, "growth": 10}
+        expected["precision"] = 20
         assert plan.runs == expected.get(name, 100)
     models = [config.model for config in find_study("table1").plan("paper").configs]
     assert models == ["resnet14"]
@@ -110,7 +117,7 @@ def test_language_models_are_those_of_the_paper():
     """Compare with Sec. 3.3 and the defaults of the public code that the paper used."""
     for name in LANGUAGE:
         [config] = find_study(name).plan("paper").configs
-        assert (config.model, config.language) == ("qrnn", LanguageSpec())
+        assert (config.model, config.language) == ("qrnn", LanguageSpec(tested="best"))
         assert (config.language.embedding, config.language.hidden, config.language.layers) == (
             256,
             512,
@@ -222,8 +229,13 @@ def test_rows_that_compare_the_same_runs_share_them(scale):
     plan = find_study("tta").plan(scale)
     assert plan.baseline == SINGLE
     outputs = {row.output for row in plan.rows}
-    assert {f"final/{scheme}" for scheme in TTA} <= outputs
-    assert {"final", "snapshots", "snapshots/flip", "snapshots/flip+crops81"} <= outputs
+    shown = set(TTA[:7])
+    crops = "flip+crops81"
+    if scale == "paper":
+        shown = {"flip", "crops81", "flip+crops81", *TTA[7:]}
+        crops = f"original+{crops}"
+    assert {f"final/{scheme}" for scheme in shown} <= outputs
+    assert {"final", "snapshots", "snapshots/flip", f"snapshots/{crops}"} <= outputs
     assert len(plan.tasks()) == 2 + 2 * plan.runs
     assert all(keeps == {"tta"} for job, keeps in plan.tasks().items() if job.seeds.init > 1)
 

@@ -10,6 +10,7 @@ from nondet.studies.catalog.fig1 import FIG1
 from nondet.studies.catalog.fig2 import FIG2
 from nondet.studies.catalog.fig3 import FIG3
 from nondet.studies.catalog.growth import GROWTH
+from nondet.studies.catalog.precision import PRECISION
 from nondet.studies.catalog.quick import QUICK
 from nondet.studies.catalog.table1 import TABLE1
 from nondet.studies.catalog.table2 import TABLE2
@@ -43,6 +44,7 @@ STUDIES: dict[str, Study] = {
         TTA,
         CROSSED,
         GROWTH,
+        PRECISION,
     )
 }
 
