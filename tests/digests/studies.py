@@ -1,6 +1,7 @@
 """Digests of small studies: for every row, of its lines in runs.csv.
 
-Each study runs through the command line in a new process. The bits of a training depend on the
+Each study runs in a new process: through the command line, or by a script where the command line
+refuses it, because its training is no longer than its warm-up. The bits of a training depend on the
 version of torch and on the kernels that its libraries choose for the processor. The variables
 PINNED select kernels that every x86-64 processor with AVX2 has, as far as the libraries allow;
 MKL's vector functions do not. Therefore the file also holds digests of torch's arithmetic alone, by
@@ -32,12 +33,31 @@ PINNED = {
 }
 """Environment variables that select the kernels of ATen, MKL and oneDNN, and one thread."""
 
+SHORT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from nondet import Store, find_study, run_study
+from nondet.cli.inspect import show_report
+from nondet.report.render.terminal import make_console
+
+plan = find_study(sys.argv[1]).plan(runs=2)
+plan = replace(plan, configs=tuple(replace(config, epochs=3) for config in plan.configs))
+store = Store(Path("results"))
+with store.opened_for(plan):
+    run_study(plan, store)
+show_report(store, make_console(stderr=True))
+"""
+"""Runs a built-in study with 2 runs a row, of 3 epochs each."""
+
+COMMAND = ["-m", "nondet.cli", "run", "language.toml", "--workers", "1", "--quiet"]
 STUDIES = {
-    "quick": ["quick", "--runs", "2", "--epochs", "3"],
-    "table8": ["table8", "--runs", "2", "--epochs", "3"],
-    "language": ["language.toml"],
+    "quick": ["-c", SHORT, "quick"],
+    "table8": ["-c", SHORT, "table8"],
+    "language": [*COMMAND, "--out", "results"],
 }
-"""Name of a study in the digests -> arguments of `nondet run`."""
+"""Name of a study in the digests -> arguments of Python."""
 
 RACES = ("low-level race",)
 """Rows whose runs race, so that their bits vary."""
@@ -100,8 +120,7 @@ def rows(study: str, folder: Path) -> dict[str, str]:
     (folder / "corpus").mkdir()
     for seed, (part, sentences) in enumerate({"train": 90, "valid": 12, "test": 15}.items()):
         (folder / "corpus" / f"{part}.txt").write_text(_sentences(sentences, seed))
-    command = ["-m", "nondet.cli", "run", *STUDIES[study], "--workers", "1", "--quiet"]
-    _python([*command, "--out", "results"], folder)
+    _python(STUDIES[study], folder)
     return row_digests(study, (folder / "results" / "runs.csv").read_text())
 
 

@@ -11,6 +11,8 @@ SMALL = [
     "linear",
     "--epochs",
     "2",
+    "--set",
+    "warmup_epochs=1",
     "--runs",
     "2",
     "--executor",

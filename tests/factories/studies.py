@@ -33,7 +33,9 @@ def made_study(folder: Path) -> Store:
     """Make a study of made results: with all records, records made later, a run that diverged, one
     that crashed, snapshots, labels and a report.
     """
-    plan = find_study("quick").plan(models=("linear",), runs=2, epochs=2)
+    plan = find_study("quick").plan(
+        models=("linear",), runs=2, epochs=2, settings={"warmup_epochs": 0}
+    )
     plan = plan.with_data({"digits": "d1" * 32})
     store, environment = Store(folder), environment_of(("cpu", 1))
     with store.opened_for(plan):
@@ -62,7 +64,12 @@ def onset_plan(runs: int = 3) -> Plan:
         Row("shuffling, late", ("shuffle",), onset=Onset(shuffle=1)),
         Row("one bit, late", ("bit",), onset=Onset(bit=1)),
     )
-    return replace(find_study("quick").plan(models=("linear",), runs=runs, epochs=2), rows=rows)
+    return replace(
+        find_study("quick").plan(
+            models=("linear",), runs=runs, epochs=2, settings={"warmup_epochs": 0}
+        ),
+        rows=rows,
+    )
 
 
 def trained_study(folder: Path) -> Store:

@@ -28,13 +28,15 @@ def few_digits(digits: Dataset) -> Dataset:
 @pytest.fixture
 def config() -> RunConfig:
     """The linear model, trained for two epochs in a few hundredths of a second."""
-    return find_study("quick").plan(models=("linear",), epochs=2).configs[0]
+    [usual] = find_study("quick").plan(models=("linear",)).configs
+    return replace(usual, epochs=2)
 
 
 @pytest.fixture
 def plan() -> Plan:
     """A plan of two models and eight or nine rows of two runs, each of one epoch."""
-    return find_study("quick").plan(runs=2, epochs=1)
+    usual = find_study("quick").plan(runs=2)
+    return replace(usual, configs=tuple(replace(config, epochs=1) for config in usual.configs))
 
 
 @pytest.fixture

@@ -193,7 +193,8 @@ for name in nondet.__all__:
         assert isinstance(value, str)
     else:
         assert callable(value), name
-config = nondet.find_study("quick").plan(models=("linear",), epochs=1).configs[0]
+plan = nondet.find_study("quick").plan(models=("linear",), epochs=4)
+config = plan.configs[0]
 assert isinstance(config, nondet.RunConfig)
 result = nondet.train(config, nondet.Seeds(), nondet.load_dataset("digits"), onset=nondet.Onset())
 assert isinstance(result, nondet.Result)

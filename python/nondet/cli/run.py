@@ -171,7 +171,7 @@ def run(
         if dry_run:
             use_data(data)
             count = 1 if executor is ExecutorName.serial else count
-            description = describe(plan, count, download=download)
+            description = [*describe(plan, count, download=download), *_left(plan, folder)]
         else:
             make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -194,6 +194,18 @@ def run(
     show_report(store, make_console())
     if crashed:
         raise typer.Exit(1)
+
+
+def _left(plan: "Plan", folder: Path) -> list[str]:
+    """Return a line on what is left to train, if anything of the study is stored already."""
+    from nondet.execute.remaining import remaining
+    from nondet.store import Store
+
+    try:
+        found = remaining(plan, Store(folder))
+    except (OSError, ValueError, ImportError, RuntimeError):
+        return []  # a data set or a device is missing, as the description says
+    return [found.line()] if found.trained < len(plan.tasks()) else []
 
 
 def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Path:

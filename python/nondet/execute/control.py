@@ -16,7 +16,7 @@ from nondet.data import load_dataset
 from nondet.execute.executors import Executor
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
-from nondet.studies.seeds import Seeds
+from nondet.studies.seeds import held
 from nondet.training import loop
 from nondet.training.result import DivergedError, EpochRecord
 from nondet.training.training import Training
@@ -134,7 +134,7 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
     with path.open("wb") as file:
         recorder = _Recorder(file)
         try:
-            result = loop.train(config, Seeds(), dataset, observe=recorder)
+            result = loop.train(config, held(config.held_seed), dataset, observe=recorder)
             history, predictions = result.history, result.predictions
             digest = result.predictions_sha256
         except DivergedError as error:

@@ -334,7 +334,7 @@ def _run_bytes(job: Job, keeps: frozenset[Keep], shape: AnyShape) -> int:
     if "twin" in keeps:
         total += 8 * (5 * _steps(config, shape) + 7) * config.epochs
     if "weights" in keeps:
-        total += _weights_bytes(config, shape)
+        total += max(sets - 1, 1) * _weights_bytes(config, shape)
     return total
 
 

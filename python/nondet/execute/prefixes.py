@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nondet.studies.job import Job
-from nondet.studies.seeds import HELD, effective
+from nondet.studies.seeds import HELD, SOURCES, effective, is_held
 from nondet.studies.specs import PerturbationSpec
 
 
@@ -34,13 +34,14 @@ def prefix_of(job: Job) -> Prefix | None:
     """Return the part of a job that other jobs may share: its training up to the first epoch, after
     epoch 0, at which a source gets a seed of its own. None if no source begins after epoch 0.
     """
-    own = [source for source, seed in vars(job.seeds).items() if seed != HELD]
+    constant = job.config.held_seed
+    own = [source for source in SOURCES if not is_held(job.seeds, source, constant)]
     onsets = [epoch for source, epoch in vars(job.onset).items() if source in own]
     late = [epoch for epoch in onsets if epoch > 0]
     if not late:
         return None
     epoch = min(late)
-    seeds = effective(job.seeds, job.onset, epoch - 1)
+    seeds = effective(job.seeds, job.onset, epoch - 1, constant)
     config = job.config
     # While a source is held, its settings have no effect: use the default, so that more jobs share.
     if seeds.bit == HELD:

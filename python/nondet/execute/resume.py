@@ -19,7 +19,7 @@ from nondet.execute.control import differing_element
 from nondet.execute.executors import Executor
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
-from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds
+from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds, own_seed
 from nondet.training import checkpoint
 from nondet.training.checkpoint import Checkpoint
 from nondet.training.determinism import deterministic
@@ -76,7 +76,7 @@ def demanding_job(config: RunConfig) -> Job:
     epoch on, so that all of them have a state to save. A low-level source without a seed, such as a
     race, is held.
     """
-    seeds = Seeds(**dict.fromkeys(SOURCES, HELD + 1))
+    seeds = Seeds(**dict.fromkeys(SOURCES, own_seed(0, config.held_seed)))
     if config.lowlevel in ("atomic", "vendor"):
         seeds = replace(seeds, lowlevel=HELD)
     middle = config.epochs // 2

@@ -16,6 +16,7 @@ from typing import Protocol
 from nondet.data import Dataset, load_dataset
 from nondet.defaults import plain_defaults
 from nondet.execute.control import Trajectory, check_against, prove_control
+from nondet.execute.derive import derive, source_of
 from nondet.execute.executors import Executor, JobFailedError, Serial
 from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
 from nondet.execute.mixing import (
@@ -151,6 +152,10 @@ def run_study(
             check_runs(store, found.stored, environments)
         check_states(store, found.missing, environments, discard=restart_runs)
         _reuse_runs(store, found, environments, progress)
+        expected = None if allow_mixed else environments
+        _derive_records(store, found, expected, executor, progress)
+        if not found.missing:
+            return 0
         progress.proving()
         with _temporary_folder(store) as folder:
             proved = prove_control(_control_configs(plan), executor, folder)
@@ -160,7 +165,6 @@ def run_study(
             if job in controls and is_comparable(found.stored[job], job, environments):
                 _check_control(job, proved[job.config], store)
         progress.start(plan, found.done, executor.workers)
-        expected = None if allow_mixed else environments
         _train_prefixes(store, found.missing, expected, executor, progress)
         return _train(plan, store, found, environments, expected, proved, executor, progress)
 
@@ -227,17 +231,50 @@ def _reuse_runs(store: Store, found: Scan, environments: Environments, progress:
     before = len(found.missing)
     for job, keeps in list(found.missing.items()):
         environment = environments[job.config.device, job.config.threads]
+        source = source_of(keeps)
         if store.reuse(job, keeps, environment):
             run = store.load(job, keeps)
             assert run is not None
             found.stored[job] = run
             found.done[job] = Outcome(run.seconds, failed=False)
             del found.missing[job]
+        elif source is not None and store.header(job, source) is None:
+            store.reuse(job, source, environment)  # its records are computed from its weights
     if len(found.missing) < before:
         progress.message(
             f"{before - len(found.missing)} equal runs were reused from other studies in "
             f"{store.root.absolute().parent}"
         )
+
+
+def _derive_records(
+    store: Store,
+    found: Scan,
+    expected: Environments | None,
+    executor: Executor,
+    progress: Progress,
+) -> None:
+    """Compute missing records of stored runs from their weights, and move these runs from missing
+    to done. What cannot be computed is trained.
+    """
+    possible = {
+        job: keeps
+        for job, keeps in found.missing.items()
+        if (source := source_of(keeps)) is not None and store.header(job, source) is not None
+    }
+    count = 0
+    work = executor.attempt(partial(derive, store, expected), possible.items(), TRIES)
+    for (job, keeps), value in work:
+        if isinstance(value, JobFailedError):
+            _raise_if_fatal(value)
+            progress.message(f"records could not be computed from stored weights: {value}")
+        elif value and (run := store.load(job, keeps)) is not None:
+            found.stored[job] = run
+            found.done[job] = Outcome(run.seconds, failed=False)
+            del found.missing[job]
+            count += 1
+    if count:
+        progress.message(f"records of {count} runs were computed from their stored weights")
 
 
 def _train_prefixes(

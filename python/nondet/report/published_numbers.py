@@ -43,6 +43,9 @@ DETAILS: Mapping[str, Any] = {
     "drop_last": False,
     "normalization": "published",
     "bias_lr_scope": "published",
+    "precision": "float32",
+    "held_seed": 1,
+    "shuffle_once": False,
 }
 """Further settings of the published code, in which a row beside the published ones may differ."""
 

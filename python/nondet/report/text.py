@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from nondet.analysis.stats import Interval, Spread
 from nondet.studies.job import Job
-from nondet.studies.seeds import HELD, SOURCES
+from nondet.studies.seeds import SOURCES, is_held
 
 NOTHING = "-"
 """The text of a cell without a number."""
@@ -125,20 +125,26 @@ def listing(words: Iterable[str]) -> str:
 
 def describe_seeds(jobs: Iterable[Job]) -> str:
     """Return the seeds of a row's runs in words: "init 2-11, all others 1"; for repetitions of
-    equal seeds "all 1, 3 repetitions".
+    equal seeds "all 1, 3 repetitions". What sources are held at (`RunConfig.held_seed`) is that of
+    the first run; low-level source and bit are then absent.
     """
     jobs = list(jobs)
     if not jobs:
         return ""
     seeds = [asdict(job.seeds) for job in jobs]
-    varied = [source for source in SOURCES if any(run[source] != HELD for run in seeds)]
+    constant = jobs[0].config.held_seed
+    varied = [
+        source
+        for source in SOURCES
+        if not all(is_held(job.seeds, source, constant) for job in jobs)
+    ]
     if not varied:
-        return f"all {HELD}, {plural(len(jobs), 'repetition')}"
+        return f"all {constant}, {plural(len(jobs), 'repetition')}"
     by_values: dict[str, list[str]] = {}
     for source in varied:
         by_values.setdefault(_ranges(run[source] for run in seeds), []).append(source)
     text = ", ".join(f"{' + '.join(names)} {values}" for values, names in by_values.items())
-    return text if len(varied) == len(SOURCES) else f"{text}, all others {HELD}"
+    return text if len(varied) == len(SOURCES) else f"{text}, all others {constant}"
 
 
 def _ranges(values: Iterable[int]) -> str:

@@ -18,6 +18,8 @@ from nondet.store.study_file import NAME
 def siblings(root: Path) -> Iterator[Path]:
     """Yield the folders of other studies in the parent folder of `root`, sorted by name."""
     here = root.resolve()
+    if not here.parent.is_dir():
+        return
     for folder in sorted(here.parent.iterdir()):
         if folder != here and (folder / NAME).is_file():
             yield folder

@@ -221,11 +221,7 @@ class Store:
                 "training ended in other bits, so its records are of another run. Remove "
                 f"{self.runs / job.address} to train it again."
             )
-        with writing(f"records of run {job.address}", self.records):
-            for name in sorted(missing):
-                records.write_record(
-                    self.records, job.address, name, result.records[name], hashes, environment
-                )
+        self.add_records(job, {name: result.records[name] for name in missing}, environment)
 
     def save_failure(
         self,
@@ -262,6 +258,37 @@ class Store:
                 return self._has_records(job, keeps) or self._copy_records(source, job, keeps)
         return False
 
+    def can_reuse(self, job: Job, keeps: Collection[str], environment: Mapping[str, Any]) -> bool:
+        """Return True if `reuse` would find the run in another study; nothing is changed."""
+        return any(
+            reuse.is_reusable(source.runs, source.records, job.address, keeps, environment)
+            for source in map(Store, reuse.siblings(self.root))
+        )
+
+    def add_records(
+        self,
+        job: Job,
+        found: Mapping[str, Mapping[str, np.ndarray]],
+        environment: Mapping[str, Any],
+    ) -> None:
+        """Add records, by name, to a stored run that lacks them; it has ended in the same bits.
+
+        Raises StoreError if there is no such run, or they cannot be written.
+        """
+        header = self.header(job)
+        if header is None or header.failure is not None:
+            raise StoreError(f"run {job.address} is not stored, so records cannot be added to it")
+        with writing(f"records of run {job.address}", self.records):
+            for name in sorted(found.keys() - header.records):
+                records.write_record(
+                    self.records,
+                    job.address,
+                    name,
+                    found[name],
+                    header.record["hashes"],
+                    environment,
+                )
+
     def _has_records(self, job: Job, keeps: Collection[str]) -> bool:
         header = self.header(job)
         return header is not None and header.records >= set(keeps)
@@ -273,16 +300,8 @@ class Store:
         mine, theirs = self.header(job), source.load(job, keeps)
         if mine is None or theirs is None or theirs.record.get("hashes") != mine.record["hashes"]:
             return False
-        with writing(f"records of run {job.address}", self.records):
-            for name in sorted(set(keeps) - mine.records):
-                records.write_record(
-                    self.records,
-                    job.address,
-                    name,
-                    theirs.records[name],
-                    theirs.record["hashes"],
-                    theirs.record["environment"],
-                )
+        lacking = {name: theirs.records[name] for name in set(keeps) - mine.records}
+        self.add_records(job, lacking, theirs.record["environment"])
         return True
 
     def set_aside(self, job: Job) -> Path:

@@ -85,6 +85,9 @@ class RunConfig:
             which rounds their inputs to 10 bits of significand on the tensor cores of a CUDA
             device; or "bfloat16", torch's automatic mixed precision. Predictions are computed in
             float32.
+        held_seed: The seed of a source that is held (paper, Appendix D). `lowlevel` and `bit` are
+            held by their absence, whatever it is.
+        shuffle_once: Draw the order of the examples once for all epochs.
     """
 
     dataset: str
@@ -123,6 +126,8 @@ class RunConfig:
     bias_lr_scope: BiasScope = field(default="vectors", metadata=LATER)
     cycle_warmup: bool = field(default=False, metadata=LATER)
     precision: Precision = field(default="float32", metadata=LATER)
+    held_seed: int = field(default=1, metadata=LATER)
+    shuffle_once: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -136,6 +141,7 @@ class RunConfig:
             ("chunks", 1),
             ("evaluate_every", 1),
             ("threads", 1),
+            ("held_seed", 0),
         ):
             check_minimum(name, getattr(self, name), minimum)
         for name in ("lr", "weight_decay", "bias_lr_scale", "weight_offset", "decay", "adam_eps"):
@@ -148,6 +154,10 @@ class RunConfig:
             raise SettingError(
                 f"milestones are {self.milestones}; they must be increasing epochs above 0",
                 "milestones",
+            )
+        if self.held_seed >= 2**32:
+            raise SettingError(
+                f"held_seed is {self.held_seed}; it must be below 2**32", "held_seed"
             )
         _check_combinations(self)
         if self.language is not None:
@@ -255,8 +265,8 @@ def _check_precision(config: RunConfig) -> None:
         )
     if config.precision == "bfloat16" and config.lowlevel not in ("off", "vendor"):
         raise SettingError(
-            f"precision is 'bfloat16', but lowlevel is {config.lowlevel!r}, whose layers compute in "
-            "float32; set lowlevel to 'off' or 'vendor'",
+            f"precision is 'bfloat16', but lowlevel is {config.lowlevel!r}, whose layers compute "
+            "in float32; set lowlevel to 'off' or 'vendor'",
             "precision",
             "lowlevel",
         )
@@ -272,6 +282,7 @@ def _check_language(config: RunConfig) -> None:
         "bias_lr_scope": config.bias_lr_scope != "vectors",
         "cycle_warmup": config.cycle_warmup,
         "precision": config.precision == "bfloat16",
+        "shuffle_once": config.shuffle_once,
         "weight_offset": config.weight_offset > 0,
         "dropout": config.dropout > 0,
         "label_smoothing": config.label_smoothing > 0,

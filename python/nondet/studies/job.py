@@ -11,7 +11,7 @@ from nondet.schemas import Matching, Natural, Range, SchemaError, check, join
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError
 from nondet.studies.schema import Seed, locating, object_type
-from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds
+from nondet.studies.seeds import SOURCES, Onset, Seeds, is_held
 
 FORMAT = 3
 """The version of the meaning of a job.
@@ -59,7 +59,8 @@ class Job:
         late = {
             source.name: getattr(self.onset, source.name)
             for source in fields(Onset)
-            if getattr(self.seeds, source.name) != HELD and getattr(self.onset, source.name) > 0
+            if getattr(self.onset, source.name) > 0
+            and not is_held(self.seeds, source.name, self.config.held_seed)
         }
         return {
             "format": FORMAT,
@@ -84,13 +85,13 @@ class Job:
             given = "is missing" if read["format"] == FORMAT else "there is no such entry"
             raise SchemaError(join(where, "data"), f"{given} in format {read['format']}")
         seeds, late = Seeds(**read["seeds"]), Onset(**read["onset"])
+        config = RunConfig.from_json(read["config"], join(where, "config"))
         for source in read["onset"]:
-            if getattr(seeds, source) == HELD:
+            if is_held(seeds, source, config.held_seed):
                 raise SchemaError(
                     join(where, "onset", source),
                     f"must be left out, because the {source} seed is held",
                 )
-        config = RunConfig.from_json(read["config"], join(where, "config"))
         with locating(where, identity):
             return Job(config, seeds, read["repeat"], late, read.get("data", ""))
 

@@ -21,12 +21,14 @@ from nondet.studies.schema import (
     object_type,
     required_fields,
 )
-from nondet.studies.seeds import HELD, SOURCES, Onset, Seeds, Source, varied
+from nondet.studies.seeds import SOURCES, Onset, Source, held, own_seed, varied
 from nondet.studies.settings import GROUPS, check_settings, grouped, setting_types
 
 Design = Literal["tandem", "crossed"]
 Keep = Literal["taps", "tta", "twin", "weights"]
 KEEPS: tuple[Keep, ...] = get_args(Keep)
+DERIVED: frozenset[Keep] = frozenset(("taps", "tta"))
+"""Records that can be computed from the weights of a finished run of an image model."""
 
 MODELS_OF = ("final", "snapshots")
 TTA = (
@@ -198,19 +200,21 @@ class Row:
         """Return run number `run`, counted from 0, on the data set with the digest `data`.
 
         The control repeats equal work; every repetition is trained. In a crossed design, the digits
-        of `run` to the base `levels` are seed - HELD - 1 of each source, the lowest for the last.
+        of `run` to the base `levels` are the numbers of each source's seed (`own_seed`), the lowest
+        for the last.
         """
         config = self.config(base)
+        constant = config.held_seed
         if not self.varies:
-            return Job(config, Seeds(), repeat=run, data=data)
+            return Job(config, held(constant), repeat=run, data=data)
         if self.design == "tandem":
-            return Job(config, varied(self.varies, run), onset=self.onset, data=data)
+            return Job(config, varied(self.varies, run, constant), onset=self.onset, data=data)
         assert self.levels is not None
         seeds = {}
         for source in reversed(self.varies):
             run, digit = divmod(run, self.levels)
-            seeds[source] = HELD + 1 + digit
-        return Job(config, Seeds(**seeds), onset=self.onset, data=data)
+            seeds[source] = own_seed(digit, constant)
+        return Job(config, replace(held(constant), **seeds), onset=self.onset, data=data)
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as JSON types; `from_json` is its inverse."""

@@ -5,6 +5,7 @@ source and its seed; its counter identifies the draw (epoch, example, parameter)
 generator is used, so no source can shift the draws of another.
 """
 
+import functools
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -17,11 +18,14 @@ Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
 SOURCES: tuple[Source, ...] = get_args(Source)
 
 HELD = 1
-"""The value of a seed that is held constant (paper, Sec. 3.1).
+"""The value of a seed that is held constant (paper, Sec. 3.1), unless `RunConfig.held_seed` names
+another (its Appendix D).
 
-For a source that can be absent, the held value means its absence: `bit == HELD` changes no bit, as
-the paper's cuDNN seed of 1 means "deterministic".
+For the sources `ABSENT`, the held value means their absence, and is always 1: `bit == HELD` changes
+no bit, as the paper's cuDNN seed of 1 means "deterministic".
 """
+
+ABSENT: tuple[Source, ...] = ("lowlevel", "bit")
 
 # The second half of every Philox key, so that draws of different sources never share a key.
 STREAMS: dict[Source, int] = {
@@ -100,17 +104,46 @@ class Onset:
                 )
 
 
-def effective(seeds: Seeds, onset: Onset, epoch: int) -> Seeds:
+@functools.cache
+def held(held_seed: int = HELD) -> Seeds:
+    """Return the seeds of a training in which every source is held at this constant."""
+    return Seeds(**{source: held_seed for source in SOURCES if source not in ABSENT})
+
+
+def is_held(seeds: Seeds, source: str, held_seed: int) -> bool:
+    """Return True if a source has the value at which it is held."""
+    value: int = getattr(seeds, source)
+    constant: int = getattr(held(held_seed), source)
+    return value == constant
+
+
+def effective(seeds: Seeds, onset: Onset, epoch: int, held_seed: int = HELD) -> Seeds:
     """Return the seeds during an epoch: sources are held before their onset."""
-    return replace(seeds, **{name: HELD for name, start in vars(onset).items() if epoch < start})
+    constant = vars(held(held_seed))
+    late = {name: constant[name] for name, start in vars(onset).items() if epoch < start}
+    return replace(seeds, **late)
 
 
-def varied(sources: tuple[Source, ...], run: int) -> Seeds:
+def own_seed(number: int, held_seed: int = HELD) -> int:
+    """Return seed `number`, counted from 0, of a source that varies.
+
+    They are HELD + 1, HELD + 2, ... without the constant at which others are held.
+    """
+    seed = HELD + 1 + number
+    return seed + 1 if HELD < held_seed <= seed else seed
+
+
+def number_of(seed: int, held_seed: int = HELD) -> int:
+    """Return the number of a seed of a source that varies: the inverse of `own_seed`."""
+    return seed - HELD - 1 - (HELD < held_seed < seed)
+
+
+def varied(sources: tuple[Source, ...], run: int, held_seed: int = HELD) -> Seeds:
     """Return the seeds of a run of a row in which `sources` vary in tandem.
 
-    run: the number of the run, counted from 0. The varying seeds are HELD + 1, HELD + 2, ..., never
-    the held value, at which no bit is changed.
+    run: the number of the run, counted from 0. The varying seeds are those of `own_seed`, never the
+    held value, at which no bit is changed.
     """
     if run < 0:
         raise ValueError(f"run is {run}; runs are counted from 0")
-    return Seeds(**dict.fromkeys(sources, HELD + 1 + run))
+    return replace(held(held_seed), **dict.fromkeys(sources, own_seed(run, held_seed)))

@@ -9,6 +9,7 @@ from nondet.names import VIEWS, check_view, hint
 from nondet.schemas import SchemaError, Steps, check, join
 from nondet.studies.config import RunConfig
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.fit import check_fit, check_record, check_warmups, of_row
 from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
 from nondet.studies.schema import NotEmpty, RunCount, find_setting
@@ -90,7 +91,7 @@ class Study:
         `settings.setting_types`).
 
         Raises ValueError for an unknown preset, SettingError for an unknown setting, fewer than two
-        runs, or values that are wrong or do not fit together.
+        runs, values that are wrong or do not fit together, or a warm-up without an epoch after it.
         """
         preset = self.default_preset if preset is None else preset
         if preset not in self.presets:
@@ -105,7 +106,7 @@ class Study:
             _config(model, base.settings, base.model_settings.get(model, {}), given)
             for model in models or base.models
         )
-        return Plan(
+        plan = Plan(
             study=self.name,
             title=self.title,
             rows=self.rows if base.rows is None else base.rows,
@@ -116,6 +117,9 @@ class Study:
             keep=base.keep,
             source=self.source,
         )
+        # Not a check of `Plan`, so that stored studies without one can still be read.
+        check_warmups(plan.configs, plan.rows)
+        return plan
 
 
 @dataclass(frozen=True)
@@ -174,15 +178,13 @@ class Plan:
             check_view(view)
         for config in self.configs:
             for keep in self.keep:
-                _check_record(keep, config)
+                check_record(keep, config)
             for row in self.rows:
                 try:
                     if row.applies_to(config):
-                        _check_fit(row, config)
+                        check_fit(row, config)
                 except SettingError as error:
-                    of_row = error.prefixed(f"row {row.name!r}: ")
-                    of_row.row, of_row.model = row.name, config.model
-                    raise of_row from None
+                    raise of_row(error, row, config) from None
 
     def rows_of(self, config: RunConfig) -> list[Row]:
         """Return the rows that apply to a model."""
@@ -329,32 +331,3 @@ def _config(model: str, *settings: Mapping[str, Any]) -> RunConfig:
     except SettingError as error:
         error.model = model
         raise
-
-
-def _check_record(name: Keep, config: RunConfig) -> None:
-    """Raise SettingError for a record that trainings of this kind do not have."""
-    if config.language is not None and name != "weights":
-        raise SettingError(
-            f"keep is {name!r}, which no language model has; known: weights", "keep", "models"
-        )
-
-
-def _check_fit(row: Row, config: RunConfig) -> None:
-    """Raise SettingError for a row whose records, onset or output the model does not have."""
-    for name in row.keep:
-        _check_record(name, config)
-    if "/" in row.output and config.language is not None:
-        raise SettingError(
-            f"output is {row.output!r}, but test-time augmentation changes images; a language "
-            "model has none",
-            "output",
-            "models",
-        )
-    schedule = row.job(config, 0).config.schedule
-    if row.output.startswith("snapshots") and schedule != "snapshots":
-        raise SettingError(
-            f"output is {row.output!r}, but the schedule is {schedule!r}; only 'snapshots' leaves "
-            "any",
-            "output",
-            "schedule",
-        )

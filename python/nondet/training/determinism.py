@@ -16,8 +16,8 @@ _uninitialized: Any = torch.utils.deterministic
 @contextmanager
 def deterministic(threads: int = 1) -> Iterator[None]:
     """Use `threads` threads, torch's deterministic algorithms, no TF32 and torch's own defaults for
-    tensors within the context, then restore the settings. Operations without a deterministic algorithm
-    raise RuntimeError within it.
+    tensors within the context, then restore the settings. Operations without a deterministic
+    algorithm raise RuntimeError within it.
     """
     # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

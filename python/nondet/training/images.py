@@ -145,7 +145,8 @@ class ImageTraining(Training):
         config, size = self.config, self.config.batch_size
         if self._order[0] != epoch:
             examples = len(self.dataset.train_labels)
-            order = epoch_order(examples, seeds.key("shuffle"), epoch, config.device)
+            drawn = 0 if config.shuffle_once else epoch
+            order = epoch_order(examples, seeds.key("shuffle"), drawn, config.device)
             self._order = (epoch, order)
         batches = max(_BLOCK_EXAMPLES // size, 1)
         block, within = divmod(number, batches)

@@ -63,7 +63,7 @@ class LanguageTraining(Training):
         self._columns = _columns(dataset.train, config.batch_size)
         steps = len(self._columns) - 1  # the last token has no successor to predict
         self._lengths = [
-            segment_lengths(self.spec, steps, _stochastic_key(seeds, onset, epoch), epoch)
+            segment_lengths(self.spec, steps, _stochastic_key(config, seeds, onset, epoch), epoch)
             for epoch in range(config.epochs)
         ]
         model = build_language_model(self.spec, dataset.classes, seeds.key("init"), config.device)
@@ -230,6 +230,6 @@ def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
     return tokens[: length * batch_size].view(batch_size, length).t().contiguous()
 
 
-def _stochastic_key(seeds: Seeds, onset: Onset, epoch: int) -> Key:
+def _stochastic_key(config: RunConfig, seeds: Seeds, onset: Onset, epoch: int) -> Key:
     """Return the key of the stochastic operations of an epoch."""
-    return effective(seeds, onset, epoch).key("stochastic")
+    return effective(seeds, onset, epoch, config.held_seed).key("stochastic")

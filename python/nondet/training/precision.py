@@ -48,12 +48,12 @@ def _legacy_switch() -> bool | None:
 
 
 def step_precision(config: RunConfig) -> AbstractContextManager[None]:
-    """Return the context of a training step, forward and backward, that a configuration asks for."""
+    """Return the context of a training step, forward and backward, of a configuration."""
     return tensor_float_32(True) if config.precision == "tf32" else nullcontext()
 
 
 def mixed_precision(config: RunConfig) -> AbstractContextManager[object]:
-    """Return the context of a training step's forward pass that a configuration asks for."""
+    """Return the context of a training step's forward pass of a configuration."""
     if config.precision != "bfloat16":
         return nullcontext()
     return torch.autocast(config.device.partition(":")[0], torch.bfloat16)

@@ -51,7 +51,8 @@ def _beginning(
     seeds, onset = Seeds(**identity["seeds"]), Onset(**identity["onset"])
     epochs = bisect_right(training.epoch_ends, step - 1) + 1 if step > 0 else 0
     found = {"format": identity["format"], **identity["config"], "init": seeds.init}
-    in_epochs = [effective(seeds, onset, epoch) for epoch in range(epochs)]
+    constant = identity["config"].get("held_seed", HELD)
+    in_epochs = [effective(seeds, onset, epoch, constant) for epoch in range(epochs)]
     for source in ("shuffle", "augment", "stochastic", "lowlevel"):
         found[f"{source} seed"] = [getattr(each, source) for each in in_epochs]
     if set(found["lowlevel seed"]) <= {HELD} and found["lowlevel"] in ("seeded", "atomic"):

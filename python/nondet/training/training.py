@@ -164,7 +164,7 @@ class Training(ABC):
         """
         epoch = self.epochs_done
         number = self.step - self.epoch_begin(epoch)
-        seeds = effective(self.seeds, self.onset, epoch)
+        seeds = effective(self.seeds, self.onset, epoch, self.config.held_seed)
         self._perturb("weights", "momentum", "statistics")
         self.model.train()
         self.optimizer.zero_grad()

@@ -27,7 +27,9 @@ def reduced():
         Row("steady", ALL, {"lr": 0.1}),
         Row("one source", ("init",)),
     )
-    plan = find_study("quick").plan(runs=8, epochs=1, models=("hidden",))
+    plan = find_study("quick").plan(
+        runs=8, epochs=1, settings={"warmup_epochs": 0}, models=("hidden",)
+    )
     plan = replace(plan, rows=rows, baseline="single")
     return made_summary(plan, {"hidden": {"single": 2.0, "steady": 1.0, "one source": 0.7}})
 

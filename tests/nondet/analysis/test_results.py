@@ -22,7 +22,9 @@ TAPS = {"taps": {"00.fc": np.ones((2, 6), np.float32), "01.out": np.zeros((2, 2)
 
 @pytest.fixture(scope="module")
 def plan():
-    plan = find_study("quick").plan(models=("linear", "hidden"), runs=3, epochs=2)
+    plan = find_study("quick").plan(
+        models=("linear", "hidden"), runs=3, epochs=2, settings={"warmup_epochs": 0}
+    )
     rows = (
         Row("control"),
         Row("one bit", ("bit",)),

@@ -74,6 +74,14 @@ def test_help_needs_no_torch():
         (["run", "quick", "--set", "dropout=2"], "dropout is 2.0; it must lie in [0, 1)"),
         (["run", "quick", "--dataset", "cifar10", "--data", "/nowhere"], "/nowhere"),
         (["run", "quick", "--epochs", "0"], "epochs is 0; it must be at least 1"),
+        (
+            ["run", "quick", "--epochs", "3"],
+            "warmup_epochs is 3; it must be below the 3 epochs of the training",
+        ),
+        (
+            ["run", "table7", "--set", "warmup_epochs=10"],
+            "row '10 epochs': warmup_epochs is 10; it must be below the 10 epochs",
+        ),
         (["run", "quick", "--preset", "vast"], "preset is 'vast'; the study 'quick' has: laptop"),
         (["run", "quick", "--dry-run", "--model", "vgg12"], "model is 'vgg12'; did you mean vgg"),
         (["run", "quick", "--device", "tpu"], "device is 'tpu'; did you mean cpu? known"),
@@ -111,7 +119,7 @@ def test_cuda_is_refused_where_there_is_none(monkeypatch):
 def test_default_folder_is_named_after_what_was_asked(tmp_path, monkeypatch, reports):
     monkeypatch.chdir(tmp_path)
     assert nondet(*SMALL, "--set", "lowlevel=off").exit_code == 0
-    name = "quick-linear-2epochs-2runs-lowlevel-off"
+    name = "quick-linear-2epochs-2runs-warmup_epochs-1-lowlevel-off"
     assert (tmp_path / "nondet-results" / name / "study.json").exists()
 
 

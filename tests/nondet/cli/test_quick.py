@@ -18,7 +18,7 @@ from nondet.studies.catalog import find_study
 pytestmark = [pytest.mark.early, pytest.mark.slow]
 
 COMMAND = [sys.executable, "-m", "nondet.cli", "run", "quick"]
-SMALL = ["--model", "hidden", "--epochs", "2", "--runs", "2", "--quiet"]
+SMALL = ["--model", "hidden", "--epochs", "2", "--set", "warmup_epochs=1", "--runs", "2", "--quiet"]
 
 
 def lines(folder, name):

@@ -61,6 +61,7 @@ def test_automatic_workers_are_the_processors(tmp_path, monkeypatch, reports):
 
     monkeypatch.setattr("nondet.execute.executors.LocalPool", pool)
     command = ["run", "quick", "--model", "linear", "--epochs", "1", "--runs", "2", "--quiet"]
+    command += ["--set", "warmup_epochs=0"]
     for number, workers in enumerate(("auto", "3")):
         out = tmp_path / f"place{number}" / "study"
         assert nondet(*command, "--workers", workers, "--out", out).exit_code == 0

@@ -40,7 +40,9 @@ def plan(digits):
         Row("shuffling", ("shuffle",)),
         Row("late", ("bit",), onset=Onset(bit=1)),
     )
-    plan = find_study("quick").plan(models=("linear",), runs=2, epochs=2)
+    plan = find_study("quick").plan(
+        models=("linear",), runs=2, epochs=2, settings={"warmup_epochs": 0}
+    )
     return replace(plan, rows=rows).with_data({"digits": digits.sha256})
 
 

@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import pytest
 
 from nondet.studies.catalog import find_study
+from nondet.studies.config import RunConfig
 from nondet.studies.study import Plan
 
 
 @pytest.fixture
-def plan() -> Plan:
+def plan(config: RunConfig) -> Plan:
     """A plan with runs of the fixture `config`, 20 of every row."""
-    return find_study("quick").plan(models=("linear",), runs=20, epochs=2)
+    return replace(find_study("quick").plan(models=("linear",), runs=20), configs=(config,))

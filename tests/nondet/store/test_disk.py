@@ -102,7 +102,7 @@ def attempt(job, records):
     assert [path.name for path in store.runs.iterdir()] == [kept.address]
 
 os.umask(0o022)
-plan = find_study("quick").plan(models=("linear",), runs=2, epochs=1)
+plan = find_study("quick").plan(models=("linear",), runs=2, epochs=1, settings={"warmup_epochs": 0})
 kept, _, job, *_ = plan.tasks()
 store = Store(Path("study"))
 with store.opened_for(plan):

@@ -13,7 +13,9 @@ from nondet.studies.catalog import find_study
 
 @pytest.fixture
 def plan():
-    return find_study("quick").plan(models=("linear",), runs=2, epochs=2)
+    return find_study("quick").plan(
+        models=("linear",), runs=2, epochs=2, settings={"warmup_epochs": 0}
+    )
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def made(tmp_path_factory, plan):
 
 @pytest.fixture(scope="module")
 def plan():
-    return find_study("quick").plan(models=("linear",), runs=2, epochs=2)
+    return find_study("quick").plan(
+        models=("linear",), runs=2, epochs=2, settings={"warmup_epochs": 0}
+    )
 
 
 @pytest.fixture

@@ -41,6 +41,8 @@ LATER = {
     "bias_lr_scope": "published",
     "cycle_warmup": True,
     "precision": "tf32",
+    "held_seed": 2,
+    "shuffle_once": True,
 }
 
 

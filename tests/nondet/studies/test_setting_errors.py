@@ -71,6 +71,7 @@ WRONG_VALUES = {
     "normalization": "guessed",
     "bias_lr_scope": "some",
     "precision": "half",
+    "held_seed": -1,
 }
 ANY_VALUE = {
     "dataset",
@@ -79,6 +80,7 @@ ANY_VALUE = {
     "flip",
     "drop_last",
     "cycle_warmup",
+    "shuffle_once",
     "perturbation.tensor",
     "language.variable_bptt",
 }

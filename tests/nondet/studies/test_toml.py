@@ -161,7 +161,8 @@ def test_a_file_means_what_the_classes_mean(file):
 def test_missing_keys_have_their_defaults(file):
     file.write_text(
         'name = "small"\npreset.any = { runs = 2, models = ["linear"], settings.dataset = '
-        '"digits", settings.epochs = 1, settings.batch_size = 64, settings.lr = 0.1 }\n'
+        '"digits", settings.epochs = 1, settings.batch_size = 64, settings.lr = 0.1, '
+        "settings.warmup_epochs = 0 }\n"
         'row = [{ name = "control" }, { name = "bit", varies = ["bit"] }]\n'
     )
     study = find_study(str(file))
@@ -317,7 +318,7 @@ t = true
 PYTHON = """\
 from nondet import Preset, Row, Study
 
-SETTINGS = {"dataset": "digits", "epochs": 2, "batch_size": 64, "lr": 0.1}
+SETTINGS = {"dataset": "digits", "epochs": 4, "batch_size": 64, "lr": 0.1}
 STUDY = Study(
     name="own",
     title="Own",
@@ -343,6 +344,11 @@ def test_a_study_in_python(tmp_path):
         ('("init", "bit")', '("luck",)', r"own\.py, line 7: row 'luck' varies 'luck'; known"),
         ("SETTINGS = {", "SETTINGS = ", r"own\.py, line 3: SyntaxError: "),
         ('"lr": 0.1', '"lr": -1.0', r"own\.py, preset 'laptop': lr is -1\.0; it must be a finite"),
+        (
+            '"epochs": 4',
+            '"epochs": 3',
+            r"own\.py, preset 'laptop': warmup_epochs is 3; it must be b",
+        ),
     ],
 )
 def test_errors_of_a_study_in_python(tmp_path, old, new, message):

@@ -250,7 +250,7 @@ def late_and_bad(**changed):
 
 @pytest.mark.parametrize("averaging", ["none", "ema"])
 def test_the_best_epoch_can_be_the_result(text, averaging):
-    """The oracle is a training of as many epochs: with a constant rate it is the same until then."""
+    """The oracle is a training of as many epochs, which with a constant rate is the same."""
     config = late_and_bad(averaging=averaging)
     last, chosen = (train(each, Seeds(), text) for each in (config, best(config)))
     losses = [epoch.valid_cross_entropy for epoch in chosen.history]

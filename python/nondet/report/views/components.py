@@ -27,7 +27,7 @@ from nondet.report.text import (
     plural,
 )
 from nondet.report.views._common import SOURCE_NAMES, number_cell
-from nondet.studies.seeds import HELD
+from nondet.studies.seeds import number_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -108,7 +108,10 @@ def _cells(row: RowSummary) -> dict[str, np.ndarray]:
     shape = (row.row.levels,) * len(row.row.varies)
     cells = {metric: np.full(shape, np.nan) for metric in _UNITS}
     for run in row.runs:
-        place = tuple(getattr(run.job.seeds, source) - HELD - 1 for source in row.row.varies)
+        constant = run.job.config.held_seed
+        place = tuple(
+            number_of(getattr(run.job.seeds, source), constant) for source in row.row.varies
+        )
         cells[CROSS_ENTROPY][place] = run.cross_entropy
         cells[ACCURACY][place] = 100 * run.accuracy
     return cells

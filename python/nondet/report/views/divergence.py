@@ -164,7 +164,7 @@ def _findings(name: str, pairs: Sequence[_Pair]) -> list[str]:
 def _epochs_table(found: Sequence[tuple[str, Sequence[_Pair]]]) -> Table:
     lines = []
     for name, (pair, *_) in found:
-        seeds = f"{describe_seeds([pair.run.job])}; twin: all 1"
+        seeds = f"{describe_seeds([pair.run.job])}; twin: all {pair.run.job.config.held_seed}"
         for epoch in select_epochs(pair.epochs):
             at = int(np.searchsorted(pair.epochs, epoch))
             accuracy, twin_accuracy = pair.accuracies[:, at].tolist()

@@ -3,7 +3,7 @@
 taps: representations of test images, layer by layer, to compare by CKA (`Taps`).
 tta: predictions with test-time augmentation (`AugmentedPredictions`).
 twin: distances, step by step, to a training with all seeds held (`Twin`).
-weights: the final weights (`Weights`).
+weights: the final weights, and those of snapshots (`Weights`).
 
 A recorder changes no bit of the training that it observes, and its state is saved in the training's
 checkpoints.
@@ -20,6 +20,7 @@ from nondet.training.recorders.taps import Taps
 from nondet.training.recorders.tta import AugmentedPredictions
 from nondet.training.recorders.twin import Twin
 from nondet.training.recorders.weights import Weights
+from nondet.training.schedules import steps_in_epoch
 from nondet.training.training import Recorder
 
 
@@ -50,7 +51,10 @@ def make_recorders(
         if "twin" in keeps:
             recorders.append(Twin(config, seeds, onset, dataset))
     if "weights" in keeps:
-        recorders.append(Weights())
+        steps = 1
+        if isinstance(dataset, Dataset):
+            steps = steps_in_epoch(config, len(dataset.train_labels))
+        recorders.append(Weights(config, steps))
     return recorders
 
 

@@ -80,8 +80,11 @@ class AugmentedPredictions:
 
     def observe(self, training: Training) -> None:
         """Predict after the epochs of the snapshots."""
-        if not training.at_epoch_end or training.epochs_done not in self._epochs:
-            return
+        if training.at_epoch_end and training.epochs_done in self._epochs:
+            self.take_snapshot(training)
+
+    def take_snapshot(self, training: Training) -> None:
+        """Predict by the model as it is, which is that of the next snapshot."""
         means = mean_logits(training)
         self._latest = training.step, means
         self._snapshots += 1

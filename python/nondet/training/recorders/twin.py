@@ -7,7 +7,7 @@ import torch
 
 from nondet.data import Dataset
 from nondet.studies.config import RunConfig
-from nondet.studies.seeds import HELD, Onset, Seeds
+from nondet.studies.seeds import SOURCES, Onset, Seeds, held, is_held
 from nondet.training.checkpoint import with_prefix
 from nondet.training.evaluation import model_inputs
 from nondet.training.images import ImageTraining
@@ -56,7 +56,7 @@ class Twin:
 
     def __init__(self, config: RunConfig, seeds: Seeds, onset: Onset, dataset: Dataset) -> None:
         self._config, self._seeds, self._dataset = config, seeds, dataset
-        self.twin = ImageTraining(config, Seeds(), dataset)
+        self.twin = ImageTraining(config, held(config.held_seed), dataset)
         self.latest_start: int = first_difference(config, seeds, onset, self.twin.epoch_ends)
         self._series: dict[str, list[float]] = {name: [] for name in (*STEP_SERIES, *EPOCH_SERIES)}
         images = dataset.test_images[:PROBE_IMAGES]
@@ -123,10 +123,10 @@ class Twin:
 
     def _start_twin(self, training: Training) -> None:
         """Start the twin from the run's state, or from held initial weights if the run's differ."""
-        if self._seeds.init == HELD:
+        if is_held(self._seeds, "init", self._config.held_seed):
             self.twin.restore_tensors(training.step, training.state_tensors())
         else:
-            self.twin = ImageTraining(self._config, Seeds(), self._dataset)
+            self.twin = ImageTraining(self._config, held(self._config.held_seed), self._dataset)
 
     @torch.no_grad()
     def _distances(self, training: Training) -> list[float]:
@@ -187,8 +187,8 @@ def first_difference(
     """
     step = perturbation_step(config, seeds, onset, epoch_ends)
     steps = [] if step is None else [step]
-    for source, seed in vars(seeds).items():
-        if seed != HELD and source != "bit":
+    for source in SOURCES:
+        if source != "bit" and not is_held(seeds, source, config.held_seed):
             begin = getattr(onset, source, 0)
             steps.append(epoch_ends[begin - 1] if begin > 0 else 0)
     return min([*steps, epoch_ends[-1]]) if steps else 0

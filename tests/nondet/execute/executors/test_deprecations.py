@@ -19,6 +19,7 @@ def test_unknown_name_is_an_error():
 def test_former_name_on_the_command_line():
     done = nondet(
         *("verify-resume", "quick", "--model", "linear", "--epochs", "1", "--at", "1"),
+        *("--set", "warmup_epochs=0"),
         *("--executor", "inprocess"),
     )
     assert done.exit_code == 0, done.stderr

@@ -108,7 +108,9 @@ def bits(plan, store):
 
 
 def test_a_study_with_a_killed_worker_has_the_bits_of_the_local_pool(ray, tmp_path, monkeypatch):
-    plan = find_study("quick").plan(models=("linear",), runs=2, epochs=1)
+    plan = find_study("quick").plan(
+        models=("linear",), runs=2, epochs=1, settings={"warmup_epochs": 0}
+    )
     plan = replace(plan, rows=tuple(row for row in plan.rows if row.name in ROWS))
     local, tasks = Store(tmp_path / "local" / "study"), Store(tmp_path / "ray" / "study")
     with local.opened_for(plan):

@@ -316,7 +316,9 @@ def test_report_of_texts_speaks_of_no_images(summary):
 
 def test_images_and_texts_in_one_study_stand_in_sections_of_their_own(summary):
     """A user's study may have both."""
-    quick = find_study("quick").plan(runs=8, epochs=1, models=("linear",))
+    quick = find_study("quick").plan(
+        runs=8, epochs=1, settings={"warmup_epochs": 0}, models=("linear",)
+    )
     rows = (quick.rows[0], quick.rows[1])
     images = made_summary(replace(quick, rows=rows), QUICK)
     plan = replace(
@@ -363,7 +365,9 @@ def test_rows_may_have_layers_of_their_own():
 
 
 def test_nothing_to_show():
-    plan = find_study("quick").plan(runs=2, epochs=1, models=("linear",))
+    plan = find_study("quick").plan(
+        runs=2, epochs=1, settings={"warmup_epochs": 0}, models=("linear",)
+    )
     assert make_section("perplexity", made_summary(plan, QUICK)) is None
     crossed = Row("crossed", ("init", "stochastic"), design="crossed", levels=2)
     assert make_section("perplexity", language_summary(language_plan(rows=[crossed]), {})) is None

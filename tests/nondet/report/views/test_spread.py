@@ -18,7 +18,9 @@ ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 
 @pytest.fixture(scope="module")
 def quick():
-    plan = find_study("quick").plan(runs=8, epochs=1, models=("linear", "hidden"))
+    plan = find_study("quick").plan(
+        runs=8, epochs=1, settings={"warmup_epochs": 0}, models=("linear", "hidden")
+    )
     return made_summary(plan, QUICK)
 
 

@@ -13,7 +13,9 @@ from nondet.studies.row import Row
 
 @pytest.fixture(scope="module")
 def quick():
-    plan = find_study("quick").plan(runs=8, epochs=1, models=("linear", "hidden"))
+    plan = find_study("quick").plan(
+        runs=8, epochs=1, settings={"warmup_epochs": 0}, models=("linear", "hidden")
+    )
     return made_summary(plan, QUICK)
 
 

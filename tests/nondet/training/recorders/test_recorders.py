@@ -132,6 +132,7 @@ def test_a_stop_changes_no_record(recorded, expected, stop, tmp_path):
         (12, ("taps", "twin"), 13),
         (13, ("twin",), 1),  # the twin starts before
         (10, ("tta",), 1),  # the first snapshot would be missing
+        (10, ("weights",), 1),
         (15, ("taps",), 16),
     ],
 )
@@ -156,7 +157,7 @@ def test_a_checkpoint_without_the_requested_records_is_not_used(recorded, expect
     assert_same(recorded(checkpoints=checkpoints), expected)
 
 
-@pytest.mark.parametrize("name", ["tta", "twin"])
+@pytest.mark.parametrize("name", ["tta", "twin", "weights"])
 def test_a_record_that_begins_too_late_is_refused(few_digits, name):
     with deterministic():
         plain = ImageTraining(DEMANDING, OWN, few_digits, LATE)
@@ -347,3 +348,24 @@ def test_weights_are_those_that_predict(config, digits):
         while training.step < training.total_steps:
             training.advance()
     assert weights_sha256(model) != training.history[-1].weights_sha256
+
+
+def test_weights_of_every_snapshot_are_kept(recorded, expected, few_digits):
+    """They are those that predicted it, averaged as the training says."""
+    kept = expected.records["weights"]
+    first = {name.removeprefix("snapshot.0."): x for name, x in kept.items() if "snapshot" in name}
+    final = {name: x for name, x in kept.items() if "snapshot" not in name}
+    assert first.keys() == final.keys()
+    model = build_model(DEMANDING.model, few_digits.image_shape, 10, OWN.key("init"))
+    with deterministic(1):
+        for weights, logits in zip((first, final), expected.snapshots, strict=True):
+            model.load_state_dict({name: torch.from_numpy(x) for name, x in weights.items()})
+            assert predict(model, few_digits).tobytes() == logits.tobytes()
+
+
+@pytest.mark.parametrize("names", [["snapshot.1.a"], ["snapshot.0.a", "snapshot.1.b"], ["a"]])
+def test_a_state_of_other_snapshots_is_refused(few_digits, names):
+    config = replace(DEMANDING, epochs=6, cycles=3)
+    [recorder] = make_recorders(("weights",), config, Seeds(), Onset(), few_digits)
+    with pytest.raises(ValueError, match="the state of 'weights' has the snapshots"):
+        recorder.load({name: torch.zeros(1) for name in names})
