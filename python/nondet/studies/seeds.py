@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from nondet.keys import Key
-from nondet.names import alternatives
+from nondet.names import hint
 from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
@@ -45,7 +45,8 @@ def philox_key(source: Source, seed: int) -> Key:
     integer.
     """
     if source not in STREAMS:
-        raise ValueError(f"source is {source!r}; {alternatives(source, SOURCES)}")
+        known = f"{hint(source, SOURCES)}known sources: {', '.join(SOURCES)}"
+        raise ValueError(f"source is {source!r}; {known}")
     seed = plain(seed)
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise TypeError(f"the {source} seed is {seed!r}; it must be an integer")

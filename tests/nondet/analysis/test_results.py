@@ -173,7 +173,7 @@ def test_logits_are_those_of_the_rows_output(tmp_path, plan):
         ),
         (
             lambda r: r.records("taps", "02.fc", "linear", "late bit"),
-            "has no key of 'taps' '02.fc'; known: 00.fc, 01.out",
+            r"has no key of 'taps' '02.fc'; did you mean 00.fc\? known: 00.fc, 01.out",
         ),
         (lambda r: r.logits("hidden", "late bit"), "row 'late bit' of 'hidden' has no finished"),
         (lambda r: r.snapshots("linear", "control"), "took no snapshots; their schedule is 'cos"),

@@ -80,8 +80,8 @@ def test_values_are_toml_and_may_lack_quotes_and_brackets(text, name, value):
     ("text", "field", "message"),
     [
         ("luck=1", "luck", "; known settings: dataset, model, epochs"),
-        ("perturbation=3", "perturbation", "; known"),
-        ("perturbation.lr=3", "perturbation.lr", "; known"),
+        ("perturbation=3", "perturbation", "; did you mean perturbation.*known settings"),
+        ("perturbation.lr=3", "perturbation.lr", "; .*known settings"),
         ("epochs=many", "epochs", "'many'.* an integer"),
         ("epochs=5.0", "epochs", r"5\.0.* an integer"),
         ("epochs=[5]", "epochs", r"\[5\].* an integer"),

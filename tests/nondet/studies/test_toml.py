@@ -182,7 +182,7 @@ WRONG = [
     ('name = "momenta"', 'name = "../up"', 2, "name is '../up'; it names a folder: letters"),
     ('name = "momenta"\n', "", 1, "the study lacks 'name'"),
     ('"spread", "onset"', '"spread", "onsett"', 6, "view is 'onsett'; did you mean onset? known"),
-    ('baseline = "all"', 'baseline = "al"', 7, "baseline is 'al'; the rows are: control, all"),
+    ('baseline = "all"', 'baseline = "al"', 7, "baseline is 'al'; did you mean all? the rows"),
     ("runs = 3", 'runs = "3"', 10, "runs is '3'; it must be an integer of at least 2"),
     ("runs = 3\n", "", 9, "preset.laptop lacks 'runs'"),
     ('"hidden"]\nkeep', '"hiden"]\nkeep', 11, "model is 'hiden'; did you mean hidden"),

@@ -200,7 +200,10 @@ def test_counters_of_adam_are_no_momentum():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({"tensor": "stem"}, "perturbation.tensor is 'stem'; among the weights there are: stem.b"),
+        (
+            {"tensor": "stem"},
+            "perturbation.tensor is 'stem'; .*among the weights there are: stem.b",
+        ),
         ({"tensor": "stem.*", "index": 0}, "index is 0, but perturbation.tensor leaves a choice"),
         ({"tensor": "stem.bias", "index": 3}, "index is 3; 'stem.bias' has 3 elements"),
         ({"change": "bit", "bit": 32}, "bit is 32; 'stem.weight' has 32 bits an element"),

@@ -88,7 +88,7 @@ def test_reads_after_a_gap_are_new(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"level": "op"}, "level is 'op'; did you mean ops? known: modules, ops"),
+        ({"level": "op"}, r"level is 'op'; did you mean ops\? known: modules, ops"),
         ({"every": 0}, "every must be at least 1, got 0"),
         ({"steps": (3, 2)}, "steps must be the first and the last step"),
         ({"steps": (-1, 2)}, "steps must be the first and the last step"),

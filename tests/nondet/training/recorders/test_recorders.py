@@ -178,7 +178,7 @@ def test_a_state_that_does_not_fit_is_refused(config, few_digits, name):
 
 
 def test_unknown_names_are_refused(config, few_digits):
-    with pytest.raises(ValueError, match="keeps has 'tap'; known: taps, tta, twin"):
+    with pytest.raises(ValueError, match="keeps has 'tap'; did you mean taps"):
         make_recorders(("tap",), config, Seeds(), Onset(), few_digits)
 
 
