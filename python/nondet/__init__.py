@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nondet.analysis import stats as stats
+    from nondet.analysis.comparison.planning import RunPlan as RunPlan
+    from nondet.analysis.comparison.planning import plan_runs as plan_runs
+    from nondet.analysis.comparison.scores import Scores as Scores
+    from nondet.analysis.comparison.verdicts import compare_scores as compare_scores
     from nondet.analysis.results import Results as Results
     from nondet.analysis.results import load as load
     from nondet.data import load_dataset as load_dataset
@@ -56,14 +60,18 @@ _MODULE_OF = {
     "Results": "nondet.analysis.results",
     "Row": "nondet.studies.row",
     "RunConfig": "nondet.studies.config",
+    "RunPlan": "nondet.analysis.comparison.planning",
+    "Scores": "nondet.analysis.comparison.scores",
     "Seeds": "nondet.studies.seeds",
     "Serial": "nondet.execute.executors",
     "Store": "nondet.store",
     "Study": "nondet.studies.study",
+    "compare_scores": "nondet.analysis.comparison.verdicts",
     "compare_traces": "nondet.tracing.compare.traces",
     "find_study": "nondet.studies.catalog",
     "load": "nondet.analysis.results",
     "load_dataset": "nondet.data",
+    "plan_runs": "nondet.analysis.comparison.planning",
     "run_study": "nondet.execute.runner",
     "step": "nondet.tracing.record.public",
     "trace": "nondet.tracing.record.public",

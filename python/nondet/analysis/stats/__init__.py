@@ -4,7 +4,9 @@ Everything random draws from the numpy Generator it is given: equal generators g
 """
 
 from nondet.analysis.stats.components import Components, components
+from nondet.analysis.stats.difference import Difference, mean_difference, paired_difference
 from nondet.analysis.stats.ensembles import group_means, partitions, reduction
+from nondet.analysis.stats.exact import ExactTest, permutation_test, sign_flip_test
 from nondet.analysis.stats.finite_test_set import SamplingShare, sampling_share
 from nondet.analysis.stats.growth import Growth, barrier, growth_rates
 from nondet.analysis.stats.intervals import Interval
@@ -16,24 +18,37 @@ from nondet.analysis.stats.spread import (
     standard_deviation,
     unbiased_sd,
 )
+from nondet.analysis.stats.superiority import Outperforming, outperforming
+from nondet.analysis.stats.two_way import TwoWay, clustered_error, two_way_difference
 
 __all__ = [
     "Components",
+    "Difference",
+    "ExactTest",
     "Growth",
     "Interval",
+    "Outperforming",
     "SamplingShare",
     "Spread",
+    "TwoWay",
     "barrier",
     "bootstrap_spread",
+    "clustered_error",
     "components",
     "group_means",
     "growth_rates",
+    "mean_difference",
     "mean_over_pairs",
+    "outperforming",
     "pair_mean",
+    "paired_difference",
     "partitions",
+    "permutation_test",
     "reduction",
     "sampling_share",
     "sd_ratio",
+    "sign_flip_test",
     "standard_deviation",
+    "two_way_difference",
     "unbiased_sd",
 ]
