@@ -140,7 +140,8 @@ class Power:
         runs: How many runs find it with `power`, with the interval that the uncertainty of the
             standard deviation gives (float; the ends are NaN or infinite where unknown). None if
             no difference was asked for.
-        further: How many runs are still missing, at least 0; None if none was asked for.
+        further: How many runs are still missing, at least 0, a whole number; None if none was asked
+            for.
         least: The fewest runs with which the exact test can reach 1 - confidence.
         power: The power, such as 0.8.
     """
@@ -148,7 +149,7 @@ class Power:
     detectable: float
     detect: float | None
     runs: Interval | None
-    further: int | None
+    further: float | None
     least: int
     power: float
 
@@ -162,7 +163,8 @@ class TaskComparison:
         a: The runs of A.
         b: The runs of B.
         difference: B minus A with its interval for this task by itself, and its method.
-        simultaneous: The same, for all tasks at once (Bonferroni); equal for one task.
+        simultaneous: The interval for all tasks at once (Bonferroni), equal for one task. It ends
+            at 0 where it would hold it though Holm's method says which side is better.
         test: The exact test: p, smallest possible p, and name.
         adjusted: Its p, corrected over tasks by Holm's method.
         outperforming: The probability that a run of B is better than one of A.
@@ -172,6 +174,7 @@ class TaskComparison:
         verdict: The verdict on this task.
         examples: What scores of examples add; None where they are not known.
         classes: The differences by class; empty where labels are not known.
+        notes: Sentences: why scores of examples are not used.
     """
 
     task: str
@@ -187,6 +190,7 @@ class TaskComparison:
     verdict: Verdict
     examples: ExamplesComparison | None = None
     classes: tuple[ClassDifference, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class Examples:
                 )
         found, counts = np.unique(self.ids, return_counts=True)
         if len(found) < len(self.ids):
-            raise ValueError(f"example {found[counts > 1][0]!r} has more than one score")
+            raise ValueError(f"example {str(found[counts > 1][0])!r} has more than one score")
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,9 @@ class Scores:
 
     @classmethod
     def of(cls, name: str, values: Iterable[float], **settings: bool | str) -> "Scores":
-        """Return the scores of runs that have a number each and are paired by their position."""
+        """Return the scores of runs that have a number each. They can be paired by their position:
+        with the key "position", counted from 0.
+        """
         runs = [
             ScoredRun(f"{name}, run {i}", {SINGLE_TASK: float(value)}, {"position": str(i)})
             for i, value in enumerate(values)

@@ -3,14 +3,14 @@
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import stdtrit
 
 from nondet.analysis.stats.intervals import (
     Interval,
     bca_interval,
-    check_confidence,
     check_resampling,
     check_sample,
+    paired_samples,
+    student_interval,
 )
 
 LEAST_BCA = 100
@@ -46,17 +46,18 @@ def paired_difference(
 
     Raises ValueError for samples of different lengths, none, and NaN and infinite values.
     """
-    d = check_pairs(a, b)
+    left, right = paired_samples(a, b)
+    d = right - left
     check_resampling(resamples, confidence)
-    k, value = len(d), float(d.mean())
+    k, value = len(d), float(d[0] + (d - d[0]).mean())  # exact for equal differences
     if k < least_bca:
         error = float(np.std(d - d[0], ddof=1)) / k**0.5 if k > 1 else np.nan
         interval = student_interval(value, error, k - 1, confidence)
         method = "Student's t interval of the paired differences"
         return Difference(interval, method, f"{k} pairs; BCa needs {least_bca}")
     draws = _resampled_means(d, generator, resamples)
-    left = (d.sum() - d) / (k - 1)
-    interval = bca_interval(value, draws, [left], confidence)
+    without = (d.sum() - d) / (k - 1)
+    interval = bca_interval(value, draws, [without], confidence)
     method = f"BCa bootstrap of the paired differences, {resamples:,} resamples"
     return Difference(interval, method, f"{k} pairs; BCa needs {least_bca}")
 
@@ -92,28 +93,6 @@ def mean_difference(
     ]
     interval = bca_interval(value, draws, jackknife, confidence)
     return Difference(interval, f"BCa bootstrap, {resamples:,} resamples", sizes)
-
-
-def check_pairs(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return b - a as float64. Raises ValueError unless both are finite vectors of one length."""
-    left, right = check_sample("a", a, 1), check_sample("b", b, 1)
-    if len(left) != len(right):
-        raise ValueError(
-            f"a and b must have one value a pair each, got {len(left)} and {len(right)}"
-        )
-    difference: np.ndarray = right - left
-    return difference
-
-
-def student_interval(value: float, error: float, freedom: float, confidence: float) -> Interval:
-    """Return Student's interval of an estimate with a standard error; its ends are NaN if the
-    error is.
-    """
-    check_confidence(confidence)
-    if not np.isfinite(error):
-        return Interval(value, np.nan, np.nan)
-    width = float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
-    return Interval(value, value - width, value + width)
 
 
 def _welch(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:

@@ -77,6 +77,17 @@ def log_student_interval(
     return Interval(value, float(value / width), float(value * width))
 
 
+def student_interval(value: float, error: float, freedom: float, confidence: float) -> Interval:
+    """Return Student's interval of an estimate with a standard error; its ends are NaN if the
+    error is.
+    """
+    check_confidence(confidence)
+    if not np.isfinite(error):
+        return Interval(value, np.nan, np.nan)
+    width = float(stdtrit(freedom, (1 + confidence) / 2)) * error if error > 0 else 0.0
+    return Interval(value, value - width, value + width)
+
+
 def check_resampling(resamples: int, confidence: float) -> None:
     """Raise ValueError for bad arguments of a bootstrap interval."""
     if resamples < 1:
@@ -102,6 +113,18 @@ def check_sample(name: str, values: np.ndarray, least: int) -> np.ndarray:
     if not np.isfinite(wide).all():
         raise ValueError(f"{name} holds NaN or infinite values")
     return wide
+
+
+def paired_samples(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return `a` and `b` as float64. Raises ValueError unless both are finite vectors of one
+    length, at least 1.
+    """
+    left, right = check_sample("a", a, 1), check_sample("b", b, 1)
+    if len(left) != len(right):
+        raise ValueError(
+            f"a and b must have one value a pair each, got {len(left)} and {len(right)}"
+        )
+    return left, right
 
 
 def _quantiles(draws: np.ndarray, at: np.ndarray) -> tuple[float, float]:
