@@ -354,7 +354,7 @@ def main() -> None:
     if options.page:
         before, rest = options.page.read_text().split(BEGIN)
         after = rest.split(END)[1]
-        options.page.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        options.page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,9 @@ from nondet.analysis.stats import (
 
 _CURVE_POINTS = 60
 _LONGEST_CURVE = 10_000
+_SPARE_RUNS = 2
+"""Runs beyond the fewest that can decide before the exact test finds about as much as the t test.
+With the fewest, a single outcome rejects (docs/comparing-results.md)."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def plan_runs(
     other scores of the pilot's method, such as of averaged snapshots or with test-time
     augmentation, by the name that the plan calls them. detect is in points if scores are shares.
 
-    The runs are those of a two-sided t test, and at least as many as the exact test of
+    The runs are those of a two-sided t test, and at least two more than the exact test of
     `compare_scores` needs to reach its level. Intervals are for the true standard deviation of
     normal scores (chi-squared).
 
@@ -121,9 +124,13 @@ def plan_runs(
     runs = needed_interval(detect, spread, sd, power, confidence, found.paired)
     unpaired = needed_interval(detect, *alone, power, confidence, False)
     notes = [*found.notes, "standard deviations are taken for those of normal scores"]
+    notes.append("the curve is the power of the t test alone")
     least = least_runs(confidence, found.paired)
-    if runs.low <= least:
-        notes.append(f"runs are at least the {least} that the exact test needs to reach its level")
+    if runs.low <= least + _SPARE_RUNS:
+        notes.append(
+            f"the exact test needs {least} to reach its level and some more to find as much as "
+            f"the t test, so at least {least + _SPARE_RUNS} are planned"
+        )
     gain = pairing_gain(*sides, confidence) if found.paired and len(found.a) > 2 else None
     have = min(len(side) for side in sides)
     count = _curve_runs(runs.value)
@@ -180,9 +187,9 @@ def needed_interval(
     detect: float, spread: RunSpread, sd: Interval, power: float, confidence: float, paired: bool
 ) -> Interval:
     """Return the runs that find a difference, at the standard deviation and the ends of its
-    interval; at least those that the exact test needs to reach its level.
+    interval; at least those that the exact test needs to reach its level, and two more.
     """
-    least = float(least_runs(confidence, paired))
+    least = float(least_runs(confidence, paired) + _SPARE_RUNS)
     found = [runs_needed(detect, spread._replace(sd=s), power, confidence) for s in sd]
     return Interval(*(max(runs, least) for runs in found))
 

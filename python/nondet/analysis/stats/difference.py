@@ -14,8 +14,9 @@ from nondet.analysis.stats.intervals import (
 )
 
 LEAST_BCA = 100
-"""The fewest runs of a side with which the interval is BCa instead of Student's: below, Student's
-covered as often or oftener in the simulations of docs/comparing-results.md."""
+"""The fewest runs of a side with which the interval is BCa instead of Student's. With fewer, BCa
+mostly covers less often in the simulations of docs/comparing-results.md; from here on both cover
+about alike."""
 
 _BLOCK = 1 << 22  # values that are resampled at once
 

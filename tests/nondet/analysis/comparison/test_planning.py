@@ -19,7 +19,7 @@ def test_a_paired_pilot_counts_pairs():
     assert plan.pilot_runs == 6
     assert plan.sd == pytest.approx(stats.sd_interval(sd, 5))
     for runs, end in zip(plan.runs, plan.sd, strict=True):
-        assert runs == max(stats.runs_needed(0.1, stats.RunSpread(end, 1.0)), 6)
+        assert runs == max(stats.runs_needed(0.1, stats.RunSpread(end, 1.0)), 8)
     assert plan.further == plan.runs.value - 6
     alone = stats.unpaired_spread(100 * A.std(ddof=1), 100 * B.std(ddof=1))
     assert plan.unpaired_runs.value == stats.runs_needed(0.1, alone)
@@ -63,14 +63,12 @@ def test_the_curve_passes_the_runs_needed():
 
 
 @pytest.mark.parametrize(("confidence", "paired", "least"), [(0.95, True, 6), (0.95, False, 4)])
-def test_a_huge_difference_still_needs_what_the_exact_test_needs(confidence, paired, least):
+def test_a_huge_difference_still_needs_what_the_exact_test_needs_and_two(confidence, paired, least):
     assert least_runs(confidence, paired) == least
     plan = plan_runs(A, B, detect=5, pair_by="position" if paired else None)
-    assert plan.runs == (least, least, least)
-    assert plan.further == 0
-    assert (
-        f"runs are at least the {least} that the exact test needs to reach its level" in plan.notes
-    )
+    assert plan.runs == (least + 2,) * 3
+    assert plan.further == max(least + 2 - 6, 0)
+    assert plan.notes[-1].endswith(f"so at least {least + 2} are planned")
 
 
 def test_levels_that_an_exact_test_just_reaches_count():
