@@ -17,7 +17,7 @@ from scipy.stats import t as student
 from nondet import stats
 
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
-SIMULATIONS = 4_000
+SIMULATIONS = 2_000
 RESAMPLES = 999
 DRAWS = 999
 """Arrangements that a test draws at random where there are too many to count in a simulation."""
@@ -176,17 +176,15 @@ def two_way_bootstrap(
     """Return the percentile interval of a bootstrap that draws runs and clusters of one size."""
     groups = len(np.unique(clusters))
     means = [side.reshape(len(side), groups, -1).mean(2) for side in (a, b)]
-    of_groups = generator.multinomial(groups, np.full(groups, 1 / groups), resamples) / groups
-    of_runs = [
+    weights = [
         generator.multinomial(len(side), np.full(len(side), 1 / len(side)), resamples) / len(side)
         for side in means
     ]
     if paired:
-        of_runs[1] = of_runs[0]
-    of_a, of_b = (
-        ((weights @ side) * of_groups).sum(1) for weights, side in zip(of_runs, means, strict=True)
-    )
-    low, high = np.quantile(of_b - of_a, [0.025, 0.975])
+        weights[1] = weights[0]
+    d = weights[1] @ means[1] - weights[0] @ means[0]
+    drawn = generator.integers(0, groups, (resamples, groups))
+    low, high = np.quantile(np.take_along_axis(d, drawn, 1).mean(1), [0.025, 0.975])
     return float(low), float(high)
 
 
@@ -205,16 +203,17 @@ def pilot_coverage(runs: int, simulations: int) -> tuple[float, float]:
     `runs` pairs of normal scores, and the median of its upper end over the true number.
     """
     generator = generator_of("pilot", runs)
-    truth = stats.runs_needed(0.5, stats.RunSpread(1.0, 1.0))
-    hits, highs = 0, []
-    for sd in generator.standard_normal((simulations, runs)).std(1, ddof=1):
-        low, high = (
-            stats.runs_needed(0.5, stats.RunSpread(end, 1.0))
-            for end in stats.sd_interval(sd, runs - 1)[1:]
-        )
-        hits += low <= truth <= high
-        highs.append(high / truth)
-    return hits / simulations, float(np.median(highs))
+    unit, confidence = stats.RunSpread(1.0, 1.0), 0.95
+    truth = int(stats.runs_needed(0.5, unit))
+    sds = generator.standard_normal((simulations, runs)).std(1, ddof=1)
+    hits = 0
+    for sd in sds:
+        low, high = (unit._replace(sd=end) for end in stats.sd_interval(sd, runs - 1)[1:])
+        # Whether as many runs as needed, or one less, have the power tells what each end needs.
+        enough = stats.t_power(0.5, low, truth, confidence) >= 0.8
+        hits += enough and not stats.t_power(0.5, high, truth - 1, confidence) >= 0.8
+    middle = stats.sd_interval(float(np.median(sds)), runs - 1).high
+    return hits / simulations, stats.runs_needed(0.5, unit._replace(sd=middle)) / truth
 
 
 def families(runs: int, effects: Sequence[float], simulations: int) -> dict[str, float]:
@@ -252,12 +251,9 @@ def percent(share: float) -> str:
 
 def simulate(simulations: int, runs: Sequence[int] = (3, 4, 5, 6, 8, 10, 20, 50)) -> str:
     """Return all tables as Markdown."""
-    few = max(simulations // 2, 100)
     error = 100 * (0.05 * 0.95 / simulations) ** 0.5
-    wide = 100 * (0.05 * 0.95 / few) ** 0.5
     parts = [
-        f"{simulations:,} simulations a cell (standard error {error:.1f} near 5%) unless a table "
-        "says otherwise.",
+        f"{simulations:,} simulations a cell (standard error {error:.1f} near 5% and 95%).",
         "**False positives in percent, nominal 5: two methods that do not differ.**",
     ]
     rows = []
@@ -270,42 +266,42 @@ def simulate(simulations: int, runs: Sequence[int] = (3, 4, 5, 6, 8, 10, 20, 50)
                 rows.append([label, *(percent(cell[method]) for cell in cells)])
     parts.append(table(["R =", *runs], rows))
     sizes = (5, 10, 20, 50, 100, 200)
-    parts.append(
-        f"**Coverage of 95% intervals of a difference, in percent** ({few:,} simulations)."
-    )
+    parts.append("**Coverage of 95% intervals of a difference, in percent**")
     kinds = ("pairs, normal", "pairs, lognormal", "sides, normal, SDs 1 and 3")
     rows = []
     for name in (*kinds, "sides, normal and lognormal"):
-        cells = [interval_coverage(name, r, few) for r in sizes]
+        cells = [interval_coverage(name, r, simulations) for r in sizes]
         rows += [[f"{name}: {m}", *(percent(c[m]) for c in cells)] for m in ("t", "BCa")]
     parts.append(table(["R =", *sizes], rows))
-    parts += more_tables(few, wide)
+    parts += more_tables(simulations, error)
     return "\n\n".join(parts)
 
 
-def more_tables(few: int, error: float) -> list[str]:
+def more_tables(simulations: int, error: float) -> list[str]:
     """Return the tables of what stands beside a verdict."""
     sizes = (5, 10, 20, 29, 50)
     rows = [
         [
             f"{'pairs' if paired else 'all pairs of sides'}, P = {truth}",
-            *(percent(superiority_coverage(paired, truth, r, few)) for r in sizes),
+            *(percent(superiority_coverage(paired, truth, r, simulations)) for r in sizes),
         ]
         for paired in (True, False)
         for truth in (0.5, 0.75)
     ]
     parts = [
-        f"**Coverage of the 95% interval of P(B > A), in percent** ({few:,} simulations).",
+        "**Coverage of the 95% interval of P(B > A), in percent**",
         table(["R =", *sizes], rows),
         "**Coverage of 95% intervals for other runs on another test set, in percent**: 400 "
-        f"examples, accuracy about 0.8 ({few:,} simulations, standard error {error:.1f}).",
+        f"examples, accuracy about 0.8 (standard error {error:.1f}).",
     ]
     rows = []
     for paired in (True, False):
         for cluster in (1, 10):
             for sd in (0.0, 0.3):
                 name = f"{'pairs' if paired else 'sides'}, clusters of {cluster}, run SD {sd}"
-                cells = [two_way_coverage(r, cluster, sd, paired, few) for r in (3, 5, 10, 20)]
+                cells = [
+                    two_way_coverage(r, cluster, sd, paired, simulations) for r in (3, 5, 10, 20)
+                ]
                 for method in ("runs", "examples", "both", "bootstrap"):
                     label = {"both": "two-way", "bootstrap": "two-way bootstrap"}.get(
                         method, method
@@ -319,7 +315,7 @@ def more_tables(few: int, error: float) -> list[str]:
     for paired in (True, False):
         for r in (4, 6, 8, 12, 20):
             for promised in (0.5, 0.8, 0.95):
-                found = power(r, paired, promised, few * 2)
+                found = power(r, paired, promised, simulations)
                 rows.append(
                     ["pairs" if paired else "sides", r, f"{found['difference']:.2f}"]
                     + [percent(x) for x in (promised, found["t"], found["rule"])]
@@ -328,7 +324,7 @@ def more_tables(few: int, error: float) -> list[str]:
     rows = [
         [r, percent(c), f"{high:.1f}"]
         for r in (3, 5, 10, 20)
-        for c, high in (pilot_coverage(r, few),)
+        for c, high in (pilot_coverage(r, simulations),)
     ]
     parts.append("**Runs needed, from a pilot of R pairs**: coverage of the 95% interval.")
     parts.append(table(["R", "coverage in percent", "median upper end / truth"], rows))
@@ -338,7 +334,7 @@ def more_tables(few: int, error: float) -> list[str]:
     )
     rows = []
     for label, effects in (("no task differs", [0] * 5), ("two of five do", [1, 1, 0, 0, 0])):
-        found = families(10, effects, few)
+        found = families(10, effects, simulations)
         rows.append([label, *(percent(x) for x in found.values())])
     parts.append(table(["", "uncorrected", "Holm", "all intervals hold"], rows))
     return parts
