@@ -291,7 +291,7 @@ def more_tables(simulations: int, error: float) -> list[str]:
     parts = [
         "**Coverage of the 95% interval of P(B > A), in percent**",
         table(["R =", *sizes], rows),
-        "**Coverage of 95% intervals for other runs on another test set, in percent**: 400 "
+        "**Coverage of 95% intervals for other runs on another test set, in percent**: 400\n"
         f"examples, accuracy about 0.8 (standard error {error:.1f}).",
     ]
     rows = []
@@ -329,7 +329,7 @@ def more_tables(simulations: int, error: float) -> list[str]:
     parts.append("**Runs needed, from a pilot of R pairs**: coverage of the 95% interval.")
     parts.append(table(["R", "coverage in percent", "median upper end / truth"], rows))
     parts.append(
-        "**Five tasks, correlated by 1/2, 10 pairs**: any false positive, and whether all "
+        "**Five tasks, correlated by 1/2, 10 pairs**: any false positive, and whether all\n"
         "intervals hold, in percent."
     )
     rows = []

@@ -162,3 +162,10 @@ def test_bad_arguments_are_named(test, a, b, draws, message):
 def test_pairs_must_be_pairs():
     with pytest.raises(ValueError, match="one value a pair each, got 2 and 3"):
         sign_flip_test(np.zeros(2), np.zeros(3), rng())
+
+
+@pytest.mark.parametrize("test", [sign_flip_test, permutation_test])
+def test_random_arrangements_never_give_a_p_of_zero(test):
+    a, b = np.arange(60) / 10, np.arange(60) / 10 + 50
+    found = test(a, b, rng(), 200)
+    assert found.p == found.smallest == 1 / 201
