@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from nondet.analysis.comparison.verdicts import compare_scores as compare_scores
     from nondet.analysis.results import Results as Results
     from nondet.analysis.results import load as load
+    from nondet.analysis.score_files.options import ReadOptions as ReadOptions
+    from nondet.analysis.score_files.reading import read_scores as read_scores
     from nondet.data import load_dataset as load_dataset
     from nondet.execute.executors import LocalPool as LocalPool
     from nondet.execute.executors import RayTasks as RayTasks
@@ -56,6 +58,7 @@ _MODULE_OF = {
     "Plan": "nondet.studies.study",
     "Preset": "nondet.studies.study",
     "RayTasks": "nondet.execute.executors",
+    "ReadOptions": "nondet.analysis.score_files.options",
     "Result": "nondet.training.result",
     "Results": "nondet.analysis.results",
     "Row": "nondet.studies.row",
@@ -72,6 +75,7 @@ _MODULE_OF = {
     "load": "nondet.analysis.results",
     "load_dataset": "nondet.data",
     "plan_runs": "nondet.analysis.comparison.planning",
+    "read_scores": "nondet.analysis.score_files.reading",
     "run_study": "nondet.execute.runner",
     "step": "nondet.tracing.record.public",
     "trace": "nondet.tracing.record.public",

@@ -16,14 +16,18 @@ fails on fewer where functions call each other deeply already.
 """
 
 
-def parse_json(data: bytes) -> Any:
+def parse_json(data: bytes, *, constants: bool = False) -> Any:
     """Return the value of a JSON document in UTF-8.
 
-    Raises ValueError for anything that is not JSON: also for NaN, infinities and numbers beyond
-    float64, for integers of thousands of digits, and for values nested deeper than `DEEPEST`.
+    constants: read NaN, Infinity and -Infinity, which JSON lacks and Python's json writes.
+
+    Raises ValueError for anything that is not JSON: also for these constants unless asked for,
+    numbers beyond float64, integers of thousands of digits, and values nested deeper than
+    `DEEPEST`.
     """
+    constant = float if constants else _refuse
     try:
-        value = json.loads(data.decode(), parse_constant=_refuse, parse_float=_parse_float)
+        value = json.loads(data.decode(), parse_constant=constant, parse_float=_parse_float)
         _check_depth(value)
         return value
     except RecursionError:

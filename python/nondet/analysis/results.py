@@ -23,6 +23,7 @@ from nondet.studies.study import Plan
 from nondet.training.result import EpochRecord
 
 if TYPE_CHECKING:
+    from nondet.analysis.comparison.result import Comparison
     from nondet.analysis.language_statistics import LanguageStatistics
     from nondet.analysis.summary import Statistics
 
@@ -191,6 +192,39 @@ class Results:
         """Return the keys that `records` takes."""
         run = next(self._whole_runs(model, row))
         return list(run.records[_known("record", name, run.records, f"row {row!r} of {model!r}")])
+
+    def compare(
+        self,
+        a: str,
+        b: str,
+        model: str | None = None,
+        *,
+        score: str | None = None,
+        margin: float | None = None,
+        pair_by: str | None = None,
+        confidence: float = 0.95,
+        detect: float | None = None,
+        seed: int = 1,
+    ) -> "Comparison":
+        """Say whether the row `b` is better than the row `a`, as `nondet.compare_scores` does.
+
+        a, b: names of rows, or "model/row"; a is the baseline. model: of both rows; needed if
+        several models have them. score: "accuracy", in percent and points, the default of images;
+        or "cross_entropy" in nats, that of language models. Runs are paired by seed; pair_by may
+        also be a source, such as "init". The notes name failed and missing runs, and unequal
+        environments and data.
+
+        Raises ValueError and StoreError as the class does.
+        """
+        from nondet.analysis.comparison.verdicts import compare_scores
+        from nondet.analysis.score_files.options import ReadOptions
+        from nondet.analysis.score_files.study_rows import rows_to_compare
+
+        options = ReadOptions(score=score)
+        sides = rows_to_compare(self._store, self.plan, (a, b), model, options)
+        return compare_scores(
+            *sides, margin=margin, pair_by=pair_by, confidence=confidence, detect=detect, seed=seed
+        )
 
     def _stacked(self, model: str, row: str, of: Callable[[StoredRun], np.ndarray]) -> np.ndarray:
         return np.stack([of(run) for run in self._whole_runs(model, row)])

@@ -1,9 +1,21 @@
 """The command `nondet`: one module per command or family of commands."""
 
-from nondet.cli import diff, ending, inspect, resume, run, studies, tracing
+from nondet.cli import comparing, diff, ending, inspect, planning, resume, run, studies, tracing
 from nondet.cli.app import app
 
-__all__ = ["app", "diff", "ending", "inspect", "main", "resume", "run", "studies", "tracing"]
+__all__ = [
+    "app",
+    "comparing",
+    "diff",
+    "ending",
+    "inspect",
+    "main",
+    "planning",
+    "resume",
+    "run",
+    "studies",
+    "tracing",
+]
 
 
 def main() -> None:

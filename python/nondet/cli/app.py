@@ -13,10 +13,13 @@ from nondet.names import alternatives
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-STUDY_GROUP, TRACE_GROUP = "Studies", "Traces"
+STUDY_GROUP, SCORE_GROUP, TRACE_GROUP = "Studies", "Comparisons", "Traces"
 """The groups of commands in the help."""
 
-_ORDER = ("run", "report", "studies", "ls", "verify", "verify-resume", "trace", "diff")
+_ORDER = (
+    *("run", "report", "studies", "ls", "verify", "verify-resume"),
+    *("compare", "plan", "trace", "diff"),
+)
 """The commands in the order of the help; others follow them."""
 
 

@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from nondet.analysis.summary import Summary
 from nondet.files import write_atomically
 from nondet.report.document import Document
 from nondet.report.render.drawing import render
@@ -20,10 +20,18 @@ from nondet.store.report_files import (
     remove_report_file,
 )
 
+if TYPE_CHECKING:
+    from nondet.analysis.summary import Summary
 
-def write_report(document: Document, summary: Summary, folder: Path) -> list[Path]:
-    """Write report.html, report.md, runs.csv (a line per run), every table as tables/*.csv and
-    tables/*.tex, and every figure as figures/*.svg and figures/*.png; return their paths.
+
+def write_report(document: Document, summary: "Summary", folder: Path) -> list[Path]:
+    """Write the report of a study; see `write_document`."""
+    return write_document(document, runs_csv(summary), folder)
+
+
+def write_document(document: Document, runs: str, folder: Path) -> list[Path]:
+    """Write report.html, report.md, runs.csv (`runs`, a line per run), every table as tables/*.csv
+    and tables/*.tex, and every figure as figures/*.svg and figures/*.png; return their paths.
 
     Lists them with their SHA-256 in `MANIFEST`, and removes files of an earlier report that this
     one lacks. If the process is killed meanwhile, the list names every file that there may be.
@@ -31,7 +39,7 @@ def write_report(document: Document, summary: Summary, folder: Path) -> list[Pat
     Raises ValueError if two tables or two figures have one name, or one that is no name of a file;
     OSError if the folder cannot be written.
     """
-    contents = _contents(document, summary)
+    contents = _contents(document, runs)
     digests = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     stale = _stale(folder, contents)
     write_atomically(folder / MANIFEST, format_manifest({**stale, **digests}))
@@ -62,7 +70,7 @@ def _stale(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return stale
 
 
-def _contents(document: Document, summary: Summary) -> dict[str, bytes]:
+def _contents(document: Document, runs: str) -> dict[str, bytes]:
     """Return the contents of all files by their paths inside the folder."""
     sections = document.all_sections
     tables = [table for section in sections for table in section.tables]
@@ -78,7 +86,7 @@ def _contents(document: Document, summary: Summary) -> dict[str, bytes]:
     contents: dict[str, str | bytes] = {
         "report.html": page(document, drawings),
         "report.md": markdown(document),
-        "runs.csv": runs_csv(summary),
+        "runs.csv": runs,
     }
     for table in tables:
         contents[f"tables/{table.name}.csv"] = table_csv(table)

@@ -75,6 +75,7 @@ class Scores:
         score: The name of what is scored, such as "accuracy".
         percent: True if scores are shares, to be shown in percent and their differences in points.
         higher_is_better: False for a loss.
+        notes: What a reader of results must know of where the scores come from, a sentence each.
     """
 
     name: str
@@ -82,6 +83,7 @@ class Scores:
     score: str = "score"
     percent: bool = False
     higher_is_better: bool = True
+    notes: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> tuple[str, ...]:

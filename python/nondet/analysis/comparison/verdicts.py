@@ -93,7 +93,7 @@ def compare_scores(
     )
     sizes = (len(pairing.a), len(pairing.b))
     found: list[TaskComparison] = []
-    notes = [*_notes(a, b), *pairing.left_out]
+    notes = [*dict.fromkeys((*a.notes, *b.notes)), *_notes(a, b), *pairing.left_out]
     if min(sizes) < LEAST_RUNS:
         verdict = refuse(question, sizes)
     else:

@@ -5,14 +5,16 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from nondet.analysis.summary import Summary
 from nondet.characters import printable
 from nondet.environment import short_digest
 from nondet.report.document import Table
 from nondet.report.layout import failure_reason, file_value, one_line
 from nondet.store import StoredRun
+
+if TYPE_CHECKING:
+    from nondet.analysis.summary import Summary
 
 _FORMULA = re.compile("[=@+-].")
 _NUMBER = re.compile(r"[+-]?[0-9., ±e%()+-]+")
@@ -40,10 +42,10 @@ def table_csv(table: Table) -> str:
         if table.seeds:
             record["seeds"] = one_line(line.seeds)
         records.append(record)
-    return _csv(records)
+    return records_csv(records)
 
 
-def runs_csv(summary: Summary) -> str:
+def runs_csv(summary: "Summary") -> str:
     """Return a record per run of a row: seeds, results, hashes and folder; a failed run has its
     reason in place of results. Runs with unequal environment or data must not be compared: these
     columns hold the first digits of SHA-256.
@@ -66,7 +68,7 @@ def runs_csv(summary: Summary) -> str:
                     "data": run.job.data[:12],
                 }
                 records.append(record)
-    return _csv(records)
+    return records_csv(records)
 
 
 def _results(run: StoredRun) -> dict[str, float | str | None]:
@@ -82,7 +84,7 @@ def _results(run: StoredRun) -> dict[str, float | str | None]:
     }
 
 
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+def records_csv(records: Sequence[Mapping[str, Any]]) -> str:
     """Return records as CSV with a header, "" without records; None becomes an empty field, and
     texts are made safe.
     """

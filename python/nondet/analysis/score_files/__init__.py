@@ -1,0 +1,1 @@
+"""Readers of scores: studies, tables, arrays, and logs of evaluations of language models."""
