@@ -1,5 +1,5 @@
 from collections.abc import Callable, Iterable, Sequence
-from types import ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 import torch
@@ -366,4 +366,74 @@ class _Direct(ModuleType):
 # ranks takes sorted integer `keys` of a `width`, their `positions` and bounds; integer_ranks is the
 # CPU's alone.
 cpu: _Cpu
+
+class trace:  # noqa: N801
+    class Value:
+        kind: int
+        owner: Any
+        serial: int
+        slot: int
+        version: int
+        digest: int | None
+        def __init__(
+            self,
+            kind: int,
+            owner: object,
+            serial: int,
+            slot: int,
+            version: int,
+            digest: int | None = None,
+            /,
+        ) -> None: ...
+        def seen_at(self, version: int, /) -> trace.Value: ...
+
+    class Memory:
+        weak: Any
+        values: dict[Any, trace.Value]
+        device: str
+        name: str
+        alignment: int
+        tag: int
+        hashed: bool
+        shared: bool
+        blank: bool
+
+    class Position:
+        entries: list[int]
+        serial: int
+        begin: int
+        before: int
+        def recent(self, value: trace.Value, /) -> int | None: ...
+
+    class ModuleCall:
+        name: int
+        module: torch.nn.Module
+        def __init__(self, name: int, training: object, module: object, /) -> None: ...
+
+    class Places:
+        def __init__(
+            self,
+            calls: list[trace.ModuleCall],
+            is_skipped: Callable[[str], bool],
+            add: Callable[[FrameType], int],
+            name_parameter: Callable[[Any], int],
+            sequence: Callable[[], int],
+            /,
+        ) -> None: ...
+        def find(self, frame: FrameType | None, node: object, /) -> tuple[Any, ...]: ...
+        def backward(self, frame: FrameType | None, /) -> tuple[int, int]: ...
+        def forget(self, first: int, count: int, /) -> None: ...
+
+    class Watch:
+        off: bool
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = ..., kwargs: Any = ...
+        ) -> Any: ...
+        def connect(self, links: dict[str, Any], short_way: bool, part: int, /) -> None: ...
+
+    @staticmethod
+    def mark(code: CodeType, kind: int, /) -> None: ...
+    @staticmethod
+    def alignment_of(address: int) -> int: ...
+
 direct: _Direct

@@ -23,6 +23,10 @@ void bind_direct_fingerprint(pybind11::module_& m);
 void bind_direct_sum(pybind11::module_& m);
 }  // namespace nondet
 
+namespace nondet::trace {
+void bind(pybind11::module_& m);
+}
+
 PYBIND11_MODULE(_C, m) {
   namespace py = pybind11;
   py::enum_<nondet::DType>(m, "DType")
@@ -43,6 +47,8 @@ PYBIND11_MODULE(_C, m) {
   nondet::torch_state::bind(direct);
   nondet::bind_direct_fingerprint(direct);
   nondet::bind_direct_sum(direct);
+  auto trace = m.def_submodule("trace", "What the recorder of traces does at every operation.");
+  nondet::trace::bind(trace);
 #ifdef NONDET_WITH_CUDA
   auto cuda = m.def_submodule("cuda", "Launchers of the CUDA kernels.");
   nondet::bind_cuda(cuda);

@@ -133,7 +133,7 @@ void connect(const py::object& capsule, const py::type& tensor, const py::type& 
 }
 
 bool is_plain_type(PyObject* object) {
-  return Py_TYPE(object) == state.tensor || Py_TYPE(object) == state.parameter;
+  return is_plain_class(reinterpret_cast<PyObject*>(Py_TYPE(object)));
 }
 
 bool is_recorded(PyObject* tensor) {
@@ -151,13 +151,7 @@ bool is_conjugated(PyObject* tensor) {
 
 // Describes a tensor on the CPU that is no lazy negation.
 bool describe_plain(PyObject* object, dlpack::Tensor& tensor) {
-  if (state.functions == nullptr || state.paused || !is_plain_type(object)) return false;
-  // Refuses tensors of other layouts and without memory.
-  if (state.functions->describe(object, &tensor) != 0) {
-    PyErr_Clear();
-    return false;
-  }
-  return tensor.device.type == dlpack::kCpu && !is_negated(object);
+  return describe(object, tensor) && tensor.device.type == dlpack::kCpu && !is_negated(object);
 }
 
 // Returns true if a call with these arguments may go straight to a kernel. `tensors` are the
@@ -207,6 +201,23 @@ bool nothing_watches() {
 bool is_plain(PyObject* object) {
   return is_plain_type(object) && is_false_and_release(PyObject_GetAttr(object, state.is_meta)) &&
          !is_negated(object) && !is_recorded(object);
+}
+
+bool is_plain_class(PyObject* type) {
+  return type == reinterpret_cast<PyObject*>(state.tensor) ||
+         type == reinterpret_cast<PyObject*>(state.parameter);
+}
+
+bool is_tensor(PyObject* object) { return PyObject_TypeCheck(object, state.tensor) != 0; }
+
+bool describe(PyObject* object, dlpack::Tensor& tensor) {
+  if (state.functions == nullptr || state.paused || !is_plain_type(object)) return false;
+  // Refuses tensors of other layouts and without memory.
+  if (state.functions->describe(object, &tensor) != 0) {
+    PyErr_Clear();
+    return false;
+  }
+  return true;
 }
 
 bool describe_cpu(PyObject* object, dlpack::Tensor& tensor) {

@@ -84,6 +84,10 @@ uint64_t digests(const Hashed& tensor, int64_t begin, int64_t end) {
 
 }  // namespace
 
+uint64_t fingerprint(const Hashed& tensor) {
+  return absorb(tensor.head, digests(tensor, 0, fingerprint_tiles(tensor.bytes)));
+}
+
 void fingerprints(const std::vector<Hashed>& tensors, uint64_t* out, int threads) {
   // All tiles are numbered through, so that threads share them whatever the sizes of the tensors.
   const size_t n = tensors.size();

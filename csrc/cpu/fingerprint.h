@@ -17,6 +17,10 @@ struct Hashed {
   int itemsize;          // 1, 2, 4, 8 or 16; only read where there is a layout
 };
 
+// Returns the digest of a small tensor: this thread computes it without a look at whether it is to
+// end.
+uint64_t fingerprint(const Hashed& tensor);
+
 // Writes the digest of each tensor. `threads` changes no result.
 void fingerprints(const std::vector<Hashed>& tensors, uint64_t* out, int threads);
 

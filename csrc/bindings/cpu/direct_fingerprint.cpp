@@ -1,5 +1,7 @@
 // Digests of plain CPU tensors, many in a call: Python's layers take longer than to hash a small
 // tensor.
+#include "bindings/cpu/direct_fingerprint.h"
+
 #include <deque>
 
 #include "bindings/direct_call.h"
@@ -9,15 +11,7 @@
 #include "numerics/layout.h"
 
 namespace nondet {
-namespace {
 
-// So few bytes start no thread, and are hashed under Python's global lock.
-constexpr int64_t kOneThread = 1 << 19;
-constexpr int64_t kKeepsLock = 1 << 16;
-constexpr int kMostDims = 64;  // torch's own limit
-
-// Returns the number of a dtype in fingerprints (docs/numerics.md) where DLPack names it without
-// doubt: it calls integers of 1 to 7 bits int8 or uint8. Else returns -1.
 int usual_number(const dlpack::Type& type) {
   const int bits = type.bits;
   if (type.lanes != 1) return -1;
@@ -38,6 +32,13 @@ int usual_number(const dlpack::Type& type) {
       return -1;
   }
 }
+
+namespace {
+
+// So few bytes start no thread, and are hashed under Python's global lock.
+constexpr int64_t kOneThread = 1 << 19;
+constexpr int64_t kKeepsLock = 1 << 16;
+constexpr int kMostDims = 64;  // torch's own limit
 
 // Returns the number of a tensor's dtype, from a dict; -1 for a dtype without one.
 int number_of(PyObject* tensor, PyObject* numbers) {
@@ -84,15 +85,13 @@ void look(size_t i) {
   if (i % (1 << 16) == 0 && PyErr_CheckSignals() != 0) throw py::error_already_set();
 }
 
-// Appends the tensor without its first `skip` dimensions, `count` times along the first one.
-// Returns false where this cannot be done.
-bool append(Work& work, const Plain& x, int skip, int64_t count) {
+// Describes the tensor without its first `skip` dimensions. Returns false for too many dimensions.
+bool describe(const Plain& x, int skip, Layout& layout, cpu::Hashed& hashed) {
   const dlpack::Tensor& tensor = x.tensor;
   uint64_t words[2 + kMostDims];
   int n = 0;
   words[n++] = static_cast<uint64_t>(x.number);
   words[n++] = static_cast<uint64_t>(tensor.ndim - skip);
-  Layout layout;
   layout.dims = 0;
   for (int d = skip; d < tensor.ndim; ++d) {
     words[n++] = static_cast<uint64_t>(tensor.shape[d]);
@@ -101,11 +100,22 @@ bool append(Work& work, const Plain& x, int skip, int64_t count) {
   }
   const int64_t elements = elements_of(tensor, skip);
   const bool gaps = elements > 0 && layout.dims > 0 && !(layout.dims == 1 && layout.stride[0] == 1);
-  if (gaps) work.layouts.push_back(layout);
-  cpu::Hashed hashed{fingerprint_head(words, n),
-                     static_cast<const char*>(tensor.data) + tensor.byte_offset,
-                     elements * x.itemsize, gaps ? &work.layouts.back() : nullptr, x.itemsize};
-  const int64_t step = skip > 0 ? tensor.strides[0] * x.itemsize : 0;
+  hashed = {fingerprint_head(words, n), static_cast<const char*>(tensor.data) + tensor.byte_offset,
+            elements * x.itemsize, gaps ? &layout : nullptr, x.itemsize};
+  return true;
+}
+
+// Appends the tensor without its first `skip` dimensions, `count` times along the first one.
+// Returns false where this cannot be done.
+bool append(Work& work, const Plain& x, int skip, int64_t count) {
+  Layout layout;
+  cpu::Hashed hashed;
+  if (!describe(x, skip, layout, hashed)) return false;
+  if (hashed.layout != nullptr) {
+    work.layouts.push_back(layout);
+    hashed.layout = &work.layouts.back();
+  }
+  const int64_t step = skip > 0 ? x.tensor.strides[0] * x.itemsize : 0;
   work.tensors.reserve(work.tensors.size() + static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     look(static_cast<size_t>(i));
@@ -232,6 +242,15 @@ PyMethodDef methods[] = {{"fingerprint", fast(fingerprint), METH_FASTCALL, nullp
                          {nullptr, nullptr, 0, nullptr}};
 
 }  // namespace
+
+std::optional<uint64_t> fingerprint_small(PyObject* tensor, PyObject* numbers) {
+  Plain x;
+  Layout layout;
+  cpu::Hashed hashed;
+  if (!read(tensor, numbers, x) || !describe(x, 0, layout, hashed) || hashed.bytes > kKeepsLock)
+    return {};
+  return cpu::fingerprint(hashed);
+}
 
 void bind_direct_fingerprint(py::module_& m) {
   if (PyModule_AddFunctions(m.ptr(), methods) != 0) throw py::error_already_set();

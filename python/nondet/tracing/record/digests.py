@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import nondet_ext
-from nondet.tracing.record.storages import DIGEST, Value
+from nondet_ext.recording import Value
 
 LIMIT_COUNT, LIMIT_BYTES = 256, 64 << 20
 """How many tensors wait at most, and how much memory they keep from being freed."""
@@ -109,6 +109,6 @@ class Digests:
             if waiting:
                 digests = digest_all([each[0] for each in waiting])
                 for digest, (_, position, value) in zip(digests, waiting, strict=True):
-                    self.values[position] = value[DIGEST] = digest
+                    self.values[position] = value.digest = digest
             for _, position, value, future in large:
-                self.values[position] = value[DIGEST] = future.result()
+                self.values[position] = value.digest = future.result()

@@ -2,7 +2,6 @@
 
 import struct
 import sys
-from collections.abc import Mapping
 from contextlib import nullcontext
 from types import FrameType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -12,18 +11,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from nondet.tracing.record import operators, races, randomness
 from nondet.tracing.record.digests import digest_all
-from nondet.tracing.record.fast import make_fast
-from nondet.tracing.record.lines import CODES, SKIPPED
 from nondet.tracing.record.operators import Operator, Passed
-from nondet.tracing.record.storages import VERSION, aligned
+from nondet.tracing.record.storages import aligned
+from nondet.tracing.record.stream import PART
 from nondet.tracing.record.tensors import PLAIN, UNREAD, Seen, Written
 from nondet.tracing.records import COLLECTIVE, Unseen
+from nondet_ext.recording import DTYPE_CODE, Watch
 
 if TYPE_CHECKING:
     from nondet.tracing.record.recorder import Recorder
 
 _MASK = 2**64 - 1
-_NOTHING: Mapping[str, Any] = {}
 _NO_CONTEXT = nullcontext()
 _NUMBERS = frozenset((float, int, bool, complex))
 _LISTS = (operators.TENSORS, operators.NESTED)
@@ -52,20 +50,23 @@ class Prepared(NamedTuple):
     meanwhile: tuple[int, ...]
 
 
-class Dispatch(TorchDispatchMode):
-    """The mode that sees the operations of a thread and adds their records to its stream."""
+class Dispatch(Watch, TorchDispatchMode):
+    """The mode that sees the operations of a thread and adds their records to its stream.
+
+    `Watch`, which is C++, gets them first. It records those whose reads are all known, which draw
+    nothing and which nothing else watches: nearly all in a loop that trains. The others come to
+    `dispatch`. Both ways make the same records.
+    """
 
     # Torch refuses higher-order operations under a mode that does not say so.
     supports_higher_order_operators = True
 
     def __init__(self, recorder: "Recorder") -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.off = False
         self._recorder = recorder
         self._operators = recorder.session.operators
-        self._known = self._operators.known
         self._verify = recorder.session.options.verify_inputs
-        self.connect()
+        self.connect_stream()
 
     @classmethod
     def ignore_compile_internals(cls) -> bool:
@@ -77,47 +78,56 @@ class Dispatch(TorchDispatchMode):
         # The code below is skipped by its code objects, without the cost of a wrapper.
         return False
 
-    def __torch_dispatch__(
-        self, function: Any, types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        if kwargs is None:
-            kwargs = _NOTHING
-        if self.off:
-            return function(*args, **kwargs)
+    def connect_stream(self) -> None:
+        """Take the short way of the recorder's present stream."""
+        recorder = self._recorder
+        session, stream = recorder.session, recorder.stream
+        links = {
+            "recorder": recorder,
+            "describe": recorder.describe,
+            "stream": stream,
+            "end_part": stream.end_part,
+            "digests": stream.digests,
+            "streams": session.streams,
+            "finish": session.finish,
+            "memories": session.table.memories,
+            "pattern": session.table.pattern,
+            "add_layout": session.table.add_layout,
+            "tensors": recorder.tensors,
+            "find": self._operators.find,
+            "places": recorder.places,
+            "node": _node,
+            "functions": _functions,
+            "numbers": DTYPE_CODE,
+            "written": Written,
+        }
+        short_way = not self._verify and recorder.keeps is None
+        self.connect(links, short_way, PART)
+
+    def dispatch(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        """Call an operation and record it, the long way."""
         if types and not PLAIN.issuperset(types):
             if _modes():  # such as the mode of fake tensors, which deals with their subclass
                 return function(*args, **kwargs)
             return NotImplemented  # the subclass first: its own operations come here again
         recorder = self._recorder
         try:
-            operator = self._known.get(id(function))
-            if operator is None:
-                operator = self._operators.add(function)
+            operator = self._operators.find(function)
             if isinstance(operator, Passed):
                 if operator.announce():
                     recorder.stream.unseen(Unseen("higher-order operation", operator.name))
                 return function(*args, **kwargs)
             watched = _functions()
-            noted = (
-                self._fast_before(operator, args, kwargs)
-                if operator.simple and not watched
-                else None
-            )
-            if noted is None:
-                with torch._C.DisableTorchFunction() if watched else _NO_CONTEXT:
-                    prepared = self._before(operator, args, kwargs)
+            with torch._C.DisableTorchFunction() if watched else _NO_CONTEXT:
+                prepared = self._before(operator, args, kwargs)
         except Exception as error:
             recorder.fail(error)
             return function(*args, **kwargs)
         out = operator.call(*args, **kwargs)
         try:
-            if noted is not None:
-                if self._fast_after(operator, noted, args, kwargs, out, sys._getframe(1)):
-                    return out
-                # What it reads has not changed: it is still to be seen.
-                prepared = self._before(operator, args, kwargs)
+            frame = sys._getframe().f_back
             with torch._C.DisableTorchFunction() if watched else _NO_CONTEXT:
-                self._after(operator, prepared, args, kwargs, out, sys._getframe(1))
+                self._after(operator, prepared, args, kwargs, out, frame)
         except Exception as error:
             recorder.fail(error)
         return out
@@ -192,7 +202,7 @@ class Dispatch(TorchDispatchMode):
             if value is None:
                 if written and seen[2].bytes and memory.hashed:
                     reads[number] = (*seen[:8], digest_all([seen[0]])[0])
-            elif value[VERSION] != seen[6] or memory.shared or self._verify:
+            elif value.version != seen[6] or memory.shared or self._verify:
                 reads[number], changed = tensors.check(seen)
                 if changed:
                     meanwhile += (number,)
@@ -213,7 +223,7 @@ class Dispatch(TorchDispatchMode):
         args: Any,
         kwargs: Any,
         out: Any,
-        frame: FrameType,
+        frame: FrameType | None,
     ) -> None:
         key, numbers, reads, written, unread, draw, race, meanwhile = prepared
         recorder = self._recorder
@@ -276,14 +286,6 @@ class Dispatch(TorchDispatchMode):
         stream.add(entry)
         if recorder.keeps is not None:
             recorder.keeps.offer(stream, serial, entry, [reads[i][0] for i in written], out)
-
-    def connect(self) -> None:
-        """Take the short way of the recorder's present stream."""
-        self._fast_before, self._fast_after = make_fast(self._recorder)
-
-
-for _method in (Dispatch.__torch_dispatch__, Dispatch._before, Dispatch._after):
-    CODES.mark(_method.__code__, SKIPPED)
 
 
 def _add_number(numbers: list[int], value: Any) -> Any:

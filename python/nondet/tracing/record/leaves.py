@@ -45,7 +45,7 @@ def _follow_gradient(
         if recorder.off:
             return
         try:
-            outer = recorder.lines.backward(sys._getframe())[1]
+            outer = recorder.places.backward(sys._getframe())[1]
             recorder.add("module", name, writes=[gradient], place=(*place[:3], outer))
         except Exception as error:
             recorder.fail(error)

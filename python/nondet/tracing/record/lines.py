@@ -4,10 +4,13 @@ import linecache
 import sysconfig
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FrameType
+from types import FrameType
+from typing import Any
 
 import torch
 from torch.autograd import graph
+
+from nondet_ext.recording import ModuleCall, Places, mark
 
 _OURS = str(Path(__file__).parent)
 _TORCH = str(Path(torch.__file__).parent)
@@ -22,115 +25,29 @@ USER, SKIPPED, ENGINE, CALL = range(4)
 
 NONE = -1
 
-
-class Codes:
-    """Remembers the kind of each code object. Hashing code is slow, so it is known by its id."""
-
-    def __init__(self) -> None:
-        self.kinds: dict[int, int] = {}
-        self._held: list[CodeType] = []  # an id is unique while its object lives
-        self.mark(graph._engine_run_backward.__code__, ENGINE)
-
-    def mark(self, code: CodeType, kind: int) -> None:
-        """Say of what kind a code object is."""
-        self._held.append(code)
-        self.kinds[id(code)] = kind
-
-    def classify(self, code: CodeType) -> int:
-        """Return the kind of a code object that is not known yet."""
-        kind = SKIPPED if _is_skipped(code.co_filename) else USER
-        self.mark(code, kind)
-        return kind
+mark(graph._engine_run_backward.__code__, ENGINE)
 
 
-CODES = Codes()
+def make_places(
+    calls: list[ModuleCall],
+    intern: Callable[[str, int, str, str], int],
+    name_parameter: Callable[[Any], int],
+) -> Places:
+    """Return what finds the places of a stream's records.
 
-
-class ModuleCall:
-    """A call of a module that is under way.
-
-    name: number of its qualified name. line: the line that called it, once somebody asked.
+    calls: the modules that are being called, which remember the line that called them. intern:
+    gives the number of a line (file, number, function, text). name_parameter: gives the number of
+    the name of the parameter whose gradient a node of autograd accumulates.
     """
 
-    __slots__ = ("line", "module", "name", "training")
-
-    def __init__(self, name: int, training: bool, module: torch.nn.Module) -> None:
-        self.name = name
-        self.training = training
-        self.module = module
-        self.line: int | None = None
-
-
-class Lines:
-    """The lines of a stream. `intern` gives the number of (file, number, function, text)."""
-
-    def __init__(self, intern: Callable[[str, int, str, str], int]) -> None:
-        self._intern = intern
-        self._known: dict[tuple[int, int], int] = {}
-
-    def forward(self, frame: FrameType | None, calls: list[ModuleCall]) -> int:
-        """Return the line of the innermost frame that is a person's; NONE if there is none.
-
-        calls: the modules that are being called; they remember the line, which cannot change
-        until they return.
-        """
-        kinds = CODES.kinds
-        depth = len(calls)
-        line: int | None = NONE
-        asked: list[ModuleCall] = []
-        while frame is not None:
-            code = frame.f_code
-            kind = kinds.get(id(code))
-            if kind is None:
-                kind = CODES.classify(code)
-            if kind == USER:
-                line = self._known.get((id(code), frame.f_lasti))
-                if line is None:
-                    line = self._add(frame)
-                break
-            if kind == CALL and depth > 0:
-                depth -= 1
-                call = calls[depth]
-                if call.line is not None:
-                    line = call.line
-                    break
-                asked.append(call)
-            frame = frame.f_back
-        for call in asked:
-            call.line = line
-        return NONE if line is None else line
-
-    def backward(self, frame: FrameType | None) -> tuple[int, int]:
-        """Return the line of a person's code that the backward pass calls, such as a hook or the
-        backward of a Function, and that which called the backward pass; NONE for either.
-        """
-        kinds = CODES.kinds
-        inner = outer = NONE
-        while frame is not None:
-            code = frame.f_code
-            kind = kinds.get(id(code))
-            if kind is None:
-                kind = CODES.classify(code)
-            if kind == USER and inner == NONE:
-                inner = self.at(frame)
-            elif kind == ENGINE:
-                outer = self.forward(frame.f_back, [])
-                break
-            frame = frame.f_back
-        return inner, outer
-
-    def at(self, frame: FrameType) -> int:
-        """Return the number of the line that a frame executes."""
-        line = self._known.get((id(frame.f_code), frame.f_lasti))
-        return self._add(frame) if line is None else line
-
-    def _add(self, frame: FrameType) -> int:
+    def add(frame: FrameType) -> int:
         code = frame.f_code
         number = max(frame.f_lineno or 0, 0)
         text = linecache.getline(code.co_filename, number, frame.f_globals).strip()
-        line = self._intern(code.co_filename, number, code.co_qualname, text)
-        self._known[id(code), frame.f_lasti] = line
-        return line
+        return intern(code.co_filename, number, code.co_qualname, text)
+
+    sequence = torch._C._autograd._get_sequence_nr
+    return Places(calls, _is_skipped, add, name_parameter, sequence)
 
 
 def _is_skipped(file: str) -> bool:

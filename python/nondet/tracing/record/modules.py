@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from nondet.tracing.record.leaves import is_leaf, look_at_inputs, record_leaf
-from nondet.tracing.record.lines import CALL, CODES, SKIPPED, ModuleCall
+from nondet.tracing.record.lines import CALL, SKIPPED
 from nondet.tracing.record.parameters import record_root
 from nondet.tracing.record.patches import Patches
+from nondet_ext.recording import ModuleCall, mark
 
 if TYPE_CHECKING:
     from nondet.tracing.record.recorder import Recorder
@@ -29,7 +30,7 @@ def follow_modules(session: "Shared", patches: Patches) -> None:
                 return original(self, *args, **kwargs)
             return follow(recorder, original, self, args, kwargs)
 
-        CODES.mark(call.__code__, SKIPPED)
+        mark(call.__code__, SKIPPED)
         return call
 
     patches.wrap(torch.nn.Module, "__call__", make)
@@ -62,7 +63,7 @@ def follow(
 
 
 # The frame of a call that is followed stands for one entry of `calls`.
-CODES.mark(follow.__code__, CALL)
+mark(follow.__code__, CALL)
 
 
 def _call_leaf(

@@ -7,7 +7,7 @@ import torch
 
 TENSOR, TENSORS, NESTED, NUMBER, GENERATOR, OTHER = range(6)
 """Kinds of arguments: a tensor, a list of tensors, a list of such lists, a number, a generator,
-anything else.
+anything else. C++ has the same numbers (`Kind` in csrc/bindings/cpu/trace_way.h).
 """
 
 _FILLED = {
@@ -59,8 +59,8 @@ class Operator:
     written_names: arguments by name. unread: True if it does not read what it writes first. draws:
     True if it draws random numbers. blank: True if its results hold nothing yet. adopts: True if it
     gives its first argument values that it did not make. collective: True if these come from other
-    ranks. view: True if its results share the memory of an argument. simple: True if it only reads
-    tensors among its positional arguments and makes others.
+    ranks. view: True if its results share the memory of an argument. simple: True if it may be
+    recorded the short way, in C++.
     """
 
     __slots__ = (
@@ -101,15 +101,11 @@ class Operator:
         self.draws = torch.Tag.nondeterministic_seeded in function.tags
         self.blank = base in _BLANK
         self.races = base in RACING
-        kinds = [*self.kinds, *self.named.values()]
         self.simple = not any(
             (
-                *(self.writes, self.draws, self.blank, self.races),
-                *(TENSORS in kinds, NESTED in kinds),
+                *(self.draws, self.races, self.adopts, self.when is not None),
+                *(self.written_names, NESTED in self.kinds),
             )
-        ) and not any(
-            kind in (TENSOR, GENERATOR) and each.kwarg_only
-            for kind, each in zip(self.kinds, arguments, strict=True)
         )
 
 
@@ -136,8 +132,11 @@ class Operators:
         self._lock = threading.Lock()
         self.known: dict[int, Operator | Passed] = {}
 
-    def add(self, function: Any) -> Operator | Passed:
-        """Return the operator of an overload that is not known yet."""
+    def find(self, function: Any) -> Operator | Passed:
+        """Return the operator of an overload."""
+        known = self.known.get(id(function))
+        if known is not None:
+            return known
         with self._lock:
             if id(function) not in self.known:
                 self.known[id(function)] = self._make(function)

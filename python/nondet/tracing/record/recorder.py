@@ -13,7 +13,7 @@ import torch
 
 from nondet.tracing.record.entries import Location, ReadFrom, describe_arguments, make_entry
 from nondet.tracing.record.keeping import Keeps
-from nondet.tracing.record.lines import NONE, Lines, ModuleCall
+from nondet.tracing.record.lines import NONE, make_places
 from nondet.tracing.record.operators import Operator
 from nondet.tracing.record.quiet import push_below, quiet, remove
 from nondet.tracing.record.randomness import Draw, GlobalStates
@@ -22,6 +22,7 @@ from nondet.tracing.record.storages import aligned
 from nondet.tracing.record.stream import Stream
 from nondet.tracing.record.tensors import UNREAD, Seen, Tensors, Written
 from nondet.tracing.records import Kind, Unseen
+from nondet_ext.recording import ModuleCall
 
 if TYPE_CHECKING:
     from nondet.tracing.record.shared import Shared
@@ -31,9 +32,6 @@ _sequence = torch._C._autograd._get_sequence_nr
 _autocasts = torch._C._is_any_autocast_enabled
 _deterministic = torch._C._get_deterministic_algorithms
 _threads = torch.get_num_threads
-
-ACCUMULATE = 2**64 - 1
-"""The sequence number of nodes that accumulate a gradient: they belong to no operation."""
 
 _REMEMBERED = 100_000
 """Nodes whose operations are remembered, besides those of the last two steps."""
@@ -61,7 +59,6 @@ class Recorder:
         self._states.changed()
         self._failures: set[str] = set()
         self.keeps = Keeps.of(session.options.keep_values)
-        self._nodes: dict[int, tuple[int, int, bool | None]] = {}
         self._oldest = 0
         self._mode: Any = None
         self.open(role)
@@ -72,10 +69,9 @@ class Recorder:
         self.stream = Stream(session.folder, role, session.table, session.header)
         session.add_stream(self.stream)
         self.tensors = Tensors(self.stream, session.table)
-        self.lines = Lines(self.stream.line)
-        self._nodes.clear()
+        self.places = make_places(self.calls, self.stream.line, self._name_parameter)
         if self._mode is not None:
-            self._mode.connect()
+            self._mode.connect_stream()
 
     def attach(self, mode: Any) -> None:
         """Take the mode that sees the operations of this thread."""
@@ -123,31 +119,7 @@ class Recorder:
 
         node: of autograd that runs, None in a forward pass.
         """
-        nodes = self._nodes
-        calls = self.calls
-        number = _sequence() - 1
-        if node is None:
-            line = self.lines.forward(frame, calls)
-            if calls:
-                call = calls[-1]
-                where: tuple[int, int, bool | None] = (line, call.name, call.training)
-            else:
-                where = (line, 0, None)
-            if number not in nodes:
-                nodes[number] = where
-            return where
-        line, outer = self.lines.backward(frame)
-        of = node._sequence_nr()
-        if of == ACCUMULATE:
-            found: tuple[int, int, bool | None] = (NONE, self._name_parameter(node), None)
-        else:
-            found = nodes.get(of, (NONE, 0, None))
-        if line == NONE:
-            line = found[0]
-        module = calls[-1].name if calls else found[1]
-        if number not in nodes:
-            nodes[number] = (line, module, found[2])
-        return line, module, found[2], outer
+        return self.places.find(frame, node)
 
     def _name_parameter(self, node: Any) -> int:
         variable = getattr(node, "variable", None)
@@ -309,8 +281,7 @@ class Recorder:
             self.add_generators()
         with quiet():
             self.stream.end_step(recorded=not self.off)
-            if len(self._nodes) > _REMEMBERED:
-                self._nodes = {k: v for k, v in self._nodes.items() if k >= self._oldest}
+            self.places.forget(self._oldest, _REMEMBERED)
             self._oldest = _sequence()
         self.refresh()
 

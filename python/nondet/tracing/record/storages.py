@@ -1,27 +1,28 @@
-"""Remember which record wrote or read the memory of a tensor last."""
+"""Remember which record wrote or read the memory of a tensor last.
+
+A `Value` is what a tensor held at some time. kind: WRITTEN or READ. owner: the stream of the
+record. serial: its number there. slot: the tensor's number in the record. version: torch's count
+of changes of the tensor, -1 where it keeps none. digest: None until it is known; that of a view,
+whose value names the record of its base, until somebody needs it.
+
+A `Memory` is a storage. weak: a weak reference, which keeps its address from being given to another
+storage. values: by layout number, and by (layout number, offset) where the offset is not 0. tag:
+stands for the device, name and alignment. hashed: False on the meta device. shared: True if others
+than torch can write to it: NumPy, another process. blank: True until something is written to it.
+"""
 
 import threading
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import torch
 
+from nondet_ext.recording import Memory, alignment_of
+
 _expired: Any = torch.UntypedStorage._expired
-_new = object.__new__
 _free: Any = torch.UntypedStorage._free_weak_ref
 
 WRITTEN, READ = range(2)
 """What a record did with a value: wrote it, or read it first."""
-
-
-KIND, OWNER, SERIAL, SLOT, VERSION, DIGEST = range(6)
-"""The places in a value."""
-
-Value: TypeAlias = list[Any]
-"""What a tensor held at some time: what the record did, the stream it is in, its serial number
-there, the tensor's number in the record, torch's count of changes of the tensor (-1 where it keeps
-none), and its digest, None until it is known. That of a view names the record of its base, and has
-no digest until somebody needs it. A list, because one is made for every tensor of every operation.
-"""
 
 
 class Layout(NamedTuple):
@@ -36,49 +37,28 @@ class Layout(NamedTuple):
     bytes: int  # of its elements, 0 if they cannot be hashed
 
 
-class Memory:
-    """A storage that was seen, and the values of the tensors in it.
-
-    A weak reference keeps its address from being given to another storage. values: by layout
-    number, and by (layout number, offset) where the offset is not 0. tag: stands for the device,
-    name and alignment. hashed: False on the meta device. shared: True if others than torch can
-    write to it: NumPy, another process. blank: True until something is written to it.
-    """
-
-    __slots__ = (
-        "alignment",
-        "blank",
-        "device",
-        "hashed",
-        "name",
-        "shared",
-        "tag",
-        "values",
-        "weak",
-    )
-
-    def __init__(self, storage: torch.UntypedStorage) -> None:
-        self.weak = storage._weak_ref()
-        self.values: dict[Any, Value] = {}
-        device = storage.device
-        self.device = str(device)
-        self.hashed = device.type in ("cpu", "cuda")
-        self.alignment = 64
-        if self.hashed:
-            try:
-                self.alignment = alignment_of(storage.data_ptr())
-            except RuntimeError:  # that of a tensor of a transform, which holds nothing
-                self.hashed = False
-        self.name = ""
-        self.tag = 0
-        self.shared = device.type == "cpu" and (not storage.resizable() or storage.is_shared())
-        self.blank = False
+def make_memory(storage: torch.UntypedStorage) -> Memory:
+    """Return the memory of a storage."""
+    memory = Memory()
+    memory.weak = storage._weak_ref()
+    memory.name = ""
+    device = storage.device
+    memory.device = str(device)
+    memory.hashed = device.type in ("cpu", "cuda")
+    if memory.hashed:
+        try:
+            memory.alignment = alignment_of(storage.data_ptr())
+        except RuntimeError:  # that of a tensor of a transform, which holds nothing
+            memory.hashed = False
+    memory.shared = device.type == "cpu" and (not storage.resizable() or storage.is_shared())
+    return memory
 
 
 class Table:
     """All storages that were seen in this process, by address, and the layouts of tensors.
 
-    by_number: all layouts. tags: the device and name of memories with that tag.
+    by_number: all layouts. tags: the device and name of memories with that tag. pattern: a memory
+    like those that torch allocates on the CPU.
     """
 
     def __init__(self) -> None:
@@ -90,27 +70,12 @@ class Table:
         self.by_number: list[Layout] = []
         self._tags: dict[tuple[str, str, int], int] = {}
         storage = torch.empty(1, device="cpu").untyped_storage()
-        self._pattern = self.add(storage._cdata, storage)
+        self.pattern = self.add(storage._cdata, storage)
 
     def add(self, address: int, storage: torch.UntypedStorage) -> Memory:
         """Return the memory of a storage that is not in the table."""
-        memory = self.memories[address] = Memory(storage)
+        memory = self.memories[address] = make_memory(storage)
         self.name(memory, "")
-        return memory
-
-    def add_fresh(self, address: int, storage: torch.UntypedStorage) -> Memory:
-        """Return the memory of a storage that torch just allocated on the CPU."""
-        pattern = self._pattern
-        memory: Memory = _new(Memory)
-        memory.weak = storage._weak_ref()
-        memory.values = {}
-        memory.device = "cpu"
-        memory.hashed = True
-        memory.alignment = 64
-        memory.name = ""
-        memory.tag = pattern.tag
-        memory.shared = memory.blank = False
-        self.memories[address] = memory
         return memory
 
     def name(self, memory: Memory, name: str) -> None:
@@ -175,7 +140,7 @@ class Table:
                 memory.values.clear()
             else:
                 for key, value in list(memory.values.items()):
-                    if value[OWNER] is owner:
+                    if value.owner is owner:
                         memory.values.pop(key, None)
 
 
@@ -187,12 +152,6 @@ def name_of(dtype: torch.dtype) -> str:
 def aligned(memory: Memory, offset: int, itemsize: int) -> int:
     """Return the alignment of an element of a storage, in bytes, at most 64."""
     return alignment_of(memory.alignment | (offset * itemsize))
-
-
-def alignment_of(address: int) -> int:
-    """Return the largest power of two, at most 64, that divides an address."""
-    low = address & -address
-    return low if 0 < low < 64 else 64
 
 
 HASHED = frozenset(

@@ -12,12 +12,13 @@ from nondet.tracing.format import Entry, StreamWriter, stream_path
 from nondet.tracing.record.digests import Digests
 from nondet.tracing.record.storages import Table
 from nondet.tracing.records import Line, StreamInfo, Unseen
+from nondet_ext.recording import Position
 
 PART = 10_000
 """A step is written in parts of so many records."""
 
 
-class Stream:
+class Stream(Position):
     """The records of a thread.
 
     Attributes:
@@ -26,6 +27,7 @@ class Stream:
         serial: How many records there were before, in all steps.
         begin, before: The serial of the first record of this step, and of the step before; equal
             if that was not recorded.
+        entries: The numbers of the entries of the records of this part.
         described: Entries and their lines, by number.
         digests: The values of the records of this part, and tensors that wait for their digests.
     """
@@ -36,11 +38,7 @@ class Stream:
         self.role = role
         self.ordinal = -1
         self.number = 0
-        self.serial = 0
-        self.begin = 0
-        self.before = 0
         self.digests = Digests()
-        self.entries: list[int] = []
         self.known: dict[tuple[Any, ...], int] = {}
         self.described: dict[int, tuple[Entry, Line | None]] = {}
         self._lines: dict[int, Line] = {}
@@ -80,8 +78,12 @@ class Stream:
         self.entries.append(entry)
         self.serial += 1
         if len(self.entries) >= PART:
-            self._write(whole=False)
-            self._table.prune()
+            self.end_part()
+
+    def end_part(self) -> None:
+        """Write the records of a step that goes on."""
+        self._write(whole=False)
+        self._table.prune()
 
     def end_step(self, *, recorded: bool = True) -> None:
         """End the step; recorded: False if its operations were not to be recorded."""
@@ -117,5 +119,5 @@ class Stream:
         digests.flush()
         if self._writer is not None or self.entries:
             self.writer.step(self.number, self.entries, array("Q", digests.values), whole=whole)
-        self.entries = []
+        self.entries.clear()
         digests.values = []

@@ -5,20 +5,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import torch
 
 from nondet.tracing.record.digests import digest_all
-from nondet.tracing.record.storages import (
-    DIGEST,
-    KIND,
-    OWNER,
-    READ,
-    SERIAL,
-    SLOT,
-    VERSION,
-    WRITTEN,
-    Layout,
-    Memory,
-    Table,
-    Value,
-)
+from nondet.tracing.record.storages import READ, WRITTEN, Layout, Table
+from nondet_ext.recording import Memory, Value
 
 if TYPE_CHECKING:
     from nondet.tracing.record.stream import Stream
@@ -81,7 +69,7 @@ class Tensors:
         offset = tensor.storage_offset()
         key = (layout.number, offset) if offset else layout.number
         value = memory.values.get(key)
-        if value is not None and value[VERSION] < 0:
+        if value is not None and value.version < 0:
             version = -1
         else:
             version = -1 if tensor.is_inference() else tensor._version
@@ -93,9 +81,9 @@ class Tensors:
         seen = self.look(tensor)
         _, memory, layout, _, _, value, version, _, _ = seen
         if memory is not None and memory.hashed and layout.bytes:
-            if value is not None and (value[VERSION] != version or memory.shared):
+            if value is not None and (value.version != version or memory.shared):
                 seen, _ = self.check(seen)
-            elif value is None or value[DIGEST] is None:
+            elif value is None or value.digest is None:
                 seen = (*seen[:8], digest_all([tensor])[0])
         return (None, *seen[1:])  # type: ignore[return-value]
 
@@ -108,15 +96,15 @@ class Tensors:
         if memory is None or value is None or not (layout.bytes and memory.hashed):
             return seen, False
         digest = digest_all([tensor])[0]
-        if value[DIGEST] is None:
-            value[OWNER].digests.flush()
-        if value[DIGEST] is None:
-            value[DIGEST] = digest  # of a view, which was not hashed
-        elif value[DIGEST] != digest:
-            changed = value[VERSION] == version
+        if value.digest is None:
+            value.owner.digests.flush()
+        if value.digest is None:
+            value.digest = digest  # of a view, which was not hashed
+        elif value.digest != digest:
+            changed = value.version == version
             memory.values.clear()
             return (tensor, memory, layout, key, offset, None, version, address, digest), changed
-        value[VERSION] = version
+        value.version = version
         return (*seen[:8], digest), False
 
     def source(
@@ -131,30 +119,30 @@ class Tensors:
         stream = self._stream
         back, slot = NEW, 0
         if value is not None:
-            if value[OWNER] is not stream:
-                back, slot = FOREIGN, value[OWNER].ordinal
-            elif value[SERIAL] >= stream.begin:
-                return (serial - value[SERIAL]) * 4 + (value[KIND] == READ), value[SLOT]
-            elif value[SERIAL] >= stream.before and value[KIND] != READ:
-                return (value[SERIAL] - stream.before) * 4 + 2, value[SLOT]
+            recent = stream.recent(value)
+            if recent is not None:
+                return recent, value.slot
+            if value.owner is not stream:
+                back, slot = FOREIGN, value.owner.ordinal
             else:
                 back = OLDER
         _, memory, layout, key, _, _, version, _, digest = seen
         if memory is None or not layout.bytes or not memory.hashed or (memory.blank and view):
             return UNREAD, 0
         if value is not None and digest is None:
-            if value[DIGEST] is None and value[OWNER] is not stream:
-                value[OWNER].digests.flush()
-            digest = value[DIGEST]
+            if value.digest is None and value.owner is not stream:
+                value.owner.digests.flush()
+            digest = value.digest
         if digest is None:  # at once, because its owner may write to it unseen
             digest = digest_all([seen[0]])[0]
-        memory.values[key] = [READ, stream, serial, number, version, digest]
+        memory.values[key] = Value(READ, stream, serial, number, version, digest)
         stream.digests.values.append(digest)
         return back, slot
 
-    def _hash(
+    def hash(
         self, tensor: torch.Tensor, memory: Memory, address: int, value: Value, layout: Layout
     ) -> None:
+        """Append the digest of a tensor that a record wrote, which is computed later."""
         digests = self._stream.digests
         digests.add(tensor, address, value, layout.bytes)
         if memory.shared:
@@ -167,10 +155,10 @@ class Tensors:
         if memory is not None:
             memory.blank = False
             memory.values.clear()
-            value = [WRITTEN, self._stream, serial, len(writes), version, None]
+            value = Value(WRITTEN, self._stream, serial, len(writes), version)
             memory.values[key] = value
             if hashed:
-                self._hash(tensor, memory, address, value, layout)
+                self.hash(tensor, memory, address, value, layout)
         tag = memory.tag if memory is not None else -1
         writes.append(Written(layout.number, tag, hashed, number, None))
 
@@ -215,13 +203,14 @@ class Tensors:
             base = memory.values.get(reads[view_of][3])
             if known is None and base is not None and layout.elements >= reads[view_of][2].elements:
                 # All of the base is in it, so reads of it are reads of the base.
-                memory.values[key] = [*base[:VERSION], version, None]
+                # Torch lets a view count with its base, but only after this.
+                memory.values[key] = base.seen_at(reads[view_of][6])
         else:
-            memory.values[key] = value = [WRITTEN, self._stream, serial, len(writes), version, None]
+            memory.values[key] = value = Value(WRITTEN, self._stream, serial, len(writes), version)
             memory.blank = blank
             hashed = memory.hashed and layout.bytes > 0 and not blank
             if hashed:
-                self._hash(tensor, memory, address, value, layout)
+                self.hash(tensor, memory, address, value, layout)
         writes.append(Written(layout.number, memory.tag, hashed, None, view_of))
 
     def make(self, tensor: torch.Tensor, serial: int, writes: list[Written]) -> None:
@@ -230,8 +219,8 @@ class Tensors:
         hashed = memory is not None and memory.hashed and layout.bytes > 0
         if memory is not None:
             memory.blank = False
-            memory.values[key] = value = [WRITTEN, self._stream, serial, len(writes), version, None]
+            memory.values[key] = value = Value(WRITTEN, self._stream, serial, len(writes), version)
             if hashed:
-                self._hash(tensor, memory, address, value, layout)
+                self.hash(tensor, memory, address, value, layout)
         tag = memory.tag if memory is not None else -1
         writes.append(Written(layout.number, tag, hashed, None, None))
