@@ -25,5 +25,6 @@ Value = _C.trace.Value
 Watch = _C.trace.Watch
 """The base class of the mode that torch calls at every operation."""
 
+fingerprint_small = _C.trace.fingerprint_small
 alignment_of = _C.trace.alignment_of
 mark = _C.trace.mark

@@ -2,6 +2,7 @@
 // (python/nondet/tracing/record/dispatch.py).
 #include <cstddef>
 
+#include "bindings/cpu/direct_fingerprint.h"
 #include "bindings/cpu/trace_way.h"
 #include "bindings/direct_call.h"
 #include "bindings/torch_state.h"
@@ -199,6 +200,9 @@ PyType_Slot slots[] = {{Py_tp_new, slot(new_watch)},
 void bind(py::module_& m) {
   bind_objects(m);
   bind_places(m);
+  m.def("fingerprint_small", [](const py::handle& tensor, const py::dict& numbers) {
+    return fingerprint_small(tensor.ptr(), numbers.ptr());
+  });
   add_type(m, {"nondet_ext._C.trace.Watch", sizeof(Watch), 0,
                Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_BASETYPE, slots});
 }

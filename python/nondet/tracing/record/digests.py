@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 import nondet_ext
-from nondet_ext.recording import Value
+from nondet_ext.recording import DTYPE_CODE, Value, fingerprint_small
 
 LIMIT_COUNT, LIMIT_BYTES = 256, 64 << 20
 """How many tensors wait at most, and how much memory they keep from being freed."""
@@ -86,7 +86,16 @@ class Digests:
             self._lock = threading.RLock()
 
     def add(self, tensor: torch.Tensor, address: int, value: Value, size: int) -> None:
-        """Append a value for the digest of a tensor, which is computed later."""
+        """Append a value for the digest of a tensor, which is computed later unless it is small.
+
+        Who waits holds the tensor, and torch then adds a `detach` where it hands it on: whether a
+        tensor waits must depend on the tensor alone.
+        """
+        digest = fingerprint_small(tensor, DTYPE_CODE)
+        if digest is not None:
+            self.values.append(digest)
+            value.digest = digest
+            return
         with self._lock:
             position = len(self.values)
             self.values.append(0)

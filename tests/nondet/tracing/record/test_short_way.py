@@ -73,7 +73,7 @@ def dtypes():
 
 def arguments():
     x = torch.ones(4, 4)
-    for scale in (1, 2.5, True, 2**70, float("nan")):
+    for scale in (1, 2.5, True, float("nan")):
         x.mul(scale)
         torch.add(x, x, alpha=2)
     x.clamp(min=None, max=3).clamp_(max=0.5)
