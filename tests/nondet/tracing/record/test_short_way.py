@@ -175,7 +175,8 @@ def test_a_loop_that_trains_goes_the_short_way(name, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Dispatch, "dispatch", count)
     trace = record(tmp_path / "a", train(OPTIMIZERS[name]))
-    assert [name for number, name in seen if number in (2, 3)] in ([], ["aten.clone.default"] * 4)
+    # Such a tensor is made from a Python number, and its memory is not torch's.
+    assert {name for number, name in seen if number in (2, 3)} <= {"aten.lift_fresh.default"}
     assert len(operations(trace)) > 2 * len(seen)
 
 
