@@ -163,7 +163,7 @@ def test_an_error_of_the_recorder_is_said_and_changes_nothing(tmp_path, monkeypa
     with nondet.trace(tmp_path / "a"):
         y = X + 1
         with monkeypatch.context() as patch:
-            patch.setattr("nondet.tracing.record.recorder.Recorder.place", fail)
+            patch.setattr("nondet.tracing.record.recorder.Recorder.describe", fail)
             assert (y * 2).tolist() == [4, 4]
             assert (y * 3).tolist() == [6, 6]
         y + 5
