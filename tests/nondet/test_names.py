@@ -37,13 +37,13 @@ CALLS = {
     "view": (lambda: check_view("spred"), "did you mean spread?"),
     "study": (lambda: find_study("qick"), "did you mean quick?"),
     "preset": (lambda: plan(preset="papr"), "did you mean paper? the study 'quick' has: "),
-    "setting": (lambda: plan(settings={"droput": 0.1}), "did you mean dropout?"),
-    "--set": (lambda: parse_settings(["droput=0.1"]), "did you mean dropout?"),
+    "setting": (lambda: plan(settings={"droput": 0.1}), "did you mean dropout"),
+    "--set": (lambda: parse_settings(["droput=0.1"]), "did you mean dropout"),
     "--set, part": (lambda: parse_settings(["windw=2"]), "did you mean language.window"),
     "value": (lambda: plan(settings={"optimizer": "adm"}), "did you mean adam"),
     "source": (lambda: philox_key("shufle", 1), "did you mean shuffle?"),
     "varies": (lambda: nondet.Row("a", ("shufle",)), "did you mean shuffle?"),
-    "row setting": (lambda: nondet.Row("a", settings={"droput": 0}), "did you mean dropout?"),
+    "row setting": (lambda: nondet.Row("a", settings={"droput": 0}), "did you mean dropout"),
     "keep": (lambda: nondet.Row("a", keep=("tapps",)), "did you mean taps?"),
     "design": (lambda: nondet.Row("a", design="cross"), "did you mean crossed?"),
     "output": (lambda: nondet.Row("a", output="final/flp"), "did you mean final/flip"),
@@ -67,11 +67,11 @@ def test_a_wrong_recorder_gets_similar_ones(digits):
 
 
 def test_wrong_names_of_stored_results_get_similar_ones(tmp_path):
-    small = plan(models=("linear",), runs=2, epochs=2).with_data({"digits": "d1" * 32})
+    small = plan(models=("linear",), runs=2, epochs=4).with_data({"digits": "d1" * 32})
     store = nondet.Store(tmp_path)
     with store.opened_for(small):
         for number, job in enumerate(small.tasks()):
-            store.save(job, made_result(number, {}, 2), environment_of(("cpu", 1)), seconds=1.0)
+            store.save(job, made_result(number, {}, 4), environment_of(("cpu", 1)), seconds=1.0)
     results = nondet.load(tmp_path)
     for call, meant in (
         (lambda: results.logits("linaer", "control"), "did you mean linear?"),
@@ -91,7 +91,7 @@ def test_wrong_names_of_stored_results_get_similar_ones(tmp_path):
         (["run", "quick", "--executor", "lokal"], "did you mean local? known: local, ray"),
         (["run", "quick", "--device", "gpu"], "did you mean cuda?"),
         (["run", "quick", "--preset", "papr"], "did you mean paper?"),
-        (["run", "quick", "--set", "droput=0.1"], "did you mean dropout?"),
+        (["run", "quick", "--set", "droput=0.1"], "did you mean dropout"),
         (["run", "quik"], "did you mean quick?"),
         (["verify-resume", "quick", "--executor", "seriel"], "did you mean serial?"),
         (["verify-resume", "quick", "--device", "gpu"], "did you mean cuda?"),
