@@ -22,9 +22,9 @@ bool is_tensor(PyObject* object);
 // Returns true for the classes of plain tensors and parameters.
 bool is_plain_class(PyObject* type);
 
-// Returns true and describes a plain tensor of any device, whatever autograd does with it; false for
-// other objects and tensors without memory of their own, and where torch has no table of DLPack's
-// functions or `pause` is on. Sets no exception.
+// Returns true and describes a plain tensor of any device, whatever autograd does with it; false
+// for other objects and tensors without memory of their own, and where torch has no table of
+// DLPack's functions or `pause` is on. Sets no exception.
 bool describe(PyObject* object, dlpack::Tensor& tensor);
 
 // Returns true and describes a plain tensor on the CPU; false for other objects, and where torch
