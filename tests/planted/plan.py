@@ -117,6 +117,6 @@ PLAN = (
         _environment(OMP_NUM_THREADS="1"),
         _environment(OMP_NUM_THREADS="2"),
     ),
-    Planted("environment_of_mkl", "environment", b=_environment(MKL_CBWR="COMPATIBLE")),
+    Planted("mkl_kernels", "cpu-capability", b=_environment(MKL_CBWR="COMPATIBLE")),
     Planted("cpu_capability", "cpu-capability", b=_environment(ATEN_CPU_CAPABILITY="default")),
 )
