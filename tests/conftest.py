@@ -18,6 +18,9 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("default")
 
+# Commands are as wide as they say, whoever runs the tests; xdist sets it for its processes.
+os.environ.pop("COLUMNS", None)
+
 # Test processes side by side share the cores: torch's threads would wait for each other.
 if "PYTEST_XDIST_WORKER" in os.environ:
     processes = int(os.environ["PYTEST_XDIST_WORKER_COUNT"])

@@ -51,7 +51,7 @@ LATER = [
 def test_a_snippet_runs_alone_unless_it_is_marked(page, snippet, continues, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if continues:
-        with pytest.raises((NameError, FileNotFoundError)):
+        with pytest.raises((NameError, FileNotFoundError, ValueError)):
             run(snippet, page, {})
     else:
         run(snippet, page, {})

@@ -299,5 +299,5 @@ def test_bad_input_is_refused(name, x, y, error, message):
 
 @pytest.mark.parametrize("name", ["spearman", "pearson"])
 def test_unknown_policy_is_refused(name):
-    with pytest.raises(ValueError, match=r"'propagate', 'omit'\), got 'drop'"):
+    with pytest.raises(ValueError, match="'raise', 'propagate' or 'omit', got 'drop'"):
         getattr(nondet_ext, name)(MATRIX, nan_policy="drop")

@@ -16,9 +16,11 @@ from factories.threads import threads_of_torch
 from references.fingerprints import CODES, bytes_of, random_bytes, specified, tensor_of
 
 pytestmark = [
-    pytest.mark.usefixtures("backend"),
     pytest.mark.filterwarnings("ignore:.*(ComplexHalf|BComplex32|nested|quantize|jit.script)"),
 ]
+
+on_every_backend = pytest.mark.usefixtures("backend")
+with_every_isa = pytest.mark.usefixtures("cpu_isa")
 
 WITHOUT_COPIES = {torch.float4_e2m1fn_x2}
 """torch cannot copy views of it with gaps."""
@@ -37,6 +39,7 @@ def drawn(dtype: torch.dtype, *shape: int, seed: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("dtype", CODES, ids=str)
+@on_every_backend
 def test_every_dtype(dtype):
     shapes = [(), (0,), (3, 0, 2), (1,), (5, 7), (4099,), (2, 3000)]
     tensors = [drawn(dtype, *shape) for shape in shapes]
@@ -50,6 +53,7 @@ def test_every_dtype(dtype):
         assert int(torch.ops.nondet_ext.fingerprint(x)) % 2**64 == expected(x)
 
 
+@with_every_isa
 def test_dtypes_of_less_than_a_byte_are_refused():
     names = [f"{sign}int{bits}" for sign in ("", "u") for bits in range(1, 8)]
     for name in names:
@@ -103,6 +107,7 @@ def inference():
 
 
 @pytest.mark.parametrize("name", layouts())
+@on_every_backend
 def test_layouts(name):
     x = layouts()[name]
     assert nondet_ext.fingerprints((x,)) == [expected(x)]
@@ -110,6 +115,7 @@ def test_layouts(name):
     assert nondet_ext.fingerprints(x) == [expected(row) for row in x]
 
 
+@with_every_isa
 def test_more_strides_than_a_layout_holds():
     # Every second place, so that no two dimensions are one.
     x = torch.zeros(1).as_strided((2,) * 30, (0, 0) * 15)[(0,) * 6]
@@ -120,6 +126,7 @@ def test_more_strides_than_a_layout_holds():
     assert nondet_ext.fingerprints([x[(0,) * 14], y]) == [expected(x[(0,) * 14]), expected(y)]
 
 
+@on_every_backend
 def test_random_layouts():
     chance = random.Random(1)
     tensors = []
@@ -133,6 +140,7 @@ def test_random_layouts():
     assert nondet_ext.fingerprints(tensors) == [expected(x) for x in tensors]
 
 
+@on_every_backend
 def test_sizes_around_tiles():
     counts = [*range(70), *range(4080, 4100), 8191, 8192, 8193, 5 * 4096 + 7]
     tensors = [drawn(torch.uint8, n, seed=n) for n in counts]
@@ -140,6 +148,7 @@ def test_sizes_around_tiles():
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 3, 8])
+@with_every_isa
 def test_threads_change_nothing(threads):
     small = [torch.full((n % 7,), float(n)) for n in range(50)]
     large = drawn(torch.uint8, 3_000_001)
@@ -153,6 +162,7 @@ def test_threads_change_nothing(threads):
     assert found == [nondet_ext.fingerprint(row) for row in rows]
 
 
+@with_every_isa
 def test_iterables():
     x, y = torch.ones(3), torch.zeros(2)
     digests = [expected(x), expected(y)]
@@ -163,6 +173,7 @@ def test_iterables():
     assert nondet_ext.fingerprints(torch.nn.Linear(2, 3).parameters(), threads=1)
 
 
+@with_every_isa
 def test_rows():
     x = drawn(torch.float32, 6, 50, 3)
     every = [expected(row) for row in x]
@@ -182,6 +193,7 @@ def test_rows():
     assert sum(nondet_ext.fingerprints(other)) % 2**64 != total
 
 
+@with_every_isa
 def test_modes_see_nothing():
     tensors = list(layouts().values())
     digests = nondet_ext.fingerprints(tensors)
@@ -198,6 +210,7 @@ def test_modes_see_nothing():
         assert nondet_ext.fingerprints(tensors) == digests
 
 
+@with_every_isa
 def test_modes_are_back_after_an_error():
     with Seen() as operations, SeenFunctions() as functions:
         with pytest.raises(TypeError, match=r"tensors\[1\]"):
@@ -213,6 +226,7 @@ class Subclass(torch.Tensor):
     pass
 
 
+@with_every_isa
 def test_other_tensors_take_the_longer_way():
     x = torch.linspace(0, 1, 12).reshape(3, 4)
     own = x.clone().as_subclass(Subclass)
@@ -226,6 +240,7 @@ def test_other_tensors_take_the_longer_way():
     assert seen == [expected(x)] * 2
 
 
+@with_every_isa
 def test_threads_share_a_list():
     tensors = [drawn(torch.float32, 20_000, seed=i) for i in range(8)]
     digests = nondet_ext.fingerprints(tensors)
@@ -243,6 +258,7 @@ def test_threads_share_a_list():
     assert found == [[digests] * 5] * 3
 
 
+@with_every_isa
 def test_memory_that_was_given_back_is_refused():
     x = torch.ones(5000)
     x.untyped_storage().resize_(0)
@@ -280,6 +296,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@with_every_isa
 def test_refusals(name):
     make, message = REFUSED[name]
     given = make()
@@ -287,12 +304,14 @@ def test_refusals(name):
         nondet_ext.fingerprints(given)
 
 
+@with_every_isa
 def test_scalars_have_no_rows():
     with pytest.raises(ValueError, match="tensors must have rows, got a 0-d tensor"):
         nondet_ext.fingerprints(torch.tensor(1.0))
 
 
 @pytest.mark.parametrize("threads", [0, -1, 2**40])
+@with_every_isa
 def test_numbers_of_threads(threads):
     with pytest.raises(ValueError, match="threads must be in"):
         nondet_ext.fingerprints([torch.ones(1)], threads=threads)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from nondet.training.loop import train
 class Shelf:
     """A store in memory that counts how often each run is read."""
 
-    root = "shelf"
+    root = Path("shelf")
 
     def __init__(self, labels=LABELS, notes=()):
         self.runs = {}

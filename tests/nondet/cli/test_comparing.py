@@ -172,7 +172,7 @@ def test_files_need_no_torch(files):
 
 
 def test_rows_of_a_study(tmp_path_factory):
-    plan = find_study("quick").plan(models=("linear", "hidden"), runs=8, epochs=2)
+    plan = find_study("quick").plan(models=("linear", "hidden"), runs=8, epochs=4)
     store = Store(tmp_path_factory.mktemp("study") / "quick")
     fill(store, plan)
     rows = ("hidden/shuffling", "hidden/all sources")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from factories.commands import nondet as command
+from factories.signals import answer_signals
 from factories.studies import made_study
 
 COMMAND = [sys.executable, "-m", "nondet"]
@@ -110,7 +111,10 @@ run_to_end(command)
 
 def test_a_second_interrupt_ends_at_once():
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_TO_END], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, "-c", SLOW_TO_END],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=answer_signals,
     )
     for line in (b"begun\n", b"ending\n"):
         assert process.stdout.readline() == line
@@ -127,6 +131,7 @@ def test_a_study_that_is_interrupted_twice_prints_no_traceback(tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=answer_signals,
     )
     while not list(out.glob("runs/*/run.json")):
         assert process.poll() is None

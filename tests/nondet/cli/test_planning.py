@@ -103,7 +103,7 @@ def test_a_pilot_of_one_run_says_nothing(tmp_path):
 
 
 def test_a_study_needs_a_row(tmp_path):
-    plan = find_study("quick").plan(models=("linear",), runs=4, epochs=2)
+    plan = find_study("quick").plan(models=("linear",), runs=4, epochs=4)
     store = Store(tmp_path / "quick")
     fill(store, plan)
     done = nondet("plan", "--from", store.root, "--detect", "1")

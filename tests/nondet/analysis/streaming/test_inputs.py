@@ -57,7 +57,12 @@ def changed(array: np.ndarray, at: tuple[int, ...], value: float) -> np.ndarray:
         ("predicted", lambda x: changed(x, (0, 0), 6), ValueError, r"lie in \[0, 6\)"),
         ("predicted", lambda x: x > 2, TypeError, "integers, got bool"),
         ("predicted", lambda x: x[[0, 2, 1]], ValueError, r"the largest logits of sources\[1\]"),
-        ("ensemble", lambda _: "mean", ValueError, "'probabilities' or 'logits', got 'mean'"),
+        (
+            "ensemble",
+            lambda _: "mean",
+            ValueError,
+            "ensemble is 'mean'; known: prob",
+        ),
         ("memory", lambda _: "2 G", ValueError, "memory must be bytes or a string"),
         ("disk", lambda _: 0, ValueError, "disk must be"),
         ("keys", lambda _: ["a"], ValueError, "3, one for each source, got 1"),

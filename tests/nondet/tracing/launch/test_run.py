@@ -25,7 +25,7 @@ def test_help_names_all_options():
         (["--steps", "-1:5", "--", "true"], "error: --steps is '-1:5'; it must be FIRST:LAST"),
         (["--steps", "5:4", "--", "true"], "error: --steps is '5:4'; it must be FIRST:LAST"),
         (["--every", "0", "--", "true"], "error: --every is 0; it must be at least 1"),
-        (["--level", "all", "--", "true"], "'all' is not one of"),
+        (["--level", "all", "--", "true"], "'all'; known: ops, modules"),
         (["--out", "file", "true"], "error: --out is file, which is a file; a trace is a folder"),
         (["--out", "full", "true"], "error: --out is full, which is not empty; a trace needs a "),
         (["--out", "file/a.trace", "true"], "error: cannot write the trace to file/a.trace: "),
