@@ -19,6 +19,7 @@ from nondet.cli.score_options import (
     check_out,
     read_options,
     show_document,
+    write_files,
 )
 
 
@@ -79,6 +80,7 @@ def compare(
         )
         document = comparison_document(found, *sides)
         text = comparison_json(found, *sides) if as_json else None
-        show_document(document, scores_csv(sides), out, text)
+        write_files(document, scores_csv(sides), out)
     except (ValueError, StoreError, OSError) as error:
         fail(str(error))
+    show_document(document, out, text)

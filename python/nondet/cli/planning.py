@@ -19,6 +19,7 @@ from nondet.cli.score_options import (
     check_out,
     read_options,
     show_document,
+    write_files,
 )
 
 
@@ -79,6 +80,8 @@ def plan(
         )
         sides = [pilot.scores, *([pilot.other] if pilot.other is not None else [])]
         text = plan_json(found, pilot.scores) if as_json else None
-        show_document(plan_document(found, pilot.scores), scores_csv(sides), out, text)
+        document = plan_document(found, pilot.scores)
+        write_files(document, scores_csv(sides), out)
     except (ValueError, StoreError, OSError) as error:
         fail(str(error))
+    show_document(document, out, text)

@@ -92,15 +92,17 @@ def check_out(out: Path | None) -> None:
         raise ValueError(f"--out is {out}, the folder of a study, which has a report of its own")
 
 
-def show_document(document: "Document", runs: str, out: Path | None, as_json: str | None) -> None:
-    """Print a report, or its JSON, and write its files if there is a folder for them. Raises
-    OSError if they cannot be written.
-    """
+def write_files(document: "Document", runs: str, out: Path | None) -> None:
+    """Write the files of a report if there is a folder for them. Raises OSError if that fails."""
     if out is not None:
         from nondet.report.files import write_document
 
         out.mkdir(parents=True, exist_ok=True)
         write_document(document, runs, out)
+
+
+def show_document(document: "Document", out: Path | None, as_json: str | None) -> None:
+    """Print a report, or its JSON."""
     if as_json is not None:
         print(as_json)
         return

@@ -22,11 +22,18 @@ FULL = Path("/dev/full")
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return made_study(tmp_path_factory.mktemp("made") / "study").root
+    root = tmp_path_factory.mktemp("made")
+    for name in ("scores.csv", "others.csv"):
+        (root / name).write_text("seed,accuracy\n1,0.5\n2,0.6\n3,0.5\n4,0.7\n")
+    return made_study(root / "study").root
 
 
 def commands(folder):
+    scores, others = folder.parent / "scores.csv", folder.parent / "others.csv"
     return {
+        "compare": ["compare", scores, others],
+        "compare as JSON": ["compare", scores, others, "--json"],
+        "plan": ["plan", "--from", scores, "--detect", "5"],
         "help": ["run", "--help"],
         "version": ["--version"],
         "report": ["report", folder],
