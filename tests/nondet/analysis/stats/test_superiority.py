@@ -131,7 +131,7 @@ def test_stochastic_order_of_known_samples():
 
 
 def test_stochastic_order_claims_much_from_one_run():
-    # deepsig issue 16: one run of 8 beside five of 5, 5, 8, 7, 8.
+    # A case reported to deepsig: one run of 8 beside five of 5, 5, 8, 7, 8.
     found = almost_stochastic_order(np.array([5.0, 5, 8, 7, 8]), np.array([8.0]), rng())
     assert found < 0.2
 
