@@ -87,7 +87,7 @@ def best_rate(results: Results) -> float:
 
 def name_in_words(results: Results) -> str:
     """Return the processor without marks and core counts, with its instruction set."""
-    words = str(results.environment["processor"]).replace("(R)", "").replace("(TM)", "")
+    words = re.sub(r"\((R|TM)\)| Processor", "", str(results.environment["processor"]))
     return f"{words.partition(' with ')[0].strip()}, {results.environment['isa']}"
 
 
