@@ -220,7 +220,7 @@ def test_resnet_step(bench: Bench) -> None:
 def digits_jobs(threads: int, smoke: bool) -> list[Job]:
     """Return R = 12 runs of every row of the digits study for its hidden layer."""
     study = find_study("quick")
-    plan = study.plan(models=("hidden",), runs=2 if smoke else 12, epochs=1 if smoke else None)
+    plan = study.plan(models=("hidden",), runs=2 if smoke else 12, epochs=4 if smoke else None)
     config = replace(plan.configs[0], threads=threads)
     return [job for row in plan.rows_of(config) for job in plan.jobs(config, row)]
 
