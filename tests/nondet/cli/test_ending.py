@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from factories.commands import nondet as command
-from factories.signals import answer_signals
+from factories.signals import answering_signals
 from factories.studies import made_study
 
 COMMAND = [sys.executable, "-m", "nondet"]
@@ -118,15 +118,14 @@ run_to_end(command)
 
 def test_a_second_interrupt_ends_at_once():
     process = subprocess.Popen(
-        [sys.executable, "-c", SLOW_TO_END],
+        answering_signals(sys.executable, "-c", SLOW_TO_END),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        preexec_fn=answer_signals,
     )
     for line in (b"begun\n", b"ending\n"):
         assert process.stdout.readline() == line
         process.send_signal(signal.SIGINT)
-    output, errors = process.communicate()
+    output, errors = process.communicate(timeout=300)
     assert process.returncode == 130
     assert (output, errors) == (b"", b"")
 
@@ -134,18 +133,17 @@ def test_a_second_interrupt_ends_at_once():
 def test_a_study_that_is_interrupted_twice_prints_no_traceback(tmp_path):
     out = tmp_path / "study"
     process = subprocess.Popen(
-        [*COMMAND, "run", "quick", "--workers", "2", "--out", out],
+        answering_signals(*COMMAND, "run", "quick", "--workers", "2", "--out", str(out)),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=answer_signals,
     )
     while not list(out.glob("runs/*/run.json")):
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate()
+    _, errors = process.communicate(timeout=300)  # until the workers have ended, too
     assert process.returncode == 130
     assert "Traceback" not in errors
     assert command("verify", out).exit_code == 0

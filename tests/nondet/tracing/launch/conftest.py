@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from factories.signals import answer_signals
+from factories.signals import answering_signals
 from factories.tracing_stubs import read_events, write_stubs
 from nondet.tracing.launch.processes import Process, read_processes
 from nondet.tracing.launch.run import trace_command
@@ -81,21 +81,17 @@ def launch(stubs, tmp_path):
     root = Path(__file__).parents[4]
     started: list[subprocess.Popen[str]] = []
 
-    def start(
-        *arguments: str, preexec_fn: Callable[[], None] = lambda: None, **options: Any
-    ) -> subprocess.Popen[str]:
-        def prepare() -> None:
-            answer_signals()
-            preexec_fn()
-
+    def start(*arguments: str, **options: Any) -> subprocess.Popen[str]:
         code = (
             f"import sys; sys.path[:0] = {[str(root), str(root / 'python')]!r}\n"
             "from nondet.cli import main; main()"
         )
-        command = [sys.executable, "-P", "-c", code, "trace", "--out", "a.trace", *arguments]
+        command = answering_signals(
+            *(sys.executable, "-P", "-c", code, "trace", "--out", "a.trace", *arguments)
+        )
         # The launcher needs the real package, the command the stub.
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(command, text=True, preexec_fn=prepare, **pipes | options)
+        process = subprocess.Popen(command, text=True, **pipes | options)
         started.append(process)
         return process
 

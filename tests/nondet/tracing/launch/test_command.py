@@ -114,13 +114,8 @@ def test_the_terminal_sends_its_interrupt_once(launch, script):
     """)
     terminal, other = pty.openpty()
 
-    def lead():
-        os.setsid()
-        os.close(os.open(os.ttyname(other), os.O_RDWR))  # makes it the terminal of the session
-
-    process = launch(
-        *("--", sys.executable, path), stdin=other, stdout=other, stderr=other, preexec_fn=lead
-    )
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), other)
+    process = launch("--", sys.executable, path, start_new_session=True, **streams)
     os.close(other)
 
     output = b""
