@@ -27,6 +27,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(max((os.cpu_count() or 1) // processes, 1))
 
 
+# Checks of the emulation that build kernels anew and run them ten times as long as `emulated`.
+SLOW_BACKENDS = {"race", "ptx"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests on `SLOW_BACKENDS` as slow."""
+    parameters = getattr(item, "callspec", None)
+    if parameters is not None and parameters.params.get("backend") in SLOW_BACKENDS:
+        item.add_marker("slow")
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the files marked `early` first, then those with most tests.

@@ -20,7 +20,7 @@ from .sample_kernels import (
     warp_sample_naive,
 )
 
-pytestmark = pytest.mark.early
+pytestmark = [pytest.mark.early, pytest.mark.slow]
 
 SEEDS = 200
 X = mixed_magnitudes(1003, np.float32)

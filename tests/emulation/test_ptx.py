@@ -13,7 +13,10 @@ from .cache import run
 from .ptx_parser import PtxError
 from .sample_kernels import MIXED_WORDS, call, module
 
-pytestmark = pytest.mark.skipif(build.missing("ptx") is not None, reason=str(build.missing("ptx")))
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(build.missing("ptx") is not None, reason=str(build.missing("ptx"))),
+]
 
 
 def run_mixed(variant, words):

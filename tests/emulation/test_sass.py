@@ -18,6 +18,7 @@ BUILD = nondet_ext.build_info()
 
 pytestmark = [
     pytest.mark.early,
+    pytest.mark.slow,
     pytest.mark.skipif(nvcc.missing() is not None, reason=str(nvcc.missing())),
     pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing())),
 ]
