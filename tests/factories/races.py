@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Hashable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -42,8 +43,8 @@ def different(run: Callable[[], T], calls: int) -> list[T]:
 
 @contextmanager
 def one_busy_core() -> Iterator[None]:
-    """Run this thread, and those that it starts, on one core, beside two processes that compute
-    there without end.
+    """Run all threads of this process on one core, beside two processes that compute there without
+    end.
     """
     allowed = os.sched_getaffinity(0)
     core = min(allowed)
@@ -55,13 +56,19 @@ def one_busy_core() -> Iterator[None]:
         for each in busy:
             assert each.stdout is not None
             each.stdout.readline()
-        os.sched_setaffinity(0, {core})
+        _set_cores({core})
         yield
     finally:
-        os.sched_setaffinity(0, allowed)
+        _set_cores(allowed)  # also of threads that were started meanwhile and live on
         for each in busy:
             each.kill()
             each.communicate()
+
+
+def _set_cores(cores: set[int]) -> None:
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it has ended
+            os.sched_setaffinity(int(thread.name), cores)
 
 
 def _key(result: object) -> Hashable:
