@@ -63,6 +63,7 @@ def test_what_the_page_shows_is_printed(block, folder, monkeypatch):
     assert_shown(lines, done.stdout)
 
 
+@pytest.mark.slow
 def test_more_runs_turn_too_few_into_a_verdict(folder, monkeypatch):
     """Digits differ between processors; the verdicts must not."""
     monkeypatch.chdir(folder)

@@ -53,7 +53,13 @@ def recurrence() -> torch.Tensor:
 
 @pytest.mark.parametrize("work", [edits, elementwise, draws, digests, recurrence])
 @pytest.mark.parametrize(
-    ("backend", "schedules"), [("emulated", 2000), ("race", 200), ("ptx", 200)]
+    ("backend", "schedules"),
+    [
+        ("emulated", 400),
+        pytest.param("emulated", 4000, marks=pytest.mark.slow),
+        ("race", 200),
+        ("ptx", 200),
+    ],
 )
 def test_one_result_over_all_schedules(
     work: Callable[[], torch.Tensor], backend: str, schedules: int

@@ -44,7 +44,13 @@ WORKS: dict[str, Callable[..., torch.Tensor]] = {
 @pytest.mark.parametrize("work", WORKS)
 @pytest.mark.parametrize("order", ["fixed", "exact", "seeded"])
 @pytest.mark.parametrize(
-    ("backend", "schedules"), [("emulated", 2000), ("race", 200), ("ptx", 200)]
+    ("backend", "schedules"),
+    [
+        ("emulated", 400),
+        pytest.param("emulated", 4000, marks=pytest.mark.slow),
+        ("race", 200),
+        ("ptx", 200),
+    ],
 )
 def test_one_result_over_all_schedules(work: str, order: str, backend: str, schedules: int) -> None:
     arguments = {"order": order, **({"seed": (5, 1)} if order == "seeded" else {})}

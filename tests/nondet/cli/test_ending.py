@@ -48,6 +48,16 @@ def commands(folder):
 HELD = {**os.environ, "PYTHONUNBUFFERED": ""}
 AT_ONCE = {**os.environ, "PYTHONUNBUFFERED": "1"}
 CASES = [(name, HELD) for name in commands(Path())] + [("version", AT_ONCE), ("studies", AT_ONCE)]
+USUAL = ("version", "compare", "report")
+
+
+def cases(*without):
+    """Return the cases, but for some commands; all but the usual ones are slow."""
+    return [
+        pytest.param(*case, marks=() if case[0] in USUAL else pytest.mark.slow)
+        for case in CASES
+        if case[0] not in without
+    ]
 
 
 def run(name, folder, environment, output):
@@ -60,7 +70,7 @@ def run(name, folder, environment, output):
     )
 
 
-@pytest.mark.parametrize(("name", "environment"), CASES)
+@pytest.mark.parametrize(("name", "environment"), cases())
 def test_a_full_output_is_an_error(name, environment, folder):
     if not FULL.exists():
         pytest.skip("this system has no /dev/full")
@@ -70,7 +80,7 @@ def test_a_full_output_is_an_error(name, environment, folder):
     assert done.stderr == "error: cannot write the output: No space left on device\n"
 
 
-@pytest.mark.parametrize(("name", "environment"), [case for case in CASES if case[0] != "dry run"])
+@pytest.mark.parametrize(("name", "environment"), cases("dry run"))
 def test_a_closed_pipe_ends_a_command_quietly(name, environment, folder):
     reading, writing = os.pipe()
     os.close(reading)
@@ -130,6 +140,7 @@ def test_a_second_interrupt_ends_at_once():
     assert (output, errors) == (b"", b"")
 
 
+@pytest.mark.slow
 def test_a_study_that_is_interrupted_twice_prints_no_traceback(tmp_path):
     out = tmp_path / "study"
     process = subprocess.Popen(
