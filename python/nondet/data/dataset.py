@@ -1,24 +1,29 @@
 """The type of all image data sets."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
 
-from nondet.data.digest import Content, Digested
+from nondet.data.digest import Content, Digested, sha256_of
+from nondet.data.lazy_images import LazyImages
 from nondet.defaults import plain_defaults
+
+Images = torch.Tensor | LazyImages
+"""Images in memory, or in files."""
 
 
 @dataclass(frozen=True)
 class Dataset(Digested):
-    """Images and labels in memory, on one device.
+    """Images and labels, on one device.
 
     Attributes:
         name: The name of the data set.
         classes: The number of classes.
-        train_images: (examples, channels, height, width) uint8, pixel values as stored.
+        train_images: (examples, channels, height, width) uint8, pixel values as stored; in files
+            if they are too many for the memory.
         train_labels: (examples,) int64.
         test_images: As train_images.
         test_labels: As train_labels.
@@ -28,9 +33,9 @@ class Dataset(Digested):
 
     name: str
     classes: int
-    train_images: torch.Tensor
+    train_images: Images
     train_labels: torch.Tensor
-    test_images: torch.Tensor
+    test_images: Images
     test_labels: torch.Tensor
     mean: torch.Tensor
     std: torch.Tensor
@@ -46,9 +51,9 @@ class Dataset(Digested):
         tensors: dict[str, Any] = {
             name: value.to(device)
             for name, value in vars(self).items()
-            if isinstance(value, torch.Tensor)
+            if isinstance(value, torch.Tensor | LazyImages)
         }
-        return replace(self, **tensors)._with_digest_of(self)
+        return replace(self, **tensors)._with_digest(self.sha256)
 
     def _contents(self) -> Mapping[str, Content]:
         return {name: getattr(self, name) for name in _READ}
@@ -91,7 +96,75 @@ def make_dataset(
             f"{name}: train_images are of shape {tuple(train_images.shape[1:])}, test_images of "
             f"{tuple(test_images.shape[1:])}; they must agree"
         )
-    statistics = [_mean_and_std(channel) for channel in train_images.unbind(1)]
+    means, stds = _statistics(name, _counts(train_images))
+    return Dataset(name, classes, train_images, train_labels, test_images, test_labels, means, stds)
+
+
+def make_lazy_dataset(
+    name: str,
+    classes: int,
+    train_images: LazyImages,
+    train_labels: torch.Tensor,
+    test_images: LazyImages,
+    test_labels: torch.Tensor,
+) -> Dataset:
+    """Make the data set that `make_dataset` would make of these images, and its digest, in one pass
+    over all images.
+
+    Raises ValueError if an image cannot be read, or a channel is constant.
+    """
+    counted = _Counted(train_images)
+    channels = train_images.shape[1]
+    # The images are counted while they are hashed, and so before the digest comes to mean and std.
+    mean, std = (_Statistic(name, counted, channels, which) for which in (0, 1))
+    values = (classes, counted, train_labels, test_images, test_labels, mean, std)
+    sha256 = sha256_of(Dataset.__name__, dict(zip(_READ, values, strict=True)))
+    means, stds = _statistics(name, counted.counts)
+    dataset = Dataset(
+        name, classes, train_images, train_labels, test_images, test_labels, means, stds
+    )
+    return dataset._with_digest(sha256)
+
+
+class _Counted:
+    """Images as `Streamed`, whose pixels are counted as they pass: (channels, 256) int64."""
+
+    def __init__(self, images: LazyImages) -> None:
+        self._images, self.shape, self.dtype = images, images.shape, images.dtype
+        self.counts = torch.zeros(images.shape[1], 256, dtype=torch.int64)
+
+    def parts(self) -> Iterator[torch.Tensor]:
+        for part in self._images.parts():
+            self.counts += _counts(part)
+            yield part
+
+
+class _Statistic:
+    """The mean (`which` 0) or the standard deviation (1) of images that are counted by the time
+    that it is asked for, as `Streamed`.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, name: str, counted: _Counted, channels: int, which: int) -> None:
+        self._name, self._counted, self._which = name, counted, which
+        self.shape = torch.Size((channels,))
+
+    def parts(self) -> Iterator[torch.Tensor]:
+        yield _statistics(self._name, self._counted.counts)[self._which]
+
+
+def _counts(images: torch.Tensor) -> torch.Tensor:
+    """Return how often each value occurs in each channel, (channels, 256) int64."""
+    pixels = images.unbind(1)
+    return torch.stack([torch.bincount(each.flatten(), minlength=256) for each in pixels])
+
+
+def _statistics(name: str, counts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return mean and standard deviation, (channels,) float32, of the training images with these
+    counts. Raises ValueError for a constant channel.
+    """
+    statistics = [_mean_and_std(channel) for channel in counts.tolist()]
     for channel, (mean, std) in enumerate(statistics):
         if std == 0:
             raise ValueError(
@@ -99,12 +172,11 @@ def make_dataset(
                 "there is nothing to learn from it and no deviation to divide by"
             )
     means, stds = torch.tensor(statistics, dtype=torch.float32).unbind(1)
-    return Dataset(name, classes, train_images, train_labels, test_images, test_labels, means, stds)
+    return means, stds
 
 
-def _mean_and_std(pixels: torch.Tensor) -> tuple[float, float]:
-    """Return the mean and standard deviation of uint8 values, from exact sums."""
-    counts = torch.bincount(pixels.flatten(), minlength=256).tolist()
+def _mean_and_std(counts: list[int]) -> tuple[float, float]:
+    """Return the mean and standard deviation of values 0 to 255 with these counts, exactly."""
     n = sum(counts)
     total = sum(value * count for value, count in enumerate(counts))
     squares = sum(value * value * count for value, count in enumerate(counts))

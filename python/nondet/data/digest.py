@@ -1,13 +1,33 @@
 """The SHA-256 of everything that a training or an evaluation reads of a data set."""
 
 import hashlib
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol, Self
 
 import torch
 
-Content = torch.Tensor | int | tuple[str, ...]
+
+class Streamed(Protocol):
+    """What is hashed like a tensor, but does not exist as one."""
+
+    @property
+    def shape(self) -> torch.Size:
+        """The shape of that tensor."""
+        ...
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of that tensor."""
+        ...
+
+    def parts(self) -> Iterator[torch.Tensor]:
+        """Yield that tensor in parts along its first dimension."""
+        ...
+
+
+Content = torch.Tensor | Streamed | int | tuple[str, ...]
 
 _CACHED = "_sha256"
 
@@ -35,9 +55,9 @@ class Digested(ABC):
             object.__setattr__(self, _CACHED, found)
         return found.sha256
 
-    def _with_digest_of(self, other: Self) -> Self:
-        """Return this copy of `other`, with its digest, so that none is computed again."""
-        object.__setattr__(self, _CACHED, _Cached(other.sha256, self._contents()))
+    def _with_digest(self, sha256: str) -> Self:
+        """Return this object with its digest, so that it is not computed again."""
+        object.__setattr__(self, _CACHED, _Cached(sha256, self._contents()))
         return self
 
     def __getstate__(self) -> dict[str, Any]:
@@ -49,7 +69,7 @@ def sha256_of(kind: str, contents: Mapping[str, Content]) -> str:
     """Return the SHA-256, in hexadecimal, of values by name: tensors, integers or lists of words.
 
     Different contents give different streams of bytes, because every part has its length before it.
-    Tensors count with dtype, shape and elements in row-major order.
+    Tensors, and what is streamed like one, count with dtype, shape and elements in row-major order.
     """
     digest = hashlib.sha256()
 
@@ -65,17 +85,25 @@ def sha256_of(kind: str, contents: Mapping[str, Content]) -> str:
 
     add_words("nondet data 1", kind)
     for name, value in contents.items():
-        if isinstance(value, torch.Tensor):
-            add_words(name, "tensor", str(value.dtype), *map(str, value.shape))
-            dense = value.detach().cpu().contiguous()
-            # A contiguous tensor of one element may have any strides, which `view` refuses.
-            flat = dense.as_strided((dense.numel(),), (1,))
-            add(flat.view(torch.uint8).numpy().data)
-        elif isinstance(value, int):
+        if isinstance(value, int):
             add_words(name, "integer", str(value))
-        else:
+        elif isinstance(value, tuple):
             add_words(name, "words", *value)
+        else:
+            add_words(name, "tensor", str(value.dtype), *map(str, value.shape))
+            length = math.prod(value.shape) * value.dtype.itemsize
+            digest.update(length.to_bytes(8, "little"))
+            parts = [value] if isinstance(value, torch.Tensor) else value.parts()
+            for part in parts:
+                digest.update(_bytes(part))
     return digest.hexdigest()
+
+
+def _bytes(tensor: torch.Tensor) -> memoryview:
+    dense = tensor.detach().cpu().contiguous()
+    # A contiguous tensor of one element may have any strides, which `view` refuses.
+    flat = dense.as_strided((dense.numel(),), (1,))
+    return flat.view(torch.uint8).numpy().data
 
 
 class _Cached:

@@ -55,7 +55,7 @@ class TextDataset(Digested):
     def to(self, device: str | torch.device) -> "TextDataset":
         """Return the text on another device."""
         parts = {part: getattr(self, part).to(device) for part in PARTS}
-        return replace(self, **parts)._with_digest_of(self)
+        return replace(self, **parts)._with_digest(self.sha256)
 
     def _contents(self) -> Mapping[str, Content]:
         return {name: getattr(self, name) for name in ("types", *PARTS)}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from nondet.data import Dataset
+from nondet.data.dataset import Images
 from nondet.models.memory_format import to_memory_format
 
 EVALUATION_BATCH = 1000
@@ -14,14 +15,14 @@ EVALUATION_BATCH = 1000
 
 
 @torch.no_grad()
-def predict(model: nn.Module, dataset: Dataset, images: torch.Tensor | None = None) -> np.ndarray:
+def predict(model: nn.Module, dataset: Dataset, images: Images | None = None) -> np.ndarray:
     """Compute the logits of images, (n, classes) float32. The model is left in evaluation mode.
 
     images: (n, channels, height, width) uint8, stored as in `dataset`; its test images if None.
     """
     model.eval()
-    images = dataset.test_images if images is None else images
-    parts = [model(model_inputs(model, dataset, part)) for part in images.split(EVALUATION_BATCH)]
+    chosen = dataset.test_images if images is None else images
+    parts = [model(model_inputs(model, dataset, part)) for part in chosen.split(EVALUATION_BATCH)]
     logits: np.ndarray = torch.cat(parts).cpu().numpy()
     return logits
 

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from nondet.data import load_dataset
+from nondet.data import load_dataset, loading
 
 NUMBERS = np.random.default_rng(21)
 
@@ -94,6 +94,43 @@ def test_images_of_several_sizes_are_refused(coloured, tmp_path):
         load_dataset(f"imagefolder:{tmp_path}")
 
 
+def test_hidden_files_and_folders_are_left_out(coloured, tmp_path):
+    expected = load_dataset(f"imagefolder:{tmp_path}").sha256
+    other = draw(6, 9, 3)
+    for place in (
+        "train/.ipynb_checkpoints/1-checkpoint.png",
+        "test/.cache/x/1.png",
+        "train/ant/.ipynb_checkpoints/1-checkpoint.png",
+        "train/bee/.hidden.png",
+    ):
+        save(tmp_path / place, other)
+    (tmp_path / "train/bee/._1.png").write_bytes(b"\0\5\x16\7")  # beside files copied by macOS
+    loading._loaded.clear()
+    found = load_dataset(f"imagefolder:{tmp_path}")
+    assert (found.classes, found.sha256) == (2, expected)
+
+
+def test_a_folder_of_hidden_folders_alone_has_no_classes(coloured, tmp_path):
+    for name in ("ant", "bee"):
+        (tmp_path / "test" / name).rename(tmp_path / "test" / f".{name}")
+    with pytest.raises(FileNotFoundError, match=r"/test: Couldn't find any class folder"):
+        load_dataset(f"imagefolder:{tmp_path}")
+
+
+def test_a_folder_inside_a_hidden_one_is_read(tmp_path):
+    root = tmp_path / ".data"
+    for part in ("train", "test"):
+        save(root / part / "a" / "1.png", draw(4, 5))
+    assert len(load_dataset(f"imagefolder:{root}").train_labels) == 1
+
+
+def test_images_in_folders_inside_a_class_are_read(coloured, tmp_path):
+    pixels = save(tmp_path / "train/ant/more/0.png", draw(6, 9, 3))
+    dataset = load_dataset(f"imagefolder:{tmp_path}")
+    assert dataset.train_labels.tolist() == [0, 0, 0, 1]
+    np.testing.assert_array_equal(dataset.train_images[2], pixels.transpose(2, 0, 1))
+
+
 def test_parts_with_other_classes_are_refused(coloured, tmp_path):
     save(tmp_path / "test/cat/1.png", draw(6, 9, 3))
     with pytest.raises(ValueError, match="only one of them has a folder cat"):
@@ -107,7 +144,9 @@ def test_missing_folders_and_empty_classes_are_named(coloured, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no folder .*/test; .* train and test or val, "):
         load_dataset(f"imagefolder:{tmp_path}")
     (tmp_path / "train/bee/1.bmp").unlink()
-    with pytest.raises(FileNotFoundError, match=r"/train: Found no valid file .* bee"):
+    with pytest.raises(
+        FileNotFoundError, match=r"/train: Found no valid file .* bee.*Images end in .*\.png"
+    ):
         load_dataset(f"imagefolder:{tmp_path}")
 
 
