@@ -16,6 +16,12 @@ are "pydoc@TYPES", "text:PATH" and "text:PATH@TYPES" (`text_source`).
 MINIMUM_VOCABULARY = 3
 """The smallest vocabulary: the end of a sentence, the unknown word, and one more word."""
 
+MOST_PIXELS = 16_384
+"""The largest side to which the images of a folder are scaled."""
+
+MOST_TYPES = 10_000_000
+"""The largest limit of a vocabulary."""
+
 LANGUAGE_MODELS = ("qrnn",)
 MODELS = (
     "linear",
@@ -73,10 +79,10 @@ def image_folder(name: str) -> tuple[str, int | None] | None:
     path, sign, size = rest.rpartition("@")
     if not sign or not re.fullmatch("[0-9]+", size):
         path, size = rest, ""
-    if not path or (size and int(size) == 0):
+    if not path or (size and not 1 <= _number(size) <= MOST_PIXELS):
         raise ValueError(
             f"dataset is {name!r}; a folder of images is imagefolder:PATH or imagefolder:PATH@SIZE "
-            f"with a size of at least 1 pixel"
+            f"with a size of 1 to {MOST_PIXELS:,} pixels"
         )
     return path, int(size) if size else None
 
@@ -123,10 +129,13 @@ def text_source(name: str) -> TextSource | None:
                 f"dataset is {name!r}; penn-treebank has the vocabulary of its files; "
                 "text:PATH@TYPES limits that of a folder in its format"
             )
-    if sign and not (re.fullmatch("[0-9]+", size) and int(size) >= MINIMUM_VOCABULARY):
+    if sign and not (
+        re.fullmatch("[0-9]+", size) and MINIMUM_VOCABULARY <= _number(size) <= MOST_TYPES
+    ):
         raise ValueError(
             f"dataset is {name!r}; what follows the @ is the size of the vocabulary, at least "
-            f"{MINIMUM_VOCABULARY}, because <eos> and <unk> belong to it"
+            f"{MINIMUM_VOCABULARY}, because <eos> and <unk> belong to it, and at most "
+            f"{MOST_TYPES:,}"
         )
     return TextSource(kind, path, int(size) if size else None)
 
@@ -157,7 +166,7 @@ def resnet_width(name: str) -> tuple[str, int] | None:
     if base not in _WIDTHS or (sign and not re.fullmatch("[1-9][0-9]*", width)):
         return None
     usual = _WIDTHS[base]
-    channels = int(width) if sign else usual
+    channels = _number(width) if sign else usual
     if not usual // 8 <= channels <= usual * 8:
         raise ValueError(
             f"model is {name!r}; the first stage of {base} can have {usual // 8} to {usual * 8} "
@@ -179,6 +188,13 @@ def check_model(name: str) -> None:
 def is_language_model(name: str) -> bool:
     """Return True for a model that is trained on texts, False for one trained on images."""
     return name in LANGUAGE_MODELS
+
+
+def _number(digits: str) -> int:
+    """Return the number of a text of digits; 10**18 if it has more of them, which Python may refuse
+    to read.
+    """
+    return int(digits) if len(digits) <= 18 else 10**18
 
 
 def check_device(name: str) -> None:

@@ -28,6 +28,8 @@ class ExecutorName(StrEnum):
 
 EXECUTOR_NAMES = "|".join(ExecutorName)
 
+MOST_WORKERS = 10_000
+
 
 def parse_executor(name: str) -> ExecutorName:
     """Return the executor of that name; "inprocess", the former name of "serial", warns.
@@ -89,8 +91,9 @@ def make_ready(
     data: the folder of the data sets, if given. download: fetch a missing data set. elsewhere:
     other machines train, so this one need not have the device.
 
-    Raises ValueError as `check_available`, OSError for a data set that is missing or cannot be
-    fetched, ImportError if it needs a package that is not installed.
+    Raises ValueError as `check_available` and for a batch that is larger than the data, OSError for
+    a data set that is missing or cannot be fetched, ImportError if it needs a package that is not
+    installed.
     """
     if elsewhere:
         check_names(plan)
@@ -98,9 +101,11 @@ def make_ready(
         check_available(plan)
     use_data(data)
     from nondet.data import load_dataset
+    from nondet.execute.shapes import check_batches
 
     for name in sorted({config.dataset for config in plan.configs}):
         load_dataset(name, download=download)
+    check_batches(plan)
 
 
 def check_once(settings: Mapping[str, object], **options: object) -> None:
@@ -126,6 +131,8 @@ def parse_workers(text: str) -> int | None:
         raise ValueError(f"--workers is {text!r}; it must be 'auto' or a number") from None
     if workers < 1:
         raise ValueError(f"--workers is {workers}; it must be at least 1")
+    if workers > MOST_WORKERS:
+        raise ValueError(f"--workers is {workers}; it must be at most {MOST_WORKERS:,}")
     return workers
 
 

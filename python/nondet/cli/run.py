@@ -139,6 +139,7 @@ def run(
     crashed, each twice; 2: the study could not be run.
     """
     from nondet.execute.cost import describe, devices
+    from nondet.execute.shapes import check_batches
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
     from nondet.studies.catalog import find_study
@@ -170,6 +171,7 @@ def run(
         description: list[str] = []
         if dry_run:
             use_data(data)
+            check_batches(plan)
             count = 1 if executor is ExecutorName.serial else count
             description = [*describe(plan, count, download=download), *_left(plan, folder)]
         else:

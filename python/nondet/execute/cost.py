@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nondet.execute.prefixes import prefix_of, shared_prefixes
+from nondet.execute.shapes import AnyShape, TextShape, shape_of
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import TTA, Keep
@@ -25,44 +26,6 @@ _ALWAYS_SHOWN = ("momentum", "weight_decay")
 
 _SMALL_FILES_BYTES = 24 << 10  # run.json and SHA256SUMS of a run, in whole disk blocks
 _EPOCH_BYTES = 160  # a line of history.csv
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The size of a data set of images: the shape of an image (channels, height, width), the number
-    of classes, and the numbers of training and test images.
-    """
-
-    image: tuple[int, int, int]
-    classes: int
-    train: int
-    test: int
-
-
-@dataclass(frozen=True)
-class TextShape:
-    """The size of a text: the size of its vocabulary, and the numbers of training, validation and
-    test tokens.
-    """
-
-    types: int
-    train: int
-    valid: int
-    test: int
-
-
-SHAPES = {
-    "digits": Shape((1, 8, 8), 10, 1347, 450),
-    "cifar10": Shape((3, 32, 32), 10, 50_000, 10_000),
-    "cifar100": Shape((3, 32, 32), 100, 50_000, 10_000),
-    "mnist": Shape((1, 28, 28), 10, 60_000, 10_000),
-    "fashion-mnist": Shape((1, 28, 28), 10, 60_000, 10_000),
-    "svhn": Shape((3, 32, 32), 10, 73_257, 26_032),
-}
-TEXT_SHAPES = {"penn-treebank": TextShape(10_000, 929_589, 73_760, 82_430)}
-
-
-AnyShape = Shape | TextShape
 
 
 @dataclass(frozen=True)
@@ -87,7 +50,7 @@ def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
     """
     tasks = plan.tasks()
     try:
-        shapes = {config.dataset: _shape(config.dataset) for config in plan.configs}
+        shapes = {config.dataset: shape_of(config.dataset) for config in plan.configs}
     except (OSError, ValueError, ImportError):
         return Cost(len(tasks), None, None)
     disk = sum(_run_bytes(job, keeps, shapes[job.config.dataset]) for job, keeps in tasks.items())
@@ -112,7 +75,7 @@ def configurations(plans: Iterable[Plan]) -> list[tuple[RunConfig, AnyShape]]:
             continue
         for job in plan.tasks():
             try:
-                shapes[job.config] = _shape(job.config.dataset)
+                shapes[job.config] = shape_of(job.config.dataset)
             except (OSError, ValueError, ImportError):
                 continue
     return list(shapes.items())
@@ -233,22 +196,6 @@ def _settings(configs: tuple[RunConfig, ...]) -> list[str]:
             text = ", ".join(f"{name} {value}" for name, value in own.items())
             lines.append(f"  {config.model}: {text}")
     return lines
-
-
-def _shape(dataset: str) -> AnyShape:
-    """Return the size of a data set; one that is not in the tables above is read.
-
-    Raises as `load_dataset`.
-    """
-    known: AnyShape | None = SHAPES.get(dataset) or TEXT_SHAPES.get(dataset)
-    if known is not None:
-        return known
-    from nondet.data import TextDataset, load_dataset
-
-    data = load_dataset(dataset)
-    if isinstance(data, TextDataset):
-        return TextShape(data.classes, len(data.train), len(data.valid), len(data.test))
-    return Shape(data.image_shape, data.classes, len(data.train_labels), len(data.test_labels))
 
 
 def _core_seconds(

@@ -12,7 +12,9 @@ from nondet.studies.published import NORMALIZATION
 from nondet.studies.schema import field_types, locating, object_type, required_fields
 from nondet.studies.specs import LanguageSpec, PerturbationSpec
 from nondet.studies.validation import (
+    MOST_EPOCHS,
     check_fraction,
+    check_maximum,
     check_minimum,
     check_not_negative,
     check_types,
@@ -25,6 +27,19 @@ BiasScope = Literal["vectors", "published"]
 Normalization = Literal["measured", "published"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 LowLevel = Literal["off", "seeded", "atomic", "exact", "vendor"]
+
+_LIMITS = {
+    "epochs": (1, MOST_EPOCHS),
+    "batch_size": (1, 2**31 - 1),
+    "warmup_epochs": (0, MOST_EPOCHS),
+    "cycles": (1, MOST_EPOCHS),
+    "averaging_start": (0, MOST_EPOCHS),
+    "crop_padding": (0, 2**16),
+    "chunks": (1, 2**16),
+    "evaluate_every": (1, 2**31 - 1),
+    "threads": (1, 1024),
+}
+"""The lowest and the highest value of settings that are counts."""
 
 
 @dataclass(frozen=True)
@@ -131,19 +146,14 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_types(self)
-        for name, minimum in (
-            ("epochs", 1),
-            ("batch_size", 1),
-            ("warmup_epochs", 0),
-            ("cycles", 1),
-            ("averaging_start", 0),
-            ("crop_padding", 0),
-            ("chunks", 1),
-            ("evaluate_every", 1),
-            ("threads", 1),
-            ("held_seed", 0),
-        ):
+        for name, (minimum, maximum) in _LIMITS.items():
             check_minimum(name, getattr(self, name), minimum)
+            check_maximum(name, getattr(self, name), maximum)
+        check_minimum("held_seed", self.held_seed, 0)
+        if self.held_seed >= 2**32:
+            raise SettingError(
+                f"held_seed is {self.held_seed}; it must be below 2**32", "held_seed"
+            )
         for name in ("lr", "weight_decay", "bias_lr_scale", "weight_offset", "decay", "adam_eps"):
             check_not_negative(name, getattr(self, name))
         for name in ("momentum", "adam_beta2", "ema_decay", "label_smoothing", "dropout"):

@@ -14,6 +14,7 @@ from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.job import Job
 from nondet.studies.later import settings_json
 from nondet.studies.schema import (
+    MOST_RUNS,
     RunCount,
     field_types,
     json_type,
@@ -23,6 +24,7 @@ from nondet.studies.schema import (
 )
 from nondet.studies.seeds import SOURCES, Onset, Source, held, own_seed, varied
 from nondet.studies.settings import GROUPS, check_settings, grouped, setting_types
+from nondet.studies.validation import show
 
 Design = Literal["tandem", "crossed"]
 Keep = Literal["taps", "tta", "twin", "weights"]
@@ -128,7 +130,11 @@ class Row:
             object.__setattr__(self, name, number)
             if number is not None and type(number) is not int:
                 raise SettingTypeError(
-                    f"{owner} has {name} {number!r}; it must be an integer of at least 2", name
+                    f"{owner} has {name} {show(number)}; it must be an integer of at least 2", name
+                )
+            if number is not None and number > MOST_RUNS:
+                raise SettingError(
+                    f"{owner} has {name} {show(number)}; it must be at most {MOST_RUNS:,}", name
                 )
         if self.runs is not None and self.runs < 2:
             raise SettingError(f"{owner} has runs {self.runs}; a spread needs at least 2", "runs")
@@ -152,6 +158,13 @@ class Row:
                     f"{owner} has runs {self.runs}, but the levels decide them: {self.count(0)}",
                     "runs",
                     "levels",
+                )
+            if self.count(0) > MOST_RUNS:
+                raise SettingError(
+                    f"{owner} has levels {self.levels} of {len(self.varies)} sources, which are "
+                    f"{self.count(0):,} runs; it must have at most {MOST_RUNS:,}",
+                    "levels",
+                    "varies",
                 )
 
     def __hash__(self) -> int:

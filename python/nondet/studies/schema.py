@@ -12,8 +12,11 @@ from nondet.studies.errors import SettingError
 from nondet.studies.validation import is_optional, without_none
 
 Seed = Annotated[int, Range(0, 2**32 - 1)]
-RunCount = Annotated[int, Range(2, 2**32 - 2)]
-"""A number of runs: their seeds begin at 2 and are 32 bits wide."""
+MOST_RUNS = 100_000
+"""Most runs of a row. A plan lists every run, and its table compares all pairs of them."""
+
+RunCount = Annotated[int, Range(2, MOST_RUNS)]
+"""A number of runs of a row."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from nondet.keys import Key
 from nondet.names import hint
 from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
+from nondet.studies.validation import MOST_EPOCHS, check_maximum, show
 
 Source = Literal["init", "shuffle", "augment", "stochastic", "lowlevel", "bit"]
 SOURCES: tuple[Source, ...] = get_args(Source)
@@ -96,13 +97,15 @@ class Onset:
             object.__setattr__(self, source, epoch)
             if not isinstance(epoch, int) or isinstance(epoch, bool):
                 raise SettingTypeError(
-                    f"the onset of {source} is {epoch!r}; it must be an integer", f"onset.{source}"
+                    f"the onset of {source} is {show(epoch)}; it must be an integer",
+                    f"onset.{source}",
                 )
             if epoch < 0:
                 raise SettingError(
-                    f"the onset of {source} is {epoch}; epochs are counted from 0",
+                    f"the onset of {source} is {show(epoch)}; epochs are counted from 0",
                     f"onset.{source}",
                 )
+            check_maximum(f"onset.{source}", epoch, MOST_EPOCHS)
 
 
 @functools.cache

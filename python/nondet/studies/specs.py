@@ -7,6 +7,7 @@ from nondet.studies.errors import SettingError
 from nondet.studies.later import LATER
 from nondet.studies.validation import (
     check_fraction,
+    check_maximum,
     check_minimum,
     check_not_negative,
     check_types,
@@ -81,6 +82,16 @@ class PerturbationSpec:
                 )
 
 
+_HIGHEST = {
+    "embedding": 2**16,
+    "hidden": 2**16,
+    "layers": 1000,
+    "bptt": 1_000_000,
+    "trigger": 1_000_000,
+}
+"""The highest value of settings of a language model that are counts; the lowest is 1."""
+
+
 @dataclass(frozen=True)
 class LanguageSpec:
     """The settings that only language models have.
@@ -130,8 +141,9 @@ class LanguageSpec:
 
     def __post_init__(self) -> None:
         check_types(self, "language.")
-        for name in ("embedding", "hidden", "layers", "bptt", "trigger"):
+        for name, maximum in _HIGHEST.items():
             check_minimum(f"language.{name}", getattr(self, name), 1)
+            check_maximum(f"language.{name}", getattr(self, name), maximum)
         if self.window not in (1, 2):
             raise SettingError(f"language.window is {self.window}; known: 1, 2", "language.window")
         for name, value in vars(self).items():

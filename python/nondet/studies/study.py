@@ -12,8 +12,9 @@ from nondet.studies.errors import SettingError, SettingTypeError
 from nondet.studies.fit import check_fit, check_record, check_warmups, of_row
 from nondet.studies.job import Job
 from nondet.studies.row import Keep, Row
-from nondet.studies.schema import NotEmpty, RunCount, find_setting
+from nondet.studies.schema import MOST_RUNS, NotEmpty, RunCount, find_setting
 from nondet.studies.settings import check_settings, grouped
+from nondet.studies.validation import check_maximum, show
 
 
 @dataclass(frozen=True)
@@ -154,11 +155,12 @@ class Plan:
 
     def __post_init__(self) -> None:
         if type(self.runs) is not int:
-            raise SettingTypeError(f"runs is {self.runs!r}; it must be an integer", "runs")
+            raise SettingTypeError(f"runs is {show(self.runs)}; it must be an integer", "runs")
         if self.runs < 2:
             raise SettingError(
                 f"runs is {self.runs}; a spread needs at least 2 runs per row", "runs"
             )
+        check_maximum("runs", self.runs, MOST_RUNS)
         models = [config.model for config in self.configs]
         if len(set(models)) < len(models):
             raise SettingError(f"a model is named twice: {', '.join(models)}", "models")

@@ -9,6 +9,9 @@ from nondet.names import alternatives
 from nondet.plain import plain
 from nondet.studies.errors import SettingError, SettingTypeError
 
+MOST_EPOCHS = 1_000_000
+"""Most epochs of a training."""
+
 _DESCRIPTIONS = {str: "a string", int: "an integer", float: "a number", bool: "true or false"}
 
 
@@ -64,6 +67,14 @@ def check_minimum(name: str, value: int, minimum: int) -> None:
     """Raise SettingError for an integer below the minimum."""
     if value < minimum:
         raise SettingError(f"{name} is {value}; it must be at least {minimum}", name)
+
+
+def check_maximum(name: str, value: int, maximum: int) -> None:
+    """Raise SettingError for an integer above the maximum: for a number that no training needs, and
+    with which a plan would take hours or fill the memory.
+    """
+    if value > maximum:
+        raise SettingError(f"{name} is {show(value)}; it must be at most {maximum:,}", name)
 
 
 def check_not_negative(name: str, value: float) -> None:

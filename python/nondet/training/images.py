@@ -22,7 +22,7 @@ from nondet.training.offsets import weight_offsets
 from nondet.training.optimizers import set_lr
 from nondet.training.precision import mixed_precision
 from nondet.training.result import EpochRecord, Result
-from nondet.training.schedules import lr_at, snapshot_epochs, steps_in_epoch
+from nondet.training.schedules import check_batch, lr_at, snapshot_epochs, steps_in_epoch
 from nondet.training.training import Recorder, Training
 
 _BLOCK_EXAMPLES = 2048
@@ -55,11 +55,8 @@ class ImageTraining(Training):
                 f"language is given, but the data set {config.dataset!r} is one of images"
             )
         examples = len(dataset.train_labels)
+        check_batch(config, examples)
         self.steps_per_epoch = steps_in_epoch(config, examples)
-        if self.steps_per_epoch == 0:
-            raise ValueError(
-                f"batch_size is {config.batch_size}; the data set has {examples} training examples"
-            )
         self._given = dataset
         self.dataset = _normalized_as(config, dataset)
         model = build_model(

@@ -22,7 +22,7 @@ from nondet.training.checkpoint_files import Record
 from nondet.training.evaluation import weights_sha256
 from nondet.training.optimizers import set_lr
 from nondet.training.result import EpochRecord, Result, TokenPredictions
-from nondet.training.schedules import lr_at
+from nondet.training.schedules import check_batch, lr_at
 from nondet.training.segments import segment_lengths
 from nondet.training.text_evaluation import mean_loss, predict_tokens
 from nondet.training.training import Recorder, Training
@@ -60,6 +60,7 @@ class LanguageTraining(Training):
             )
         onset = onset if onset is not None else Onset()
         self.spec, self.dataset = config.language, dataset
+        check_batch(config, len(dataset.train))
         self._columns = _columns(dataset.train, config.batch_size)
         steps = len(self._columns) - 1  # the last token has no successor to predict
         self._lengths = [
@@ -220,13 +221,8 @@ class LanguageTraining(Training):
 
 
 def _columns(tokens: torch.Tensor, batch_size: int) -> torch.Tensor:
-    """Cut a text into columns, (length, batch_size). Raises ValueError if length is below 2."""
+    """Cut a text into columns, (length, batch_size)."""
     length = len(tokens) // batch_size
-    if length < 2:
-        raise ValueError(
-            f"batch_size is {batch_size}; the {len(tokens)} tokens of the training text are fewer "
-            "than two for each"
-        )
     return tokens[: length * batch_size].view(batch_size, length).t().contiguous()
 
 

@@ -11,6 +11,7 @@ This module does not import torch.
 import math
 
 from nondet.studies.config import RunConfig
+from nondet.studies.errors import SettingError
 
 
 def steps_in_epoch(config: RunConfig, examples: int) -> int:
@@ -19,6 +20,24 @@ def steps_in_epoch(config: RunConfig, examples: int) -> int:
     """
     whole, rest = divmod(examples, config.batch_size)
     return whole if config.drop_last or not rest else whole + 1
+
+
+def check_batch(config: RunConfig, size: int) -> None:
+    """Raise SettingError if training data of this size give no optimizer step.
+
+    size: the number of training images, or of the tokens of a training text.
+    """
+    if config.language is None and steps_in_epoch(config, size) == 0:
+        raise SettingError(
+            f"batch_size is {config.batch_size}; the data set has {size} training examples",
+            "batch_size",
+        )
+    if config.language is not None and size // config.batch_size < 2:
+        raise SettingError(
+            f"batch_size is {config.batch_size}; the {size} tokens of the training text are fewer "
+            "than two for each piece",
+            "batch_size",
+        )
 
 
 def lr_at(config: RunConfig, step: int, steps_per_epoch: int) -> float:

@@ -156,8 +156,9 @@ def test_unknown_data_sets_are_refused_with_similar_names():
         load_dataset("cifar-10")
     with pytest.raises(ValueError, match="dataset is 'imagefolder:'; a folder of images is"):
         load_dataset("imagefolder:")
-    with pytest.raises(ValueError, match="with a size of at least 1 pixel"):
-        load_dataset("imagefolder:here@0")
+    for size in ("0", "16385", "9" * 5000):
+        with pytest.raises(ValueError, match="with a size of 1 to 16,384 pixels"):
+            load_dataset(f"imagefolder:here@{size}")
 
 
 def test_names_of_image_folders():

@@ -72,6 +72,8 @@ def test_texts_and_images_are_distinguished():
         ("text:@50", "a text is text:PATH or"),
         ("text:a@2", "'text:a@2'; what follows the @ is the size of the vocabulary, at least 3"),
         ("pydoc@2", "'pydoc@2'; what follows the @ is the size of the vocabulary, at least 3"),
+        ("pydoc@10000001", "what follows the @ is .*, and at most 10,000,000"),
+        (f"text:a@{'9' * 5000}", "what follows the @ is .*, and at most 10,000,000"),
         ("pydoc@many", "'pydoc@many'; what follows the @ is the size of the vocabulary"),
         ("pydoc@-5", "'pydoc@-5'; what follows"),
         ("pydoc@", "'pydoc@'; what follows"),

@@ -10,8 +10,9 @@ from nondet.cli import app
 from nondet.data import load_dataset
 from nondet.execute import calibrate, cost
 from nondet.execute.calibrate import Size, Speed
-from nondet.execute.cost import SHAPES, TEXT_SHAPES, Cost, configurations, describe, estimate
+from nondet.execute.cost import Cost, configurations, describe, estimate
 from nondet.execute.jobs import run_job
+from nondet.execute.shapes import SHAPES, TEXT_SHAPES, Shape
 from nondet.names import DATASETS
 from nondet.store import Store
 from nondet.studies.catalog import find_study
@@ -54,7 +55,7 @@ def no_control(monkeypatch):
 
 def test_the_table_of_shapes_agrees_with_the_data():
     digits = load_dataset("digits")
-    assert SHAPES["digits"] == cost.Shape(
+    assert SHAPES["digits"] == Shape(
         digits.image_shape, digits.classes, len(digits.train_labels), len(digits.test_labels)
     )
     # The size of pydoc depends on the version of Python.

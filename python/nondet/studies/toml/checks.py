@@ -8,6 +8,7 @@ from nondet.names import alternatives
 from nondet.studies.errors import SettingError
 from nondet.studies.settings import typed_setting
 from nondet.studies.toml.lines import KeyPath, key_lines, line_of
+from nondet.studies.validation import show
 
 Table = dict[str, Any]
 
@@ -30,7 +31,7 @@ class Checks:
         if value is None:
             self.fail(path, f"{dotted(path) or 'the study'} lacks {key!r}")
         if not isinstance(value, str) or (key == "name" and not value):
-            self.fail((*path, key), f"{key} is {value!r}; it must be a string")
+            self.fail((*path, key), f"{key} is {show(value)}; it must be a string")
         return value
 
     def integer(self, path: KeyPath, table: Table, key: str, minimum: int) -> int:
@@ -40,7 +41,7 @@ class Checks:
             self.fail(path, f"{dotted(path)} lacks {key!r}")
         if type(value) is not int or value < minimum:
             self.fail(
-                (*path, key), f"{key} is {value!r}; it must be an integer of at least {minimum}"
+                (*path, key), f"{key} is {show(value)}; it must be an integer of at least {minimum}"
             )
         return value
 
@@ -58,7 +59,7 @@ class Checks:
         """
         values = table.get(key, [])
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            self.fail((*path, key), f"{key} is {values!r}; it must be a list of strings")
+            self.fail((*path, key), f"{key} is {show(values)}; it must be a list of strings")
         for i, value in enumerate(values):
             if check is not None:
                 try:
@@ -92,7 +93,9 @@ class Checks:
     def is_table(self, path: KeyPath, value: Any) -> None:
         """Check that the value at `path` is a table."""
         if not isinstance(value, dict):
-            self.fail(path, f"{dotted(path)} is {value!r}; it must be a table of names and values")
+            self.fail(
+                path, f"{dotted(path)} is {show(value)}; it must be a table of names and values"
+            )
 
     def known(self, path: KeyPath, table: Mapping[str, Any], known: Iterable[str]) -> None:
         """Check that the table has no other keys than the known ones."""

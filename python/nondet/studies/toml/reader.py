@@ -20,6 +20,8 @@ from nondet.studies.study import Preset, Study
 from nondet.studies.toml.checks import Checks, Table, dotted
 from nondet.studies.toml.lines import KeyPath
 
+_LONG_NUMBER = re.compile("[0-9_]{1000,}")
+
 
 def _names_of(settings: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(settings))
@@ -45,16 +47,28 @@ def read_toml_study(path: Path) -> Study:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        table = tomllib.loads(text)
+        table = _parse(path, text)
+        return _Reader(path, text).study(table)
+    except RecursionError:
+        raise ValueError(f"{path} is no study: its values are nested too deeply") from None
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def _parse(path: Path, text: str) -> Table:
+    """Return the table of a TOML text; raise ValueError with the line of what is no TOML."""
+    try:
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         reason, _, place = str(error).removesuffix(")").rpartition(" (at ")
         line = place or "somewhere"
         if place == "end of document":
             line = f"line {text.count(chr(10)) + 1} (the end)"
         raise ValueError(f"{path}, {line}: no TOML: {reason or error}") from None
-    return _Reader(path, text).study(table)
+    except ValueError as error:  # Python refuses to read integers of more than 4,300 digits
+        long = _LONG_NUMBER.search(text)
+        place = f", line {text.count(chr(10), 0, long.start()) + 1}" if long else ""
+        raise ValueError(f"{path}{place}: a number that cannot be read: {error}") from None
 
 
 class _Reader(Checks):
