@@ -1,4 +1,4 @@
-"""Crops with padding and horizontal flips, drawn for each (seed, epoch, example).
+"""Crops and horizontal flips, drawn for each (seed, epoch, example).
 
 The augmentation of an example depends on nothing else: not on its order, its batch or its worker.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from nondet.data.dataset import Dataset
+from nondet.data.resized_crop import apply_crops, draw_crops
 from nondet.keys import Key
 from nondet_ext import philox_bits, philox_randint
 
@@ -88,14 +89,25 @@ def apply_augmentation(images: torch.Tensor, augmentation: Augmentation) -> torc
 
 
 def batch(
-    dataset: Dataset, examples: torch.Tensor, key: Key, epoch: int, padding: int, flip: bool
+    dataset: Dataset,
+    examples: torch.Tensor,
+    key: Key,
+    epoch: int,
+    padding: int,
+    flip: bool,
+    resized_crop: bool = False,
 ) -> torch.Tensor:
     """Return augmented and normalised training images of an epoch.
 
-    examples: (b,) int64, numbers of training examples, on the device of the data set. Without
-    padding and flip nothing is drawn. Returns (b, channels, height, width) float32.
+    examples: (b,) int64, numbers of training examples, on the device of the data set. resized_crop:
+    begin with a random crop that is scaled to the size of the image (`resized_crop.draw_crops`).
+    Without resized_crop, padding and flip nothing is drawn. Returns (b, channels, height, width)
+    float32.
     """
     images = dataset.train_images.index_select(0, examples)
+    if resized_crop:
+        height, width = images.shape[2:]
+        images = apply_crops(images, draw_crops(examples, key, epoch, height, width))
     if padding or flip:
         total = len(dataset.train_images)
         all_draws = _draw_epoch(total, key, epoch, padding, flip, examples.device)

@@ -17,7 +17,7 @@ from nondet.studies.seeds import Seeds, philox_key
 from nondet.studies.specs import PerturbationSpec
 from nondet.training.determinism import deterministic
 from nondet.training.evaluation import predict
-from nondet.training.images import ImageTraining
+from nondet.training.images import ImageTraining, batches_per_block
 from nondet.training.language import LanguageTraining
 from nondet.training.text_evaluation import EVALUATION_TOKENS, predict_tokens
 
@@ -133,7 +133,7 @@ def _timing_key(config: RunConfig) -> RunConfig:
         averaging_start=0,
         dropout=0.1 if config.dropout else 0.0,
         weight_offset=0.01 if config.weight_offset else 0.0,
-        crop_padding=1 if config.crop_padding or config.flip else 0,
+        crop_padding=int((config.crop_padding > 0 or config.flip) and not config.resized_crop),
         flip=False,
         lowlevel="seeded" if config.lowlevel == "atomic" else config.lowlevel,
         perturbation=PerturbationSpec(),
@@ -171,7 +171,7 @@ def _timed_step(
 ) -> float:
     config = replace(config, batch_size=batch)
     # A training prepares the batches of this many images at once.
-    images = max(2048 // batch, 1) * batch
+    images = batches_per_block(batch, shape) * batch
     training = ImageTraining(
         config, Seeds(stochastic=2, lowlevel=2), _synthetic_images(images, shape, classes)
     )

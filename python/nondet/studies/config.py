@@ -103,6 +103,9 @@ class RunConfig:
         held_seed: The seed of a source that is held (paper, Appendix D). `lowlevel` and `bit` are
             held by their absence, whatever it is.
         shuffle_once: Draw the order of the examples once for all epochs.
+        resized_crop: Train on a random part of each image, scaled to its size: 8 to 100 % of the
+            area, 3/4 to 4/3 as wide as high, as torchvision's RandomResizedCrop. It takes the place
+            of `crop_padding`.
     """
 
     dataset: str
@@ -143,6 +146,7 @@ class RunConfig:
     precision: Precision = field(default="float32", metadata=LATER)
     held_seed: int = field(default=1, metadata=LATER)
     shuffle_once: bool = field(default=False, metadata=LATER)
+    resized_crop: bool = field(default=False, metadata=LATER)
 
     def __post_init__(self) -> None:
         check_types(self)
@@ -164,10 +168,6 @@ class RunConfig:
             raise SettingError(
                 f"milestones are {self.milestones}; they must be increasing epochs above 0",
                 "milestones",
-            )
-        if self.held_seed >= 2**32:
-            raise SettingError(
-                f"held_seed is {self.held_seed}; it must be below 2**32", "held_seed"
             )
         _check_combinations(self)
         if self.language is not None:
@@ -236,6 +236,13 @@ def _check_combinations(config: RunConfig) -> None:
             "normalization",
             "dataset",
         )
+    if config.resized_crop and config.crop_padding:
+        raise SettingError(
+            f"resized_crop is true, and crop_padding is {config.crop_padding}; only one of them "
+            "can crop an image: set crop_padding to 0",
+            "resized_crop",
+            "crop_padding",
+        )
     if config.averaging == "triggered" and config.language is None:
         raise SettingError(
             "averaging is 'triggered', which only language models have", "averaging", "language"
@@ -288,6 +295,7 @@ def _check_language(config: RunConfig) -> None:
         "lowlevel": config.lowlevel != "off",
         "crop_padding": config.crop_padding > 0,
         "flip": config.flip,
+        "resized_crop": config.resized_crop,
         "drop_last": not config.drop_last,
         "bias_lr_scope": config.bias_lr_scope != "vectors",
         "cycle_warmup": config.cycle_warmup,

@@ -191,7 +191,7 @@ class Row:
         """Return True if the row is for this model and one of its sources can vary in it.
 
         Nothing is stochastic without dropout and weight offsets, nothing is augmented without
-        padding and flips, the vendor's kernels take no low-level order, and a text is not shuffled.
+        crops and flips, the vendor's kernels take no low-level order, and a text is not shuffled.
         """
         if self.models and base.model not in self.models:
             return False
@@ -203,7 +203,7 @@ class Row:
                 if config.language is None
                 else config.language.stochastic
             ),
-            "augment": config.crop_padding > 0 or config.flip,
+            "augment": config.crop_padding > 0 or config.flip or config.resized_crop,
             # The control is trained with the model's own setting.
             "lowlevel": base.lowlevel not in ("off", "exact"),
         }

@@ -1,5 +1,6 @@
 """The training of an image model."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -27,6 +28,9 @@ from nondet.training.training import Recorder, Training
 
 _BLOCK_EXAMPLES = 2048
 """Examples that are augmented at once if batches are smaller: fewer, larger operations."""
+
+_BLOCK_PIXELS = 1 << 25
+"""Numbers in these examples, at most, unless a batch has more."""
 
 
 class ImageTraining(Training):
@@ -145,12 +149,18 @@ class ImageTraining(Training):
             drawn = 0 if config.shuffle_once else epoch
             order = epoch_order(examples, seeds.key("shuffle"), drawn, config.device)
             self._order = (epoch, order)
-        batches = max(_BLOCK_EXAMPLES // size, 1)
+        batches = batches_per_block(size, self.dataset.image_shape)
         block, within = divmod(number, batches)
         if self._block[0] != (epoch, block):
             chosen = self._order[1][block * batches * size : (block + 1) * batches * size]
             images = batch(
-                self.dataset, chosen, seeds.key("augment"), epoch, config.crop_padding, config.flip
+                self.dataset,
+                chosen,
+                seeds.key("augment"),
+                epoch,
+                config.crop_padding,
+                config.flip,
+                config.resized_crop,
             )
             images = to_memory_format(images, self.model)
             self._block = ((epoch, block), images, self.dataset.train_labels[chosen])
@@ -196,6 +206,12 @@ class ImageTraining(Training):
         """Compute the logits of the test images."""
         with self.evaluation_model() as model:
             return predict(model, self.dataset)
+
+
+def batches_per_block(batch_size: int, image_shape: tuple[int, ...]) -> int:
+    """Return how many batches of images of this shape are prepared at once."""
+    examples = min(_BLOCK_EXAMPLES, _BLOCK_PIXELS // math.prod(image_shape))
+    return max(examples // batch_size, 1)
 
 
 def _normalized_as(config: RunConfig, dataset: Dataset) -> Dataset:

@@ -43,6 +43,7 @@ LATER = {
     "precision": "tf32",
     "held_seed": 2,
     "shuffle_once": True,
+    "resized_crop": True,
 }
 
 

@@ -81,6 +81,7 @@ ANY_VALUE = {
     "drop_last",
     "cycle_warmup",
     "shuffle_once",
+    "resized_crop",
     "perturbation.tensor",
     "language.variable_bptt",
 }
@@ -166,6 +167,7 @@ def test_integers_are_numbers():
         ({"averaging": "swa", "averaging_start": 4}, ("averaging_start", "epochs")),
         ({"lowlevel": "vendor"}, ("lowlevel", "device")),
         ({"averaging": "triggered"}, ("averaging", "language")),
+        ({"resized_crop": True, "crop_padding": 1}, ("resized_crop", "crop_padding")),
         ({"normalization": "published"}, ("normalization", "dataset")),
         ({"precision": "tf32"}, ("precision", "device")),
         ({"precision": "bfloat16"}, ("precision", "lowlevel")),

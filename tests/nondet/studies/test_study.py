@@ -43,6 +43,7 @@ def test_quick_has_the_control_and_every_source():
         ({"dropout": 0.0, "weight_offset": 0.1}, []),
         ({"crop_padding": 0}, ["augmentation", "dropout"]),
         ({"crop_padding": 0, "flip": True}, ["dropout"]),
+        ({"crop_padding": 0, "resized_crop": True}, ["dropout"]),
         ({"lowlevel": "off"}, ["dropout", "low-level order", "low-level race"]),
         ({"lowlevel": "exact"}, ["dropout", "low-level order", "low-level race"]),
     ],
