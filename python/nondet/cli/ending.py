@@ -8,6 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO, cast
 
+from nondet.characters import printable
+
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """The exit status if nobody reads the output any more, as shells report it of other programs."""
 
@@ -18,7 +20,8 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
     """Run a command and exit with its status.
 
     The status is `BROKEN_PIPE` if the reader of the output has left, and 2, after an error, if
-    output cannot be written for another reason. The first Ctrl-C raises KeyboardInterrupt; a second
+    output cannot be written for another reason, or the command raises another OSError, such as one
+    of a full disk. The first Ctrl-C raises KeyboardInterrupt; a second
     one ends the process at once with `INTERRUPTED`. Stored data stay intact, and workers end by
     themselves.
     """
@@ -41,10 +44,11 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
     except OSError as error:
         problem = error
     lost = next((each.error for each in streams if each.is_lost()), None)
-    if lost is None:
-        if problem is not None:
-            raise problem  # it has nothing to do with the output
+    if lost is None and problem is None:
         sys.exit(status)
+    if lost is None:
+        print(f"error: {printable(str(problem), lines=True)}", file=sys.stderr)
+        sys.exit(2)
     if lost.errno == errno.EPIPE:
         sys.exit(BROKEN_PIPE)
     print(f"error: cannot write the output: {lost.strerror or lost}", file=sys.stderr)

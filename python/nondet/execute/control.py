@@ -6,6 +6,7 @@ Otherwise differences between runs could not be attributed to the sources that v
 import tempfile
 from bisect import bisect_right
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,7 @@ import numpy as np
 
 from nondet.data import load_dataset
 from nondet.execute.executors import Executor
+from nondet.store.errors import writing
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.seeds import held
@@ -131,7 +133,7 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
     config, path = task
     dataset = load_dataset(config.dataset).to(config.device)
     predictions = digest = failure = None
-    with path.open("wb") as file:
+    with writing("the states of the control", path.parent), path.open("wb") as file:
         recorder = _Recorder(file)
         try:
             result = loop.train(config, held(config.held_seed), dataset, observe=recorder)
@@ -160,9 +162,13 @@ def prove_control(
 
     With several processes, the two trainings of a pair may run in different ones. folder: for the
     states meanwhile, accessible to all processes; by default a temporary folder. The files of the
-    returned trajectories no longer exist. Raises ControlError if a pair differs.
+    returned trajectories no longer exist. Raises ControlError if a pair differs, StoreError if the
+    folder cannot be written.
     """
-    with tempfile.TemporaryDirectory(prefix="nondet-control-", dir=folder) as states:
+    with ExitStack() as stack:
+        with writing("the states of the control", folder or Path(tempfile.gettempdir())):
+            temporary = tempfile.TemporaryDirectory(prefix="nondet-control-", dir=folder)
+        states = stack.enter_context(temporary)
         tasks = [
             (config, Path(states) / f"{number}-{twin}")
             for number, config in enumerate(configs)

@@ -6,11 +6,10 @@ the control has been verified.
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 from nondet.data import Dataset, load_dataset
@@ -30,6 +29,7 @@ from nondet.execute.prefixes import shared_prefixes
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
 from nondet.store import DamagedRunError, Failure, Store, StoredRun
+from nondet.store.errors import writing
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -157,8 +157,7 @@ def run_study(
         if not found.missing:
             return 0
         progress.proving()
-        with _temporary_folder(store) as folder:
-            proved = prove_control(_control_configs(plan), executor, folder)
+        proved = _prove(plan, store, executor)
         controls = _control_jobs(plan)
         for job in found.done:
             # Stored and reused ones alike, unless the user allowed them to differ.
@@ -308,13 +307,19 @@ def _save_labels(plan: Plan, store: Store) -> None:
         store.save_labels(name, labels, [note for note in notes if note], dataset.sha256)
 
 
-@contextmanager
-def _temporary_folder(store: Store) -> Iterator[Path]:
-    """Create a folder that all workers can access; remove it afterwards."""
+def _prove(plan: Plan, store: Store, executor: Executor) -> dict[RunConfig, Trajectory]:
+    """Verify the control, with the states meanwhile in a folder that all workers can access.
+
+    Raises StoreError if the folder cannot be written, otherwise as `prove_control`.
+    """
     folder = unfinished(store.root / "control")
-    folder.mkdir()
     try:
-        yield folder
+        with writing("the states of the control", store.root):
+            folder.mkdir()
+        return prove_control(_control_configs(plan), executor, folder)
+    except JobFailedError as error:
+        _raise_if_fatal(error)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -7,7 +7,7 @@ Nothing depends on them; folders of earlier versions have none.
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,12 +72,19 @@ def recorded(root: Path, runs: Path, words: Sequence[str]) -> Iterator[None]:
     began = datetime.now(UTC).isoformat(timespec="seconds")
     command = Command(tuple(map(_valid, words)), began, None, 0)
     _write(root, [*earlier, command])
-    try:
-        yield
-    finally:
+
+    def finish() -> None:
         stored = _count(runs) - before
         done = replace(command, seconds=round(time.monotonic() - start, 1), runs=stored)
         _write(root, [*earlier, done] if stored > 0 else earlier)
+
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreError):  # the first error tells more
+            finish()
+        raise
+    finish()
 
 
 def _write(root: Path, commands: Sequence[Command]) -> None:

@@ -8,8 +8,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from nondet.json_files import format_checksummed, parse_checksummed
 from nondet.store.errors import StoreError, writing
@@ -25,7 +25,8 @@ def locked(root: Path) -> Iterator[None]:
     """
     with writing("the study", root):
         root.mkdir(parents=True, exist_ok=True)
-        lock = (root / LOCK).open("a+")
+        # Without a buffer, of which a rest would be written again when the file is closed.
+        lock = (root / LOCK).open("a+b", buffering=0)
     with lock:
         try:
             # The kernel releases the lock when the process ends for whatever reason.
@@ -38,8 +39,7 @@ def locked(root: Path) -> Iterator[None]:
         with writing("the study", root):
             lock.truncate(0)
             owner = {"process": os.getpid(), "host": socket.gethostname()}
-            lock.write(format_checksummed(owner).decode())
-            lock.flush()
+            lock.write(format_checksummed(owner))
         try:
             yield
         finally:
@@ -59,11 +59,11 @@ def check_lock(root: Path) -> None:
             raise ValueError(f"{path} {error}; the next run of the study writes it again") from None
 
 
-def _owner(lock: TextIO) -> str:
+def _owner(lock: FileIO) -> str:
     """Return who holds the lock, in words."""
     try:
         lock.seek(0)
-        entries = parse_checksummed(lock.read().encode())
+        entries = parse_checksummed(lock.read())
         return f"process {entries['process']} on {entries['host']}"
     except (ValueError, KeyError):
         return "unknown"

@@ -177,10 +177,32 @@ def test_a_folder_that_cannot_be_written_is_reported_all_the_same(folder, monkey
     assert done.stdout == whole.stdout[: whole.stdout.index("\n Files: ")]
 
 
-def test_an_error_that_is_not_of_the_output_is_raised():
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ("OSError(28, 'No space left on device', '/a')", "No space left on device: '/a'"),
+        ("OSError(5, 'Input/output error')", "Input/output error"),
+        ("PermissionError(13, 'Permission denied', '/a\\x1bb')", "Permission denied"),
+    ],
+)
+def test_an_error_of_the_system_is_one_line(error, line):
     script = (
         "from nondet.cli.ending import run_to_end\n"
-        "def broken(): raise OSError(5, 'a bug')\n"
+        f"def broken(): raise {error}\n"
+        "run_to_end(broken)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert line in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_an_error_of_the_program_is_raised():
+    script = (
+        "from nondet.cli.ending import run_to_end\n"
+        "def broken(): raise KeyError('a bug')\n"
         "run_to_end(broken)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
