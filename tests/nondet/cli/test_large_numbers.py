@@ -9,7 +9,7 @@ from factories.commands import nondet
 from nondet.cli import app
 
 HIGHEST = 2**63 - 1
-NUMBERS = [str(HIGHEST), "9" * 400, "-" + "9" * 400, "9" * 5000, "1e400", "-1e400", "nan", "1e-400"]
+NUMBERS = [str(HIGHEST), "-" + "9" * 400, "9" * 5000, "1e400", "nan"]
 COMMANDS = typer.main.get_command(app).commands
 SETTINGS = ("epochs", "lr", "milestones", "perturbation.index", "language.clip", "flip", "dataset")
 
