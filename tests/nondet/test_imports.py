@@ -54,6 +54,7 @@ WITHOUT_TORCH = {
     "nondet.cli.tracing",
     "nondet.environment.describe",
     "nondet.execute.cost",
+    "nondet.execute.shapes",
     "nondet.store.verification",
 }
 """Modules that commands load before they know if they need torch.
