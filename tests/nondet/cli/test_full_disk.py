@@ -138,7 +138,7 @@ mount -o remount,size=99m,nr_inodes=9999 .
     "limits",
     [
         [f"size={size}k,nr_inodes=9999" for size in (4, 40, 80, 120, 160, 300, 90_000)],
-        [f"size=90m,nr_inodes={count}" for count in (4, 8, 16, 24, 40, 60, 9999)],
+        [f"size=90m,nr_inodes={count}" for count in (4, 8, 16, 24, 36, 48, 9999)],
     ],
     ids=["size", "inodes"],
 )
