@@ -15,6 +15,10 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 
 INTERRUPTED = 128 + signal.SIGINT
 
+_RAY = "nondet.execute.executors.ray_connection"
+"""Loaded with Ray alone. After a cluster is gone, Ray's threads may end the process with a
+segmentation fault, in place of its status, when the interpreter ends."""
+
 
 def run_to_end(command: Callable[[], object]) -> NoReturn:
     """Run a command and exit with its status.
@@ -45,15 +49,23 @@ def run_to_end(command: Callable[[], object]) -> NoReturn:
         problem = error
     lost = next((each.error for each in streams if each.is_lost()), None)
     if lost is None and problem is None:
-        sys.exit(status)
+        _leave(status)
     if lost is None:
         print(f"error: {printable(str(problem), lines=True)}", file=sys.stderr)
-        sys.exit(2)
+        _leave(2)
     if lost.errno == errno.EPIPE:
         sys.exit(BROKEN_PIPE)
     print(f"error: cannot write the output: {lost.strerror or lost}", file=sys.stderr)
     streams[-1].is_lost()
     sys.exit(2)
+
+
+def _leave(status: Any) -> NoReturn:
+    """Exit with a status; the output is written."""
+    module = sys.modules.get(_RAY)
+    if module is not None and module.LOST:
+        os._exit(status if isinstance(status, int) else 1)
+    sys.exit(status)
 
 
 class _Watched:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import numpy as np
 
 from nondet.data import load_dataset
-from nondet.execute.executors import Executor
+from nondet.execute.executors import Executor, Retrying
 from nondet.store.errors import writing
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
@@ -155,15 +155,19 @@ def record_trajectory(task: tuple[RunConfig, Path]) -> Trajectory:
 
 
 def prove_control(
-    configs: tuple[RunConfig, ...], executor: Executor, folder: Path | None = None
+    configs: tuple[RunConfig, ...],
+    executor: Executor,
+    folder: Path | None = None,
+    retrying: Retrying | None = None,
 ) -> dict[RunConfig, Trajectory]:
     """Train every configuration twice, compare all bits after every step, and return the first
     trajectory of each pair.
 
     With several processes, the two trainings of a pair may run in different ones. folder: for the
     states meanwhile, accessible to all processes; by default a temporary folder. The files of the
-    returned trajectories no longer exist. Raises ControlError if a pair differs, StoreError if the
-    folder cannot be written.
+    returned trajectories no longer exist. retrying: as of `Executor.attempt`.
+
+    Raises ControlError if a pair differs, StoreError if the folder cannot be written.
     """
     with ExitStack() as stack:
         with writing("the states of the control", folder or Path(tempfile.gettempdir())):
@@ -174,7 +178,7 @@ def prove_control(
             for number, config in enumerate(configs)
             for twin in (1, 2)
         ]
-        trajectories = dict(executor.map(record_trajectory, tasks))
+        trajectories = dict(executor.map(record_trajectory, tasks, retrying))
         proved = {}
         for first, second in zip(tasks[::2], tasks[1::2], strict=True):
             difference = first_difference(trajectories[first], trajectories[second])

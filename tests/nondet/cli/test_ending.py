@@ -208,3 +208,27 @@ def test_an_error_of_the_program_is_raised():
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 1
     assert "a bug" in done.stderr
+
+
+LOST = """
+import atexit, os, sys
+from nondet.cli.ending import run_to_end
+from nondet.execute.executors import ray_connection
+
+atexit.register(os.abort)  # as Ray's threads do when the interpreter ends without their cluster
+ray_connection.LOST += sys.argv[1:]
+
+def command():
+    print("a report")
+    sys.exit(2)
+
+run_to_end(command)
+"""
+
+
+@pytest.mark.parametrize(("names", "status"), [(["Ray at 'here'"], 2), ([], -signal.SIGABRT)])
+def test_a_lost_cluster_does_not_change_the_exit_status(names, status):
+    done = subprocess.run(
+        [sys.executable, "-c", LOST, *names], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (status, "a report\n")

@@ -167,12 +167,12 @@ def test_a_worker_of_another_environment_stops_the_study(plan, tmp_path, elsewhe
     begin = runner.environment_of
 
     class Elsewhere(Serial):
-        def attempt(self, function, items, tries=2):
+        def attempt(self, function, *rest, **named):
             if function is begin:
-                yield from super().attempt(function, items, tries)
+                yield from super().attempt(function, *rest, **named)
             else:
                 with elsewhere(CHANGES["capability"]):
-                    yield from list(super().attempt(function, items, tries))
+                    yield from list(super().attempt(function, *rest, **named))
 
     store = Store(tmp_path / "study")
     with store.opened_for(plan):

@@ -7,7 +7,13 @@ on the number of workers.
 import warnings
 from typing import Any
 
-from nondet.execute.executors.executor import Executor, ExecutorError, JobFailedError, Serial
+from nondet.execute.executors.executor import (
+    Executor,
+    ExecutorError,
+    JobFailedError,
+    Retrying,
+    Serial,
+)
 from nondet.execute.executors.local import LocalPool
 from nondet.execute.executors.processors import available_processors
 from nondet.execute.executors.ray_tasks import RayTasks
@@ -19,6 +25,7 @@ __all__ = [
     "JobFailedError",
     "LocalPool",
     "RayTasks",
+    "Retrying",
     "Serial",
     "available_processors",
     "keep_memory",

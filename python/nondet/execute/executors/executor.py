@@ -6,9 +6,12 @@ from typing import Any, Self
 
 from nondet.execute.executors.worker import JobFailedError, try_call
 
-__all__ = ["Executor", "ExecutorError", "JobFailedError", "Serial", "Workers"]
+__all__ = ["Executor", "ExecutorError", "JobFailedError", "Retrying", "Serial", "Workers"]
 
 _NO_ITEM = object()
+
+Retrying = Callable[[Any, JobFailedError], object]
+"""Is told of an item that is about to be tried again, and why the last attempt failed."""
 
 
 class ExecutorError(Exception):
@@ -31,19 +34,27 @@ class Executor(ABC):
 
     @abstractmethod
     def attempt(
-        self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int = 2,
+        retrying: Retrying | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield (item, function(item)) as results arrive.
 
         If the function raises or the process dies, the item is retried, up to `tries` attempts in
         total, and then yielded with a JobFailedError as its value. Other items are not affected.
+        retrying: called before each attempt but the first.
         """
 
     def map(
-        self, function: Callable[[Any], Any], items: Iterable[Any]
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        retrying: Retrying | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         """Yield as `attempt`, but raise the first JobFailedError and drop the remaining items."""
-        for item, value in self.attempt(function, items):
+        for item, value in self.attempt(function, items, retrying=retrying):
             if isinstance(value, JobFailedError):
                 raise value
             yield item, value
@@ -53,13 +64,19 @@ class Serial(Executor):
     """Processes one item after another in this process."""
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int = 2,
+        retrying: Retrying | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         for item in items:
-            for _ in range(tries):
+            for number in range(1, tries + 1):
                 value = try_call(function, item)
                 if not isinstance(value, JobFailedError):
                     break
+                if retrying is not None and number < tries:
+                    retrying(item, value)
             yield item, value
 
 
@@ -83,7 +100,11 @@ class Workers(Executor):
         """Stop an item whose value is no longer needed."""
 
     def attempt(
-        self, function: Callable[[Any], Any], items: Iterable[Any], tries: int = 2
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int = 2,
+        retrying: Retrying | None = None,
     ) -> Iterator[tuple[Any, Any]]:
         waiting = iter(items)
         retries: list[tuple[Any, int]] = []
@@ -100,6 +121,8 @@ class Workers(Executor):
                 for handle, value in self._wait(list(active)):
                     item, number = active.pop(handle)
                     if isinstance(value, JobFailedError) and number < tries:
+                        if retrying is not None:
+                            retrying(item, value)
                         retries.append((item, number + 1))
                     else:
                         yield item, value

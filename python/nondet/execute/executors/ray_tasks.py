@@ -1,16 +1,17 @@
 """Run items as tasks of Ray, on this machine or on a cluster."""
 
-import importlib.util
+import itertools
 import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import cached_property
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
+from nondet.execute.executors.deadlines import causes_of
 from nondet.execute.executors.executor import ExecutorError, Workers
-from nondet.execute.executors.processors import available_processors
+from nondet.execute.executors.ray_connection import Connection, check_installed
 from nondet.execute.executors.worker import (
     ONE_THREAD,
     JobFailedError,
@@ -20,7 +21,11 @@ from nondet.execute.executors.worker import (
 )
 from nondet.files import unfinished
 
-_PROBE_TIMEOUT = 120.0  # seconds
+_NODE_SECONDS = 120.0  # for which a node may start a process that looks for a folder
+_ANSWER_SECONDS = 30.0  # for which Ray may think about a question or a task
+_RESULT_SECONDS = 300.0  # for which the result of a task may be fetched
+_PAUSE_SECONDS = 1.0  # of waiting for tasks; Ctrl-C waits for the end of a pause
+_PAUSES = 10  # after which Ray is asked if it is still there
 
 
 class RayTasks(Workers):
@@ -34,9 +39,12 @@ class RayTasks(Workers):
     several runs share a GPU. folder: the folder that the items write to. Entering the context
     raises ExecutorError if a node cannot access it; on a node that joins later, items fail.
 
+    A Ray that is started listens on the loopback interface alone and asks for a token. Whatever Ray
+    is asked has a deadline; if it does not answer, or refuses, ExecutorError says what it said.
+
     Tasks compute with one thread, in the working directory of this process if it exists on their
     node. An item whose worker or node is lost is retried like one that raises. Raises ImportError
-    if Ray is not installed.
+    if Ray is not installed, or a version that asks for no token.
     """
 
     def __init__(
@@ -52,28 +60,21 @@ class RayTasks(Workers):
             raise ValueError(
                 f"gpus_per_run is {gpus_per_run}; it must be 0, a fraction of 1, or a whole number"
             )
-        if importlib.util.find_spec("ray") is None:
-            raise ImportError("Ray is not installed; pip install 'nondet[ray]' installs it")
+        check_installed()
         address = address or os.environ.get("RAY_ADDRESS") or "local"
         self.address = None if address == "local" else address
         self.gpus_per_run = gpus_per_run
         self._requested = workers
         self._folder = folder
         self._token: Path | None = None
-        self._started = False
+        self._connection = Connection(self.address, workers)
 
-    @cached_property
+    @property
     def _ray(self) -> Any:
-        # Ray reads these when it is imported: send no usage reports, and leave CUDA_VISIBLE_DEVICES
-        # of tasks without GPUs as it is.
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        import ray
-
-        return ray
+        return self._connection.ray
 
     def __enter__(self) -> Self:
-        self._connect()
+        self._connection.open()
         try:
             self._check_gpus()
             if self._folder is not None:
@@ -87,42 +88,45 @@ class RayTasks(Workers):
         if self._token is not None:
             self._token.unlink(missing_ok=True)
             self._token = None
-        if self._started:
-            self._ray.shutdown()
-            self._started = False
+        self._connection.close()
 
     @property
     def workers(self) -> int:  # type: ignore[override]
         """Return the number of items that can be processed at a time, as far as is known now."""
         if not self._ray.is_initialized():
             return self._requested or 1
-        resources = self._ray.cluster_resources()
+        resources = self._resources()
         slots = resources.get("CPU", 1.0)
         if self.gpus_per_run > 0:
             slots = min(slots, resources.get("GPU", 0.0) / self.gpus_per_run)
         return min(max(int(slots), 1), self._requested or int(slots) or 1)
 
-    def _connect(self) -> None:
-        if self._ray.is_initialized():
-            return
-        quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
-        if self.address is None:
-            processors = self._requested or available_processors()
-            where = {"address": "local", "num_cpus": processors, "include_dashboard": False}
-        else:
-            where = {"address": self.address}
+    def _resources(self) -> dict[str, float]:
+        found: dict[str, float] = self._ask("its resources", self._ray.cluster_resources)
+        return found
+
+    def _ask(self, what: str, question: Callable[[], Any], seconds: float | None = None) -> Any:
+        """Return the answer to a question, or raise ExecutorError with the reason why there is
+        none, after `_ANSWER_SECONDS` or as many as are given.
+        """
+        seconds = _ANSWER_SECONDS if seconds is None else seconds
         try:
-            self._ray.init(**where, **quiet)
-        except (OSError, RuntimeError, ValueError) as error:
-            place = f"no Ray at {self.address!r}" if self.address else "cannot start Ray"
-            raise ExecutorError(f"{place}: {error}") from error
-        self._started = True
+            return self._within(seconds, f"asking for {what}", question)
+        except (self._ray.exceptions.RayError, RuntimeError, OSError) as error:
+            raise ExecutorError(f"{self._connection.name}: {causes_of(error)}") from error
+
+    def _within(self, seconds: float, doing: str, call: Callable[[], Any]) -> Any:
+        try:
+            return self._connection.within(seconds, doing, call)
+        except ExecutorError as error:
+            self._connection.lost = True
+            raise ExecutorError(f"{self._connection.name} does not answer: {error}") from error
 
     def _check_gpus(self) -> None:
-        if self.gpus_per_run > self._ray.cluster_resources().get("GPU", 0.0):
+        gpus = self._resources().get("GPU", 0.0)
+        if self.gpus_per_run > gpus:
             raise ExecutorError(
-                f"gpus_per_run is {self.gpus_per_run:g}, but the nodes of Ray have "
-                f"{self._ray.cluster_resources().get('GPU', 0.0):g} GPUs"
+                f"gpus_per_run is {self.gpus_per_run:g}, but the nodes of Ray have {gpus:g} GPUs"
             )
 
     def _check_folder(self, folder: Path) -> None:
@@ -135,19 +139,27 @@ class RayTasks(Workers):
         self._token = token
         pin = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         nodes = {}
-        for node in self._ray.nodes():
+        for node in self._ask("its nodes", self._ray.nodes):
             if node["Alive"] and node["Resources"].get("CPU", 0) > 0:
                 task = self._ray.remote(_can_access).options(
                     num_cpus=0, max_retries=0, scheduling_strategy=pin(node["NodeID"], soft=False)
                 )
-                nodes[task.remote(token)] = node
+                nodes[self._ask("a task", partial(task.remote, token))] = node
         if not nodes:
             raise ExecutorError("no node of Ray has a processor for tasks")
-        self._ray.wait(list(nodes), num_returns=len(nodes), timeout=_PROBE_TIMEOUT)
+        self._ask(
+            "an answer of every node",
+            partial(self._ray.wait, list(nodes), num_returns=len(nodes), timeout=_NODE_SECONDS),
+            _NODE_SECONDS + _ANSWER_SECONDS,
+        )
         for task, node in nodes.items():
             name = f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
             try:
                 accessible = self._ray.get(task, timeout=0)
+            except self._ray.exceptions.GetTimeoutError:
+                raise ExecutorError(
+                    f"node {name} has not run a task of nondet within {_NODE_SECONDS:g} s"
+                ) from None
             except self._ray.exceptions.RayError as error:
                 raise ExecutorError(f"node {name} cannot run tasks of nondet: {error}") from error
             if not accessible:
@@ -170,13 +182,27 @@ class RayTasks(Workers):
             max_retries=0,
             runtime_env={"env_vars": variables},
         )
-        return task.remote(function, item, self._token, Path.cwd())
+        return self._ask("a task", partial(task.remote, function, item, self._token, Path.cwd()))
 
     def _wait(self, handles: list[Any]) -> Iterator[tuple[Any, Any]]:
-        ready, _ = self._ray.wait(handles, num_returns=1)
+        ready: list[Any] = []
+        for pause in itertools.count(1):
+            ready, _ = self._ask(
+                "the tasks that ended",
+                partial(self._ray.wait, handles, num_returns=1, timeout=_PAUSE_SECONDS),
+                _PAUSE_SECONDS + _ANSWER_SECONDS,
+            )
+            if ready:
+                break
+            if pause % _PAUSES == 0:  # runs may take days, but a cluster may be gone
+                self._ask("its nodes", self._ray.nodes)
         for task in ready:
             try:
-                value = self._ray.get(task)
+                value = self._within(
+                    _RESULT_SECONDS + _ANSWER_SECONDS,
+                    "fetching a result",
+                    partial(self._ray.get, task, timeout=_RESULT_SECONDS),
+                )
             except self._ray.exceptions.RayTaskError as error:  # it could not be unpickled there
                 value = to_job_failed(error.cause)
             except self._ray.exceptions.RayError as error:
@@ -185,8 +211,9 @@ class RayTasks(Workers):
             yield task, value
 
     def _cancel(self, handle: Any) -> None:
-        if self._ray.is_initialized():
-            self._ray.cancel(handle, force=True)
+        if self._ray.is_initialized() and not self._connection.lost:
+            with suppress(ExecutorError):
+                self._ask("the end of a task", partial(self._ray.cancel, handle, force=True))
 
 
 def _can_access(token: Path) -> bool:
