@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from nondet.studies.row import Row as Row
     from nondet.studies.seeds import Onset as Onset
     from nondet.studies.seeds import Seeds as Seeds
+    from nondet.studies.shards import Shard as Shard
     from nondet.studies.specs import LanguageSpec as LanguageSpec
     from nondet.studies.specs import PerturbationSpec as PerturbationSpec
     from nondet.studies.study import Plan as Plan
@@ -67,6 +68,7 @@ _MODULE_OF = {
     "Scores": "nondet.analysis.comparison.scores",
     "Seeds": "nondet.studies.seeds",
     "Serial": "nondet.execute.executors",
+    "Shard": "nondet.studies.shards",
     "Store": "nondet.store",
     "Study": "nondet.studies.study",
     "compare_scores": "nondet.analysis.comparison.verdicts",

@@ -11,7 +11,7 @@ from nondet.studies.catalog import STUDIES
 
 if TYPE_CHECKING:
     from nondet.execute.cost import Cost
-    from nondet.store import Listing, Listings, Verification
+    from nondet.store import Listing, Listings, ShardListing, Verification
     from nondet.studies.study import Plan
 
 VERSION = 1
@@ -34,6 +34,7 @@ def listing_document(folders: Sequence[Path], studies: Sequence["Listings"]) -> 
                         for (model, row), listing in found.rows.items()
                     ],
                     "damaged": found.damaged,
+                    "shards": [_shard(each) for each in found.shards],
                 }
                 for folder, found in zip(folders, studies, strict=True)
             ]
@@ -85,6 +86,18 @@ def verification_document(found: Sequence["Verification"]) -> str:
 
 def _totals(listing: "Listing") -> dict[str, Any]:
     return {name: _plain(value) for name, value in asdict(listing).items()}
+
+
+def _shard(listing: "ShardListing") -> dict[str, Any]:
+    state = listing.state
+    return {
+        "shard": str(state.shard),
+        "running": state.running,
+        "process": state.process,
+        "began": state.began or None,
+        "planned": listing.planned,
+        "stored": listing.stored,
+    }
 
 
 def _datasets(plan: "Plan") -> list[str]:

@@ -92,7 +92,7 @@ def list_command(folder: Folder, as_json: AsJson = False) -> None:
 
     from nondet import store
     from nondet.cli.documents import listing_document
-    from nondet.cli.tables import print_rows, print_studies
+    from nondet.cli.tables import print_rows, print_shards, print_studies
     from nondet.report.render.terminal import make_console
 
     studies = _studies(folder)
@@ -104,8 +104,11 @@ def list_command(folder: Folder, as_json: AsJson = False) -> None:
         print(listing_document(studies, listings))
     elif studies == [folder]:
         print_rows(listings[0], make_console())
+        print_shards("", listings[0], make_console())
     else:
         print_studies([study.name for study in studies], listings, make_console())
+        for study, listing in zip(studies, listings, strict=True):
+            print_shards(f"{study.name}, ", listing, make_console())
     for listing in listings:
         for text in listing.damaged:
             print(printable(text), file=sys.stderr)

@@ -1,7 +1,7 @@
 """Show the progress of a study: live on a terminal, as lines elsewhere, or not at all."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console, Group
@@ -43,27 +43,35 @@ class RowCount:
 
 
 class Counts:
-    """The rows of a plan and all its runs. A run that several rows share counts in each of them,
-    and once in the total.
+    """The rows of a plan and all its runs, or those of a shard. A run that several rows share
+    counts in each of them, and once in the total.
     """
 
-    def __init__(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        done: Mapping[Job, Outcome],
+        workers: int,
+        share: Collection[Job] | None = None,
+    ) -> None:
         self.workers = workers
-        self.ends: dict[Job, Outcome | None] = {job: done.get(job) for job in plan.tasks()}
+        tasks = plan.tasks() if share is None else share
+        self.ends: dict[Job, Outcome | None] = {job: done.get(job) for job in tasks}
         self._kinds = {
             job: ((config.model, row.name), config.model, None)
             for config in plan.configs
             for row in reversed(plan.rows_of(config))  # the first row that has it counts
             for job in plan.jobs(config, row)
         }
-        self.rows = [
+        rows = [
             RowCount(
                 row.name if len(plan.configs) == 1 else f"{config.model}, {row.name}",
-                {job: done.get(job) for job in plan.jobs(config, row)},
+                {job: done.get(job) for job in plan.jobs(config, row) if job in self.ends},
             )
             for config in plan.configs
             for row in plan.rows_of(config)
         ]
+        self.rows = [row for row in rows if row.planned > 0]
 
     def finished(self, job: Job, outcome: Outcome) -> list[RowCount]:
         """Count a run and return its rows."""
@@ -100,7 +108,13 @@ class QuietProgress:
     def proving(self) -> None:
         pass
 
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+    def start(
+        self,
+        plan: Plan,
+        done: Mapping[Job, Outcome],
+        workers: int,
+        share: Collection[Job] | None = None,
+    ) -> None:
         pass
 
     def finished(self, job: Job, outcome: Outcome) -> None:
@@ -115,8 +129,14 @@ class _Counting(QuietProgress):
 
     counts: Counts | None = None
 
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
-        self.counts = Counts(plan, done, workers)
+    def start(
+        self,
+        plan: Plan,
+        done: Mapping[Job, Outcome],
+        workers: int,
+        share: Collection[Job] | None = None,
+    ) -> None:
+        self.counts = Counts(plan, done, workers, share)
         if done:
             self.message(f"{len(done)} of {len(self.counts.ends)} runs were already there")
 
@@ -131,9 +151,15 @@ class PlainProgress(_Counting):
     def proving(self) -> None:
         self._line("proving the control: every model twice with equal seeds")
 
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+    def start(
+        self,
+        plan: Plan,
+        done: Mapping[Job, Outcome],
+        workers: int,
+        share: Collection[Job] | None = None,
+    ) -> None:
         self._line("control proved: every bit of every weight and prediction agrees")
-        super().start(plan, done, workers)
+        super().start(plan, done, workers, share)
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         assert self.counts is not None
@@ -168,11 +194,17 @@ class LiveProgress(_Counting):
     def proving(self) -> None:
         self._stage = "proving the control: every model twice with equal seeds"
 
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
+    def start(
+        self,
+        plan: Plan,
+        done: Mapping[Job, Outcome],
+        workers: int,
+        share: Collection[Job] | None = None,
+    ) -> None:
         self.console.print(
             "[green]control proved[/]: every bit of every weight and prediction agrees"
         )
-        super().start(plan, done, workers)
+        super().start(plan, done, workers, share)
         self._expect_end()
 
     def finished(self, job: Job, outcome: Outcome) -> None:

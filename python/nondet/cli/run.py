@@ -25,6 +25,7 @@ from nondet.cli.ready import (
 )
 from nondet.names import DATASETS, MODELS
 from nondet.studies.settings import parse_settings
+from nondet.studies.shards import Shard
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -108,6 +109,14 @@ def run(
             help="With ray: GPUs that a run takes, may be a fraction; by default 1 on cuda.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            metavar="INDEX/COUNT",
+            help="Train one of COUNT equal parts of the runs, such as 3/16, in a folder that other "
+            "commands share; the last of them prints the report.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of the study; by default one under nondet-results/.")
     ] = None,
@@ -138,7 +147,7 @@ def run(
     not trained again, nor equal runs of other studies in the same place. Exit status 1: runs
     crashed, each twice; 2: the study could not be run.
     """
-    from nondet.execute.cost import describe, devices
+    from nondet.execute.cost import devices
     from nondet.execute.shapes import check_batches
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
@@ -159,6 +168,7 @@ def run(
         scale = preset if preset != found.default_preset else None
         folder = out if out is not None else default_folder(plan, found.plan(preset), scale)
         count = parse_workers(workers)
+        part = Shard.parse(shard) if shard is not None else None
         make_executor = executor_factory(
             executor,
             count,
@@ -173,7 +183,7 @@ def run(
             use_data(data)
             check_batches(plan)
             count = 1 if executor is ExecutorName.serial else count
-            description = [*describe(plan, count, download=download), *_left(plan, folder)]
+            description = _describe(plan, count, download, folder, part)
         else:
             make_ready(plan, data, download, elsewhere=executor is ExecutorName.ray)
     except (ValueError, TypeError, OSError, ImportError) as error:
@@ -184,7 +194,7 @@ def run(
 
     store = Store(folder)
     # The report goes to standard output, everything else to standard error.
-    crashed = _run(
+    crashed, last = _run(
         plan,
         store,
         make_executor,
@@ -192,22 +202,48 @@ def run(
         quiet,
         allow_mixed=allow_mixed,
         restart_runs=restart_runs,
+        shard=part,
     )
-    show_report(store, make_console())
+    if part is None or _is_complete(store, part, last=last, quiet=quiet):
+        show_report(store, make_console())
     if crashed:
         raise typer.Exit(1)
 
 
-def _left(plan: "Plan", folder: Path) -> list[str]:
-    """Return a line on what is left to train, if anything of the study is stored already."""
+def _is_complete(store: "Store", shard: Shard, *, last: bool, quiet: bool) -> bool:
+    from nondet.cli.shards import is_complete
+    from nondet.store import StoreError
+
+    try:
+        return is_complete(store, shard, last=last, quiet=quiet)
+    except StoreError as error:
+        fail(str(error))
+
+
+def _describe(
+    plan: "Plan", workers: int | None, download: bool, folder: Path, shard: Shard | None
+) -> list[str]:
+    """Return what would be run, and what of it is left, in lines of text."""
+    from nondet.execute.cost import describe
+    from nondet.execute.remaining import describe_shard
+
+    lines = describe(plan, workers, download=download)
+    if shard is not None:
+        lines.append(describe_shard(plan, shard, workers))
+    return [*lines, *_left(plan, folder, shard)]
+
+
+def _left(plan: "Plan", folder: Path, shard: Shard | None = None) -> list[str]:
+    """Return a line on what is left to train, if anything of it is stored already."""
     from nondet.execute.remaining import remaining
     from nondet.store import Store
 
     try:
-        found = remaining(plan, Store(folder))
+        found = remaining(plan, Store(folder), shard)
     except (OSError, ValueError, ImportError, RuntimeError):
         return []  # a data set or a device is missing, as the description says
-    return [found.line()] if found.trained < len(plan.tasks()) else []
+    tasks = plan.tasks() if shard is None else shard.share(plan)
+    return [found.line()] if found.trained < len(tasks) else []
 
 
 def default_folder(plan: "Plan", usual: "Plan", preset: str | None = None) -> Path:
@@ -248,26 +284,32 @@ def _run(
     *,
     allow_mixed: bool,
     restart_runs: bool,
-) -> int:
-    """Complete the study and return how many runs crashed."""
+    shard: Shard | None,
+) -> tuple[int, bool]:
+    """Complete the study, or a shard; return how many runs crashed, and False if other shards are
+    under way.
+    """
+    from nondet.cli.shards import recorded_command
     from nondet.execute.control import ControlError
     from nondet.execute.executors import ExecutorError, JobFailedError
     from nondet.execute.runner import run_study
     from nondet.store import StoreError
-    from nondet.store.commands import recorded
 
     progress = _progress(console, quiet)
     try:
         words = ("nondet", *sys.argv[1:])
-        with store.opened_for(plan), recorded(store.root, store.runs, words):
-            return run_study(
-                plan,
-                store,
-                make_executor,
-                progress,
-                allow_mixed=allow_mixed,
-                restart_runs=restart_runs,
-            )
+        with store.opened_for(plan, shard) as opened:
+            with recorded_command(store, words, opened):
+                crashed = run_study(
+                    plan,
+                    store,
+                    make_executor,
+                    progress,
+                    allow_mixed=allow_mixed,
+                    restart_runs=restart_runs,
+                    shard=opened,
+                )
+            return crashed, opened is None or opened.leave()
     except (ControlError, ExecutorError, StoreError) as error:
         progress.close()
         fail(str(error))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from nondet.characters import printable
 from nondet.report.render.terminal import Heading, print_columns
 from nondet.store import Listing, Listings
 from nondet.units import duration, size
@@ -46,6 +47,19 @@ def print_studies(names: Sequence[str], studies: Sequence[Listings], console: Co
         Heading("models", right=False, least=20),
     )
     print_columns(console, headings, rows, _WHERE)
+
+
+def print_shards(study: str, listings: Listings, console: Console) -> None:
+    """Print a line, that begins with `study`, for each shard of a study that is under way, or that
+    was killed and lacks runs.
+    """
+    for shard in listings.shards:
+        state = shard.state
+        since = f" since {state.began}" if state.began else ""
+        verdict = "under way" if state.running else "killed; the same command continues it"
+        runs = f"{shard.stored} of {shard.planned} runs"
+        line = f"{study}shard {state.shard}: {runs}, {state.process}{since}: {verdict}"
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
 
 
 def _runs(listing: Listing) -> tuple[str, str, str, str]:

@@ -10,6 +10,7 @@ from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import TTA, Keep
 from nondet.studies.settings import named_settings
+from nondet.studies.shards import Shard
 from nondet.studies.study import Plan
 from nondet.training.record_sizes import MAX_TAP_IMAGES, PATH_POINTS, PROBE_IMAGES, TTA_VIEWS
 from nondet.training.schedules import steps_in_epoch
@@ -41,14 +42,14 @@ class Cost:
     disk_bytes: int | None
 
 
-def estimate(plan: Plan, *, calibrated: bool = True) -> Cost:
-    """Return the cost of a whole study, including the verification of its control.
+def estimate(plan: Plan, *, calibrated: bool = True, shard: Shard | None = None) -> Cost:
+    """Return the cost of a whole study, or of a shard, including the verification of its control.
 
     calibrated: if True, estimate the time by timing a few steps of every configuration on synthetic
     data, about a second each (cached within the process). The time is not estimated if a device or
     a folder of images is missing on this machine.
     """
-    tasks = plan.tasks()
+    tasks = plan.tasks() if shard is None else shard.share(plan)
     try:
         shapes = {config.dataset: shape_of(config.dataset) for config in plan.configs}
     except (OSError, ValueError, ImportError):
@@ -202,7 +203,8 @@ def _core_seconds(
     plan: Plan, tasks: dict[Job, frozenset[Keep]], shapes: dict[str, AnyShape]
 ) -> Iterator[float]:
     """Yield the core seconds of each part of a study."""
-    for config in plan.configs:
+    models = {job.config.model for job in tasks}
+    for config in (config for config in plan.configs if config.model in models):
         yield CONTROL_TRAININGS * _training_seconds(
             config, shapes[config.dataset], 0, config.epochs
         )

@@ -12,6 +12,7 @@ from nondet.environment import describe_environment
 from nondet.execute.mixing import Environments, check_here
 from nondet.execute.prefixes import Prefix, prefix_of
 from nondet.store import Failure, MixedStudyError, Store
+from nondet.store.lock import locked
 from nondet.store.schemas import END_OF_SENTENCE
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -86,13 +87,13 @@ def environment_of(settings: tuple[str, int]) -> dict[str, Any]:
 def train_prefix(store: Store, expected: Environments | None, prefix: Prefix) -> None:
     """Train a shared prefix and save the training's state after each of its epochs.
 
-    States that are saved already are not computed again. expected: see `run_job`. Raises
-    MixedStudyError as `run_job`, CheckpointError for a state that belongs to another training,
-    epoch or environment.
+    States that are saved already are not computed again, and no two processes compute them at the
+    same time: one waits for the other. expected: see `run_job`. Raises MixedStudyError as
+    `run_job`, CheckpointError for a state that belongs to another training, epoch or environment.
     """
     config = prefix.job.config
     dataset = load_data(prefix.job)
-    with deterministic(config.threads):
+    with locked(prefix.place(store.prefixes), wait=True), deterministic(config.threads):
         training = loop.make_training(config, prefix.job.seeds, dataset)
         check_here(config, training.environment, expected)
         saved = {

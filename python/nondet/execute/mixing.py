@@ -7,7 +7,7 @@ from typing import Any
 
 from nondet.environment import differences, mixture
 from nondet.execute.prefixes import prefix_of
-from nondet.store import MixedStudyError, Store, StoredRun, StoreError
+from nondet.store import DamagedRunError, MixedStudyError, Store, StoredRun, StoreError
 from nondet.store.errors import writing
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
@@ -63,6 +63,24 @@ def check_runs(
         raise MixedStudyError(
             f"{store.root}: {_runs(other)} in another environment: {'; '.join(lines)}. {_REMEDY}"
         )
+
+
+def read_elsewhere(store: Store, others: Iterable[Job], here: Environments) -> dict[Job, StoredRun]:
+    """Return the stored runs of other shards, without their predictions, on devices and with
+    numbers of threads that this shard has too; no damaged ones, which their shards set aside.
+    """
+    found = {}
+    for job in others:
+        if (job.config.device, job.config.threads) not in here:
+            continue
+        try:
+            header = store.header(job)
+        except DamagedRunError:
+            continue
+        if header is not None and not (header.failure is not None and header.failure.crashed):
+            whose = Job.from_identity(header.record["job"])
+            found[job] = StoredRun(whose, header.history, None, header.record, header.failure)
+    return found
 
 
 def is_comparable(run: StoredRun, job: Job, here: Environments) -> bool:

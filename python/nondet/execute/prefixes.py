@@ -25,9 +25,13 @@ class Prefix:
     job: Job
     epochs: tuple[int, ...]
 
+    def place(self, root: Path) -> Path:
+        """Return the folder of its states. root: the folder of all prefixes."""
+        return root / self.job.address
+
     def folder(self, root: Path, epoch: int) -> Path:
         """Return the folder of the state after `epoch` epochs. root: the folder of all prefixes."""
-        return root / self.job.address / f"epoch-{epoch:05}"
+        return self.place(root) / f"epoch-{epoch:05}"
 
 
 def prefix_of(job: Job) -> Prefix | None:
@@ -51,11 +55,24 @@ def prefix_of(job: Job) -> Prefix | None:
     return Prefix(Job(config, seeds, data=job.data), (epoch,))
 
 
-def shared_prefixes(jobs: Iterable[Job]) -> list[Prefix]:
-    """Return the prefixes of the jobs, those of the same training merged into one."""
+def shared_prefixes(jobs: Iterable[Job], others: Iterable[Job] = ()) -> list[Prefix]:
+    """Return the prefixes of the jobs, those of the same training merged into one.
+
+    others: jobs of other shards; the epochs at which they begin are added on the way to the last
+    that a job of ours needs, so that whoever comes first computes the states for all.
+    """
+    wanted = _epochs(jobs)
+    theirs = _epochs(others)
+    for job, epochs in wanted.items():
+        epochs.update(epoch for epoch in theirs.get(job, ()) if epoch < max(epochs))
+    return [Prefix(job, tuple(sorted(epochs))) for job, epochs in wanted.items()]
+
+
+def _epochs(jobs: Iterable[Job]) -> dict[Job, set[int]]:
+    """Return the epochs at which the jobs leave the trainings that they share."""
     wanted: defaultdict[Job, set[int]] = defaultdict(set)
     for job in jobs:
         prefix = prefix_of(job)
         if prefix is not None:
             wanted[prefix.job].update(prefix.epochs)
-    return [Prefix(job, tuple(sorted(epochs))) for job, epochs in wanted.items()]
+    return wanted

@@ -3,13 +3,17 @@
 from dataclasses import dataclass
 
 from nondet.data import load_dataset
+from nondet.execute.cost import estimate
 from nondet.execute.derive import source_of
+from nondet.execute.executors import available_processors
 from nondet.execute.jobs import environment_of
 from nondet.execute.mixing import Environments
 from nondet.store import Store, StoreError
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
+from nondet.studies.shards import Shard
 from nondet.studies.study import Plan
+from nondet.units import duration
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,35 @@ class Remaining:
         return f"Left to train: {self.trained}" + (f" ({', '.join(parts)})." if parts else ".")
 
 
-def remaining(plan: Plan, store: Store) -> Remaining:
-    """Return what is left of a plan, given what is stored in its folder and in those beside it.
+def remaining(plan: Plan, store: Store, shard: Shard | None = None) -> Remaining:
+    """Return what is left of a plan, or of a shard of it, given what is stored in its folder and in
+    those beside it.
 
     Raises as `load_dataset` if a data set is missing, and RuntimeError without the device. Reads,
     and changes nothing.
     """
     names = sorted({config.dataset for config in plan.configs})
     plan = plan.with_data({name: load_dataset(name).sha256 for name in names})
-    tasks = plan.tasks()
+    tasks = plan.tasks() if shard is None else shard.share(plan)
     settings = {(job.config.device, job.config.threads) for job in tasks}
     environments = {each: environment_of(each) for each in settings}
     found = [_state(store, job, keeps, environments) for job, keeps in tasks.items()]
     return Remaining(*(found.count(each) for each in ("stored", "reused", "derived", "trained")))
+
+
+def describe_shard(plan: Plan, shard: Shard, workers: int | None = None) -> str:
+    """Return a line on the runs of a shard and on their cost, as of `nondet.execute.cost`."""
+    workers = available_processors() if workers is None else workers
+    cost = estimate(plan, shard=shard)
+    line = f"Shard {shard}: {cost.runs} of these runs"
+    if cost.core_seconds is not None:
+        many = "1 worker" if workers == 1 else f"{workers} workers"
+        wall = duration(cost.core_seconds / workers)
+        line += (
+            f", about {duration(cost.core_seconds)} of one core, {wall} with {many}, the proof of "
+            "their control included"
+        )
+    return f"{line}."
 
 
 def _state(store: Store, job: Job, keeps: frozenset[Keep], environments: Environments) -> str:

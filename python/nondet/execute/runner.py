@@ -4,18 +4,17 @@ Stored runs are kept, equal runs of other studies are reused, and missing runs a
 the control has been verified.
 """
 
-import logging
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
 
 from nondet.data import Dataset, load_dataset
 from nondet.defaults import plain_defaults
 from nondet.execute.control import Trajectory, check_against, prove_control
 from nondet.execute.derive import derive, source_of
+from nondet.execute.events import LoggedProgress, Progress
 from nondet.execute.executors import Executor, JobFailedError, Serial
 from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
 from nondet.execute.mixing import (
@@ -24,15 +23,17 @@ from nondet.execute.mixing import (
     check_runs,
     check_states,
     is_comparable,
+    read_elsewhere,
 )
 from nondet.execute.prefixes import shared_prefixes
+from nondet.execute.retries import MOST_MESSAGES, Retries
+from nondet.execute.scanning import Scan, scan
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
-from nondet.store import DamagedRunError, Failure, Store, StoredRun
+from nondet.store import DamagedRunError, Failure, OpenShard, Store, StoredRun
 from nondet.store.errors import writing
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
-from nondet.studies.row import Keep
 from nondet.studies.study import Plan
 
 TRIES = 2
@@ -40,73 +41,6 @@ TRIES = 2
 
 ABORT_AFTER = 3
 """A study stops if its first runs, this many, all crash with the same exception."""
-
-_MAX_CRASH_MESSAGES = 5
-
-Tasks = dict[Job, frozenset[Keep]]
-"""Runs, and the names of their records."""
-
-
-class Progress(Protocol):
-    """Receives messages and events of a running study."""
-
-    def message(self, text: str) -> None:
-        """Show a message to the user."""
-
-    def proving(self) -> None:
-        """Show that the control is being verified."""
-
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
-        """Show that the runs start, `workers` at a time; `done` are stored already."""
-
-    def finished(self, job: Job, outcome: Outcome) -> None:
-        """Show that a run ended."""
-
-
-class LoggedProgress:
-    """Logs messages as warnings of the logger "nondet" and ignores all other events."""
-
-    def message(self, text: str) -> None:
-        """Log a warning."""
-        logging.getLogger("nondet").warning("%s", text)
-
-    def proving(self) -> None:
-        """Do nothing."""
-
-    def start(self, plan: Plan, done: Mapping[Job, Outcome], workers: int) -> None:
-        """Do nothing."""
-
-    def finished(self, job: Job, outcome: Outcome) -> None:
-        """Do nothing."""
-
-
-@dataclass
-class Scan:
-    """The runs of a plan that are stored, with their outcomes and files, and those missing."""
-
-    done: dict[Job, Outcome] = field(default_factory=dict)
-    stored: dict[Job, StoredRun] = field(default_factory=dict)
-    missing: Tasks = field(default_factory=dict)
-
-
-def scan(plan: Plan, store: Store, message: Callable[[str], None]) -> Scan:
-    """Return the plan's runs that are stored, and those that are missing.
-
-    Crashed runs count as missing. So do damaged ones, which are set aside with a message.
-    """
-    found = Scan()
-    for job, keeps in plan.tasks().items():
-        try:
-            run = store.load(job, keeps)
-        except DamagedRunError as error:
-            message(f"{error}; set aside in {store.set_aside(job)} and trained again")
-            run = None
-        if run is None or (run.failure is not None and run.failure.crashed):
-            found.missing[job] = keeps
-        else:
-            found.done[job] = Outcome(run.seconds, run.failure is not None)
-            found.stored[job] = run
-    return found
 
 
 @plain_defaults()
@@ -118,6 +52,7 @@ def run_study(
     *,
     allow_mixed: bool = False,
     restart_runs: bool = False,
+    shard: OpenShard | None = None,
 ) -> int:
     """Train the missing runs of a study in an opened store, and return the number of crashed runs.
 
@@ -125,6 +60,7 @@ def run_study(
     messages go to the logger "nondet". allow_mixed: continue although stored runs were computed in
     another environment or on other data; the report then says so first. restart_runs: discard the
     states of unfinished runs that were computed in another environment, and begin these runs again.
+    shard: what `Store.opened_for` returned for a shard, whose runs alone are trained then.
 
     A run that crashes `TRIES` times is recorded as crashed, and is missing the next time. Raises
     MixedStudyError if runs of different environments or on different data would be mixed, before
@@ -138,8 +74,9 @@ def run_study(
     if not allow_mixed:
         store.check_data(plan.data)
     _save_labels(plan, store)
-    store.set_data(plan.data, allow_mixed=allow_mixed)
-    found = scan(plan, store, progress.message)
+    with nullcontext() if shard is None else shard.alone():
+        store.set_data(plan.data, allow_mixed=allow_mixed)
+    found = scan(plan, store, progress.message, None if shard is None else shard.shard)
     if not found.missing:
         if not allow_mixed:
             check_runs(store, found.stored)
@@ -147,45 +84,79 @@ def run_study(
     with make_executor() as executor:
         jobs = (*found.done, *found.missing)
         settings = {(job.config.device, job.config.threads) for job in jobs}
-        environments: Environments = dict(executor.map(environment_of, sorted(settings)))
+        retries = Retries(progress, TRIES)
+        environments: Environments = dict(
+            executor.map(environment_of, sorted(settings), retries.tell)
+        )
+        theirs: dict[Job, StoredRun] = {}
+        if shard is not None:
+            shard.announce(environments, allow_mixed=allow_mixed)
+            theirs = read_elsewhere(store, found.elsewhere, environments)
         if not allow_mixed:
-            check_runs(store, found.stored, environments)
+            check_runs(store, {**found.stored, **theirs}, environments)
         check_states(store, found.missing, environments, discard=restart_runs)
         _reuse_runs(store, found, environments, progress)
         expected = None if allow_mixed else environments
-        _derive_records(store, found, expected, executor, progress)
+        _derive_records(store, found, expected, executor, progress, retries)
         if not found.missing:
             return 0
         progress.proving()
-        proved = _prove(plan, store, executor)
-        controls = _control_jobs(plan)
-        for job in found.done:
+        control = _Control(
+            _control_jobs(plan), _prove(plan, store, found, executor, retries), store
+        )
+        for job, run in {**found.stored, **theirs}.items():
             # Stored and reused ones alike, unless the user allowed them to differ.
-            if job in controls and is_comparable(found.stored[job], job, environments):
-                _check_control(job, proved[job.config], store)
-        progress.start(plan, found.done, executor.workers)
-        _train_prefixes(store, found.missing, expected, executor, progress)
-        return _train(plan, store, found, environments, expected, proved, executor, progress)
+            if is_comparable(run, job, environments):
+                control.check(job)
+        share = None if shard is None else (*found.done, *found.missing)
+        progress.start(plan, found.done, executor.workers, *([] if share is None else [share]))
+        _train_prefixes(store, found, expected, executor, progress, retries)
+        return _train(store, found, environments, expected, control, executor, progress, retries)
+
+
+@dataclass(frozen=True)
+class _Control:
+    """The proof of a study's control, and the runs that must agree with it.
+
+    proved: for models of which this process trains runs.
+    """
+
+    jobs: set[Job]
+    proved: Mapping[RunConfig, Trajectory]
+    store: Store
+
+    def check(self, job: Job) -> None:
+        """Raise ControlError if a stored run is one of the control, but not as proved."""
+        if job not in self.jobs or job.config not in self.proved:
+            return
+        try:
+            run = self.store.load(job)
+        except DamagedRunError:  # of another shard, which sets it aside
+            return
+        assert run is not None
+        predictions = None if run.failure is not None else run.record["hashes"]["predictions"]
+        proved = self.proved[job.config]
+        check_against(proved, job, run.weight_hashes, predictions, self.store.root)
 
 
 def _train(
-    plan: Plan,
     store: Store,
     found: Scan,
     environments: Environments,
     expected: Environments | None,
-    proved: Mapping[RunConfig, Trajectory],
+    control: _Control,
     executor: Executor,
     progress: Progress,
+    retries: Retries,
 ) -> int:
     """Train the missing runs; return the number of crashed runs."""
-    controls = _control_jobs(plan)
     crashes: list[JobFailedError] = []
-    work = executor.attempt(partial(run_job, store, expected), found.missing.items(), TRIES)
+    work = executor.attempt(
+        partial(run_job, store, expected), found.missing.items(), TRIES, retries.tell
+    )
     for number, ((job, _), outcome) in enumerate(work, 1):
         if not isinstance(outcome, JobFailedError):
-            if job in controls:
-                _check_control(job, proved[job.config], store)
+            control.check(job)
             progress.finished(job, outcome)
             continue
         _raise_if_fatal(outcome)
@@ -195,12 +166,13 @@ def _train(
         store.save_failure(job, failure, [], environment)
         if len(crashes) == number and _is_hopeless(crashes, len(found.missing), found.done):
             raise outcome
-        if len(crashes) <= _MAX_CRASH_MESSAGES:
+        if len(crashes) <= MOST_MESSAGES:
             progress.message(
                 f"a run of {job.config.model!r} crashed {TRIES} times and is recorded as failed: "
                 f"{outcome} (crashes/{job.address}-*.json)"
             )
         progress.finished(job, Outcome(0.0, failed=True))
+    retries.sum_up()
     if crashes:
         runs = "1 run" if len(crashes) == 1 else f"{len(crashes)} runs"
         progress.message(f"{runs} crashed; the same command tries again")
@@ -252,6 +224,7 @@ def _derive_records(
     expected: Environments | None,
     executor: Executor,
     progress: Progress,
+    retries: Retries,
 ) -> None:
     """Compute missing records of stored runs from their weights, and move these runs from missing
     to done. What cannot be computed is trained.
@@ -262,7 +235,7 @@ def _derive_records(
         if (source := source_of(keeps)) is not None and store.header(job, source) is not None
     }
     count = 0
-    work = executor.attempt(partial(derive, store, expected), possible.items(), TRIES)
+    work = executor.attempt(partial(derive, store, expected), possible.items(), TRIES, retries.tell)
     for (job, keeps), value in work:
         if isinstance(value, JobFailedError):
             _raise_if_fatal(value)
@@ -278,14 +251,16 @@ def _derive_records(
 
 def _train_prefixes(
     store: Store,
-    missing: Tasks,
+    found: Scan,
     expected: Environments | None,
     executor: Executor,
     progress: Progress,
+    retries: Retries,
 ) -> None:
     """Train the prefixes that missing runs share. A run whose prefix fails starts from epoch 0."""
-    prefixes = shared_prefixes(missing)
-    for _, value in executor.attempt(partial(train_prefix, store, expected), prefixes, TRIES):
+    prefixes = shared_prefixes(found.missing, found.elsewhere)
+    train = partial(train_prefix, store, expected)
+    for _, value in executor.attempt(train, prefixes, TRIES, retries.tell):
         if isinstance(value, JobFailedError):
             _raise_if_fatal(value)
             progress.message(f"a prefix that runs share could not be trained: {value}")
@@ -307,7 +282,9 @@ def _save_labels(plan: Plan, store: Store) -> None:
         store.save_labels(name, labels, [note for note in notes if note], dataset.sha256)
 
 
-def _prove(plan: Plan, store: Store, executor: Executor) -> dict[RunConfig, Trajectory]:
+def _prove(
+    plan: Plan, store: Store, found: Scan, executor: Executor, retries: Retries
+) -> dict[RunConfig, Trajectory]:
     """Verify the control, with the states meanwhile in a folder that all workers can access.
 
     Raises StoreError if the folder cannot be written, otherwise as `prove_control`.
@@ -316,7 +293,7 @@ def _prove(plan: Plan, store: Store, executor: Executor) -> dict[RunConfig, Traj
     try:
         with writing("the states of the control", store.root):
             folder.mkdir()
-        return prove_control(_control_configs(plan), executor, folder)
+        return prove_control(_control_configs(plan, found), executor, folder, retries.tell)
     except JobFailedError as error:
         _raise_if_fatal(error)
         raise
@@ -334,17 +311,14 @@ def _control_jobs(plan: Plan) -> set[Job]:
     }
 
 
-def _control_configs(plan: Plan) -> tuple[RunConfig, ...]:
-    """Return the configurations of each model's control rows, or the model's own if it has none."""
+def _control_configs(plan: Plan, found: Scan) -> tuple[RunConfig, ...]:
+    """Return the configurations of each model's control rows, or the model's own if it has none;
+    not of models of which only other shards train runs.
+    """
+    models = {job.config.model for job in (found.missing if found.elsewhere else plan.tasks())}
     configs = []
     for config in plan.configs:
         rows = [row for row in plan.rows_of(config) if not row.varies]
-        configs += [row.config(config) for row in rows] or [config]
+        if config.model in models:
+            configs += [row.config(config) for row in rows] or [config]
     return tuple(dict.fromkeys(configs))
-
-
-def _check_control(job: Job, proved: Trajectory, store: Store) -> None:
-    run = store.load(job)
-    assert run is not None
-    predictions = None if run.failure is not None else run.record["hashes"]["predictions"]
-    check_against(proved, job, run.weight_hashes, predictions, store.root)

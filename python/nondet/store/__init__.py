@@ -3,9 +3,10 @@
 from nondet.store.errors import DamagedRunError, MixedStudyError, StoreError
 from nondet.store.folder import CHECKSUMS
 from nondet.store.labels import Labels
-from nondet.store.listing import Listing, Listings, list_runs
+from nondet.store.listing import Listing, Listings, ShardListing, list_runs
 from nondet.store.runs import Failure, Header, StoredRun
 from nondet.store.schemas import FORMAT
+from nondet.store.shards import OpenShard
 from nondet.store.store import Store
 from nondet.store.verification import Verification, find_studies, verify
 
@@ -19,6 +20,8 @@ __all__ = [
     "Listing",
     "Listings",
     "MixedStudyError",
+    "OpenShard",
+    "ShardListing",
     "Store",
     "StoreError",
     "StoredRun",

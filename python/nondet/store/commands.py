@@ -6,8 +6,8 @@ Nothing depends on them; folders of earlier versions have none.
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -59,24 +59,38 @@ def read_commands(root: Path) -> list[Command]:
 
 
 @contextmanager
-def recorded(root: Path, runs: Path, words: Sequence[str]) -> Iterator[None]:
+def recorded(
+    root: Path,
+    runs: Path,
+    words: Sequence[str],
+    *,
+    count: Callable[[], int] | None = None,
+    alone: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> Iterator[None]:
     """Record a command while it runs, and its duration at the end, in an opened folder; not one
     that stores no run.
 
-    runs: the folder of runs. words: the program and its arguments. A process that is killed leaves
-    its command without a duration.
+    runs: the folder of runs. words: the program and its arguments. count: returns the number of
+    stored runs that are this command's to train, by default of all. alone: a context that keeps
+    other commands from recording. A process that is killed leaves its command without a duration.
 
     Raises StoreError if the commands cannot be read or written.
     """
-    earlier, before, start = read_commands(root), _count(runs), time.monotonic()
+    count = count or (lambda: _count(runs))
+    before, start = count(), time.monotonic()
     began = datetime.now(UTC).isoformat(timespec="seconds")
     command = Command(tuple(map(_valid, words)), began, None, 0)
-    _write(root, [*earlier, command])
+    with alone():
+        _write(root, [*read_commands(root), command])
 
     def finish() -> None:
-        stored = _count(runs) - before
+        stored = count() - before
         done = replace(command, seconds=round(time.monotonic() - start, 1), runs=stored)
-        _write(root, [*earlier, done] if stored > 0 else earlier)
+        with alone():
+            commands = read_commands(root)  # others may have begun or ended meanwhile
+            place = len(commands) - 1 - commands[::-1].index(command)
+            commands[place : place + 1] = [done] if stored > 0 else []
+            _write(root, commands)
 
     try:
         yield

@@ -1,10 +1,11 @@
 """Count the stored runs of a study by row, without reading predictions and records."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from nondet.store.errors import DamagedRunError
 from nondet.store.runs import Header
+from nondet.store.shards import ShardState, shard_states
 from nondet.store.store import Store
 from nondet.studies.job import Job
 from nondet.studies.row import Keep
@@ -30,17 +31,28 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class ShardListing:
+    """A shard that is under way or was killed, and its numbers of planned and stored runs."""
+
+    state: ShardState
+    planned: int
+    stored: int
+
+
+@dataclass(frozen=True)
 class Listings:
     """Totals over a study's runs.
 
     rows: by model and row; a run that several rows share counts in each of them. total: every run
-    once. damaged: a message for each damaged run.
+    once. damaged: a message for each damaged run. shards: those that are under way, and those that
+    were killed and lack runs.
     """
 
     plan: Plan
     rows: dict[tuple[str, str], Listing]
     total: Listing
     damaged: list[str]
+    shards: list[ShardListing] = field(default_factory=list)
 
 
 def jobs_by_address(plan: Plan) -> dict[str, tuple[Job, frozenset[Keep]]]:
@@ -71,7 +83,27 @@ def list_runs(store: Store) -> Listings:
         for config in plan.configs
         for row in plan.rows_of(config)
     }
-    return Listings(plan, rows, _listing(headers.values()), damaged)
+    shards = [_shard_listing(state, plan, headers) for state in shard_states(store.root)]
+    return Listings(
+        plan,
+        rows,
+        _listing(headers.values()),
+        damaged,
+        [each for each in shards if each.state.running or each.stored < each.planned],
+    )
+
+
+def _shard_listing(
+    state: ShardState, plan: Plan, headers: Mapping[str, Header | None]
+) -> ShardListing:
+    addresses = {job.address for job in state.shard.share(plan)}
+    found = [headers[address] for address in addresses]
+    stored = [each for each in found if each is not None and not _is_crash(each)]
+    return ShardListing(state, len(addresses), len(stored))
+
+
+def _is_crash(header: Header) -> bool:
+    return header.failure is not None and header.failure.crashed
 
 
 def _listing(headers: Iterable[Header | None]) -> Listing:

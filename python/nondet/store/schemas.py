@@ -120,6 +120,23 @@ class CommandsEntries(TypedDict):
     commands: list[CommandEntries]
 
 
+class EnvironmentEntries(TypedDict):
+    """The environment of a shard's trainings on a device with a number of threads."""
+
+    device: str
+    threads: Natural
+    environment: dict[str, Any]
+
+
+class ShardEntries(TypedDict):
+    """The entries of the file of a shard that is under way."""
+
+    process: Natural
+    host: str
+    began: Date
+    environments: list[EnvironmentEntries]
+
+
 class StudyEntries(TypedDict):
     """The entries of study.json."""
 

@@ -9,24 +9,26 @@
     DIR/checkpoints/          training states of unfinished runs, removed when the run is stored
     DIR/prefixes/             training states that several runs start from (see
                               nondet.execute.prefixes)
+    DIR/shards/               shards of the study that are under way (see nondet.store.shards)
     DIR/measures/             measures of pairs of language models (see nondet.store.measures)
     DIR/damaged/              runs that did not match their checksums
 
 A run is written under a temporary name, flushed to disk and renamed; it never changes afterwards,
-and its checksums are verified at every read. One process at a time has the folder open for a plan;
-any number of other processes, on any host, may write and read runs.
+and its checksums are verified at every read. One process at a time has the folder open for a plan,
+or several for shards of it; any number of other processes, on any host, may write and read runs.
 """
 
 import shutil
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nondet.files import is_unfinished, remove_leftovers
+from nondet.files import remove_leftovers
 from nondet.store import crashes, records, reuse, runs
 from nondet.store.errors import (
     DamagedRunError,
@@ -38,11 +40,13 @@ from nondet.store.errors import (
 )
 from nondet.store.folder import write_folder
 from nondet.store.labels import Labels, folder_name, format_labels, read_labels
-from nondet.store.lock import LOCK, locked
+from nondet.store.lock import locked
 from nondet.store.runs import Failure, Header, StoredRun
 from nondet.store.schemas import FORMAT
-from nondet.store.study_file import NAME, StudyFile, read_study, write_study
+from nondet.store.shards import OpenShard, forget_shards, opened_shard, running_shards
+from nondet.store.study_file import StudyFile, check_place, open_study, read_study, write_study
 from nondet.studies.job import Job
+from nondet.studies.shards import Shard
 from nondet.studies.study import Plan
 from nondet.training.result import EpochRecord, Result
 
@@ -76,42 +80,31 @@ class Store:
         return self.study().plan
 
     @contextmanager
-    def opened_for(self, plan: Plan) -> Iterator[None]:
-        """Open the folder for `plan` and lock it against other processes.
+    def opened_for(self, plan: Plan, shard: Shard | None = None) -> Iterator[OpenShard | None]:
+        """Open the folder for `plan` and lock it against other processes; for a shard of the plan,
+        against those that train no shard, the same one, or one of another number of shards.
 
         A new or empty folder is set up; a folder with the same plan is continued. Raises StoreError
         if it holds another study or other files, is of a former format, cannot be written, or is in
         use.
         """
-        with locked(self.root):
-            with writing("the study", self.root):
+        with writing("the study", self.root):
+            check_place(self.root)
+        if shard is None:
+            with locked(self.root, others=partial(running_shards, self.root)):
+                with writing("the study", self.root):
+                    forget_shards(self.root)
+                    self._set_up(plan)
+                yield None
+            return
+        with locked(self.root, shared=True), opened_shard(self.root, shard) as opened:
+            with opened.alone(), writing("the study", self.root):
                 self._set_up(plan)
-            yield
+            yield opened
 
     def _set_up(self, plan: Plan) -> None:
         remove_leftovers(self.root)
-        if (self.root / NAME).exists():
-            study = self.study()
-            if study.format != FORMAT:
-                raise StoreError(
-                    f"{self.root} was written by an earlier version of nondet (format "
-                    f"{study.format}; this version writes format {FORMAT}): it can be read and "
-                    "reported, but not continued, because its runs do not name their data and "
-                    "environment. Choose another folder with --out."
-                )
-            differences = study.plan.differences(plan)
-            if differences:
-                raise StoreError(
-                    f"{self.root} holds another study ({'; '.join(differences)}). "
-                    "Choose another folder with --out, or repeat the command that created it."
-                )
-        elif any(path.name != LOCK and not is_unfinished(path) for path in self.root.iterdir()):
-            raise StoreError(
-                f"{self.root} is not empty and holds no study. Choose another folder with --out."
-            )
-        else:
-            self._study = StudyFile(plan, {name: (sha,) for name, sha in plan.data.items()})
-            write_study(self.root, self._study)
+        self._study = open_study(self.root, plan)
         for folder in (self.runs, self.labels, self.records, self.crashes):
             folder.mkdir(exist_ok=True)
             remove_leftovers(folder)
@@ -187,6 +180,10 @@ class Store:
         if header.failure is None and not header.records >= set(keeps):
             return None
         return header
+
+    def count(self, jobs: Iterable[Job]) -> int:
+        """Return how many of these runs are stored, failed ones included, without reading them."""
+        return sum((self.runs / self._find(job)[1]).is_dir() for job in jobs)
 
     def save(
         self,

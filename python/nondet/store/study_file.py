@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from nondet.files import write_atomically
+from nondet.files import is_unfinished, write_atomically
 from nondet.json_files import format_checksummed, parse_checksummed, parse_json
 from nondet.schemas import check
 from nondet.store.errors import StoreError
+from nondet.store.lock import LOCK
 from nondet.store.schemas import FORMAT, FORMER_FORMAT, StudyEntries
+from nondet.store.shards import FOLDER as SHARDS
 from nondet.studies.job import Job, address_of
 from nondet.studies.study import Plan
 
@@ -94,6 +96,49 @@ def write_study(root: Path, study: StudyFile) -> None:
     data = {name: list(digests) for name, digests in study.data.items()}
     entries = {"format": FORMAT, "plan": study.plan.to_json(), "data": data}
     write_atomically(root / NAME, format_checksummed(entries))
+
+
+def check_place(root: Path) -> None:
+    """Raise StoreError if a folder, which need not exist, holds other files than a study's.
+
+    Raises OSError if it cannot be read.
+    """
+    strange = root.is_dir() and any(
+        path.name not in (LOCK, SHARDS) and not is_unfinished(path) for path in root.iterdir()
+    )
+    # In this order, as another shard may just be setting up the study: NAME comes first.
+    if strange and not (root / NAME).exists():
+        raise StoreError(
+            f"{root} is not empty and holds no study. Choose another folder with --out."
+        )
+
+
+def open_study(root: Path, plan: Plan) -> StudyFile:
+    """Return the study of a folder, which is `plan`; a new or empty folder gets it.
+
+    Raises StoreError if the folder holds another study or other files, or is of a former format,
+    OSError if it cannot be written.
+    """
+    check_place(root)
+    if not (root / NAME).exists():
+        study = StudyFile(plan, {name: (sha,) for name, sha in plan.data.items()})
+        write_study(root, study)
+        return study
+    study = read_study(root)
+    if study.format != FORMAT:
+        raise StoreError(
+            f"{root} was written by an earlier version of nondet (format {study.format}; this "
+            f"version writes format {FORMAT}): it can be read and reported, but not continued, "
+            "because its runs do not name their data and environment. Choose another folder with "
+            "--out."
+        )
+    differences = study.plan.differences(plan)
+    if differences:
+        raise StoreError(
+            f"{root} holds another study ({'; '.join(differences)}). Choose another folder with "
+            "--out, or repeat the command that created it."
+        )
+    return study
 
 
 def _other_version(path: Path, version: object) -> StoreError:

@@ -16,11 +16,12 @@ from nondet.store import crashes, records
 from nondet.store.commands import read_commands
 from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.labels import read_labels
-from nondet.store.lock import check_lock
+from nondet.store.lock import LOCK, check_owner
 from nondet.store.measures_check import check_all as check_all_measures
 from nondet.store.report_files import check_report
 from nondet.store.runs import StoredRun
 from nondet.store.schemas import FORMAT
+from nondet.store.shards import check_shards
 from nondet.store.store import Store
 from nondet.store.study_file import NAME, StudyFile
 from nondet.studies.job import Job, address_of
@@ -140,9 +141,11 @@ class _Check:
     def _check_lock(self) -> None:
         if self.study is None or self.study.format == FORMAT:
             try:
-                check_lock(self.store.root)
+                check_owner(self.store.root / LOCK)
             except ValueError as error:
                 self.problem(error)
+        for problem in check_shards(self.store.root):
+            self.problem(problem)
 
     def _check_runs(self) -> None:
         for place in _entries(self.store.runs):

@@ -9,9 +9,10 @@ from dataclasses import replace
 
 import pytest
 
-from nondet.execute import runner
+from nondet.execute import retries, runner
 from nondet.execute.control import ControlError
 from nondet.execute.executors import JobFailedError, Serial
+from nondet.execute.prefixes import Prefix
 from nondet.execute.runner import run_study
 from nondet.files import is_unfinished
 from nondet.store import Store, StoreError
@@ -100,7 +101,7 @@ def test_a_crashed_run_is_stored_and_repeated_the_next_time(
     assert run(tmp_path / "study").started is None  # nothing is missing
 
 
-def test_a_run_that_crashes_once_is_repeated_without_a_message(run, plan, crash, tmp_path):
+def test_a_run_that_crashes_once_is_repeated_with_a_message(run, plan, crash, tmp_path):
     crashes = []
 
     def once(seeds):
@@ -111,8 +112,48 @@ def test_a_run_that_crashes_once_is_repeated_without_a_message(run, plan, crash,
 
     crash(once)
     progress = run(tmp_path / "study")
-    assert (progress.crashed, len(crashes), progress.messages) == (0, 1, [])
+    assert (progress.crashed, len(crashes)) == (0, 1)
+    [text] = progress.messages
+    assert "a run of 'linear' crashed and is tried again" in text
+    assert text.endswith("RuntimeError: out of luck")
     assert all(Store(tmp_path / "study").load(job).failure is None for job in plan.tasks())
+
+
+def test_many_repetitions_are_counted_and_few_told_of_singly(run, plan, crash, tmp_path):
+    plan = replace(plan, runs=10, rows=plan.rows[1:])
+    crashes = set()
+
+    def once(seeds):
+        if seeds in crashes:
+            return False
+        crashes.add(seeds)
+        return True
+
+    crash(once)
+    progress = run(tmp_path / "study", plan)
+    assert progress.crashed == 0
+    assert len(crashes) > retries.MOST_MESSAGES
+    *single, last = progress.messages
+    assert len(single) == retries.MOST_MESSAGES
+    assert last == f"{len(crashes)} times, a training crashed and was tried again"
+
+
+def test_whatever_is_tried_again_is_named(plan):
+    config = plan.configs[0]
+    job = next(iter(plan.tasks()))
+    progress = Progress()
+    told = retries.Retries(progress, 2)
+    for item in ((job, frozenset()), (config, "path"), Prefix(job, (1,)), ("cpu", 1)):
+        told.tell(item, JobFailedError("killed"))
+    told.tell((job, frozenset()), JobFailedError("full", "StoreError"))  # stops the study instead
+    assert [text.partition(" crashed")[0] for text in progress.messages] == [
+        "a run of 'linear'",
+        "a training of the control of 'linear'",
+        "a beginning that runs of 'linear' share",
+        "a process",
+    ]
+    assert all(text.endswith(": killed") for text in progress.messages)
+    assert told.count == 4
 
 
 def test_a_study_whose_first_runs_all_crash_alike_stops(run, plan, crash, tmp_path):

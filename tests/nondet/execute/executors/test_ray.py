@@ -4,8 +4,13 @@ import hashlib
 import importlib.util
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
+from collections import Counter
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +18,11 @@ from pathlib import Path
 import pytest
 
 from factories import jobs
+from factories.commands import SMALL
 from factories.jobs import describe_process, process_item, processes, run_job_until_killed
 from nondet.execute import runner
 from nondet.execute.executors import ExecutorError, JobFailedError, LocalPool, RayTasks
+from nondet.execute.executors.ray_connection import probe
 from nondet.execute.runner import run_study
 from nondet.files import is_unfinished
 from nondet.store import Store
@@ -28,18 +35,22 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def ray():
+def ray(tmp_path_factory):
     """A local Ray. Functions of `factories.jobs` are sent by value, as workers cannot import it."""
-    from ray import cloudpickle
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HOME", str(home := tmp_path_factory.mktemp("home")))
+        with RayTasks(workers=2) as tasks:
+            from ray import cloudpickle  # not before: RayTasks sets variables that Ray then reads
 
-    cloudpickle.register_pickle_by_value(jobs)
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.delenv("RAY_ADDRESS", raising=False)
-            with RayTasks(workers=2) as tasks:
+            cloudpickle.register_pickle_by_value(jobs)
+            try:
                 yield tasks
-    finally:
-        cloudpickle.unregister_pickle_by_value(jobs)
+            finally:
+                cloudpickle.unregister_pickle_by_value(jobs)
+        assert list(home.rglob("auth_token")) == []
+        assert "RAY_AUTH_MODE" not in os.environ
 
 
 ROWS = ("control", "initialization", "shuffling", "low-level order", "one bit")
@@ -64,6 +75,171 @@ class Progress:
         self.done += 1
         if outcome.failed:
             self.failed.append(job)
+
+
+def descendants(process):
+    """Return the IDs of a process and of all that it started, directly or not."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {process}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def listening(process):
+    """Return the addresses on which a process accepts connections, as texts in hexadecimal."""
+    sockets = set()
+    for path in Path(f"/proc/{process}/fd").iterdir():
+        with suppress(OSError):
+            sockets.add(str(path.readlink()))
+    found = []
+    for name in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{process}/net/{name}").read_text().splitlines()[1:]:
+            _, local, _, state, *_, inode = line.split()[:10]
+            if state == "0A" and f"socket:[{inode}]" in sockets:
+                found.append(local.partition(":")[0])
+    return found
+
+
+def test_a_ray_that_is_started_listens_on_the_loopback_interface(ray):
+    """As do all processes of it, those of tasks included."""
+    assert dict(ray.map(abs, [-1, 2])) == {-1: 1, 2: 2}
+    addresses = Counter()
+    for process in descendants(os.getpid()):
+        with suppress(FileNotFoundError):  # it has ended
+            addresses.update(listening(process))
+    assert sum(addresses.values()) >= 3
+    ipv4, ipv6 = "0100007F", "00000000000000000000000001000000"
+    assert set(addresses) <= {ipv4, ipv6, f"0000000000000000FFFF0000{ipv4}"}
+
+
+RIGHT = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "right" * 8}
+CLUSTER = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # "0": of this machine alone, for the tests
+
+
+@pytest.fixture
+def silent():
+    """A socket that listens, and never answers."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        found.listen()
+        yield found
+
+
+@pytest.fixture
+def closing(silent):
+    """A socket that closes every connection at once."""
+
+    def close():
+        with suppress(OSError):
+            while True:
+                silent.accept()[0].close()
+
+    threading.Thread(target=close, daemon=True).start()
+    return silent
+
+
+@pytest.mark.parametrize("kind", ["silent", "closing"])
+def test_a_service_that_is_no_ray_is_left(kind, request, monkeypatch):
+    """After the deadline; Ray itself would go on trying."""
+    port = request.getfixturevalue(kind).getsockname()[1]
+    monkeypatch.setenv(CLUSTER, "0")
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    text = probe(f"127.0.0.1:{port}", 20)
+    assert text.startswith("it has not answered within 20 s")
+
+
+@contextmanager
+def started(folder):
+    """Start a Ray by `ray start`, whose token is RIGHT; yield its process and its address."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [Path(sys.executable).with_name("ray"), "start", "--head", f"--port={port}"]
+    command += ["--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats", "--block"]
+    with (folder / "log").open("w") as log:
+        head = subprocess.Popen(
+            [*map(str, command)], stdout=log, stderr=log, env=os.environ | RIGHT | {CLUSTER: "0"}
+        )
+    try:
+        while "--block" not in (folder / "log").read_text():
+            assert head.poll() is None, (folder / "log").read_text()
+            time.sleep(0.1)
+        yield head, f"127.0.0.1:{port}"
+    finally:
+        head.terminate()
+        head.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """The address of a Ray that `ray start` has started."""
+    with started(tmp_path_factory.mktemp("cluster")) as (_, address):
+        yield address
+
+
+def start_there(cluster, folder, *options, **variables):
+    """Start a small study on a cluster, in a process of its own."""
+    command = [sys.executable, "-m", "nondet", *SMALL[:-2], *options, "--quiet", "--out", folder]
+    command += ["--executor", "ray", "--ray-address", cluster]
+    known = {name: value for name, value in os.environ.items() if "RAY_" not in name}
+    return subprocess.Popen(
+        [*map(str, command)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=known | {CLUSTER: "0"} | variables,
+    )
+
+
+def test_a_cluster_is_used_with_its_token(cluster, tmp_path):
+    process = start_there(cluster, tmp_path / "study", **RIGHT)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "all sources" in output
+
+
+@pytest.mark.parametrize(
+    ("variables", "text"),
+    [
+        (
+            {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "wrong" * 8},
+            "token is missing or incorrect",
+        ),
+        ({"RAY_AUTH_MODE": "disabled"}, "token is missing or incorrect"),
+        ({"RAY_AUTH_MODE": "token", "HOME": "/nonexistent"}, "no authentication token was found"),
+    ],
+    ids=["wrong", "none", "missing"],
+)
+def test_a_wrong_token_is_called_that(cluster, variables, text, tmp_path):
+    process = start_there(cluster, tmp_path / "study", **variables)
+    _, errors = process.communicate()
+    assert process.returncode == 2
+    assert errors.startswith(f"error: cannot connect to Ray at '{cluster}': ")
+    assert text in errors
+    assert "no Ray" not in errors
+
+
+def test_a_cluster_that_is_gone_ends_the_study(tmp_path):
+    """Its head is killed while runs are under way, of which there are thousands."""
+    folder = tmp_path / "study"
+    with started(tmp_path) as (head, address):
+        process = start_there(address, folder, "--runs", "500", **RIGHT)
+        while not list((folder / "runs").glob("*/run.json")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.1)
+        [server] = [
+            each
+            for each in descendants(head.pid)
+            if "gcs_server" in Path(f"/proc/{each}/cmdline").read_text().partition("\0")[0]
+        ]
+        os.kill(server, signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == 2
+    assert f"error: Ray at '{address}' does not answer: asking for its nodes has taken" in errors
 
 
 def test_tasks_have_one_thread_the_working_directory_and_the_data(ray, tmp_path, monkeypatch):
@@ -136,6 +312,9 @@ def test_a_study_with_a_killed_worker_has_the_bits_of_the_local_pool(ray, tmp_pa
     killer.join(timeout=60)
     assert 0 < len(done_before) < len(plan.tasks())
     assert (crashed, progress.failed, progress.done) == (0, [], len(plan.tasks()))
+    [text] = progress.messages
+    assert "a run of 'linear' crashed and is tried again" in text
+    assert "the process or its node was lost: The worker died unexpectedly" in text
     assert bits(tasks.plan(), tasks) == bits(local.plan(), local)
     assert not any(is_unfinished(path) for path in tasks.root.rglob("*"))
 
