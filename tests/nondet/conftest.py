@@ -27,15 +27,15 @@ def few_digits(digits: Dataset) -> Dataset:
 
 @pytest.fixture
 def config() -> RunConfig:
-    """The linear model, trained for two epochs in a few hundredths of a second."""
+    """The linear model, trained for two epochs of 21 steps in a few hundredths of a second."""
     [usual] = find_study("quick").plan(models=("linear",)).configs
-    return replace(usual, epochs=2)
+    return replace(usual, epochs=2, batch_size=64)
 
 
 @pytest.fixture
 def plan() -> Plan:
-    """A plan of two models and eight or nine rows of two runs, each of one epoch."""
-    usual = find_study("quick").plan(runs=2)
+    """A plan of two models and eight or nine rows of two runs, each of one epoch of 21 steps."""
+    usual = find_study("quick").plan(runs=2, settings={"batch_size": 64})
     return replace(usual, configs=tuple(replace(config, epochs=1) for config in usual.configs))
 
 

@@ -188,7 +188,7 @@ def test_broken_control_stops_the_command_before_any_run(tmp_path, monkeypatch):
     done = nondet(*SMALL, "--out", tmp_path / "study")
     assert done.exit_code == 2
     assert "the control of 'linear' failed" in done.stderr
-    assert "step 22 (epoch 2)" in done.stderr
+    assert "step 43 (epoch 2)" in done.stderr
     assert "fc.weight at index [" in done.stderr
     assert done.stdout == ""
     assert list((tmp_path / "study" / "runs").iterdir()) == []

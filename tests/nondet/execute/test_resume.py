@@ -228,7 +228,7 @@ def test_command_verifies_a_study():
     done = command("--epochs", "2", "--at", "1", "--at", "30", "--executor", "serial")
     assert done.exit_code == 0, done.stderr
     for line, step in zip(done.stdout.splitlines(), (1, 30), strict=True):
-        assert line.startswith(f"linear: stopped at step {step} of 42")
+        assert line.startswith(f"linear: stopped at step {step} of 84")
         assert "equal" in line
 
 
@@ -246,4 +246,4 @@ def test_command_fails_if_a_bit_differs(monkeypatch):
 def test_command_rejects_a_stop_after_the_end():
     done = command("--epochs", "1", "--at", "99", "--executor", "serial")
     assert done.exit_code == 2
-    assert "step 99; the training has 21 steps" in done.stderr
+    assert "step 99; the training has 42 steps" in done.stderr

@@ -4,7 +4,7 @@ It is the full cross product of seeds, which the paper (Appendix D) could not af
 size.
 """
 
-from nondet.studies.catalog.scales import CONTROL, LAPTOP_MODELS, LAPTOP_RESNET, PAPER, PAPER_MODELS
+from nondet.studies.catalog.scales import CONTROL, LAPTOP, LAPTOP_MODELS, PAPER, PAPER_MODELS
 from nondet.studies.row import Row
 from nondet.studies.study import Preset, Study
 
@@ -24,7 +24,7 @@ CROSSED = Study(
     ),
     views=("components",),
     presets={
-        "laptop": Preset(10, ("hidden",), LAPTOP_RESNET, LAPTOP_MODELS),
+        "laptop": Preset(10, ("hidden",), LAPTOP, LAPTOP_MODELS),
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS),
     },
 )

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from nondet.studies.catalog.scales import (
     CONTROL,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     ONE_BIT,
     PAPER,
     PAPER_MODELS,
@@ -20,7 +20,12 @@ DIVERGENCE = Study(
     rows=(CONTROL, replace(ONE_BIT, keep=("twin",))),
     views=("divergence",),
     presets={
-        "laptop": Preset(5, ("linear", "hidden", "resnet14-w8"), LAPTOP_RESNET, LAPTOP_MODELS),
+        "laptop": Preset(
+            8,
+            ("linear", "hidden", "resnet14-w8"),
+            {**LAPTOP, "evaluate_every": 1},
+            LAPTOP_MODELS,
+        ),
         "paper": Preset(5, ("resnet14",), PAPER, PAPER_MODELS),
     },
 )

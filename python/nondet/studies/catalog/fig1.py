@@ -5,8 +5,8 @@ from nondet.studies.catalog.scales import (
     AUGMENTATION,
     CONTROL,
     INITIALIZATION,
+    LAPTOP_LONG,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     LOW_LEVEL,
     ONE_BIT,
     PAPER,
@@ -31,7 +31,7 @@ FIG1 = Study(
     ),
     views=("cka",),
     presets={
-        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, keep=("taps",)),
+        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_LONG, LAPTOP_MODELS, keep=("taps",)),
         "paper": Preset(25, ("resnet14",), PAPER, PAPER_MODELS, keep=("taps",)),
     },
 )

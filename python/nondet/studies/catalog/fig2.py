@@ -1,6 +1,6 @@
 """`nondet run fig2`: sources that vary only after k epochs (paper, Sec. 3.4)."""
 
-from nondet.studies.catalog.scales import CONTROL, LAPTOP_MODELS, LAPTOP_RESNET, PAPER, PAPER_MODELS
+from nondet.studies.catalog.scales import CONTROL, LAPTOP, LAPTOP_MODELS, PAPER, PAPER_MODELS
 from nondet.studies.row import Row
 from nondet.studies.seeds import Onset, Source
 from nondet.studies.study import Preset, Study
@@ -25,7 +25,7 @@ def onset_rows(epochs: tuple[int, ...]) -> tuple[Row, ...]:
     )
 
 
-LAPTOP = (CONTROL, *onset_rows((0, 2, 5, 8, 11, 13, 15)))
+LAPTOP_ROWS = (CONTROL, *onset_rows((0, 2, 5, 8, 11, 13, 15)))
 PAPER_ROWS = (CONTROL, *onset_rows((0, 1, 10, 25, 50, 100, 200, 300, 400, 450, 490, 500)))
 
 FIG2 = Study(
@@ -36,7 +36,7 @@ FIG2 = Study(
     rows=PAPER_ROWS,
     views=("onset",),
     presets={
-        "laptop": Preset(8, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, rows=LAPTOP),
+        "laptop": Preset(8, ("resnet14-w8",), LAPTOP, LAPTOP_MODELS, rows=LAPTOP_ROWS),
         "paper": Preset(20, ("resnet14",), PAPER, PAPER_MODELS),
     },
 )

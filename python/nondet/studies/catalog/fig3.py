@@ -2,8 +2,8 @@
 
 from nondet.studies.catalog.scales import (
     CONTROL,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     ONE_BIT,
     PAPER,
     PAPER_MODELS,
@@ -18,7 +18,7 @@ FIG3 = Study(
     rows=(CONTROL, ONE_BIT),
     views=("epochs",),
     presets={
-        "laptop": Preset(20, ("linear", "hidden"), LAPTOP_RESNET, LAPTOP_MODELS),
+        "laptop": Preset(20, ("linear", "hidden"), LAPTOP, LAPTOP_MODELS),
         "paper": Preset(100, ("linear", "hidden"), PAPER, PAPER_MODELS),
     },
 )

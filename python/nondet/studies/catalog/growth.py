@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from nondet.studies.catalog.scales import (
     CONTROL,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     ONE_BIT,
     PAPER,
     PAPER_MODELS,
@@ -48,11 +48,11 @@ GROWTH = Study(
     views=("growth", "barrier"),
     presets={
         "laptop": Preset(
-            3,
+            8,
             ("linear", "hidden", "resnet14-w8"),
-            LAPTOP_RESNET,
+            LAPTOP,
             LAPTOP_MODELS,
-            rows=_rows((0, 1, 3, 6, 10)),
+            rows=_rows((0, 2, 5, 10)),
         ),
         "paper": Preset(10, ("resnet14",), PAPER, PAPER_MODELS),
     },

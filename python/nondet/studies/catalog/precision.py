@@ -10,8 +10,8 @@ from typing import Any
 from nondet.studies.catalog.scales import (
     CONTROL,
     INITIALIZATION,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     ONE_BIT,
     PAPER,
     PAPER_MODELS,
@@ -46,7 +46,7 @@ PRECISION = Study(
         "laptop": Preset(
             10,
             ("hidden", "resnet14-w8"),
-            {**LAPTOP_RESNET, **_COMMON},
+            {**LAPTOP, **_COMMON},
             LAPTOP_MODELS,
             rows=_rows("bfloat16"),
         ),

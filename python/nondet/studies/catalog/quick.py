@@ -4,8 +4,8 @@ from nondet.studies.catalog.scales import (
     ALL_SOURCES,
     AUGMENTATION,
     INITIALIZATION,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_SMALL,
     LOW_LEVEL,
     ONE_BIT,
     PAPER,
@@ -32,7 +32,10 @@ QUICK = Study(
     ),
     presets={
         "laptop": Preset(
-            10, ("linear", "hidden"), LAPTOP_SMALL, {**LAPTOP_MODELS, "hidden": {"dropout": 0.1}}
+            10,
+            ("linear", "hidden"),
+            LAPTOP,
+            {**LAPTOP_MODELS, "hidden": {**LAPTOP_MODELS["hidden"], "dropout": 0.1}},
         ),
         "paper": Preset(100, ("linear", "hidden"), PAPER, {"hidden": {"dropout": 0.1}}),
     },

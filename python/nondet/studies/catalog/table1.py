@@ -5,8 +5,8 @@ from nondet.studies.catalog.scales import (
     AUGMENTATION,
     CONTROL,
     INITIALIZATION,
+    LAPTOP_LONG,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     LOW_LEVEL,
     PAPER,
     PAPER_MODELS,
@@ -33,7 +33,7 @@ TABLE1 = Study(
     views=("spread", "test-set"),
     presets={
         # Representations are recorded because Fig. 1 takes these runs.
-        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, keep=("taps",)),
+        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_LONG, LAPTOP_MODELS, keep=("taps",)),
         # From the weights the records of `fig1` and `tta` are computed.
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS, keep=("weights",)),
     },

@@ -5,8 +5,8 @@ from dataclasses import replace
 from nondet.studies.catalog.scales import (
     ALL_SOURCES,
     CONTROL,
+    LAPTOP_LONG,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     PAPER,
     PAPER_MODELS,
     snapshot_ensemble,
@@ -30,9 +30,7 @@ TABLE5 = Study(
     views=("ensembles", "spread"),
     baseline="all sources",
     presets={
-        "laptop": Preset(
-            10, ("resnet14-w8",), LAPTOP_RESNET, LAPTOP_MODELS, rows=_rows(laptop=True)
-        ),
+        "laptop": Preset(10, ("resnet14-w8",), LAPTOP_LONG, LAPTOP_MODELS, rows=_rows(laptop=True)),
         # From the weights the records of `tta` are computed.
         "paper": Preset(100, ("resnet14",), PAPER, PAPER_MODELS, keep=("weights",)),
     },

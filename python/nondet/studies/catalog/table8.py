@@ -5,8 +5,8 @@ from nondet.studies.catalog.scales import (
     AUGMENTATION,
     CONTROL,
     INITIALIZATION,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     LOW_LEVEL,
     ONE_BIT,
     PAPER,
@@ -30,7 +30,7 @@ TABLE8 = Study(
         ONE_BIT,
     ),
     presets={
-        "laptop": Preset(10, ("linear", "hidden", "hidden-conv"), LAPTOP_RESNET, LAPTOP_MODELS),
+        "laptop": Preset(10, ("linear", "hidden", "hidden-conv"), LAPTOP, LAPTOP_MODELS),
         "paper": Preset(100, ("linear", "hidden", "hidden-conv"), PAPER, PAPER_MODELS),
     },
 )

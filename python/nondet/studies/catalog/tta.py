@@ -5,8 +5,8 @@ from dataclasses import replace
 from nondet.studies.catalog.scales import (
     ALL,
     CONTROL,
+    LAPTOP,
     LAPTOP_MODELS,
-    LAPTOP_RESNET,
     PAPER,
     PAPER_MODELS,
     snapshot_ensemble,
@@ -81,7 +81,7 @@ TTA = Study(
         "laptop": Preset(
             10,
             ("resnet14-w8",),
-            {**LAPTOP_RESNET, "crop_padding": 2, "flip": True},
+            {**LAPTOP, "crop_padding": 2, "flip": True},
             LAPTOP_MODELS,
             rows=_rows(laptop=True),
         ),

@@ -24,4 +24,4 @@ def test_former_name_on_the_command_line():
     )
     assert done.exit_code == 0, done.stderr
     assert "deprecated" in done.stderr
-    assert "stopped at step 1 of 21" in done.stdout
+    assert "stopped at step 1 of 42" in done.stdout
