@@ -22,7 +22,7 @@ LAPTOP = {
     "divergence": "8b72749b388b1c17",
     "table4": "1ad6c8af2e1c4215",
     "table5": "a525e71ae26586ef",
-    "table6": "2f584bdf3ee8c8e7",
+    "table6": "0f67f14758498657",
     "table7": "b7be8973aba36c24",
     "table8": "5fee0f16ed731800",
     "fig3": "dbc6dd7e9c4091c6",

@@ -29,6 +29,7 @@ TABLE6 = Study(
     shows="one bit matters in other networks too; laptop: three ResNets and the MNIST network",
     source="Table 6",
     rows=_rows(laptop=False),
+    baseline="all sources",
     presets={
         "laptop": Preset(
             8,
