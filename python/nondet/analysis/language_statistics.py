@@ -14,13 +14,13 @@ class LanguageStatistics:
     """The spread of one row of language models on the N tokens of the test text.
 
     Cross-entropy is in nats per token, perplexity its exponential, disagreement in percent.
-    Measures of two runs are averaged over all pairs. Intervals are nominal 95%; those of pairs come
-    from a bootstrap over runs.
+    Measures of two runs are averaged over all pairs. Intervals are nominal 95%, from a jackknife
+    over runs.
 
     Attributes:
         perplexities, cross_entropies: (runs,) float64.
         perplexity, cross_entropy: SD with divisor n and its bootstrap standard error.
-        perplexity_unbiased, cross_entropy_unbiased: unbiased ones, with a BCa interval.
+        perplexity_unbiased, cross_entropy_unbiased: unbiased ones, with their intervals.
         correlation: Spearman's, of the flattened test logits of two runs.
         ensemble_perplexity, ensemble_cross_entropy: change by averaging two runs.
         cka: of the hidden states of two runs, by name of the layer, from first to last.
@@ -60,22 +60,21 @@ def language_statistics(measures: Measures, resamples: int = RESAMPLES) -> Langu
     """Compute the statistics of at least two runs, with generators of fixed seeds."""
     perplexities, cross_entropies = measures.perplexities, measures.cross_entropies
 
-    def mean(quantity: str, matrix: np.ndarray) -> Interval:
-        return pair_mean(matrix, bootstrap(quantity), resamples)
+    def lost(matrix: np.ndarray) -> Interval:
+        # -ln p and the exponential are convex, so that averaging probabilities raises neither.
+        return pair_mean(matrix, high=0)
 
     return LanguageStatistics(
         perplexities=perplexities,
         cross_entropies=cross_entropies,
         perplexity=bootstrap_spread(perplexities, bootstrap("perplexity"), resamples),
-        perplexity_unbiased=unbiased_sd(perplexities, bootstrap("perplexity, unbiased"), resamples),
+        perplexity_unbiased=unbiased_sd(perplexities),
         cross_entropy=bootstrap_spread(cross_entropies, bootstrap("cross-entropy"), resamples),
-        cross_entropy_unbiased=unbiased_sd(
-            cross_entropies, bootstrap("cross-entropy, unbiased"), resamples
-        ),
-        disagreement=mean("disagreement", 100 * measures.disagreement),
-        correlation=mean("correlation", measures.correlation),
-        ensemble_perplexity=mean("ensemble_perplexity", measures.ensemble_perplexity),
-        ensemble_cross_entropy=mean("ensemble_cross_entropy", measures.ensemble_cross_entropy),
-        cka={name: mean(f"cka {name}", matrix) for name, matrix in measures.cka.items()},
+        cross_entropy_unbiased=unbiased_sd(cross_entropies),
+        disagreement=pair_mean(100 * measures.disagreement, low=0, high=100),
+        correlation=pair_mean(measures.correlation, low=-1, high=1),
+        ensemble_perplexity=lost(measures.ensemble_perplexity),
+        ensemble_cross_entropy=lost(measures.ensemble_cross_entropy),
+        cka={name: pair_mean(matrix, low=-1, high=1) for name, matrix in measures.cka.items()},
         measures=measures,
     )

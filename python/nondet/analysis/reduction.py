@@ -1,16 +1,13 @@
 """Compute by how much less one row varies than another."""
 
 import math
-from collections.abc import Iterator
 
 import numpy as np
 
-from nondet.analysis.resampling import bootstrap
 from nondet.analysis.stats import Interval, reduction
-from nondet.analysis.stats.intervals import percentile_interval
+from nondet.analysis.stats.intervals import jackknife_interval
+from nondet.analysis.stats.pairs import leave_one_out_means
 from nondet.analysis.summary import ModelSummary, RowSummary, Statistics
-
-_RESAMPLES = 4000
 
 
 def reduction_percent(
@@ -20,39 +17,39 @@ def reduction_percent(
 
     The value is the mean over accuracy SD, cross-entropy SD, disagreement, 1 - correlation and the
     ensemble's gain in accuracy, as in the published table of test-time augmentation. Its interval
-    comes from a bootstrap over runs; rows that share runs share resamples. None for the baseline
-    itself and where there is nothing to compare.
+    is Student's for the logarithm of what is left, from a jackknife over runs; rows of the same
+    runs leave out the same ones. Ends are NaN for two runs, or where so few runs spread results
+    that leaving one out leaves no spread. None for the baseline itself and where there is nothing
+    to compare.
     """
     single = None if baseline is None else model.named(baseline)
     if single is None or single is row or single.statistics is None or row.statistics is None:
         return None
-    below = _variability(single.statistics)
+    return reduction_of(row.statistics, single.statistics, same_runs(row, single), confidence)
+
+
+def reduction_of(
+    found: Statistics, single: Statistics, paired: bool, confidence: float = 0.95
+) -> Interval | None:
+    """Return the reduction between two rows (`reduction_percent`). paired: whether their runs are
+    the same; else they are independent. None where there is nothing to compare.
+    """
+    below = _variability(single)
     if 0 in (*below[:3], 1 - below[3], below[4]):
         return None
-    value = 100 * reduction(_variability(row.statistics), below)
+    value = 100 * reduction(_variability(found), below)
     if not math.isfinite(value):
         return None
-    generator = bootstrap("reduction")
-    runs, others = len(row.runs), len(single.runs)
-    counts = generator.multinomial(runs, np.full(runs, 1 / runs), _RESAMPLES)
-    if [run.job for run in row.runs] == [run.job for run in single.runs]:
-        other_counts = counts
-    else:
-        other_counts = generator.multinomial(others, np.full(others, 1 / others), _RESAMPLES)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        quotients = [
-            above / under
-            for above, under in zip(
-                _resampled(row.statistics, counts),
-                _resampled(single.statistics, other_counts),
-                strict=True,
-            )
-        ]
-    draws = 100 * (1 - np.mean(quotients, axis=0))
-    known = draws[np.isfinite(draws)]
-    if len(known) < 0.99 * len(draws):  # so few runs that many resamples have no spread
+    if 2 in (len(found.accuracies), len(single.accuracies)):
         return Interval(value, math.nan, math.nan)
-    return percentile_interval(value, known, confidence)
+    quotients = _quotients(found, single, paired)
+    left = jackknife_interval(1 - value / 100, quotients, confidence, low=0)
+    return Interval(value, 100 * (1 - left.high), 100 * (1 - left.low))
+
+
+def same_runs(row: RowSummary, other: RowSummary) -> bool:
+    """Return True if two rows have the same runs, predicted with in different ways."""
+    return [run.job for run in row.runs] == [run.job for run in other.runs]
 
 
 def _variability(found: Statistics) -> tuple[float, float, float, float, float]:
@@ -65,23 +62,38 @@ def _variability(found: Statistics) -> tuple[float, float, float, float, float]:
     )
 
 
-def _resampled(found: Statistics, counts: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the five columns of the resamples, (resamples,) each, with 1 - correlation.
-
-    counts: (resamples, runs), how often each resample contains each run.
+def _quotients(found: Statistics, single: Statistics, paired: bool) -> list[np.ndarray]:
+    """Return the mean of the five quotients without each run of the row, and without each of the
+    other row; without each run of both if these are the same.
     """
-    wide = counts.astype(np.float64)
-    runs = wide.shape[1]
-    for values in (found.accuracies, found.cross_entropies):
-        centred = values - values.mean()
-        variance = wide @ centred**2 / runs - (wide @ centred / runs) ** 2
-        yield np.sqrt(np.maximum(variance, 0))
-    pairs = runs**2 - (wide**2).sum(axis=1)
-    for matrix in (
-        found.pairs["disagreement"],
-        1 - found.pairs["correlation"],
-        found.pairs["ensemble_accuracy"],
-    ):
-        between = matrix.copy()
-        np.fill_diagonal(between, 0)
-        yield ((wide @ between) * wide).sum(axis=1) / pairs
+    above, below = _columns(found), _columns(single)
+    left_above, left_below = _left(found), _left(single)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if paired:
+            return [(left_above / left_below).mean(0)]
+        return [(left_above / below).mean(0), (above / left_below).mean(0)]
+
+
+def _columns(found: Statistics) -> np.ndarray:
+    """Return the five columns with 1 - correlation, (5, 1)."""
+    accuracy, cross_entropy, disagreement, correlation, gain = _variability(found)
+    return np.array([accuracy, cross_entropy, disagreement, 1 - correlation, gain])[:, None]
+
+
+def _left(found: Statistics) -> np.ndarray:
+    """Return the five columns without each run, (5, runs)."""
+    runs = len(found.accuracies)
+    others = ~np.eye(runs, dtype=bool)
+    sds = [
+        np.broadcast_to(values, (runs, runs))[others].reshape(runs, runs - 1).std(1)
+        for values in (found.accuracies, found.cross_entropies)
+    ]
+    means = [
+        leave_one_out_means(matrix)
+        for matrix in (
+            found.pairs["disagreement"],
+            1 - found.pairs["correlation"],
+            found.pairs["ensemble_accuracy"],
+        )
+    ]
+    return np.array([*sds, *means])

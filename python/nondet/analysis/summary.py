@@ -1,5 +1,6 @@
 """Compute the numbers of a report from stored runs."""
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +27,13 @@ class Statistics:
     """The spread of one row of image models.
 
     Accuracies and disagreement are in percent (differences in percentage points), cross-entropy in
-    nats. Measures of two runs are averaged over all pairs. Intervals are nominal 95%; those of
-    pairs come from a bootstrap over runs.
+    nats. Measures of two runs are averaged over all pairs. Intervals are nominal 95%, from a
+    jackknife over runs.
 
     Attributes:
         accuracies, cross_entropies: (runs,) float64, of the row's output.
         accuracy, cross_entropy: SD with divisor n and its bootstrap standard error.
-        accuracy_unbiased, cross_entropy_unbiased: unbiased ones, with a BCa interval.
+        accuracy_unbiased, cross_entropy_unbiased: unbiased ones, with their intervals.
         disagreement, correlation: of two runs; Spearman's, of the flattened test logits.
         ensemble_accuracy, ensemble_cross_entropy: change by averaging the logits of two runs.
         pairs: the matrices (runs, runs) behind these four, by name.
@@ -137,6 +138,17 @@ class Summary:
         return sum(row.planned for _, row in self.rows)
 
 
+PAIR_RANGES: Mapping[str, tuple[float, float]] = {
+    "disagreement": (0, 100),
+    "correlation": (-1, 1),
+    "ensemble_accuracy": (-100, 100),
+    "ensemble_cross_entropy": (-math.inf, 0),
+}
+"""The ranges of `Statistics.pairs`. Cross-entropy is convex in the logits, so that averaging them
+never raises it.
+"""
+
+
 def summarize(plan: Plan, store: Store) -> Summary:
     """Read and check every run of the plan, once where rows share it.
 
@@ -211,12 +223,10 @@ def statistics_of_logits(
         accuracies=accuracies,
         cross_entropies=cross_entropies,
         accuracy=bootstrap_spread(accuracies, bootstrap("accuracy"), resamples),
-        accuracy_unbiased=unbiased_sd(accuracies, bootstrap("accuracy, unbiased"), resamples),
+        accuracy_unbiased=unbiased_sd(accuracies),
         cross_entropy=bootstrap_spread(cross_entropies, bootstrap("cross-entropy"), resamples),
-        cross_entropy_unbiased=unbiased_sd(
-            cross_entropies, bootstrap("cross-entropy, unbiased"), resamples
-        ),
-        **{name: pair_mean(matrix, bootstrap(name), resamples) for name, matrix in pairs.items()},
+        cross_entropy_unbiased=unbiased_sd(cross_entropies),
+        **{name: pair_mean(matrix, 0.95, *PAIR_RANGES[name]) for name, matrix in pairs.items()},
         pairs=pairs,
     )
 

@@ -27,10 +27,11 @@ _SD_NOTE = (
     "standard deviation of 10,000 bootstrap SDs."
 )
 INTERVALS_NOTE = (
-    "SD: standard deviation without the bias of small samples (divisor n - 1, over c4), with its "
-    "BCa bootstrap interval; the other intervals come from a bootstrap over trainings, since pairs "
-    "share them. They are meant to cover 95%; of few trainings those of SDs cover less "
-    "(docs/statistics.md: 84% for 10)."
+    "SD: standard deviation without the bias of small samples (divisor n - 1, over c4). Intervals: "
+    "95%, from a jackknife over trainings, since pairs share them; docs/statistics.md has their "
+    "coverage: of normal results about 95% from 3 trainings on, of skewed ones less (SDs of "
+    "exponential results: 84% for 10). (-): no interval, since two trainings, fewer than three "
+    "different values or a single training that differs give none."
 )
 
 SPREAD = (

@@ -56,8 +56,10 @@ def number(value: float) -> str:
 
 
 def factor(ratio: float) -> str:
-    """Return a factor with two significant digits: "1.1", "14", "660,000"."""
-    if ratio < 10:
+    """Return a factor with two significant digits: "1.1", "14", "660,000"; a dash for NaN."""
+    if math.isnan(ratio):
+        return NOTHING
+    if ratio < 10 or math.isinf(ratio):
         return f"{ratio:.1f}"
     digits = len(str(int(ratio))) - 2
     return f"{round(ratio, -digits):,.0f}"
@@ -85,13 +87,15 @@ def change(value: float, decimals: int) -> str:
 
 def interval(value: Interval, write: Callable[[float], str]) -> str:
     """Return a number with its interval, each written by `write`: "0.28 (0.21-0.41)", or "0.28
-    (-0.10 to 0.41)" where an end has a sign. The interval is left out where it is unknown or all
-    three numbers are equal.
+    (-0.10 to 0.41)" where an end has a sign. Where it is unknown a dash stands for it, "0.28 (-)",
+    except after exactly 0, a spread that is none, and 1, the correlation of equal runs. One
+    without width is left out.
     """
     middle, low, high = (write(end) for end in value)
-    if value.low == value.high == value.value or math.isnan(value.low) or math.isnan(value.high):
-        return middle
-    return f"{middle} ({between(low, high)})"
+    if math.isnan(value.low) or math.isnan(value.high):
+        exact = value.value in (0, 1) or math.isnan(value.value)
+        return middle if exact else f"{middle} ({NOTHING})"
+    return middle if value.low == value.high else f"{middle} ({between(low, high)})"
 
 
 def between(low: str, high: str) -> str:
@@ -100,16 +104,29 @@ def between(low: str, high: str) -> str:
     return f"{low} to {high}" if signs else f"{low}-{high}"
 
 
-def percentage_interval(share: Interval, of: str = "") -> str:
-    """Return a fraction in percent with its interval, if known: "94% of the SD, interval 80 to
-    110%". of: the whole ("the SD"), left out if empty.
+def percentage_interval(share: Interval, of: str = "", at_once: str = "") -> str:
+    """Return a fraction in percent with its interval: "94% (95% CI 80-110%) of the SD", or "94%
+    (no interval) of the SD". of: the whole ("the SD"), left out if empty. at_once: what an interval
+    that holds for several comparisons together is for ("10 pairs").
     """
     value, low, high = (
         f"{100 * part:,.0f}" if part == 0 or not part < 0.01 else number(100 * part)
         for part in share
     )
-    text = f"{value}% of {of}" if of else f"{value}%"
-    return text if math.isnan(share.low) else f"{text}, interval {low} to {high}%"
+    text = f"{value}% ({written_interval(share, low, high, '%', at_once)})"
+    return f"{text} of {of}" if of else text
+
+
+def written_interval(
+    found: Interval, low: str, high: str, unit: str = "", at_once: str = ""
+) -> str:
+    """Return the interval of a number as in "95% CI 80-110%", "95% CI 1.1-12 for 10 pairs at
+    once", or "no interval" where it is unknown. low, high: its ends, written.
+    """
+    if math.isnan(found.low) or math.isnan(found.high):
+        return "no interval"
+    several = f" for {at_once} at once" if at_once else ""
+    return f"95% CI {between(low, high)}{unit}{several}"
 
 
 def plural(count: int, what: str) -> str:

@@ -1,12 +1,16 @@
 """Test the reduction of one row's spread relative to another, and its finding."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from factories.runs import made_summary
 from nondet.analysis.reduction import reduction_percent
+from nondet.analysis.relative import relative
+from nondet.report.text import percentage_interval
 from nondet.report.views import make_section
 from nondet.studies.catalog import find_study
 from nondet.studies.row import Row
@@ -59,48 +63,74 @@ def test_reduction_is_the_mean_over_five_columns(reduced):
     assert cell.text == f"{expected:.0f}"
     assert cell.interval[0] < expected < cell.interval[1]
     # The control and one source also vary less, but these rows are not remedies.
-    found = sentence(section, "varies least")
-    assert found.startswith(f"hidden: 'steady' varies least, {expected:.0f}% less than 'single' (")
+    found = sentence(section, "'steady' has the largest reduction of the spread of 'single'")
     low, high = cell.interval
-    assert f"(interval {low:.0f} to {high:.0f}%; the mean over" in found
+    ends = f"{low:.0f}-{high:.0f}" if low >= 0 else f"{low:.0f} to {high:.0f}"
+    assert f", {expected:.0f}% (95% CI {ends}%; the mean over" in found
 
 
-def test_interval_of_a_reduction_is_a_bootstrap_over_runs(reduced):
-    """The interval equals a bootstrap by loops that resamples the runs of both rows, together if
-    both rows have the same runs.
+def test_interval_of_a_reduction_is_a_jackknife_over_runs(reduced):
+    """The interval equals one by loops that leave out one run, of both rows at once if both have
+    the same runs.
     """
     model = reduced.models[0]
     single, steady = model.named("single"), model.named("steady")
-    generator = np.random.default_rng(4)
     same = replace(steady, runs=single.runs)
+    above, below = steady.statistics, single.statistics
     ends = []
     for row, paired in ((steady, False), (same, True)):
-        draws = []
-        for _ in range(500):
-            first, second = generator.integers(0, 8, (2, 8))
-            above = five_columns(row.statistics, first)
-            below = five_columns(single.statistics, first if paired else second)
-            if 0 not in below:
-                draws.append(100 * (1 - np.divide(above, below).mean()))
+        left = 1 - np.divide(five_columns(above), five_columns(below)).mean()
+        rest = [[run for run in range(8) if run != out] for out in range(8)]
+        if paired:
+            sides = [[np.divide(five_columns(above, r), five_columns(below, r)) for r in rest]]
+        else:
+            sides = [
+                [np.divide(five_columns(above, r), five_columns(below)) for r in rest],
+                [np.divide(five_columns(above), five_columns(below, r)) for r in rest],
+            ]
+        logs = [[math.log(one.mean()) for one in side] for side in sides]
+        parts = [7 * np.var(side) for side in logs]
+        freedom = sum(parts) ** 2 / sum(part**2 / 7 for part in parts)
+        width = math.exp(scipy.stats.t.ppf(0.9, freedom) * math.sqrt(sum(parts)))
         found = reduction_percent(model, row, "single", confidence=0.8)
-        reach = found.high - found.low
-        assert (found.low, found.high) == pytest.approx(
-            np.quantile(draws, [0.1, 0.9]), abs=0.15 * reach
-        )
-        ends.append(reach)
+        expected = [100 * (1 - (1 - left) * width), 100 * (1 - (1 - left) / width)]
+        assert (found.low, found.high) == pytest.approx(expected, rel=1e-9)
+        assert found.high < 100
+        ends.append(found.high - found.low)
     # Here the noise of both rows has the same pattern, so paired runs vary together.
     assert ends[1] < 0.9 * ends[0]
+
+
+def test_two_runs_give_no_interval_of_a_reduction(reduced):
+    summary = made_summary(replace(reduced.plan, runs=2), {"hidden": {"single": 2.0, "steady": 1}})
+    model = summary.models[0]
+    found = reduction_percent(model, model.named("steady"), "single")
+    assert math.isfinite(found.value)
+    assert np.isnan(found[1:]).all()
+    assert "(no interval;" in sentence(make_section("spread", summary), "largest reduction")
 
 
 def test_no_reduction_is_claimed_where_there_is_none(reduced):
     summary = made_summary(reduced.plan, {"hidden": {"single": 1.5, "steady": 1.5}})
     section = make_section("spread", summary)
-    found = sentence(section, "no row varies measurably less than 'single'; 'steady' comes")
-    assert "with a reduction of 0% (interval -" in found
+    found = sentence(section, "'steady' has the largest reduction", "0% (95% CI -", "undecided")
+    assert "8 runs a row can show reductions above" in found
+    assert sentence(section, "disagreement", "less in no row: in 'steady' it is 100% (95% CI")
     still = made_summary(reduced.plan, {"hidden": {"steady": 2.0}})
     model = still.models[0]
     assert reduction_percent(model, model.named("steady"), "single") is None
-    assert not any("varies" in one for one in make_section("spread", still).findings)
+    assert not any("reduction" in one for one in make_section("spread", still).findings)
+
+
+def test_a_reduction_is_undecided_up_to_what_the_runs_can_show(reduced):
+    """A row with the interval of the finding, moved to where its end is 0, has that reduction."""
+    summary = made_summary(reduced.plan, {"hidden": {"single": 1.5, "steady": 1.4}})
+    model = summary.models[0]
+    found = reduction_percent(model, model.named("steady"), "single")
+    assert found.low < 0
+    width = (1 - found.low / 100) / (1 - found.value / 100)
+    least = 100 * (1 - 1 / width)
+    assert f"above {least:.0f}%." in sentence(make_section("spread", summary), "undecided, since")
 
 
 def test_best_of_several_remedies_has_an_interval_for_all(reduced):
@@ -108,7 +138,15 @@ def test_best_of_several_remedies_has_an_interval_for_all(reduced):
     plan = replace(reduced.plan, rows=rows)
     noise = {"single": 2.0, "steady": 1.0, "steadier": 0.9}
     summary = made_summary(plan, {"hidden": noise})
-    found = sentence(make_section("spread", summary), "'steadier' varies least")
+    section = make_section("spread", summary)
+    found = sentence(section, "'steadier' has the largest")
     model = summary.models[0]
     interval = reduction_percent(model, model.named("steadier"), "single", confidence=0.975)
-    assert f"interval {interval.low:.0f} to {interval.high:.0f}% for 2 rows at once" in found
+    ends = f"{interval.low:.0f}-{interval.high:.0f}"
+    if interval.low < 0:
+        ends = ends.replace(f"{interval.low:.0f}-", f"{interval.low:.0f} to ")
+    assert f"95% CI {ends}% for 2 rows at once" in found
+    single, steadier = (model.named(name) for name in ("single", "steadier"))
+    of_pairs = relative(steadier, single, 0.975).pairs["disagreement"]
+    found = sentence(section, "disagreement, beside that of 'single', is less in 2 of 2 rows")
+    assert f"'steadier' {percentage_interval(of_pairs, at_once='2 rows')}" in found

@@ -127,6 +127,7 @@ def test_report_of_a_store(plan, store, measured):
     assert [table.name for table in section.tables] == [
         "perplexity",
         "perplexity-intervals",
+        "perplexity-relative",
         "perplexity-cka",
     ]
     first, *others = csv.DictReader(runs_csv(summary).splitlines())

@@ -20,6 +20,7 @@ from nondet.report.text import (
     plain,
     plural,
     spread,
+    written_interval,
 )
 from nondet.studies.job import Job
 from nondet.studies.row import Row
@@ -83,7 +84,9 @@ def test_numbers_are_written():
     [
         (Interval(0.28, 0.21, 0.41), "0.28 (0.21-0.41)"),
         (Interval(0.0, 0.0, 0.0), "0"),
-        (Interval(0.28, math.nan, math.nan), "0.28"),
+        (Interval(0.28, math.nan, math.nan), "0.28 (-)"),
+        (Interval(0.0, math.nan, math.nan), "0"),
+        (Interval(1.0, math.nan, math.nan), "1.00"),
         (Interval(0.28, -0.1, 0.41), "0.28 (-0.10 to 0.41)"),
         (Interval(0.28, 0.01, 0.41), "0.28 (1.0e-02 to 0.41)"),
         (Interval(0.28, 0.21, math.inf), "0.28 (0.21-inf)"),
@@ -96,13 +99,27 @@ def test_interval_is_written(value, text):
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (Interval(0.94, 0.801, 1.096), "94% of it, interval 80 to 110%"),
-        (Interval(0.004, 0.0, 12.0), "0.4% of it, interval 0 to 1,200%"),
-        (Interval(0.94, math.nan, math.nan), "94% of it"),
+        (Interval(0.94, 0.801, 1.096), "94% (95% CI 80-110%) of it"),
+        (Interval(0.004, 0.0, 12.0), "0.4% (95% CI 0-1,200%) of it"),
+        (Interval(0.94, math.nan, math.nan), "94% (no interval) of it"),
     ],
 )
 def test_share_is_written(value, text):
     assert percentage_interval(value, "it") == text
+    assert percentage_interval(value) == text.removesuffix(" of it")
+
+
+def test_factors_that_are_no_numbers_are_written():
+    assert [factor(value) for value in (math.nan, math.inf)] == ["-", "inf"]
+
+
+def test_interval_for_several_says_so():
+    share = Interval(0.3, -0.1, 0.6)
+    assert percentage_interval(share, "it", "5 rows") == (
+        "30% (95% CI -10 to 60% for 5 rows at once) of it"
+    )
+    assert written_interval(share, "a", "b") == "95% CI a-b"
+    assert written_interval(Interval(0.3, math.nan, 1), "-", "b", at_once="5 rows") == "no interval"
 
 
 def test_words():

@@ -11,7 +11,7 @@ from nondet.analysis.stats.exact import ExactTest, permutation_test, sign_flip_t
 from nondet.analysis.stats.finite_test_set import SamplingShare, sampling_share
 from nondet.analysis.stats.growth import Growth, barrier, growth_rates
 from nondet.analysis.stats.intervals import Interval
-from nondet.analysis.stats.pairs import mean_over_pairs, pair_mean
+from nondet.analysis.stats.pairs import mean_over_pairs, pair_mean, pair_ratio
 from nondet.analysis.stats.power import (
     PairingGain,
     RunSpread,
@@ -27,6 +27,7 @@ from nondet.analysis.stats.several import holm
 from nondet.analysis.stats.spread import (
     Spread,
     bootstrap_spread,
+    detectable_sd_ratio,
     sd_ratio,
     standard_deviation,
     unbiased_sd,
@@ -52,6 +53,7 @@ __all__ = [
     "clustered_error",
     "components",
     "detectable_difference",
+    "detectable_sd_ratio",
     "group_means",
     "growth_rates",
     "holm",
@@ -60,6 +62,7 @@ __all__ = [
     "noether_pairs",
     "outperforming",
     "pair_mean",
+    "pair_ratio",
     "paired_difference",
     "paired_spread",
     "pairing_gain",

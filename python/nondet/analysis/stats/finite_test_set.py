@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nondet.analysis.stats.intervals import Interval, check_confidence, log_student_interval
+from nondet.analysis.stats.intervals import Interval, check_confidence, jackknife_interval
 
 
 class SamplingShare(NamedTuple):
@@ -68,7 +68,7 @@ def sampling_share(losses: np.ndarray, confidence: float = 0.95) -> SamplingShar
         total_left, sampling_left = _variances(1 - np.eye(runs), means, gram, examples)
         with np.errstate(divide="ignore", invalid="ignore"):
             shares = sampling_left / total_left
-        share = log_student_interval(sampling / total, [shares], confidence)
+        share = jackknife_interval(sampling / total, [shares], confidence, low=0)
     return SamplingShare(total**0.5, sampling**0.5, max(remaining, 0.0) ** 0.5, remaining, share)
 
 

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import ndtr, ndtri, stdtrit
+from scipy.special import expit, ndtr, ndtri, stdtrit
+
+_ROUNDING = 1e-12  # deviations of a jackknife below this are those of its rounding
 
 
 class Interval(NamedTuple):
@@ -52,29 +54,60 @@ def bca_interval(
     return Interval(value, *_quantiles(draws, ndtr(bias + shifted / room)))
 
 
-def log_student_interval(
-    value: float, jackknife: Sequence[np.ndarray], confidence: float
+def jackknife_interval(
+    value: float,
+    jackknife: Sequence[np.ndarray],
+    confidence: float,
+    low: float = -np.inf,
+    high: float = np.inf,
 ) -> Interval:
-    """Return Student's interval on the logarithmic scale, for a positive `value`.
+    """Return Student's interval on a scale on which the range (low, high) of a statistic has no
+    ends, so that the interval stays inside: log-odds between two ends, the logarithm of the
+    distance from one.
 
-    jackknife: for each independent sample, a positive statistic (n,) without each of its n values;
-    the value is their product or quotient. The variance of the logarithm is the sum of the
-    jackknife variances, with Satterthwaite's degrees of freedom (1946). Ends are NaN if a statistic
-    is 0 or not finite.
+    jackknife: for each independent sample, a statistic (n,) without each of its n values. The value
+    is that of their only sample or, from a range (0, inf), their product or quotient. The variance
+    is the sum of the jackknife variances (Efron & Stein 1981), with Satterthwaite's degrees of
+    freedom (1946). Ends are NaN if the value or a statistic lies outside of (low, high) or on its
+    end, or if no statistic of the jackknife varies, from which no interval follows.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = [np.log(leave_one_out) for leave_one_out in jackknife]
-    if not all(np.isfinite(one).all() for one in logs):
+    scaled = [_unbounded(leave_one_out, low, high) for leave_one_out in jackknife]
+    at = float(_unbounded(np.array([value]), low, high)[0])
+    if not np.isfinite(at) or not all(len(one) > 1 and np.isfinite(one).all() for one in scaled):
         return Interval(value, np.nan, np.nan)
-    variances = [(len(one) - 1) * float(np.var(one)) for one in logs]
+    variances = [(len(one) - 1) * float(np.var(one)) for one in scaled]
     variance = sum(variances)
-    if variance == 0:
-        return Interval(value, value, value)
-    parts = [v**2 / (len(one) - 1) for v, one in zip(variances, logs, strict=True)]
-    quantile = stdtrit(variance**2 / sum(parts), (1 + confidence) / 2)
+    if not variance > (_ROUNDING * max(1.0, abs(at))) ** 2:
+        return Interval(value, np.nan, np.nan)
+    parts = [v**2 / (len(one) - 1) for v, one in zip(variances, scaled, strict=True)]
+    width = stdtrit(variance**2 / sum(parts), (1 + confidence) / 2) * variance**0.5
+    ends = (_bounded(at - width, low, high), _bounded(at + width, low, high))
+    return Interval(value, min(ends), max(ends))
+
+
+def _unbounded(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Return values of (low, high) on a scale without ends; NaN or infinite outside."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scaled: np.ndarray
+        if np.isfinite(low) and np.isfinite(high):
+            scaled = np.log(x - low) - np.log(high - x)
+        elif np.isfinite(low):
+            scaled = np.log(x - low)
+        elif np.isfinite(high):
+            scaled = np.log(high - x)
+        else:
+            scaled = x.astype(np.float64)
+    return scaled
+
+
+def _bounded(z: float, low: float, high: float) -> float:
+    """Return the value of (low, high) at `z`: the inverse of `_unbounded`."""
+    if np.isfinite(low) and np.isfinite(high):
+        return float(low + (high - low) * expit(z))
     with np.errstate(over="ignore"):
-        width = np.exp(quantile * variance**0.5)
-    return Interval(value, float(value / width), float(value * width))
+        if np.isfinite(low):
+            return float(low + np.exp(z))
+        return float(high - np.exp(z)) if np.isfinite(high) else float(z)
 
 
 def student_interval(value: float, error: float, freedom: float, confidence: float) -> Interval:

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
 
-from nondet.analysis.stats.intervals import Interval, bca_interval, check_resampling
+from nondet.analysis.stats.intervals import Interval, check_confidence, jackknife_interval
+from nondet.analysis.stats.spread import quotient_samples
 
 
 def mean_over_pairs(matrix: np.ndarray) -> float:
@@ -19,58 +19,60 @@ def mean_over_pairs(matrix: np.ndarray) -> float:
 
 
 def pair_mean(
-    matrix: np.ndarray,
-    generator: np.random.Generator,
-    resamples: int = 10_000,
-    confidence: float = 0.95,
+    matrix: np.ndarray, confidence: float = 0.95, low: float = -np.inf, high: float = np.inf
 ) -> Interval:
     """Return the mean of a symmetric matrix (R, R) over its pairs i < j, with an interval that
     respects that pairs share models. The diagonal plays no part.
 
-    The interval is BCa from a bootstrap over models: draw R models with replacement, and take the
-    mean over all pairs of draws of different models. By symmetry these means are centred on the
-    value, but their variance is biased: pairs are noisy beyond what their two models explain, and
-    repeated models repeat that noise. The draws are therefore rescaled around the value to the
-    unbiased variance of a mean over pairs (Hoeffding's decomposition; Griffing 1956 for its
-    estimate), times the ratio of Student's quantile (R - 1 degrees of freedom) to the normal one.
-    Ends are NaN for two runs, and if the matrix holds NaN.
+    low, high: the range of the measure, inside which the interval stays. It is Student's with R - 1
+    degrees of freedom on a scale on which the range has no ends, such as Fisher's z for a
+    correlation; the variance is the jackknife's over models, which is on average not too small
+    (Efron & Stein 1981). Ends are NaN for two runs, where all pairs or all but those of one run are
+    alike, and if the matrix holds NaN.
 
-    Raises ValueError for a matrix that is not square, or of fewer than two runs.
+    Raises ValueError for a matrix that is not square, or of fewer than two runs, and a range
+    without inside.
     """
     value = mean_over_pairs(matrix)
-    check_resampling(resamples, confidence)
-    runs = len(matrix)
-    if runs == 2 or not np.isfinite(value):
+    check_confidence(confidence)
+    if not low < high:
+        raise ValueError(f"low is {low} and high is {high}; low must be below high")
+    if len(matrix) == 2 or not np.isfinite(value):
         return Interval(value, np.nan, np.nan)
-    centred = matrix.astype(np.float64) - value
-    np.fill_diagonal(centred, 0)
-    counts = generator.multinomial(runs, np.full(runs, 1 / runs), resamples).astype(np.float64)
-    pairs = runs**2 - (counts**2).sum(1)
-    some = pairs > 0  # a resample of one model alone has no pairs
-    draws = ((counts @ centred) * counts).sum(1)[some] / pairs[some]
-    spread = float(np.std(draws)) if len(draws) else 0.0
-    if spread == 0:
-        return Interval(value, value, value)
-    stretch = stdtrit(runs - 1, (1 + confidence) / 2) / ndtri((1 + confidence) / 2)
-    draws *= stretch * _variance(centred) ** 0.5 / spread
-    leave_one_out = -2 * centred.sum(1) / ((runs - 1) * (runs - 2))
-    around = bca_interval(0.0, draws, [leave_one_out], confidence)
-    return Interval(value, value + around.low, value + around.high)
+    return jackknife_interval(value, [leave_one_out_means(matrix)], confidence, low, high)
 
 
-def _variance(centred: np.ndarray) -> float:
-    """Return the variance of the mean over pairs, from pairs minus their mean.
+def pair_ratio(
+    a: np.ndarray, b: np.ndarray, confidence: float = 0.95, paired: bool = False
+) -> Interval:
+    """Return the mean of `a` (R, R) over pairs i < j, over that of `b` (S, S), two measures that
+    are not negative, such as disagreement.
 
-    With M_ij = a_i + a_j + e_ij it is 4 Var(a) / R + 2 Var(e) / (R (R - 1)). Var(a) is clipped at
-    0. Var(e) is 0 for three runs, which leave it no degree of freedom; the variance is then the
-    jackknife's.
+    paired: whether the i-th runs of both are one, such as two ways to predict with one model; else
+    the runs are independent. The interval is Student's for the logarithm, with jackknife variances
+    over runs. Its ends are NaN for two runs of a side, and where a mean without one run is 0. The
+    value is infinite if only the mean of `b` is 0, and NaN if both are.
+
+    Raises ValueError for matrices that are not square or of fewer than two runs, and paired ones of
+    different sizes.
     """
-    runs = len(centred)
-    rows = centred.sum(1)
-    between = float(rows @ rows) / (runs - 2)  # sum of squares, R - 1 degrees of freedom
-    residual = 0.0
-    if runs > 3:
-        within = float((centred**2).sum()) / 2 - between
-        residual = max(within, 0.0) / (runs * (runs - 3) / 2)
-    model = max(between / (runs - 1) - residual, 0.0) / (runs - 2)
-    return 4 * model / runs + 2 * residual / (runs * (runs - 1))
+    check_confidence(confidence)
+    above, below = mean_over_pairs(a), mean_over_pairs(b)
+    if paired and len(a) != len(b):
+        raise ValueError(f"a and b must have the same runs, got {len(a)} and {len(b)}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        value = float(np.divide(above, below))
+    if 2 in (len(a), len(b)) or not np.isfinite(value):
+        return Interval(value, np.nan, np.nan)
+    left = [leave_one_out_means(matrix) for matrix in (a, b)]
+    return jackknife_interval(value, quotient_samples(left, paired), confidence, low=0)
+
+
+def leave_one_out_means(matrix: np.ndarray) -> np.ndarray:
+    """Return the mean over pairs without each run, (R,), for R >= 3."""
+    runs, start = len(matrix), float(matrix[0, 1])
+    wide = matrix.astype(np.float64) - start  # exactly 0 where all pairs are alike
+    np.fill_diagonal(wide, 0)
+    rows = wide.sum(1)
+    left: np.ndarray = start + (rows.sum() - 2 * rows) / ((runs - 1) * (runs - 2))
+    return left

@@ -136,7 +136,7 @@ def figure(name: str, model: ModelSummary, rows: Sequence[Compared]) -> Figure:
         name,
         f"CKA by layer, {model.config.model}",
         "Average linear CKA between the representations of two runs, layer by layer from input to "
-        "output, for each source of nondeterminism. Bars are 95% intervals from a bootstrap over "
+        "output, for each source of nondeterminism. Bars are 95% intervals from a jackknife over "
         "runs. The axis ends at 1, equal representations, and does not begin at 0.",
         partial(_draw, rows),
         size=(7.0, 4.2),

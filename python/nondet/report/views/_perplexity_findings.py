@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Sequence
 
 from nondet.analysis.language_statistics import LanguageStatistics
+from nondet.analysis.stats import Interval
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.control import control_finding
-from nondet.report.text import change, correlation, percent
-from nondet.report.views._row_findings import Quantity, RowFindings
+from nondet.report.text import change, correlation, percent, written_interval
+from nondet.report.views._row_findings import RowFindings
 
 
 def findings(summary: Summary, shown: Sequence[tuple[ModelSummary, RowSummary]]) -> tuple[str, ...]:
@@ -16,7 +17,7 @@ def findings(summary: Summary, shown: Sequence[tuple[ModelSummary, RowSummary]])
     """
     control = control_finding(summary)
     sentences = [] if control is None else [control]
-    rows = RowFindings("perplexity", "", "test tokens", _quantity)
+    rows = RowFindings("perplexity", "", "test tokens")
     sentences += rows.one_bit(summary.models)[0]
     for model in summary.models:
         sentences += rows.alone(model, "init")
@@ -34,37 +35,36 @@ def findings(summary: Summary, shown: Sequence[tuple[ModelSummary, RowSummary]])
     return tuple(sentences)
 
 
-def _quantity(row: RowSummary) -> Quantity | None:
-    statistics = row.language
-    if statistics is None:
-        return None
-    return Quantity(
-        statistics.perplexities, statistics.perplexity.sd, statistics.disagreement.value
-    )
-
-
 def _pairs(model: str, rows: Sequence[tuple[str, LanguageStatistics]]) -> list[str]:
     """Return a finding on the range over rows of disagreement, correlation and ensembles."""
     if not rows:
         return []
-    disagree = _range([(row.disagreement.value, name) for name, row in rows], _percent)
-    alike = _range([(row.correlation.value, name) for name, row in rows], correlation)
-    gained = _range([(row.ensemble_perplexity.value, name) for name, row in rows], _change)
+    disagree = _range([(row.disagreement, name) for name, row in rows], _percent)
+    alike = _range([(row.correlation, name) for name, row in rows], correlation)
+    gained = _range([(row.ensemble_perplexity, name) for name, row in rows], _change)
     return [
         f"{model}: two runs disagree on {disagree} of the test tokens; Spearman's correlation of "
         f"their logits is {alike}; averaging their probabilities changes perplexity by {gained}."
     ]
 
 
-def _range(values: Sequence[tuple[float, str]], write: Callable[[float], str]) -> str:
-    """Return the smallest and the largest value with their rows, one value if they are written
-    alike, and a dash if none is finite.
+def _range(values: Sequence[tuple[Interval, str]], write: Callable[[float], str]) -> str:
+    """Return the smallest and the largest value with their intervals and rows, one value if they
+    are written alike, and a dash if none is finite.
     """
-    known = [pair for pair in values if math.isfinite(pair[0])] or [(math.nan, "")]
+    unknown = (Interval(math.nan, math.nan, math.nan), "")
+    known = [pair for pair in values if math.isfinite(pair[0].value)] or [unknown]
     (least, lower), (most, upper) = min(known), max(known)
-    if write(least) == write(most):
-        return write(least)
-    return f"{write(least)} ({lower}) to {write(most)} ({upper})"
+    if math.isnan(least.value):
+        return write(least.value)
+    if write(least.value) == write(most.value):
+        return _written(least, write)
+    return f"{_written(least, write)} ({lower}) to {_written(most, write)} ({upper})"
+
+
+def _written(value: Interval, write: Callable[[float], str]) -> str:
+    ends = written_interval(value, write(value.low), write(value.high))
+    return f"{write(value.value)} [{ends}]"
 
 
 def _percent(value: float) -> str:

@@ -190,7 +190,8 @@ class RowFigures(Generic[Kind]):
                 color=series(number)["color"],
                 alpha=0.85,
                 label=model.config.model,
-                xerr=np.maximum(np.nan_to_num(np.abs(ends - values)), 0),
+                # Without an interval its ends are NaN, and none is drawn.
+                xerr=np.abs(ends - values),
                 error_kw={"elinewidth": 0.9, "capsize": 1.5},
             )
 

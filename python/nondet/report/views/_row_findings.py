@@ -4,58 +4,55 @@ A view chooses the metric whose spread they compare.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 
-from nondet.analysis.stats import Interval, sd_ratio
+from nondet.analysis.relative import (
+    HALF,
+    Relative,
+    compares_finals,
+    initial,
+    quantities,
+    relative,
+    together,
+)
+from nondet.analysis.stats import Interval, mean_over_pairs, sd_ratio, standard_deviation
 from nondet.analysis.summary import ModelSummary, RowSummary, predicted
-from nondet.report.text import factor, number, percent, percentage_interval
-from nondet.studies.row import Row
-from nondet.studies.seeds import Onset, Source
+from nondet.report.text import factor, number, percent, percentage_interval, written_interval
+from nondet.report.views._verdicts import ALIKE, QUANTITIES, runs_a_row, shares
+from nondet.studies.seeds import Source
 
-RATIO_OF_INTEREST = 2
-"""The paper claims that no source is "a factor of even two more important" than another."""
-COMPARABLE = 3
-"""The largest factor within which two spreads count as equal."""
+FAR = 3
+"""The factor from which on a model is said to spread less than another."""
 ALONE: Mapping[Source, str] = {
-    "init": "new initial weights",
-    "stochastic": "other draws in its stochastic operations",
+    "init": "new initial weights alone",
+    "stochastic": "other draws in its stochastic operations alone",
+    "lowlevel": "another order of the sums in its gradients, and nothing else,",
 }
 
 
-class Quantity(NamedTuple):
-    """A row's results, (runs,), their standard deviation (divisor n), and the percentage of test
-    examples on which two runs disagree.
-    """
+class _Reaction(NamedTuple):
+    """A model, a row of it that varies one bit, and the SD and disagreement of its results."""
 
-    values: np.ndarray
+    model: ModelSummary
+    row: RowSummary
     sd: float
     disagreement: float
 
 
-class _Reaction(NamedTuple):
-    """A model, a row of it that varies one bit, and the row's results."""
-
-    model: ModelSummary
-    row: RowSummary
-    bit: Quantity
-
-
 @dataclass(frozen=True)
 class RowFindings:
-    """Makes findings on the spread of a metric. metric, unit: its name ("cross-entropy") and unit
-    ("nats", or "" without one). examples: the predicted examples ("test images"). of: returns a
-    row's results; None for a row without statistics.
+    """Makes findings on the spread of a metric. metric, unit: its name in `QUANTITIES` and its unit
+    ("nats", or "" without one). examples: the predicted examples ("test images").
     """
 
     metric: str
     unit: str
     examples: str
-    of: Callable[[RowSummary], Quantity | None]
 
     # -- one bit -------------------------------------------------------------------------------
 
@@ -64,7 +61,7 @@ class RowFindings:
         models in that order.
         """
         reactions = [reaction for model in models for reaction in self._reactions(model)]
-        reactions.sort(key=lambda reaction: -reaction.bit.sd)
+        reactions.sort(key=lambda reaction: -reaction.sd)
         sentences = [self._one_bit(reaction, reactions[0]) for reaction in reactions]
         return sentences, [reaction.model for reaction in reactions]
 
@@ -74,17 +71,20 @@ class RowFindings:
         """
         plain = model.row("bit")
         ratios = [
-            (100 * bit.sd / together[0].sd, row.row.name)
-            for _, row, bit in self._reactions_with_settings(model)
-            if row is not plain and (together := self._together(model, row.row)) is not None
+            (relative(row, beside).sds[self.metric], row.row.name)
+            for _, row, _, _ in self._reactions_with_settings(model)
+            if row is not plain and (beside := together(model, row.row)) is not None
         ]
         if plain is None or not ratios:
             return []
-        least, most = min(ratios), max(ratios)
+        least, most = (
+            f"{percentage_interval(ratio)} in {name!r}"
+            for ratio, name in (min(ratios), max(ratios))
+        )
+        span = least if len(ratios) == 1 else f"{least} to {most}"
         return [
-            f"{model.config.model}: in other settings one bit gives {least[0]:.0f}% "
-            f"({least[1]!r}) to {most[0]:.0f}% ({most[1]!r}) of the {self.metric} SD of all "
-            "sources in the same setting."
+            f"{model.config.model}: in other settings one bit gives {span} of the "
+            f"{QUANTITIES[self.metric]} of all sources in the same setting."
         ]
 
     def _reactions(self, model: ModelSummary) -> list[_Reaction]:
@@ -99,44 +99,24 @@ class RowFindings:
 
     def _reactions_with_settings(self, model: ModelSummary) -> list[_Reaction]:
         return [
-            _Reaction(model, row, bit)
+            _Reaction(model, row, *found)
             for row in model.rows
-            if row.row.varies == ("bit",) and _final(row.row) and (bit := self.of(row)) is not None
+            if row.row.varies == ("bit",) and compares_finals(row.row) and (found := self._of(row))
         ]
 
-    def _together(self, model: ModelSummary, like: Row) -> tuple[Quantity, str] | None:
-        """Return the results and a name of the row in which most sources vary, at least two, among
-        rows with the settings of `like`; None without such a row.
+    def _of(self, row: RowSummary) -> tuple[float, float] | None:
+        """Return the SD (divisor n) and the disagreement of a row; None without statistics, and for
+        a row of the other kind of models.
         """
-        candidates = [
-            (row, results)
-            for row in model.rows
-            if len(row.row.varies) > 1
-            and (results := self.of(row)) is not None
-            and results.sd > 0
-            and _setting(row.row) == _setting(like)
-            and _final(row.row)
-        ]
-        if not candidates:
+        found = quantities(row)
+        if found is None or (row.language is not None) != (self.metric == "perplexity"):
             return None
-        widest, results = max(candidates, key=lambda pair: len(pair[0].row.varies))
-        sources = {source for row in model.rows for source in row.row.varies} - {"bit"}
-        name = (
-            "all sources together do"
-            if sources <= set(widest.row.varies)
-            else f"{widest.row.name!r} does"
-        )
-        return results, name
-
-    def _initial(self, model: ModelSummary) -> tuple[Quantity, str] | None:
-        """Return results and name of the row that varies initial weights; None without spread."""
-        row = model.row("init")
-        results = None if row is None else self.of(row)
-        return None if results is None or results.sd == 0 else (results, f"{ALONE['init']} do")
+        values, pairs = found
+        return standard_deviation(values[self.metric]), mean_over_pairs(pairs["disagreement"])
 
     def _one_bit(self, reaction: _Reaction, furthest: _Reaction) -> str:
         """Return the finding on one changed bit. furthest: the reaction with the largest spread."""
-        model, row, bit = reaction
+        model, row, sd, disagreement = reaction
         change = _change(reaction)
         if reaction is not furthest and change == _change(furthest):
             change = "the same change"
@@ -144,124 +124,132 @@ class RowFindings:
         if row is not model.row("bit"):
             subject += f", {row.row.name}"
         subject += f": {change}"
-        together = self._together(model, row.row) or self._initial(model)
-        if bit.disagreement == 0:
+        beside = together(model, row.row) or initial(model)
+        if disagreement == 0:
             sentence = f"{subject} alters no prediction"
             sentence += " of any run" if _predicts_as_control(model, row) else " from run to run"
-            if bit.sd > 0:
-                sentence += f" and spreads {self.metric} by {self._amount(bit.sd)}"
-        elif together is None:
-            sentence = f"{subject} spreads {self.metric} by {self._amount(bit.sd)}"
-            sentence += f"; {self._disagree(bit)}"
+            if sd > 0:
+                sentence += f" and spreads {self._name} by {self._amount(sd)}"
+        elif beside is None:
+            sentence = f"{subject} spreads {self._name} by {self._amount(sd)}"
+            sentence += f"; two such runs disagree on {self._share(disagreement)}"
         else:
-            far, numbers = self._compare(bit, together[0])
-            sentence = f"{subject} spreads results {far} {together[1]}: {numbers}"
-            sentence += f"; {self._disagree(bit)}"
+            sentence = f"{subject} gives {self._beside(model, row, beside)}"
         sentence += "."
-        largest = furthest.bit.sd
-        if model is not furthest.model and 0 < COMPARABLE * bit.sd < largest:
-            times = factor(largest / bit.sd)
-            sentence += f" That is {times} times less than in {furthest.model.config.model!r}."
+        if model is not furthest.model and 0 < FAR * sd < furthest.sd:
+            sentence += f" That is {self._times_less(reaction, furthest)}."
         return sentence
+
+    def _times_less(self, reaction: _Reaction, furthest: _Reaction) -> str:
+        above, below = quantities(furthest.row), quantities(reaction.row)
+        assert above is not None
+        assert below is not None
+        ratio = sd_ratio(above[0][self.metric], below[0][self.metric])
+        ends = written_interval(ratio, factor(ratio.low), factor(ratio.high))
+        return f"{factor(ratio.value)} times less than in {furthest.model.config.model!r} ({ends})"
 
     # -- sources -------------------------------------------------------------------------------
 
     def alone(self, model: ModelSummary, source: Source) -> list[str]:
-        """Return a finding on one source, of those in `ALONE`, beside all sources together."""
+        """Return a finding on one source, of those in `ALONE`, beside all sources together; on the
+        order of sums alone, which nobody chooses, also where there is nothing beside it.
+        """
         row = model.row(source)
-        results = None if row is None else self.of(row)
-        together = None if row is None else self._together(model, row.row)
-        if results is None or together is None:
+        found = None if row is None else self._of(row)
+        if row is None or found is None:
             return []
-        far, numbers = self._compare(results, together[0])
-        return [
-            f"{model.config.model}: {ALONE[source]} alone spread results {far} {together[1]}: "
-            f"{numbers}."
-        ]
-
-    def other_orders(self, model: ModelSummary) -> list[str]:
-        """Return a finding on the order of sums in gradients, if that alone spreads results."""
-        row = model.row("lowlevel")
-        results = None if row is None else self.of(row)
-        if results is None or results.sd == 0:
+        beside = together(model, row.row)
+        if beside is not None and min(found) > 0:
+            return [
+                f"{model.config.model}: {ALONE[source]} give"
+                f"{'' if source != 'lowlevel' else 's'} {self._beside(model, row, beside)}."
+            ]
+        if source != "lowlevel" or found[0] == 0:
             return []
-        disagree = self._disagree(results) if results.disagreement > 0 else "no prediction changes"
+        changed = f"two such runs disagree on {self._share(found[1])}"
         return [
-            f"{model.config.model}: another order of the sums in its gradients, and nothing else, "
-            f"spreads {self.metric} by {self._amount(results.sd)}; {disagree}."
+            f"{model.config.model}: {ALONE[source]} spreads {self._name} by "
+            f"{self._amount(found[0])}; {changed if found[1] > 0 else 'no prediction changes'}."
         ]
 
     def beside_each_other(self, model: ModelSummary) -> list[str]:
-        """Return a finding on whether a source spreads results more than twice as far as another.
+        """Return findings on whether a source spreads results more than twice as far as another, by
+        the SD of the metric and by disagreement.
 
         The pair that is furthest apart is chosen from all pairs, so its interval is corrected for
         their number (Bonferroni).
         """
         sources = [
-            (row.row.name, results)
+            (found, row)
             for row in model.rows
             if len(row.row.varies) == 1
             and row.row.varies != ("bit",)
             and row is model.row(*row.row.varies)
-            and (results := self.of(row)) is not None
-            and results.sd > 0
+            and (found := self._of(row)) is not None
+            and found[0] > 0
         ]
         if len(sources) < 2:
             return []
-        sources.sort(key=lambda source: source[1].sd)
-        (low_name, low), (high_name, high) = sources[0], sources[-1]
-        pairs = len(list(combinations(sources, 2)))
-        ratio = sd_ratio(high.values, low.values, confidence=1 - 0.05 / pairs)
-        if not all(map(math.isfinite, ratio)):
-            return []
-        times = f"{factor(ratio.value)} times"
-        ends = f"interval {factor(ratio.low)} to {factor(ratio.high)}"
-        if pairs > 1:
-            ends += f" for {pairs} pairs at once"
-        subject = f"{model.config.model}: "
-        if ratio.low > RATIO_OF_INTEREST:
-            return [
-                f"{subject}the sources are not alike: {high_name} spreads {self.metric} {times} as "
-                f"far as {low_name} ({ends})."
-            ]
-        if ratio.high < RATIO_OF_INTEREST:
-            return [
-                f"{subject}no source spreads {self.metric} more than twice as far as another; at "
-                f"most {times} ({high_name} and {low_name}, {ends})."
-            ]
-        return [
-            f"{subject}these runs do not tell whether a source spreads {self.metric} more than "
-            f"twice as far as another; furthest apart are {high_name} and {low_name}, {times} "
-            f"({ends})."
-        ]
+        sentences = []
+        for name, measure in ((self.metric, 0), ("disagreement", 1)):
+            ordered = sorted(sources, key=lambda source, at=measure: source[0][at])  # type: ignore[misc]
+            low, high = ordered[0][1], ordered[-1][1]
+            pairs = len(list(combinations(sources, 2)))
+            apart = relative(high, low, confidence=1 - 0.05 / pairs)
+            ratio = {**apart.sds, **apart.pairs}[name]
+            if all(map(math.isfinite, ratio)):
+                sentences.append(
+                    f"{model.config.model}: {_apart(name, apart, ratio, high, low, pairs)}"
+                )
+        return sentences
 
     # -- words ---------------------------------------------------------------------------------
+
+    @property
+    def _name(self) -> str:
+        return QUANTITIES[self.metric].removesuffix(" SD")
 
     def _amount(self, sd: float) -> str:
         return f"{number(sd)} {self.unit}".rstrip()
 
-    def _disagree(self, results: Quantity) -> str:
-        return f"two such runs disagree on {percent(results.disagreement)}% of the {self.examples}"
+    def _share(self, disagreement: float) -> str:
+        return f"{percent(disagreement)}% of the {self.examples}"
 
-    def _compare(self, results: Quantity, other: Quantity) -> tuple[str, str]:
-        """Return how far results spread relative to others, in words and in numbers."""
-        ratio = sd_ratio(results.values, other.values)
-        numbers = percentage_interval(ratio, f"their {self.metric} SD")
-        if not all(map(math.isfinite, ratio)):
-            numbers = f"{self.metric} SD {number(results.sd)} against {number(other.sd)}"
-        return _far(ratio), numbers
-
-
-def _final(row: Row) -> bool:
-    """Return True if the row compares final models of independent runs."""
-    return (row.output, row.design) == ("final", "tandem")
+    def _beside(self, model: ModelSummary, row: RowSummary, beside: RowSummary) -> str:
+        """Return a row's spread as shares of another's."""
+        found = self._of(row)
+        assert found is not None
+        details = {"disagreement": self._share(found[1])}
+        return shares(relative(row, beside), self.metric, _called(model, beside), details)
 
 
-def _setting(row: Row) -> tuple[dict[str, object], Onset]:
-    """Return a row's settings, except what the bit changes, and its onset."""
-    return {
-        name: value for name, value in row.settings.items() if name != "perturbation"
-    }, row.onset
+def _apart(
+    name: str, found: Relative, ratio: Interval, high: RowSummary, low: RowSummary, pairs: int
+) -> str:
+    """Return whether the two sources that are furthest apart are so by more than a factor of 2."""
+    quantity = QUANTITIES[name]
+    several = f"{pairs} pairs" if pairs > 1 else ""
+    ends = written_interval(ratio, factor(ratio.low), factor(ratio.high), at_once=several)
+    times = f"{factor(ratio.value)} times ({ends})"
+    between = f"{high.row.name} and {low.row.name}"
+    if ratio.low > ALIKE:
+        return f"the sources are not alike in {quantity}: {between} are apart {times}."
+    if ratio.high < ALIKE:
+        return f"no source has more than twice the {quantity} of another: {between}, {times}."
+    text = f"whether a source has more than twice the {quantity} of another is undecided: {between}"
+    text += f" are furthest apart, {times}"
+    if name in found.sds:
+        seen = factor(ALIKE * found.detectable(HALF))
+        text += f"; {runs_a_row(found.runs)} can show it from {seen} times on"
+    return f"{text}."
+
+
+def _called(model: ModelSummary, row: RowSummary) -> str:
+    """Return what a row that others are compared with is called."""
+    if row is initial(model):
+        return "new initial weights"
+    sources = {source for other in model.rows for source in other.row.varies} - {"bit"}
+    return "all sources together" if sources <= set(row.row.varies) else repr(row.row.name)
 
 
 def _predicts_as_control(model: ModelSummary, row: RowSummary) -> bool:
@@ -285,16 +273,3 @@ def _change(reaction: _Reaction) -> str:
     if spec.change == "bit":
         return f"one inverted bit of {target}"
     return f"{target} moved by one unit in the last place"
-
-
-def _far(ratio: Interval) -> str:
-    """Return the interval of a ratio of SDs in words; "as far as" only if it contains 1 and lies
-    within the factor `COMPARABLE`.
-    """
-    if ratio.high < 1:
-        return "less than"
-    if ratio.low > 1:
-        return "further than"
-    if ratio.low >= 1 / COMPARABLE and ratio.high <= COMPARABLE:
-        return "as far as"
-    return "not measurably less than" if ratio.value < 1 else "not measurably further than"

@@ -183,7 +183,7 @@ def _spread(values: np.ndarray) -> Spread:
     """Return the SD without the bias of small samples: larger ensembles are fewer, and the bias
     would make them look more stable than they are.
     """
-    sd = unbiased_sd(values, bootstrap("unused"), resamples=1).value
+    sd = unbiased_sd(values).value
     return Spread(sd, bootstrap_spread(values, bootstrap("ensembles"), _RESAMPLES).error)
 
 

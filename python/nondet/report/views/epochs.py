@@ -12,7 +12,7 @@ from nondet.analysis.stats import Spread, bootstrap_spread, sd_ratio, standard_d
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.text import between, describe_seeds, fixed, number, spread
+from nondet.report.text import describe_seeds, fixed, number, spread, written_interval
 from nondet.report.views._common import evaluated, select_epochs
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _against(most: _Course, least: _Course) -> str:
     ratio = sd_ratio(most.cross_entropies[:, -1], least.cross_entropies[:, -1])
     times = f"{number(ratio.value)} times as far as {least.name}'s"
     if np.isfinite(ratio.low) and np.isfinite(ratio.high):
-        times += f" (interval {between(number(ratio.low), number(ratio.high))})"
+        times += f" ({written_interval(ratio, number(ratio.low), number(ratio.high))})"
     if ratio.low <= 1 <= ratio.high:
         times += ", an interval that holds 1"
     return f"After the last epoch one bit spreads {most.name}'s cross-entropy {times}."

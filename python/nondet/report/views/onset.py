@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nondet.analysis.resampling import bootstrap
-from nondet.analysis.stats import Spread, bootstrap_spread, sd_ratio
+from nondet.analysis.stats import Interval, Spread, bootstrap_spread, sd_ratio
 from nondet.analysis.summary import RowSummary, Summary
 from nondet.report import plots
 from nondet.report.columns import PP_NOTE
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
-from nondet.report.text import describe_seeds, percentage_interval, plural, spread
-from nondet.report.views._common import family, onset_epoch
+from nondet.report.text import (
+    NOTHING,
+    describe_seeds,
+    interval,
+    number,
+    percentage_interval,
+    plural,
+    spread,
+)
+from nondet.report.views._common import family, number_cell, onset_epoch
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure as Canvas
@@ -141,6 +149,7 @@ def _table(curves: Sequence[_Curve]) -> Table:
                     point.cross_entropy.sd,
                     point.cross_entropy.error,
                 ),
+                _left(point, curve.points[0]),
             )
             seeds = describe_seeds(run.job for run in runs)
             if point.epoch > 0:
@@ -152,6 +161,7 @@ def _table(curves: Sequence[_Curve]) -> Table:
         Column("runs", "runs"),
         Column("accuracy_sd", "accuracy SD", "pp"),
         Column("cross_entropy_sd", "cross-entropy SD", "nats", bar=True),
+        Column("cross_entropy_left_percent", "of the first", "%"),
     )
     return Table(
         "onset",
@@ -159,9 +169,19 @@ def _table(curves: Sequence[_Curve]) -> Table:
         columns,
         tuple(lines),
         note="Held for: epochs trained with every source held, before the source varies. SD: "
-        "standard deviation of the final models (divisor n) with its bootstrap error bar. "
+        "standard deviation of the final models (divisor n) with its bootstrap error bar. Of "
+        "the first: in percent of the cross-entropy SD of the source's first line, both unbiased, "
+        "with the 95% interval from a jackknife over trainings, and (-) where there is none. "
         f"{PP_NOTE}",
     )
+
+
+def _left(point: _Point, first: _Point) -> Cell:
+    """Return how much of the first onset's cross-entropy SD a later onset leaves."""
+    if point is first:
+        return Cell(NOTHING)
+    share = Interval(*(100 * end for end in sd_ratio(point.cross_entropies, first.cross_entropies)))
+    return number_cell(interval(share, number), share.value, ends=share)
 
 
 def _draw(models: Mapping[str, Sequence[_Curve]], canvas: "Canvas") -> None:

@@ -24,11 +24,12 @@ from nondet.report.views._common import independent_rows, row_line
 from nondet.report.views._layers import Compared
 from nondet.report.views._perplexity_figures import figures
 from nondet.report.views._perplexity_findings import findings
+from nondet.report.views._relative_table import relative_table
 
 CKA_NOTE = (
     "Linear CKA between the hidden states that two trainings have of the test tokens, without bias "
     "(from minibatches), averaged over all pairs of trainings, from the first layer to the last; 1 "
-    "for equal ones. Their 95% intervals, in the figure, come from a bootstrap over trainings."
+    "for equal ones. Their 95% intervals, in the figure, come from a jackknife over trainings."
 )
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
@@ -53,6 +54,7 @@ def view(summary: Summary) -> Section | None:
         tables=(
             _spread(shown),
             _intervals(shown),
+            *relative_table("perplexity-relative", shown, summary.plan.baseline),
             *(
                 _layers.table(_layers_name(model, several), model, rows, CKA_NOTE)
                 for model, rows in layers

@@ -21,6 +21,7 @@ from nondet.report.columns import (
 )
 from nondet.report.document import Section, Table
 from nondet.report.views._common import independent_rows, row_line
+from nondet.report.views._relative_table import relative_table
 from nondet.report.views._spread_figures import figures
 from nondet.report.views._spread_findings import findings
 
@@ -33,7 +34,11 @@ def view(summary: Summary) -> Section | None:
     return Section(
         title="How far results spread",
         findings=findings(summary),
-        tables=(_spread(summary, shown), _intervals(shown)),
+        tables=(
+            _spread(summary, shown),
+            _intervals(shown),
+            *relative_table("spread-relative", shown, summary.plan.baseline),
+        ),
         figures=figures(shown, [row.name for row in summary.plan.rows]),
     )
 

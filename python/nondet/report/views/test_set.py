@@ -5,20 +5,27 @@ A test set is a sample: two models that would be right equally often on all imag
 accuracy on a sample of them.
 """
 
-import math
 import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from nondet import metrics
-from nondet.analysis.stats import SamplingShare, sampling_share
+from nondet.analysis.stats import Interval, SamplingShare, sampling_share
 from nondet.analysis.summary import ModelSummary, RowSummary, Summary
 from nondet.report.colors import BLUE, ORANGE
 from nondet.report.columns import PP_NOTE, row_cell, row_column
 from nondet.report.document import Cell, Column, Figure, Line, Section, Table
 from nondet.report.plots import SMALL, label, legend, panels
-from nondet.report.text import NOTHING, describe_seeds, interval, number, percentage_interval, plain
+from nondet.report.text import (
+    describe_seeds,
+    fixed,
+    interval,
+    number,
+    percentage_interval,
+    plain,
+)
+from nondet.report.views._common import number_cell
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,7 +89,7 @@ def _findings(model: ModelSummary, shown: list[_Split]) -> list[str]:
     left = f"{number(term.remaining)} would be left on an endless test set"
     if term.remaining == 0:
         # The estimate for sampling alone exceeds the whole variance.
-        accounts = f"accounts for all of {of} ({percentage_interval(term.share)})"
+        accounts = f"accounts for all of {of}, {percentage_interval(term.share)}"
         left = "nothing measurable would be left on an endless test set"
     return [
         f"{model.config.model}, {widest.row.row.name}: the finite test set {accounts}; of an SD of "
@@ -122,12 +129,9 @@ def _table(found: list[_Split]) -> Table:
 
 def _cells(term: SamplingShare, decimals: int) -> tuple[Cell, ...]:
     sds = (term.total, term.sampling, term.remaining)
-    share = Cell(NOTHING)
-    if not math.isnan(term.share.value):
-        value, low, high = (100 * part for part in term.share)
-        text = interval(term.share, lambda part: f"{100 * part:z.0f}")
-        share = Cell(text, value, interval=(low, high))
-    return (*(Cell(plain(sd, decimals), sd) for sd in sds), share)
+    share = Interval(*(100 * part for part in term.share))
+    cell = number_cell(interval(share, lambda part: fixed(part, 0)), share.value, ends=share)
+    return (*(Cell(plain(sd, decimals), sd) for sd in sds), cell)
 
 
 def _figure(shown: list[_Split]) -> Figure:
@@ -175,7 +179,7 @@ def _stack(axes: "Axes", terms: list[SamplingShare]) -> None:
     axes.errorbar(
         explained,
         places,
-        xerr=np.nan_to_num(reach),
+        xerr=reach,
         linestyle="none",
         color="black",
         capsize=2,

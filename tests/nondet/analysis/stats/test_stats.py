@@ -6,9 +6,10 @@ import scipy.stats
 
 from nondet.analysis.stats import (
     bootstrap_spread,
+    detectable_sd_ratio,
     group_means,
-    mean_over_pairs,
     pair_mean,
+    pair_ratio,
     partitions,
     reduction,
     sampling_share,
@@ -65,36 +66,83 @@ def sd_over_c4(values, axis=-1):
     return np.std(values, axis=axis, ddof=1) / c4
 
 
-@pytest.mark.parametrize(("n", "method"), [(5, "percentile"), (8, "BCa"), (64, "BCa")])
-def test_unbiased_sd_is_scipys_bootstrap(n, method):
-    # Values of few bits and a power of two as n: resamples that permute the values tie exactly.
-    values = np.round(np.random.default_rng(n).gamma(2, size=n) * 64) / 64
-    found = unbiased_sd(values, np.random.default_rng(1), 2000, confidence=0.9)
-    expected = scipy.stats.bootstrap(
-        (values,),
-        sd_over_c4,
-        n_resamples=2000,
-        confidence_level=0.9,
-        method=method,
-        random_state=np.random.default_rng(1),
-    ).confidence_interval
-    assert found.value == pytest.approx(sd_over_c4(values), rel=1e-12)
-    assert found[1:] == pytest.approx(tuple(expected), rel=1e-9)
+@pytest.mark.parametrize("n", [3, 5, 8])
+def test_unbiased_sd_equals_loops(n):
+    values = np.random.default_rng(n).gamma(2, size=n)
+    logs = [math.log(sd_over_c4(np.delete(values, i))) for i in range(n)]
+    mean = math.fsum(logs) / n
+    error = math.sqrt((n - 1) / n * math.fsum((one - mean) ** 2 for one in logs))
+    width = math.exp(scipy.stats.t.ppf(0.95, n - 1) * error)
+    value = sd_over_c4(values)
+    expected = (value, value / width, value * width)
+    assert unbiased_sd(values, confidence=0.9) == pytest.approx(expected, rel=1e-10)
 
 
 def test_c4_of_two_values():
     # c4(2) = sqrt(2 / pi): |x - y| / sqrt(2) over it is |x - y| sqrt(pi) / 2.
-    found = unbiased_sd(np.array([1.0, 3.0]), np.random.default_rng(0))
-    assert found == pytest.approx((math.sqrt(math.pi), 0, math.sqrt(math.pi)), rel=1e-12)
+    found = unbiased_sd(np.array([1.0, 3.0]))
+    assert found.value == pytest.approx(math.sqrt(math.pi), rel=1e-12)
+    assert np.isnan(found[1:]).all()
 
 
 def test_no_spread_is_exactly_none():
     equal, some = np.full(12, 0.1), np.arange(12.0)
-    assert unbiased_sd(equal, np.random.default_rng(0)) == (0, 0, 0)
-    assert sd_ratio(equal, some) == (0, 0, 0)
+    for found in (unbiased_sd(equal), sd_ratio(equal, some)):
+        assert found.value == 0
+        assert np.isnan(found[1:]).all()
     assert sd_ratio(some, equal).value == math.inf
     assert np.isnan(sd_ratio(some, equal)[1:]).all()
     assert np.isnan(sd_ratio(equal, equal)).all()
+
+
+@pytest.mark.parametrize("values", [[1, 1, 2, 2], [1, 1, 1, 2, 2], [1, 1, 1, 2], [1, 1]])
+def test_few_different_values_have_no_interval(values):
+    sample, some = np.array(values, float), np.arange(9.0)
+    assert unbiased_sd(sample).value == pytest.approx(sd_over_c4(sample))
+    for found in (unbiased_sd(sample), sd_ratio(sample, some), sd_ratio(some, sample)):
+        assert np.isnan(found[1:]).all()
+    three = unbiased_sd(np.array([*values, 3.0, 3.0, 4.0, 4.0]))
+    assert 0 < three.low < three.value < three.high
+
+
+def test_ratio_of_paired_values_leaves_out_runs_of_both():
+    a = np.array([0.1, 0.9, 0.4, 0.35, 1.2])
+    # Twice the same values: leaving out a run changes nothing of the quotient.
+    assert sd_ratio(2 * a, a, paired=True) == pytest.approx((2, math.nan, math.nan), nan_ok=True)
+    b = a + np.array([0.01, 0, -0.02, 0, 0.01])
+    paired, apart = sd_ratio(a, b, paired=True), sd_ratio(a, b)
+    logs = [math.log(np.delete(a, i).std() / np.delete(b, i).std()) for i in range(5)]
+    width = scipy.stats.t.ppf(0.975, 4) * math.sqrt(4 * np.var(logs))
+    assert paired.high == pytest.approx(paired.value * math.exp(width), rel=1e-9)
+    assert paired.value == apart.value
+    assert paired.high < apart.high
+    with pytest.raises(ValueError, match="one value a run each, got 5 and 4"):
+        sd_ratio(a, a[:4], paired=True)
+
+
+def test_detectable_ratio_has_its_power():
+    ratio = detectable_sd_ratio(6, 9, power=0.8)
+    generator = np.random.default_rng(5)
+    found = [
+        sd_ratio(ratio * generator.normal(size=6), generator.normal(size=9)).low > 1
+        for _ in range(500)
+    ]
+    assert abs(np.mean(found) - 0.8) < 4 * math.sqrt(0.8 * 0.2 / 500)
+    assert detectable_sd_ratio(6, 9, power=0.5) < ratio < detectable_sd_ratio(4, 9)
+    assert detectable_sd_ratio(6, 9, confidence=0.99) > ratio
+    assert detectable_sd_ratio(6, 9) == ratio
+
+
+def test_detectable_ratio_of_many_runs():
+    # Normal quantiles, and 1 / (2 n) for the variance of each logarithm.
+    expected = math.exp((1.959964 + 0.841621) * math.sqrt(1 / 400))
+    assert detectable_sd_ratio(400, 400) == pytest.approx(expected, rel=0.01)
+
+
+def test_too_few_runs_detect_nothing():
+    assert detectable_sd_ratio(2, 10) == math.inf
+    with pytest.raises(ValueError, match="power is 1;"):
+        detectable_sd_ratio(10, 10, power=1)
 
 
 def test_sd_ratio_equals_loops():
@@ -120,70 +168,6 @@ def test_ratio_has_no_interval_where_one_value_makes_the_spread(values):
     found = sd_ratio(np.array(values), np.arange(9.0))
     assert found.value > 0
     assert np.isnan(found[1:]).all()
-
-
-def slow_pair_draws(matrix, generator, resamples):
-    """Return the means over pairs of different models, resample by resample."""
-    runs = len(matrix)
-    draws = []
-    for counts in generator.multinomial(runs, np.full(runs, 1 / runs), resamples):
-        drawn = np.repeat(np.arange(runs), counts)
-        pairs = [matrix[i, j] for x, i in enumerate(drawn) for j in drawn[:x] if i != j]
-        if pairs:
-            draws.append(sum(pairs) / len(pairs))
-    return np.array(draws)
-
-
-def test_pair_mean_equals_loops():
-    rng = np.random.default_rng(3)
-    runs = 7
-    a, e = rng.gamma(1, size=runs), np.triu(rng.normal(size=(runs, runs)), 1)
-    matrix = a[:, None] + a + e + e.T
-    found = pair_mean(matrix, np.random.default_rng(4), 300, confidence=0.9)
-    pairs = [(i, j) for i in range(runs) for j in range(i)]
-    value = sum(matrix[i, j] for i, j in pairs) / len(pairs)
-    assert found.value == pytest.approx(value, rel=1e-13) == mean_over_pairs(matrix)
-
-    # The analysis of variance of all pairs as a linear model with one column per model.
-    design = np.array([[float(r in pair) for r in range(runs)] for pair in pairs])
-    y = np.array([matrix[pair] for pair in pairs])
-    _, residual, _, _ = np.linalg.lstsq(design, y)
-    noise = residual[0] / (len(pairs) - runs)
-    between = (((y - value) ** 2).sum() - residual[0]) / (runs - 1)
-    model = (between - noise) / (runs - 2)
-    assert model > 0
-    variance = 4 * model / runs + noise / len(pairs)
-    draws = slow_pair_draws(matrix, np.random.default_rng(4), 300) - value
-    quantile = scipy.stats.t.ppf(0.95, runs - 1) / scipy.stats.norm.ppf(0.95)
-    draws *= quantile * math.sqrt(variance) / np.std(draws)
-    left = np.array(
-        [np.mean([matrix[i, j] for i, j in pairs if r not in (i, j)]) for r in range(runs)]
-    )
-    influence = left.mean() - left
-    acceleration = (influence**3).sum() / 6 / (influence**2).sum() ** 1.5
-    bias = scipy.stats.norm.ppf(np.mean(draws < -1e-9) / 2 + np.mean(draws < 1e-9) / 2)
-    z = bias + scipy.stats.norm.ppf([0.05, 0.95])
-    ends = value + np.quantile(draws, scipy.stats.norm.cdf(bias + z / (1 - acceleration * z)))
-    assert found[1:] == pytest.approx(tuple(ends), rel=1e-9)
-
-
-def test_pair_mean_at_its_limits():
-    two = pair_mean(np.array([[9.0, 0.3], [0.3, 9.0]]), np.random.default_rng(0))
-    assert two.value == 0.3
-    assert np.isnan(two[1:]).all()
-    alike = pair_mean(np.full((6, 6), 0.1), np.random.default_rng(0))
-    assert alike == (0.1, 0.1, 0.1)
-    assert np.isnan(pair_mean(np.full((4, 4), np.nan), np.random.default_rng(0))).all()
-    x = np.array([0.0, 1.0, 4.0])
-    three = pair_mean(np.abs(x[:, None] - x), np.random.default_rng(0))
-    assert three.low < three.value < three.high
-    rng = np.random.default_rng(1)
-    matrix = np.abs(np.subtract.outer(rng.normal(size=9), np.zeros(9)))
-    matrix = matrix + matrix.T
-    other = matrix.copy()
-    np.fill_diagonal(other, 1e6)
-    equal = [pair_mean(m, np.random.default_rng(2)) for m in (matrix, other)]
-    assert equal[0] == equal[1]
 
 
 @pytest.mark.parametrize("offset", [0, 1e6])
@@ -287,16 +271,19 @@ def test_bad_input_is_refused():
         bootstrap_spread(np.zeros((2, 2)), np.random.default_rng(0))
     with pytest.raises(ValueError, match="resamples is 0"):
         bootstrap_spread(np.zeros(3), np.random.default_rng(0), resamples=0)
-    rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="values must be a vector of at least 2 values"):
-        unbiased_sd(np.zeros(1), rng)
+        unbiased_sd(np.zeros(1))
     with pytest.raises(ValueError, match="values holds NaN"):
-        unbiased_sd(np.array([1, np.nan, 2]), rng)
+        unbiased_sd(np.array([1, np.nan, 2]))
     with pytest.raises(ValueError, match="b holds NaN or infinite"):
         sd_ratio(np.arange(3.0), np.array([1, np.inf]))
     with pytest.raises(ValueError, match="confidence is 1;"):
         sd_ratio(np.arange(3.0), np.arange(3.0), confidence=1)
     with pytest.raises(ValueError, match=r"matrix must be square, got shape \(2, 3\)"):
-        pair_mean(np.zeros((2, 3)), rng)
+        pair_mean(np.zeros((2, 3)))
     with pytest.raises(ValueError, match="at least 2 runs, got 1"):
-        pair_mean(np.zeros((1, 1)), rng)
+        pair_mean(np.zeros((1, 1)))
+    with pytest.raises(ValueError, match="low is 1 and high is 0"):
+        pair_mean(np.zeros((3, 3)), low=1, high=0)
+    with pytest.raises(ValueError, match="confidence is 0;"):
+        pair_ratio(np.zeros((3, 3)), np.zeros((3, 3)), confidence=0)

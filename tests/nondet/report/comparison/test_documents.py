@@ -242,5 +242,5 @@ def test_decimals_follow_the_spread(spreads, decimals):
 
 def test_cells_of_unknown_intervals_have_none():
     cell = interval_cell(Interval(3.0, math.nan, math.nan), count)
-    assert (cell.text, cell.interval) == ("3", None)
+    assert (cell.text, cell.interval) == ("3 (-)", None)
     assert interval_cell(Interval(3.0, 2.0, math.inf), count).interval is None

@@ -143,7 +143,7 @@ def test_findings_state_shares_of_the_variance(section):
     )
     assert f"{NAMES[order[0]]} {100 * variances[(order[0],)] / total:.0f}%" in alone
     interactions = sum(v for name, v in variances.items() if len(name) > 1) / total
-    assert in_order(together, "hidden: ", "interactions", f"{100 * interactions:.0f}%", "interval")
+    assert in_order(together, "hidden: ", "interactions", f"{100 * interactions:.0f}%", "95% CI")
 
 
 @pytest.mark.parametrize(

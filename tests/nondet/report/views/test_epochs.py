@@ -72,7 +72,7 @@ def test_findings_state_peak_end_and_factor_between_models():
     assert numbers(findings[0]) == ["9", f"{peak:.2g}", f"{end:.2g}", "12"]
     assert in_order(findings[1], "linear: ", "largest at the end")
     assert numbers(findings[1]) == [f"{linear:.1e}", "12"]
-    assert in_order(findings[2], "hidden", "170,000 times", "linear", "interval")
+    assert in_order(findings[2], "hidden", "170,000 times", "linear", "95% CI")
     assert end / linear == pytest.approx(0.02 / 1.2e-7, rel=1e-6)
     assert "holds 1" not in findings[2]
 
@@ -83,7 +83,7 @@ def test_spreads_that_intervals_do_not_tell_apart():
         return run_of(job, [0.5], [2 + 0.01 * size * PATTERN[number if row.varies else 0]])
 
     told = view(summary(make)).findings[2]
-    assert in_order(told, "linear", "1.1 times", "hidden", "interval", "holds 1")
+    assert in_order(told, "linear", "1.1 times", "hidden", "95% CI", "holds 1")
 
 
 def test_no_spread_at_all():

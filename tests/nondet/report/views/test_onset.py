@@ -50,6 +50,7 @@ def test_table_by_source_and_onset():
     check_units(section)
     (table,) = section.tables
     found = cells_of(table, "source", "onset_epoch", "runs", "accuracy_sd", "cross_entropy_sd")
+    left = cells_of(table, "cross_entropy_left_percent")
     assert [line.group for line in table.lines] == ["linear"] * 10 + ["hidden"] * 10
     assert all(line[3:] == (0, 0) for line in found[:10])
     by_name = {row.name: row for row in ROWS}
@@ -60,6 +61,9 @@ def test_table_by_source_and_onset():
         for one, k in zip(line, ONSETS, strict=True):
             row = by_name[f"{source} from {k}"]
             assert one[3:] == pytest.approx((naive(row, 0), naive(row, 1)), abs=1e-12)
+        for one, (share,) in zip(line[1:], left[found.index(line[0]) + 1 :], strict=False):
+            assert share == pytest.approx(100 * one[4] / line[0][4])
+    assert table.lines[11].cells[-1].interval is not None
     assert table.lines[10].seeds == "bit 2-7, all others 1"
     assert table.lines[11].seeds == "bit 2-7, all others 1; all 1 in the first 4 epochs"
 
@@ -73,7 +77,7 @@ def test_sentences_compare_the_middle_and_the_last_onset_with_the_first():
         for k in (11, 18)
     ]
     middle, last = findings[3].split("; ")
-    assert in_order(middle, "hidden, shuffling: ", "cross-entropy SD", "interval")
+    assert in_order(middle, "hidden, shuffling: ", "95% CI", "cross-entropy SD")
     assert numbers(middle)[:3] == ["11", "20", f"{shares[0]:.0f}"]
     assert numbers(last)[:2] == ["18", f"{shares[1]:.0f}"]
     assert len(findings) == 4

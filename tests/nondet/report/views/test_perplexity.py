@@ -19,10 +19,11 @@ from factories.language import (
 )
 from factories.runs import QUICK, drawn, failed_run, made_summary
 from nondet.analysis.language_statistics import language_statistics
-from nondet.analysis.stats import sd_ratio
+from nondet.analysis.stats import pair_ratio, sd_ratio
 from nondet.analysis.summary import Summary
 from nondet.report.build import build
 from nondet.report.render.markdown import markdown
+from nondet.report.text import percentage_interval
 from nondet.report.views import make_section
 from nondet.studies.catalog import find_study
 from nondet.studies.row import Row
@@ -80,7 +81,7 @@ def test_intervals_by_hand():
     assert found["cross_entropy_mean_nats"].text == f"{np.log([70, 72, 77]).mean():.4f}"
     sd = found["perplexity_sd_unbiased"]
     assert sd.value == pytest.approx(math.sqrt(13) / (math.sqrt(math.pi) / 2))
-    assert sd.text == f"4.068 (0-{sd.interval[1]:.3f})"
+    assert sd.text == f"4.068 ({sd.interval[0]:.3f}-{sd.interval[1]:.3f})"
     value, low, high = statistics.ensemble_cross_entropy
     ensemble = found["ensemble_cross_entropy_change_nats"]
     assert (ensemble.value, ensemble.interval) == (value, (low, high))
@@ -96,7 +97,7 @@ def test_intervals_by_hand():
 
 def test_alignment_layer_by_layer_by_hand():
     made = by_hand()
-    table = make_section("perplexity", made).tables[2]
+    table = make_section("perplexity", made).tables[-1]
     assert [column.heading for column in table.columns] == [
         "source varied",
         "runs",
@@ -134,7 +135,7 @@ def test_incomplete_rows_are_marked(summary):
         assert line.cells[0].text == "initialization 1/8, 1 failed"
         assert {(cell.text, cell.value) for cell in line.cells[1:]} == {("-", None)}
         assert line.seeds == "init 2-3, all others 1"
-    assert [line.cells[0].text for line in made.tables[2].lines] == [
+    assert [line.cells[0].text for line in made.tables[-1].lines] == [
         "control",
         "stochastic operations",
         "both",
@@ -158,7 +159,7 @@ def test_what_has_no_number_is_a_dash():
     for pair in ([known, rows[0]], [rows[0], known]):
         model = replace(made.models[0], rows=pair)
         findings = make_section("perplexity", replace(made, models=[model])).findings
-        assert re.search(r"Spearman[^;]* 0\.9300;", "".join(findings))
+        assert re.search(r"Spearman[^;]* 0\.9300 \[", "".join(findings))
     without = make_section("perplexity", by_hand(cka={}))
     assert cells(without.tables[0], "both")["cka_last_layer"].text == "-"
     assert [table.name for table in without.tables] == ["perplexity", "perplexity-intervals"]
@@ -174,19 +175,22 @@ def test_findings_agree_with_the_statistics(summary, section):
 
     def share(name):
         ratio = sd_ratio(rows[name].perplexities, both.perplexities)
-        value, low, high = (f"{100 * one:.0f}" for one in ratio)
-        return [value, low, high]
+        return percentage_interval(ratio, "the perplexity SD of all sources together")
 
-    control, bit, init, stochastic, beside, pairs, *_ = section.findings
+    def disagree(name):
+        ratio = pair_ratio(rows[name].measures.disagreement, both.measures.disagreement)
+        return percentage_interval(ratio, "their disagreement")
+
+    control, bit, init, stochastic, beside, apart, pairs, *_ = section.findings
     assert in_order(control, "control", "all 2 trainings", "equal bits")
     disagreement = rows["one bit"].disagreement.value
-    assert in_order(bit, "qrnn: ", "one weight", "all sources", "perplexity SD", "test tokens")
-    assert numbers(bit) == [*share("one bit"), f"{disagreement:.2f}"]
-    assert in_order(init, "qrnn: ", "initial weights", "all sources", "perplexity SD")
-    assert numbers(init) == share("initialization")
-    assert in_order(stochastic, "qrnn: ", "stochastic operations", "all sources", "perplexity SD")
-    assert numbers(stochastic) == share("stochastic operations")
-    assert in_order(beside, "qrnn: ", "perplexity", "twice as far")
+    images = f"{disagreement:.2f}% of the test tokens"
+    assert in_order(bit, "qrnn: ", "one weight", share("one bit"), disagree("one bit"), images)
+    assert in_order(init, "qrnn: ", "initial weights", share("initialization"))
+    name = "stochastic operations"
+    assert in_order(stochastic, "qrnn: ", name, share(name), disagree(name))
+    assert in_order(beside, "qrnn: ", "twice the perplexity SD of another")
+    assert in_order(apart, "qrnn: ", "twice the disagreement of another")
     varied = {name: found for name, found in rows.items() if name != "control"}
     least = min(varied.values(), key=lambda found: found.disagreement.value)
     most = max(varied.values(), key=lambda found: found.disagreement.value)
@@ -197,15 +201,13 @@ def test_findings_agree_with_the_statistics(summary, section):
         *("Spearman", "(both)", "(one bit)"),
         *("averaging", "perplexity", "(both)", "(one bit)"),
     )
-    assert numbers(pairs) == [
-        f"{least.disagreement.value:.2f}",
-        f"{most.disagreement.value:.2f}",
-        f"{most.correlation.value:.4f}",
-        f"{least.correlation.value:.4f}",
-        f"{most.ensemble_perplexity.value:+.2f}",
-        f"{least.ensemble_perplexity.value:+.2f}",
-    ]
-    alignment = section.findings[6:]
+    low, high = (f"{end:.2f}" for end in least.disagreement[1:])
+    assert pairs.startswith(
+        f"qrnn: two runs disagree on {least.disagreement.value:.2f}% [95% CI {low}%-{high}%] (one"
+    )
+    assert f"{most.correlation.value:.4f} [95% CI" in pairs
+    assert f"to {least.ensemble_perplexity.value:+.2f} [95% CI" in pairs
+    alignment = section.findings[7:]
     assert in_order(alignment[0], "qrnn: CKA", "control", "1", "every layer")
     assert all(one.startswith("qrnn: ") for one in alignment)
 
@@ -213,8 +215,8 @@ def test_findings_agree_with_the_statistics(summary, section):
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (0.05, "less than all sources"),
-        (20.0, "further than all sources"),
+        (0.05, "of all sources together (less)"),
+        (20.0, "of all sources together (more)"),
     ],
 )
 def test_one_bit_beside_both_sources(noise, words):
@@ -225,8 +227,8 @@ def test_one_bit_beside_both_sources(noise, words):
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (0.05, ("not alike", "initialization")),
-        (0.9, ("no source", "twice as far")),
+        (0.05, ("not alike in perplexity SD", "initialization")),
+        (0.9, ("no source", "twice the perplexity SD")),
     ],
 )
 def test_sources_beside_each_other(noise, words):
@@ -236,7 +238,7 @@ def test_sources_beside_each_other(noise, words):
         (rows[name] for name in ("initialization", "stochastic operations")), key=np.std
     )[::-1]
     [found] = [one for one in make_section("perplexity", made).findings if in_order(one, *words)]
-    value, low, high = map(float, numbers(found))
+    value, _, low, high = map(float, numbers(found)[-4:])
     ratio = sd_ratio(far, near)
     assert (value, low, high) == pytest.approx(tuple(ratio), rel=0.05)
 
@@ -288,15 +290,15 @@ def test_bit_in_settings_of_its_own():
     least, most = sorted(found, key=found.get)
     assert in_order(
         make_section("perplexity", made).findings[1],
-        *("qrnn: ", f"{found[least]:.0f}% ({least!r})", f"{found[most]:.0f}% ({most!r})"),
-        *("perplexity SD", "all sources"),
+        *("qrnn: ", f"{found[least]:.0f}% (95% CI", f"in {least!r}", f"{found[most]:.0f}% (95% CI"),
+        *(f"in {most!r}", "perplexity SD", "all sources"),
     )
 
 
 def test_single_row_is_told_without_a_range():
     [told] = make_section("perplexity", by_hand()).findings[:1]
     assert in_order(told, "qrnn: ", "test tokens", "Spearman", "perplexity")
-    assert numbers(told) == ["20.00", "0.9300", "-4.50"]
+    assert [told.count(f" {value} [95% CI") for value in ("20.00%", "0.9300", "-4.50")] == [1] * 3
 
 
 # -- the report --------------------------------------------------------------------------------
@@ -352,10 +354,10 @@ def test_rows_may_have_layers_of_their_own():
         made.models[0].rows[1], language=language_statistics(deeper, 500)
     )
     section = make_section("perplexity", made)
-    assert [column.name for column in section.tables[2].columns[2:]] == [
+    assert [column.name for column in section.tables[-1].columns[2:]] == [
         f"cka_{tap}" for tap in (*TAPS, "layer3")
     ]
-    texts = [[cell.text for cell in line.cells[2:]] for line in section.tables[2].lines]
+    texts = [[cell.text for cell in line.cells[2:]] for line in section.tables[-1].lines]
     assert [text == "-" for text in texts[0]] == [False, False, False, True]
     assert texts[1] == ["-", "0.900", "-", "0.400"]
     assert cells(section.tables[0], "init")["cka_last_layer"].text == "0.400"

@@ -73,7 +73,7 @@ def test_pairs_are_bars_with_intervals(summary, section):
         bars = panel.containers[1]
         assert [bar.get_width() for bar in bars] == pytest.approx([value for value, _ in values])
         [segments] = bars.errorbar.lines[2]
-        lows = [segment[0][0] for segment in segments.get_segments()]
+        lows = [segment[0][0] if len(segment) else None for segment in segments.get_segments()]
         assert lows[1:] == pytest.approx([low for _, low in values[1:]])
 
 

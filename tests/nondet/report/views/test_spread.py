@@ -6,13 +6,15 @@ import pytest
 
 from factories.findings import check_units, in_order, numbers
 from factories.runs import CLEAR, LABELS, QUICK, drawn, failed_run, made_run, made_summary, noisy
-from nondet.analysis.stats import sd_ratio
+from nondet.analysis.stats import detectable_sd_ratio, pair_ratio, sd_ratio
 from nondet.analysis.summary import compute_statistics
+from nondet.report.text import factor, percentage_interval, written_interval
 from nondet.report.views import make_section
 from nondet.studies.catalog import find_study
 from nondet.studies.row import Row
 from nondet.studies.specs import PerturbationSpec
 
+LEAST = detectable_sd_ratio(8, 8, power=0.5)
 ALL = ("init", "shuffle", "augment", "stochastic", "lowlevel")
 
 
@@ -43,7 +45,7 @@ def sentence(section, *words):
 def test_tables_show_the_statistics_of_every_row(quick):
     section = make_section("spread", quick)
     check_units(section)
-    table, intervals = section.tables
+    table, intervals, _ = section.tables
     names = [column.name for column in table.columns]
     assert [column.name for column in table.columns if column.bar] == ["cross_entropy_sd_nats"]
     assert [line.group for line in table.lines] == ["linear"] * 8 + ["hidden"] * 9
@@ -73,7 +75,7 @@ def test_tables_show_the_statistics_of_every_row(quick):
 
 
 def test_control_shows_zeros_without_error_bars(quick):
-    table, intervals = make_section("spread", quick).tables
+    table, intervals, _ = make_section("spread", quick).tables
     assert [cell.text for cell in table.lines[0].cells] == ["control", "0", "0", "0", "1", "0", "0"]
     assert [cell.text for cell in intervals.lines[0].cells][3:] == ["0", "0", "0", "1", "0", "0"]
 
@@ -86,7 +88,7 @@ def test_incomplete_rows_are_marked(quick):
         rows[1], runs=rows[1].runs[:1], failed=[failed_run(rows[1].runs[1].job)], statistics=None
     )
     section = make_section("spread", summary)
-    for table in section.tables:
+    for table in section.tables[:2]:
         cells = table.lines[1].cells
         assert (cells[0].text, cells[0].value) == ("initialization 1/8, 1 failed", "initialization")
         assert {(cell.text, cell.value) for cell in cells[1:]} == {("-", None)}
@@ -113,34 +115,46 @@ def test_findings_agree_with_the_statistics(quick):
     linear, hidden = quick.models
     assert in_order(findings[0], "control", "all 16 trainings", "equal bits")
     bit, every = (hidden.named(name).statistics for name in ("one bit", "all sources"))
-    ratio = bit.cross_entropies.std() / every.cross_entropies.std()
-    assert in_order(findings[1], "hidden: ", "one weight", "as far as all sources", "interval")
-    assert numbers(findings[1])[0] == f"{100 * ratio:.0f}"
-    assert in_order(findings[1], f"{bit.disagreement.value:.2f}% of the test images")
+    ratio = sd_ratio(bit.cross_entropies, every.cross_entropies)
+    share = percentage_interval(ratio, "the cross-entropy SD of all sources together")
+    assert in_order(findings[1], "hidden: ", "one weight", share)
+    ratio = pair_ratio(bit.pairs["disagreement"], every.pairs["disagreement"])
+    images = f"{bit.disagreement.value:.2f}% of the test images"
+    assert in_order(findings[1], percentage_interval(ratio, "their disagreement"), images)
+    ratio = pair_ratio(1 - bit.pairs["correlation"], 1 - every.pairs["correlation"])
+    assert percentage_interval(ratio, "their rank distance, 1 - Spearman") in findings[1]
     small = linear.named("one bit").statistics.cross_entropy.sd
     assert in_order(findings[2], "linear: ", "no prediction of any run", "times less", "'hidden'")
     assert numbers(findings[2])[0] == f"{small:.1e}"
-    assert in_order(findings[3], "hidden: ", "initial weights", "as far as all")
+    assert in_order(
+        findings[3], "hidden: ", "initial weights alone give", "of all sources together"
+    )
     order = hidden.named("low-level order").statistics
-    assert in_order(findings[4], "hidden: ", "order of the sums")
-    assert numbers(findings[4]) == [
-        f"{order.cross_entropy.sd:.2g}",
-        f"{order.disagreement.value:.2f}",
-    ]
+    ratio = sd_ratio(order.cross_entropies, every.cross_entropies)
+    assert in_order(findings[4], "hidden: ", "order of the sums", percentage_interval(ratio))
+
+
+def test_order_of_sums_without_anything_beside_it(quick):
+    rows = tuple(row for row in quick.plan.rows if row.name in ("control", "low-level order"))
+    summary = made_summary(replace(quick.plan, rows=rows), QUICK)
+    order = summary.models[1].named("low-level order").statistics
+    found = sentence(make_section("spread", summary), "hidden: ", "order of the sums")
+    assert numbers(found) == [f"{order.cross_entropy.sd:.2g}", f"{order.disagreement.value:.2f}"]
 
 
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (1.0, "less than"),
-        (2.0, "as far as"),
-        (30.0, "further than"),
+        (1.0, "(less)"),
+        (1.8, f"(undecided: 8 runs a row can show differences above {LEAST:.1f} times)"),
+        (2.0, "(alike within a factor of 2)"),
+        (30.0, "(more)"),
     ],
 )
 def test_one_bit_beside_all_sources(quick, noise, words):
     summary = with_noise(quick, "hidden", {"one bit": noise})
     found = make_section("spread", summary).findings[1]
-    assert f" {words} all sources together" in found
+    assert f"of the cross-entropy SD of all sources together {words}" in found
     bit, every = (
         summary.models[0].named(name).statistics.cross_entropies.std()
         for name in ("one bit", "all sources")
@@ -148,10 +162,18 @@ def test_one_bit_beside_all_sources(quick, noise, words):
     assert numbers(found)[0] == f"{100 * bit / every:,.0f}"
 
 
+def test_many_runs_show_that_two_spreads_are_alike(quick):
+    plan = replace(quick.plan, configs=quick.plan.configs[1:], runs=60)
+    plan = replace(plan, rows=(quick.plan.rows[0], *quick.plan.rows[-2:]))
+    summary = made_summary(plan, {"hidden": {"one bit": 1.95, "all sources": 2.0}})
+    assert make_section("spread", summary).findings[1].count("(alike within a factor of 2") == 3
+
+
 def test_few_runs_do_not_make_two_spreads_equal(quick):
     plan = replace(quick.plan, configs=quick.plan.configs[1:], runs=3)
     summary = made_summary(plan, {"hidden": {**QUICK["hidden"], "one bit": 1.9}})
-    assert "not measurably" in make_section("spread", summary).findings[1]
+    found = make_section("spread", summary).findings[1]
+    assert "together (undecided: 3 runs a row can show differences above " in found
 
 
 def test_one_bit_beside_initial_weights_where_nothing_varies_together(quick):
@@ -194,7 +216,7 @@ def test_changes_of_other_kinds_are_named(quick):
     plan = replace(quick.plan, rows=rows, configs=quick.plan.configs[1:])
     summary = made_summary(plan, {"hidden": {"bit of a momentum": 2.0, "all": 2.0}})
     found = make_section("spread", summary).findings[0]
-    assert in_order(found, "hidden, bit of a momentum: ", "inverted bit", "momentum", "as far as")
+    assert in_order(found, "hidden, bit of a momentum: ", "inverted bit", "momentum", "gives 100%")
     assert numbers(found)[0] == "100"
 
 
@@ -210,8 +232,9 @@ def test_one_bit_in_several_settings(quick):
         summary.models[0].named(name).statistics.cross_entropy.sd for name in ("bit, slow", "slow")
     )
     findings = make_section("spread", summary).findings
-    least, most = f"{100 * less / more:.0f}% ('bit, slow')", "100% ('bit, short')"
-    assert in_order(findings[1], "hidden: ", least, most, "cross-entropy SD")
+    least, most = f"{100 * less / more:.0f}% (95% CI", "100% (95% CI"
+    words = (least, "in 'bit, slow' to", most, "in 'bit, short' of the cross-entropy SD")
+    assert in_order(findings[1], "hidden: ", *words)
     assert in_order(findings[0], "hidden: ", "one weight")
 
 
@@ -219,22 +242,16 @@ def test_sources_are_told_of_where_no_bit_is_moved(quick):
     rows = tuple(row for row in quick.plan.rows if row.varies != ("bit",))
     summary = made_summary(replace(quick.plan, rows=rows), QUICK)
     findings = make_section("spread", summary).findings
-    assert [one.split(":")[0] for one in findings] == ["control", *["linear"] * 2] + [
-        "hidden"
-    ] * 2 + ["linear", "hidden"]
+    # No source changes enough predictions of `linear` to compare its disagreement.
+    subjects = ["control", "linear", "hidden", "hidden", "linear", "hidden", "hidden"]
+    assert [one.split(":")[0] for one in findings] == subjects
 
 
 @pytest.mark.parametrize(
     ("noise", "words"),
     [
-        (
-            {"low-level order": 0.1},
-            "not alike",
-        ),
-        (
-            {"low-level order": 1.4},
-            "do not tell",
-        ),
+        ({"low-level order": 0.1}, "not alike in cross-entropy SD"),
+        ({"low-level order": 1.4}, "cross-entropy SD of another is undecided"),
     ],
 )
 def test_sources_beside_each_other(quick, noise, words):
@@ -243,17 +260,22 @@ def test_sources_beside_each_other(quick, noise, words):
     far, near = (
         model.named(name).statistics.cross_entropies for name in ("augmentation", "low-level order")
     )
-    found = sentence(make_section("spread", summary), "for 10 pairs at once")
-    assert in_order(found, "hidden: ", words, "augmentation", "low-level order")
-    value, low, high, _ = map(float, numbers(found))
-    assert value == pytest.approx(far.std() / near.std(), rel=0.05)
+    found = sentence(make_section("spread", summary), words)
+    assert in_order(found, "hidden: ", "augmentation", "low-level order", "for 10 pairs at once")
     ratio = sd_ratio(far, near, confidence=0.995)
-    assert (low, high) == pytest.approx((ratio.low, ratio.high), rel=0.05)
+    ends = written_interval(ratio, factor(ratio.low), factor(ratio.high), at_once="10 pairs")
+    assert f"{factor(ratio.value)} times ({ends})" in found
+    if "undecided" in words:
+        seen = 2 * detectable_sd_ratio(8, 8, 0.5, 0.995)
+        assert f"8 runs a row can show it from {factor(seen)} times on" in found
+    of_pairs = [one for one in make_section("spread", summary).findings if "disagreement of" in one]
+    assert len(of_pairs) == ("undecided" in words)  # none where a source changes no prediction
 
 
 def test_sources_that_are_alike(quick):
     plan = replace(quick.plan, configs=quick.plan.configs[1:], rows=quick.plan.rows[:3], runs=60)
     summary = made_summary(plan, {"hidden": {"initialization": 2.0, "shuffling": 1.9}})
-    found = sentence(make_section("spread", summary), "no source", "more than twice as far")
-    assert in_order(found, "at most 1.1 times", "initialization", "shuffling", "interval")
-    assert "pairs at once" not in found
+    for quantity in ("cross-entropy SD", "disagreement"):
+        found = sentence(make_section("spread", summary), "no source", f"twice the {quantity}")
+        assert in_order(found, "initialization and shuffling", "1.", "times (95% CI ")
+        assert "pairs at once" not in found
