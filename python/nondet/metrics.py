@@ -53,6 +53,65 @@ def example_losses(logits: np.ndarray, labels: np.ndarray, metric: Metric) -> np
     raise ValueError(f"metric is {metric!r}; {alternatives(metric, get_args(Metric))}")
 
 
+def class_accuracy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return the fraction predicted correctly of the examples of each class, (runs, classes)
+    float64; NaN for a class without examples.
+    """
+    right = 1 - example_losses(logits, labels, "accuracy")
+    members = (labels[:, None] == np.arange(logits.shape[2])).astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        fractions: np.ndarray = right @ members / members.sum(axis=0)
+    return fractions
+
+
+def example_churn(logits: np.ndarray) -> np.ndarray:
+    """Return the fraction of pairs of runs that predict different classes of each example,
+    (examples,) float64; its mean is that of `disagreement_matrix` over pairs.
+
+    Raises ValueError for a single run.
+    """
+    predicted = predictions(logits)
+    runs, examples = predicted.shape
+    if runs < 2:
+        raise ValueError("logits hold a single run; churn compares at least 2")
+    votes = np.zeros((examples, logits.shape[2]), np.int64)
+    for run in predicted:
+        votes[np.arange(examples), run] += 1
+    alike = (votes * (votes - 1)).sum(axis=1)
+    churn: np.ndarray = 1 - alike / (runs * (runs - 1))
+    return churn
+
+
+def confidence(logits: np.ndarray) -> np.ndarray:
+    """Return the probability that each run gives its predicted class, (runs, examples) float64: the
+    largest of the softmax.
+    """
+    _check(logits)
+    wide = logits.astype(np.float64)
+    wide -= wide.max(axis=2, keepdims=True)
+    largest: np.ndarray = 1 / np.exp(wide).sum(axis=2)
+    return largest
+
+
+def calibration_error(logits: np.ndarray, labels: np.ndarray, bins: int = 15) -> np.ndarray:
+    """Return the expected calibration error of each run, (runs,) float64: the mean over examples of
+    the distance between accuracy and mean confidence in the example's bin (Guo et al. 2017, "On
+    Calibration of Modern Neural Networks").
+
+    bins: of equal width, each with its upper end, on the confidence in (0, 1].
+    """
+    if bins < 1:
+        raise ValueError(f"bins is {bins}; it must be at least 1")
+    right = 1 - example_losses(logits, labels, "accuracy")
+    sure = confidence(logits)
+    place = np.clip(np.ceil(sure * bins).astype(np.int64) - 1, 0, bins - 1)
+    gaps = [
+        np.abs(np.bincount(at, weights=hit - p, minlength=bins)).sum()
+        for at, hit, p in zip(place, right, sure, strict=True)
+    ]
+    return np.array(gaps) / len(labels)
+
+
 def disagreement_matrix(logits: np.ndarray) -> np.ndarray:
     """Return the fraction of examples on which two runs predict different classes.
 

@@ -63,6 +63,7 @@ VIEWS = (
     "spread",
     "perplexity",
     "test-set",
+    "predictions",
     "cka",
     "onset",
     "epochs",

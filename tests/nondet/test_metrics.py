@@ -113,3 +113,69 @@ def test_bad_input_is_refused(logits, labels, message):
 def test_unknown_metric_is_refused():
     with pytest.raises(ValueError, match="metric is 'error'"):
         metrics.example_losses(LOGITS, LABELS, "error")
+
+
+def softmax(row):
+    powers = [math.exp(float(value)) for value in row]
+    return [power / math.fsum(powers) for power in powers]
+
+
+def test_accuracy_of_each_class_by_hand():
+    with np.errstate(all="raise"):
+        found = metrics.class_accuracy(
+            np.pad(LOGITS, ((0, 0), (0, 0), (0, 1)), constant_values=-9), LABELS
+        )
+    np.testing.assert_array_equal(found, [[1, 1, np.nan], [0.5, 0, np.nan]])
+
+
+@pytest.mark.parametrize("runs", [2, 3, 8])
+def test_churn_of_each_example_is_that_of_all_pairs(runs):
+    logits = np.random.default_rng(runs).normal(size=(runs, 31, 4))
+    predicted = metrics.predictions(logits)
+    pairs = [(i, j) for i in range(runs) for j in range(i)]
+    expected = [sum(predicted[i, e] != predicted[j, e] for i, j in pairs) for e in range(31)]
+    found = metrics.example_churn(logits)
+    np.testing.assert_allclose(found, np.array(expected) / len(pairs), rtol=1e-14)
+    matrix = metrics.disagreement_matrix(logits)
+    assert found.mean() == pytest.approx(matrix.sum() / (runs * (runs - 1)))
+    with pytest.raises(ValueError, match="a single run"):
+        metrics.example_churn(logits[:1])
+
+
+@pytest.mark.parametrize("bins", [1, 2, 15])
+@pytest.mark.parametrize("scale", [0.01, 1, 50])
+def test_calibration_error_equals_loops(bins, scale):
+    rng = np.random.default_rng(bins)
+    logits = scale * rng.normal(size=(3, 60, 4))
+    labels = rng.integers(0, 4, 60)
+    for run, error in enumerate(metrics.calibration_error(logits, labels, bins)):
+        members = [[] for _ in range(bins)]
+        for e in range(60):
+            sure = max(softmax(logits[run, e]))
+            assert metrics.confidence(logits)[run, e] == pytest.approx(sure, rel=1e-12)
+            place = next(b for b in range(bins) if sure <= (b + 1) / bins or b == bins - 1)
+            right = logits[run, e].argmax() == labels[e]
+            members[place].append((sure, right))
+        gaps = [
+            len(one) * abs(np.mean([p for p, _ in one]) - np.mean([hit for _, hit in one]))
+            for one in members
+            if one
+        ]
+        assert error == pytest.approx(sum(gaps) / 60, rel=1e-12)
+
+
+def test_calibration_error_at_its_limits():
+    sure = np.array([[[50.0, 0], [0, 50.0]]])
+    assert metrics.calibration_error(sure, np.array([0, 1]))[0] == pytest.approx(0, abs=1e-15)
+    assert metrics.calibration_error(sure, np.array([1, 0]))[0] == pytest.approx(1)
+    # Half of the certain predictions are right: the bin's accuracy is 1/2.
+    assert metrics.calibration_error(sure, np.array([0, 0]))[0] == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="bins is 0"):
+        metrics.calibration_error(sure, np.array([0, 0]), bins=0)
+
+
+def test_a_confidence_on_an_edge_is_in_the_bin_below():
+    # Confidences 1/2, right, and 0.9, wrong: in one bin they would balance.
+    logits = np.array([[[0.0, 0.0], [math.log(9), 0.0]]])
+    error = metrics.calibration_error(logits, np.array([0, 1]), bins=2)
+    assert error[0] == pytest.approx((0.5 + 0.9) / 2)

@@ -1,5 +1,6 @@
 """Commands that read a study's folder: report, verify, ls."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from nondet.characters import printable
 from nondet.cli.app import STUDY_GROUP, AsJson, app, fail
+from nondet.names import VIEWS, check_view
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +23,12 @@ Folder = Annotated[
 @app.command(rich_help_panel=STUDY_GROUP)
 def report(
     folder: Annotated[Path, typer.Argument(help="Folder of a study, as `nondet run` wrote it.")],
+    view: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Part of the report, in place of the study's own; repeatable: {', '.join(VIEWS)}."
+        ),
+    ] = None,
 ) -> None:
     """Print the table of a study, finished or not, and write its files again.
 
@@ -29,11 +37,20 @@ def report(
     from nondet.report.render.terminal import make_console
     from nondet.store import Store
 
-    show_report(Store(folder), make_console())
+    views = tuple(dict.fromkeys(view or ()))
+    for name in views:
+        try:
+            check_view(name)
+        except ValueError as error:
+            fail(f"--view: {error}")
+    show_report(Store(folder), make_console(), views)
 
 
-def show_report(store: "Store", console: "Console") -> None:
-    """Print the report of a study and write its files; print it also if they cannot be written."""
+def show_report(store: "Store", console: "Console", views: tuple[str, ...] = ()) -> None:
+    """Print the report of a study and write its files; print it also if they cannot be written.
+
+    views: the parts of the report, those of the study if empty.
+    """
     from nondet.analysis.summary import summarize
     from nondet.report.build import build
     from nondet.report.files import write_report
@@ -41,7 +58,8 @@ def show_report(store: "Store", console: "Console") -> None:
     from nondet.store import StoreError
 
     try:
-        summary = summarize(store.plan(), store)
+        plan = store.plan()
+        summary = summarize(replace(plan, views=views or plan.views), store)
     except StoreError as error:
         fail(str(error))
     document = build(summary)

@@ -91,6 +91,7 @@ def test_help_needs_no_torch():
         ([*SMALL, "--ray-address", "auto"], "--ray-address is given, but --executor is serial"),
         (["run", "quick", "--gpus-per-run", "1"], "--gpus-per-run is given, but --executor is loc"),
         (["report", "/nowhere"], "/nowhere holds no study"),
+        (["report", "/nowhere", "--view", "cak"], "--view: view is 'cak'; did you mean cka? known"),
     ],
 )
 def test_errors_name_what_was_given_and_what_is_allowed(arguments, message, tmp_path, monkeypatch):
@@ -141,6 +142,19 @@ def test_report_prints_what_run_printed(study):
     assert done.exit_code == 0
     assert done.stdout == printed.stdout
     assert "initialization" in done.stdout
+
+
+def test_report_shows_other_views_than_the_study_has(study):
+    done = nondet("report", study, "--view", "predictions", "--view", "predictions")
+    assert done.exit_code == 0
+    assert "Churn of single test images" in done.stdout
+    assert "Spread of test results" not in done.stdout
+    tables = sorted(path.name for path in (study / "tables").glob("*.csv"))
+    assert {"churn.csv", "calibration.csv", "classes.csv"} <= set(tables)
+    assert "spread.csv" not in tables
+    assert nondet("report", study).exit_code == 0
+    assert not (study / "tables" / "churn.csv").exists()
+    assert (study / "tables" / "spread.csv").exists()
 
 
 def test_missing_runs_are_trained_and_equal(study, reports):

@@ -15,6 +15,7 @@ from nondet.report.views import (
     growth,
     onset,
     perplexity,
+    predictions,
     spread,
     test_set,
 )
@@ -23,6 +24,7 @@ VIEWS: dict[str, Callable[[Summary], Section | None]] = {
     "spread": spread.view,
     "perplexity": perplexity.view,
     "test-set": test_set.view,
+    "predictions": predictions.view,
     "cka": cka.view,
     "onset": onset.view,
     "epochs": epochs.view,

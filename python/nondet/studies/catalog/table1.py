@@ -30,7 +30,7 @@ TABLE1 = Study(
         Row("shuffling + augmentation + low-level", ("shuffle", "augment", "lowlevel")),
         ALL_SOURCES,
     ),
-    views=("spread", "test-set"),
+    views=("spread", "test-set", "predictions"),
     presets={
         # Representations are recorded because Fig. 1 takes these runs.
         "laptop": Preset(10, ("resnet14-w8",), LAPTOP_LONG, LAPTOP_MODELS, keep=("taps",)),
