@@ -148,8 +148,9 @@ def generators_differ(evidence: Evidence) -> bool:
     """Return True if a generator of NumPy or Python has another state by the first difference."""
     assert evidence.first is not None
     step = min(record.step for record in evidence.first.records)
+    # A state may be recorded more than once in a step: before each seed, and at the end.
     a, b = (
-        {(r.name, r.step): r.state for r in side.generators if r.step <= step}
+        [(r.name, r.step, r.state) for r in side.generators if r.step <= step]
         for side in evidence.sides
     )
     return a != b

@@ -142,24 +142,29 @@ def _unseeded(evidence: Evidence, name: str) -> Fit | None:
     first = evidence.first
     if first is None or first.kind not in _AFTER_GENERATOR or first.ended is not None:
         return None
-    seeds = [seed for seed in evidence.a.seeds if seed.name.startswith(name)]
-    for seed in seeds:
-        if seed.facts.get("from_clock") and position(seed) < position(first.record):
+    for seed in evidence.a.seeds:
+        chance = seed.name.startswith(f"{name}.") and seed.facts.get("from_clock")
+        if chance and position(seed) < position(first.record):
             return Fit(
                 f"{named(seed)} takes its seed from chance, and {named(first.record)} has other "
                 f"values.",
             )
-    states = [
-        {each.step: each.state for each in side.generators if each.name == name}
-        for side in evidence.sides
-    ]
-    differing = [n for n in states[0].keys() & states[1].keys() if states[0][n] != states[1][n]]
-    if seeds or not differing or min(differing) > first.record.step:
+    a, b = (_before_seeding(side, name) for side in evidence.sides)
+    differing = [one.step for one, other in zip(a, b, strict=False) if one.state != other.state]
+    if not differing or differing[0] > first.record.step:
         return None
     return Fit(
-        f"The generator of `{name}` was never seeded; it was used by step {min(differing)}, where "
-        f"its states differ, and {named(first.record)} has other values.",
+        f"The generator of `{name}` was not seeded when it was used, by step {differing[0]}: its "
+        f"states differ, and {named(first.record)} has other values.",
     )
+
+
+def _before_seeding(side: Side, name: str) -> list[Record]:
+    """Return the states of a module's global generator until it is seeded."""
+    setters = [f"{name}.{each}" for each in ("seed", "set_state", "setstate")]
+    seeded = min((position(seed) for seed in side.seeds if seed.name in setters), default=None)
+    states = [each for each in side.generators if each.name == name]
+    return [each for each in states if seeded is None or position(each) < seeded]
 
 
 def _extra(evidence: Evidence) -> Record | None:

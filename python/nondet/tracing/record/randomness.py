@@ -2,7 +2,11 @@
 
 import ctypes
 import hashlib
+import os
 import random
+import struct
+import sys
+import weakref
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,20 +66,62 @@ def _cuda_generators() -> tuple[torch.Generator, ...]:
     return tuple(torch.cuda.default_generators)
 
 
+_followed: "weakref.WeakSet[GlobalStates]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Take the states anew: `random` seeds its generator in a process that was forked."""
+    for each in list(_followed):
+        each.changed()
+
+
+# Behind the hook of `random`, which was imported before.
+os.register_at_fork(after_in_child=_after_fork)
+
+
 class GlobalStates:
     """The states of the generators of NumPy and `random`, and which have changed."""
 
     def __init__(self) -> None:
-        self._before: dict[str, bytes | tuple[Any, ...] | None] = {}
+        self._numpy, self._python = _numpy_state(), _python_state()
+        _followed.add(self)
 
     def changed(self) -> list[tuple[str, int]]:
         """Return the names of those that changed since the last call, with digests of states."""
         found = []
-        for name, state in (("numpy.random", _numpy_state()), ("random", random.getstate())):
-            if name in self._before and state != self._before[name]:
-                found.append((name, digest_bytes(repr(state).encode())))
-            self._before[name] = state
+        before = self._numpy, self._python
+        self._numpy, self._python = _numpy_state(), _python_state()
+        if self._numpy != before[0]:
+            found.append(("numpy.random", digest_bytes(repr(self._numpy).encode())))
+        if self._python != before[1]:
+            found.append(("random", digest_bytes(repr(random.getstate()).encode())))
         return found
+
+
+_PYTHON: Any = random.seed.__self__  # type: ignore[attr-defined]
+"""The generator of the functions of `random`."""
+
+
+def _python_state() -> tuple[Any, ...]:
+    """Return the memory of the generator of `random`: `getstate` makes 625 objects of it."""
+    if not _MEMORY:
+        return random.getstate()
+    return ctypes.string_at(*_MEMORY), _PYTHON.gauss_next
+
+
+def _find_memory() -> tuple[int, int] | tuple[()]:
+    """Return address and size of the numbers of the generator of `random`; nothing where they do
+    not lie as in CPython: an index and 624 numbers, behind what all objects have.
+    """
+    numbers = struct.Struct("625I")
+    if type(_PYTHON).__basicsize__ < object.__basicsize__ + numbers.size:
+        return ()
+    address = id(_PYTHON) + object.__basicsize__
+    index, *state = numbers.unpack(ctypes.string_at(address, numbers.size))
+    return (address, numbers.size) if random.getstate()[1] == (*state, index) else ()
+
+
+_MEMORY = _find_memory() if sys.implementation.name == "cpython" else ()
 
 
 def _numpy_state() -> bytes | None:

@@ -14,6 +14,7 @@ from nondet.tracing.record.quiet import quiet
 from nondet.tracing.record.randomness import digest_bytes
 
 if TYPE_CHECKING:
+    from nondet.tracing.record.recorder import Recorder
     from nondet.tracing.record.shared import Shared
 
 _WORD = 2**64
@@ -30,6 +31,8 @@ def follow_seeds(session: "Shared", patches: Patches) -> None:
                 recorder = session.find_recorder()
                 if recorder is None or recorder.quiet_seeds:
                     return original(*args, **kwargs)
+                if not shown.startswith("torch"):
+                    _note_states(recorder)
                 recorder.quiet_seeds = True  # manual_seed calls that of CUDA in turn
                 try:
                     result = original(*args, **kwargs)
@@ -56,6 +59,15 @@ def follow_seeds(session: "Shared", patches: Patches) -> None:
         wrap(np.random, name, f"numpy.random.{name}")
     for name in ("seed", "setstate"):
         wrap(random, name, f"random.{name}")
+
+
+def _note_states(recorder: "Recorder") -> None:
+    """Record states that changed: what was drawn before a seed is set was not seeded."""
+    try:
+        if not recorder.off:
+            recorder.add_generators()
+    except Exception as error:
+        recorder.fail(error)
 
 
 def _record(recorder: Any, name: str, given: Any, result: Any) -> None:

@@ -76,6 +76,23 @@ def test_a_generator_outside_torch(name, cause):
     assert cause not in named(lambda s, o: make(s, o, late=True))
 
 
+@pytest.mark.parametrize(
+    ("name", "cause"), [("numpy.random", "numpy-unseeded"), ("random", "python-unseeded")]
+)
+def test_a_generator_outside_torch_that_is_seeded_after_it_was_used(name, cause):
+    def make(stream, other, drawn=True):
+        # The same examples in another order, as a shuffle leaves them.
+        for bits in (2, 1) if other else (1, 2):
+            stream.op("aten.lift_fresh.default", stream.tensor(bits, shape=(3,)), line=5)
+        if drawn:
+            stream.generator(name, 8 + other)
+        stream.seed(f"{name}.seed", 3)
+        stream.generator(name, 7)
+
+    assert named(make) == [cause]
+    assert named(lambda s, o: make(s, o, drawn=False)) == ["directory-order"]
+
+
 def loop(stream, other, extra, steps=3):
     """Make steps that draw; in b, `extra` makes one more draw in step 1."""
     state = 10

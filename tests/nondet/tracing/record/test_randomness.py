@@ -1,6 +1,8 @@
 """Tests of the records of draws, seeds and generators."""
 
+import os
 import random
+import sys
 
 import numpy as np
 import torch
@@ -8,6 +10,7 @@ import torch
 import nondet
 import nondet_ext
 from factories.recording import named, record, records_of
+from nondet.tracing.record import randomness
 
 
 def test_a_draw_has_the_state_before_it(tmp_path):
@@ -71,6 +74,67 @@ def test_global_generators_are_recorded_at_the_end_of_a_step_where_they_changed(
         if each.kind == "generator"
     ]
     assert found == [(0, "random"), (1, "numpy.random")]
+
+
+def test_global_generators_are_recorded_before_they_are_seeded_where_they_were_drawn_from(tmp_path):
+    def work():
+        random.seed(1)
+        nondet.step()
+        random.random()
+        np.random.rand()
+        random.seed(2)
+        random.seed(2)
+
+    found = [each for each in records_of(record(tmp_path / "a", work)) if each.kind != "operation"]
+    assert [(each.step, each.name) for each in found] == [
+        (0, "random.seed"),
+        (0, "random"),
+        (1, "numpy.random"),
+        (1, "random"),
+        (1, "random.seed"),
+        (1, "random"),
+        (1, "random.seed"),
+    ]
+
+
+def test_every_draw_of_the_generators_outside_torch_is_noticed(monkeypatch):
+    def draws():
+        random.seed(3)
+        random.gauss(0, 1)
+        yield ["random"]
+        random.gauss(0, 1)  # the second of a pair: only what is left of the pair changes
+        yield ["random"]
+        yield []
+        for _ in range(700):
+            random.getrandbits(32)
+        yield ["random"]
+        random.setstate(random.getstate())
+        yield []
+        np.random.rand()
+        yield ["numpy.random"]
+
+    assert sys.implementation.name != "cpython" or randomness._MEMORY
+    for memory in (randomness._MEMORY, ()):
+        monkeypatch.setattr(randomness, "_MEMORY", memory)
+        random.seed(0)
+        states = randomness.GlobalStates()
+        found = [([name for name, _ in states.changed()], wanted) for wanted in draws()]
+        assert all(names == wanted for names, wanted in found)
+
+
+def test_that_python_seeds_anew_in_a_fork_counts_as_no_draw():
+    before, states = random.getstate(), randomness.GlobalStates()
+    child = os.fork()
+    if child == 0:
+        try:
+            changed = random.getstate() != before
+            first = states.changed()
+            random.random()
+            os._exit(changed and first == [] and len(states.changed()) == 1)
+        finally:
+            os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1
+    assert states.changed() == []
 
 
 def test_the_recorder_draws_nothing(tmp_path):
