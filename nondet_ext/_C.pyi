@@ -415,14 +415,15 @@ class trace:  # noqa: N801
         def __init__(
             self,
             calls: list[trace.ModuleCall],
-            is_skipped: Callable[[str], bool],
+            kind_of: Callable[[str], int],
             add: Callable[[FrameType], int],
-            name_parameter: Callable[[Any], int],
+            name_parameter: Callable[[torch.Tensor], int],
             sequence: Callable[[], int],
+            memories: dict[int, trace.Memory],
             /,
         ) -> None: ...
         def find(self, frame: FrameType | None, node: object, /) -> tuple[Any, ...]: ...
-        def backward(self, frame: FrameType | None, /) -> tuple[int, int]: ...
+        def backward(self, frame: FrameType | None, /) -> tuple[int, int, int, int]: ...
         def forget(self, first: int, count: int, /) -> None: ...
 
     class Watch:

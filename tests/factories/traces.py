@@ -46,6 +46,10 @@ from nondet.tracing.records import (
 
 COMMAND = {"arguments": ["python", "train.py"], "folder": "/home/me"}
 STARTED = 1.8e9
+LINES = ("line", "caller", "backward_line", "backward_caller")
+"""The fields of entries and records that tell lines of source."""
+
+NO_LINES = (-1,) * len(LINES)
 
 
 @dataclass(frozen=True)
@@ -140,7 +144,9 @@ class StreamMaker:
         phase: Phase = "forward",
         module: str = "",
         line: int | Line | None = None,
+        caller: int | Line | None = None,
         backward_line: int | Line | None = None,
+        backward_caller: int | Line | None = None,
         arguments: str = "",
         numbers: tuple[float, ...] = (),
         state: int | None = None,
@@ -182,7 +188,9 @@ class StreamMaker:
                 phase=phase,
                 module=module,
                 line=_line(line),
+                caller=_line(caller),
                 backward_line=_line(backward_line),
+                backward_caller=_line(backward_caller),
                 arguments=arguments,
                 numbers=tuple(numbers),
                 state=state,
@@ -282,16 +290,16 @@ def write_stream(path: Path, stream: StreamMaker) -> None:
 
 def entry_of(record: Record, writer: StreamWriter) -> Entry:
     """Return the entry of a record."""
-    lines = [
-        -1 if line is None else writer.line(*line) for line in (record.line, record.backward_line)
-    ]
+    lines = {
+        name: -1 if (line := getattr(record, name)) is None else writer.line(*line)
+        for name in LINES
+    }
     return Entry(
         kind=record.kind,
         name=record.name,
         phase=record.phase,
         module=record.module,
-        line=lines[0],
-        backward_line=lines[1],
+        **lines,
         arguments=record.arguments,
         numbers="".join(_letter(number) for number in record.numbers),
         has_state=record.state is not None,

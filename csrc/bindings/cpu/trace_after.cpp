@@ -50,9 +50,10 @@ void Way::after(const Op& op, Call& call, PyObject* args, PyObject* kwargs, PyOb
                           ->find(reinterpret_cast<PyFrameObject*>(frame.ptr()), node.ptr());
   for (const uint64_t number : call.numbers)
     append_value(own(PyLong_FromUnsignedLongLong(number)).ptr());
-  for (const uint64_t each : {word(place.backward), word(place.line), word(place.module),
-                              word(place.training), word(place.outer)})
-    call.key.push_back(each);
+  for (const int64_t each :
+       {int64_t{place.backward}, place.lines.line, place.lines.user, place.module,
+        int64_t{place.training}, place.outer.line, place.outer.user})
+    call.key.push_back(word(each));
   note_sources(op, call);
   for (const size_t number : call.written) write(call, number);
   results(op, call, out);

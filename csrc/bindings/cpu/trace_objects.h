@@ -76,7 +76,7 @@ struct Position {
 struct ModuleCall {
   PyObject_HEAD PyObject* module;
   Py_ssize_t name;
-  int64_t line;
+  int64_t line, user;
   char training, has_line;
 
   static constexpr auto references() { return std::array{&ModuleCall::module}; }

@@ -1,9 +1,10 @@
-// Walks the frames of Python up to a person's source.
+// Walks the frames of Python up to the script's own source.
 #include "bindings/cpu/trace_places.h"
 
 #include <vector>
 
 #include "bindings/direct_call.h"
+#include "bindings/torch_state.h"
 
 namespace nondet::trace {
 
@@ -11,9 +12,9 @@ PyTypeObject* places_type;
 
 namespace {
 
-// Kinds of frames: of a person's code, of torch's or ours, the call of a backward pass, the call of
-// a module. Python marks some code objects with them.
-enum : int { kUser, kSkipped, kEngine, kCall };
+// Kinds of frames: of the script's own code, of torch's or ours, the call of a backward pass, the
+// call of a module, of a library's code. Python marks some code objects with them.
+enum : int { kUser, kSkipped, kEngine, kCall, kLibrary };
 
 // A node that accumulates a gradient has this number: it belongs to no operation.
 constexpr uint64_t kAccumulates = UINT64_MAX;
@@ -62,28 +63,31 @@ class Frame {
   PyCodeObject* code_ = nullptr;
 };
 
+long long wide(int64_t number) { return number; }
+
 uint64_t unsigned_integer(PyObject* object) {
   const unsigned long long value = PyLong_AsUnsignedLongLong(object);
   check(PyErr_Occurred() == nullptr);
   return value;
 }
 
-// Places(calls, is_skipped, add, name_parameter, sequence). calls: a list of ModuleCall.
-// is_skipped: returns True for the name of a file of torch, Python or the recorder. add: returns
-// the number of the line of a frame. name_parameter: returns the number of the module or parameter
-// whose gradient a node accumulates. sequence: returns the number of autograd's next node.
+// Places(calls, kind_of, add, name_parameter, sequence, memories). calls: a list of ModuleCall.
+// kind_of: returns the kind of the frames of a file. add: returns the number of the line of a
+// frame. name_parameter: returns the number of the name of a parameter. sequence: returns the
+// number of autograd's next node. memories: the Memory of storages by address.
 PyObject* new_places(PyTypeObject* type, PyObject* args, PyObject*) {
-  PyObject *calls, *is_skipped, *add, *name_parameter, *sequence;
-  if (!PyArg_ParseTuple(args, "O!OOOO:Places", &PyList_Type, &calls, &is_skipped, &add,
-                        &name_parameter, &sequence))
+  PyObject *calls, *kind_of, *add, *name_parameter, *sequence, *memories;
+  if (!PyArg_ParseTuple(args, "O!OOOOO!:Places", &PyList_Type, &calls, &kind_of, &add,
+                        &name_parameter, &sequence, &PyDict_Type, &memories))
     return nullptr;
   auto* self = reinterpret_cast<Places*>(type->tp_alloc(type, 0));
   if (self == nullptr) return nullptr;
   self->calls = Py_NewRef(calls);
-  self->is_skipped = Py_NewRef(is_skipped);
+  self->kind_of = Py_NewRef(kind_of);
   self->add = Py_NewRef(add);
   self->name_parameter = Py_NewRef(name_parameter);
   self->sequence = Py_NewRef(sequence);
+  self->memories = Py_NewRef(memories);
   if (!caught([&] { self->maps = new Maps; })) {
     Py_DECREF(self);
     return nullptr;
@@ -111,12 +115,13 @@ PyObject* find(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   return result;
 }
 
-// places.backward(frame): the two lines.
+// places.backward(frame): line and caller of what the pass calls, and of what called the pass.
 PyObject* backward(PyObject* self, PyObject* frame) {
   PyObject* result = nullptr;
   caught([&] {
     const auto [inner, outer] = reinterpret_cast<Places*>(self)->backward(frame_of(frame));
-    result = Py_BuildValue("LL", static_cast<long long>(inner), static_cast<long long>(outer));
+    result = Py_BuildValue("LLLL", wide(inner.line), wide(inner.caller()), wide(outer.line),
+                           wide(outer.caller()));
   });
   return result;
 }
@@ -171,8 +176,7 @@ int Places::kind(PyCodeObject* code) {
   const auto found = kinds().find(code);
   if (found != kinds().end()) return found->second;
   const Ref file = own(PyObject_GetAttrString(reinterpret_cast<PyObject*>(code), "co_filename"));
-  const Ref skipped = own(PyObject_CallOneArg(is_skipped, file.ptr()));
-  const int made = skipped.ptr() == Py_True ? kSkipped : kUser;
+  const int made = static_cast<int>(integer(own(PyObject_CallOneArg(kind_of, file.ptr())).ptr()));
   mark(code, made);
   return made;
 }
@@ -193,38 +197,52 @@ int64_t Places::at(PyFrameObject* frame, PyCodeObject* code) {
   return line;
 }
 
-int64_t Places::forward(PyFrameObject* innermost, bool with_calls) {
+Lines Places::forward(PyFrameObject* innermost, bool with_calls) {
   Py_ssize_t depth = with_calls ? PyList_GET_SIZE(calls) : 0;
-  int64_t line = kNoLine;
-  std::vector<Ref> asked;
+  Lines found;
+  std::vector<Ref> asked;  // calls without lines
+  size_t waiting = 0;      // the first of these that has not even the innermost
+  const auto set_line = [&](int64_t line) {
+    if (found.line == kNoLine) found.line = line;
+    for (; waiting < asked.size(); ++waiting)
+      reinterpret_cast<ModuleCall*>(asked[waiting].ptr())->line = line;
+  };
   for (Frame frame(innermost); frame.exists(); frame.go_back()) {
     const int what = kind(frame.code());
     if (what == kUser) {
-      line = at(frame.get(), frame.code());
+      found.user = at(frame.get(), frame.code());
+      set_line(found.user);
       break;
     }
+    if (what == kLibrary && (found.line == kNoLine || waiting < asked.size()))
+      set_line(at(frame.get(), frame.code()));
     if (what != kCall || depth == 0) continue;
     ModuleCall* call = this->call(--depth);
     if (call->has_line) {
-      line = call->line;
+      set_line(call->line);
+      found.user = call->user;
       break;
     }
     asked.push_back(borrow(reinterpret_cast<PyObject*>(call)));
   }
+  set_line(kNoLine);
   for (const Ref& each : asked) {
     auto& call = *reinterpret_cast<ModuleCall*>(each.ptr());
-    call.line = line;
+    call.user = found.user;
     call.has_line = 1;
   }
-  return line;
+  return found;
 }
 
-std::pair<int64_t, int64_t> Places::backward(PyFrameObject* innermost) {
-  int64_t inner = kNoLine, outer = kNoLine;
+std::pair<Lines, Lines> Places::backward(PyFrameObject* innermost) {
+  Lines inner, outer;
   for (Frame frame(innermost); frame.exists(); frame.go_back()) {
     const int what = kind(frame.code());
-    if (what == kUser && inner == kNoLine) {
-      inner = at(frame.get(), frame.code());
+    const bool is_user = what == kUser && inner.user == kNoLine;
+    if (is_user || (what == kLibrary && inner.line == kNoLine)) {
+      const int64_t line = at(frame.get(), frame.code());
+      if (inner.line == kNoLine) inner.line = line;
+      if (is_user) inner.user = line;
     } else if (what == kEngine) {
       frame.go_back();
       outer = forward(frame.exists() ? frame.get() : nullptr, false);
@@ -234,39 +252,81 @@ std::pair<int64_t, int64_t> Places::backward(PyFrameObject* innermost) {
   return {inner, outer};
 }
 
+// Returns the number of the name of the parameter whose gradient a node accumulates, 0 if it has
+// none.
+int64_t Places::parameter(PyObject* node) {
+  static PyObject* const variable = PyUnicode_InternFromString("variable");
+  static PyObject* const untyped_storage = PyUnicode_InternFromString("untyped_storage");
+  static PyObject* const cdata = PyUnicode_InternFromString("_cdata");
+  PyObject* const got = PyObject_GetAttr(node, variable);
+  if (got == nullptr) {
+    check(PyErr_ExceptionMatches(PyExc_AttributeError));
+    PyErr_Clear();
+    return 0;
+  }
+  const Ref tensor = own(got);
+  PyObject* name = nullptr;
+  if (torch_state::is_plain_class(reinterpret_cast<PyObject*>(Py_TYPE(got)))) {
+    PyObject* const storage = PyObject_CallMethodNoArgs(got, untyped_storage);
+    if (storage == nullptr) {  // of a sparse tensor, say
+      check(PyErr_ExceptionMatches(PyExc_RuntimeError));
+      PyErr_Clear();
+    } else {
+      const Ref address = own(PyObject_GetAttr(own(storage).ptr(), cdata));
+      PyObject* memory = PyDict_GetItemWithError(memories, address.ptr());
+      check(memory != nullptr || PyErr_Occurred() == nullptr);
+      if (memory != nullptr && Py_IS_TYPE(memory, types.memory))
+        name = reinterpret_cast<Memory*>(memory)->name;
+    }
+  }
+  if (name != nullptr) {
+    const auto known = maps->parameters.find(name);
+    if (known != maps->parameters.end()) return known->second.second;
+  }
+  const Ref held = borrow(name);
+  const int64_t number = integer(own(PyObject_CallOneArg(name_parameter, got)).ptr());
+  if (name != nullptr) maps->parameters.insert({name, {held, number}});
+  return number;
+}
+
 Place Places::find(PyFrameObject* frame, PyObject* node) {
   static PyObject* const sequence_nr = PyUnicode_InternFromString("_sequence_nr");
   auto& nodes = maps->nodes;
   const uint64_t number = unsigned_integer(own(PyObject_CallNoArgs(sequence)).ptr()) - 1;
   const Py_ssize_t depth = PyList_GET_SIZE(calls);
   const ModuleCall* call = depth > 0 ? this->call(depth - 1) : nullptr;
+  Place place;
   if (node == Py_None) {
-    const int64_t line = forward(frame, true);
-    const Where where =
-        call != nullptr ? Where{line, call->name, call->training} : Where{line, 0, -1};
-    nodes.insert({number, where});
-    return {where.line, where.module, where.training, false, kNoLine};
+    place.lines = forward(frame, true);
+    if (call != nullptr) {
+      place.module = call->name;
+      place.training = call->training;
+    }
+    nodes.insert({number, place});
+    return place;
   }
-  auto [line, outer] = backward(frame);
+  place.backward = true;
+  const auto [inner, outer] = backward(frame);
+  place.outer = outer;
   const uint64_t of = unsigned_integer(own(PyObject_CallMethodNoArgs(node, sequence_nr)).ptr());
-  Where found{kNoLine, 0, -1};
   if (of == kAccumulates) {
-    found.module = integer(own(PyObject_CallOneArg(name_parameter, node)).ptr());
+    place.module = parameter(node);
   } else if (const auto known = nodes.find(of); known != nodes.end()) {
-    found = known->second;
+    static_cast<Where&>(place) = known->second;
   }
-  if (line == kNoLine) line = found.line;
-  const int64_t module = call != nullptr ? call->name : found.module;
-  nodes.insert({number, {line, module, found.training}});
-  return {line, module, found.training, true, outer};
+  if (inner.line != kNoLine) place.lines = inner;
+  if (call != nullptr) place.module = call->name;
+  nodes.insert({number, place});
+  return place;
 }
 
 Ref to_tuple(const Place& place) {
-  const auto line = static_cast<long long>(place.line);
-  const auto module = static_cast<long long>(place.module);
+  const long long line = wide(place.lines.line), caller = wide(place.lines.caller()),
+                  module = wide(place.module);
   PyObject* training = place.training < 0 ? Py_None : place.training > 0 ? Py_True : Py_False;
-  if (!place.backward) return own(Py_BuildValue("LLO", line, module, training));
-  return own(Py_BuildValue("LLOL", line, module, training, static_cast<long long>(place.outer)));
+  if (!place.backward) return own(Py_BuildValue("LLLO", line, caller, module, training));
+  return own(Py_BuildValue("LLLOLL", line, caller, module, training, wide(place.outer.line),
+                           wide(place.outer.caller())));
 }
 
 void bind_places(py::module_& m) {

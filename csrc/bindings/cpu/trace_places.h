@@ -10,18 +10,26 @@ namespace nondet::trace {
 
 inline constexpr int64_t kNoLine = -1;
 
-// A place; module is a number. training: 1, 0, or -1 where there is none. outer: in a backward
-// pass, the line that called it.
-struct Place {
-  int64_t line, module;
-  int training;
-  bool backward;
-  int64_t outer;
+// The innermost line that is neither torch's nor Python's, and the innermost one of the script's
+// own files, which may be the same.
+struct Lines {
+  int64_t line = kNoLine, user = kNoLine;
+
+  // The line of the script that led to that of a library.
+  int64_t caller() const { return user == line ? kNoLine : user; }
 };
 
+// Where an operation stands. module is a number. training: 1, 0, or -1 where there is none.
 struct Where {
-  int64_t line, module;
-  int training;
+  Lines lines;
+  int64_t module = 0;
+  int training = -1;
+};
+
+// The place of a record. outer: in a backward pass, the lines that called it.
+struct Place : Where {
+  bool backward = false;
+  Lines outer;
 };
 
 // The line that an instruction of a code object stands on.
@@ -40,38 +48,41 @@ struct InstructionHash {
 struct Maps {
   std::unordered_map<Instruction, int64_t, InstructionHash> lines;
   std::unordered_map<uint64_t, Where> nodes;
+  std::unordered_map<PyObject*, std::pair<Ref, int64_t>> parameters;  // by name
 };
 
 // Finds the places of a stream's records.
 struct Places {
-  PyObject_HEAD PyObject *calls, *is_skipped, *add, *name_parameter, *sequence;
+  PyObject_HEAD PyObject *calls, *kind_of, *add, *name_parameter, *sequence, *memories;
   Maps* maps;
 
   static constexpr auto references() {
-    return std::array{&Places::calls, &Places::is_skipped, &Places::add, &Places::name_parameter,
-                      &Places::sequence};
+    return std::array{&Places::calls,          &Places::kind_of,  &Places::add,
+                      &Places::name_parameter, &Places::sequence, &Places::memories};
   }
   void destroy() { delete maps; }
 
   // Returns the place of what a frame calls (null: none) under a node of autograd (None: in a
   // forward pass).
   Place find(PyFrameObject* frame, PyObject* node);
-  // Returns the line of the innermost frame that is a person's. with_calls: calls of modules
-  // remember the line, which cannot change until they return.
-  int64_t forward(PyFrameObject* frame, bool with_calls);
-  // Returns the line of a person's code that a backward pass calls, such as a hook or the backward
-  // of a Function, and that which called the backward pass.
-  std::pair<int64_t, int64_t> backward(PyFrameObject* frame);
+  // Returns the lines that a frame stands on. with_calls: calls of modules remember those that
+  // called them, which cannot change until they return.
+  Lines forward(PyFrameObject* frame, bool with_calls);
+  // Returns the lines of code that a backward pass calls, such as a hook or the backward of a
+  // Function, and those which called the backward pass.
+  std::pair<Lines, Lines> backward(PyFrameObject* frame);
 
  private:
   int64_t at(PyFrameObject* frame, PyCodeObject* code);
   int kind(PyCodeObject* code);
   ModuleCall* call(Py_ssize_t depth);
+  int64_t parameter(PyObject* node);
 };
 
 extern PyTypeObject* places_type;
 
-// Returns a place as Python knows it: (line, module, training), with `outer` in a backward pass.
+// Returns a place as Python knows it: (line, caller, module, training), and in a backward pass also
+// line and caller of `outer`.
 Ref to_tuple(const Place& place);
 
 }  // namespace nondet::trace

@@ -1,5 +1,6 @@
 """What a trace holds: streams of records, a stream for each thread of each process."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -43,6 +44,11 @@ class Line(NamedTuple):
     number: int  # from 1
     function: str
     text: str = ""  # the line itself, stripped
+
+
+def in_package(file: str) -> str:
+    """Return the path of a file in the folder of packages that holds it: "skorch/net.py"."""
+    return re.split(r"[/\\](?:site|dist)-packages[/\\]", file)[-1]
 
 
 class Source(NamedTuple):
@@ -90,7 +96,9 @@ class Record:
     phase: Phase = "forward"
     module: str = ""  # "ResNet.layer1.0.conv1", the innermost module that is being called
     line: Line | None = None  # for a backward operation, that of its forward operation
+    caller: Line | None = None  # where `line` is a library's: that of the script which led to it
     backward_line: Line | None = None  # where `backward` was called
+    backward_caller: Line | None = None  # as `caller`, for `backward_line`
     arguments: str = ""  # all that is neither a tensor nor a number
     numbers: tuple[float, ...] = ()  # numbers among the arguments, in their order
     state: int | None = None  # digest of the generator's state before a draw

@@ -8,7 +8,7 @@ from typing import Any
 
 from nondet.tracing.compare.evidence import Evidence, Pair, Side
 from nondet.tracing.header import HeaderDifference
-from nondet.tracing.records import Read, Record, Write
+from nondet.tracing.records import Read, Record, Write, in_package
 
 _NEAR = 40
 """How many records after the first difference count as belonging to it."""
@@ -26,9 +26,16 @@ def base(record: Record) -> str:
 
 
 def place(record: Record) -> str:
-    """Return where a record stands: "train.py:12", or "an unknown line"."""
-    line = record.line
-    return f"{PurePath(line.file).name}:{line.number}" if line else "an unknown line"
+    """Return where a record stands: "train.py:12", or "an unknown line"; of a library's line, also
+    that of the script which led to it: "train.py:31 (inside skorch/net.py:7)".
+    """
+    line, caller = record.line, record.caller
+    if line is None:
+        return "an unknown line"
+    if caller is None:
+        return f"{PurePath(line.file).name}:{line.number}"
+    inside = f"{in_package(line.file)}:{line.number}"
+    return f"{PurePath(caller.file).name}:{caller.number} (inside {inside})"
 
 
 def named(record: Record) -> str:

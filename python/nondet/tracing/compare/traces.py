@@ -26,6 +26,7 @@ from nondet.tracing.compare.pairing import Pairing, pair_streams
 from nondet.tracing.compare.parting import Parting, part
 from nondet.tracing.compare.steps import StepComparison
 from nondet.tracing.format import Stream, Trace, TraceError, read_trace
+from nondet.tracing.format.blocks import CALLERS
 from nondet.tracing.header import compare_headers
 from nondet.tracing.options import Options
 from nondet.tracing.records import Record, Unseen
@@ -309,7 +310,15 @@ def _unseen(trace: Trace) -> tuple[Unseen, ...]:
 
 
 def _of_command(trace: Trace) -> Iterator[Unseen]:
-    """Yield what the command's processes did unseen, as trace.json lists it."""
+    """Yield what the command's processes did unseen, as trace.json lists it, and what no trace of
+    its version tells.
+    """
+    if trace.version < CALLERS:
+        yield Unseen(
+            "callers",
+            f"which line of the script led to a line of a library: version {trace.version} of the "
+            f"format does not tell; a new recording does",
+        )
     listed = trace.command.get("unseen")
     for each in listed if isinstance(listed, list) else ():
         if isinstance(each, Mapping) and all(

@@ -12,8 +12,15 @@ import zlib
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-VERSION = 1
-"""The version of the format, of trace.json and of streams."""
+VERSION = 2
+"""The version of the format that is written, of trace.json and of streams."""
+
+READ = (1, 2)
+"""The versions that can be read."""
+
+CALLERS = 2
+"""The first version whose entries tell callers: which lines of a script led to those of libraries.
+"""
 
 MAGIC = b"nondet stream\n"
 HEADER = struct.Struct("<14sH16s16s")  # magic, version, id of the trace, random bytes

@@ -107,7 +107,7 @@ class StreamBuilder:
 
     def _add_entries(self, block: Block) -> None:
         for value in self._parse_list(block):
-            entry = parse_entry(value, len(self.stream.lines))
+            entry = parse_entry(value, len(self.stream.lines), self.stream.version)
             self.stream.entries.append(entry)
             self._counts.append(entry.value_count)
 

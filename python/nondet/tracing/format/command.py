@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from nondet.files import write_atomically
 from nondet.json_files import format_checksummed, kind_of, parse_checksummed, parse_json
-from nondet.tracing.format.blocks import VERSION
+from nondet.tracing.format.blocks import READ, VERSION
 from nondet.tracing.format.errors import TraceError
 from nondet.tracing.format.opening import open_file
 
@@ -29,18 +29,19 @@ class Command(NamedTuple):
 
     id: bytes  # 16 random bytes; all streams of the trace have them in their headers
     command: dict[str, Any]
+    version: int
 
 
 def write_command(path: Path, command: Mapping[str, Any]) -> None:
     """Make the folder of a trace, or replace the command of one that is there.
 
     command: values of JSON, of at most `LARGEST_COMMAND` bytes in all. Raises ValueError for
-    others, OSError if the folder cannot be written, and TraceError if its trace.json is damaged or
-    of something else.
+    others, OSError if the folder cannot be written, and TraceError if its trace.json is damaged, of
+    something else or of an older version.
     """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
-    known = read_command(path).id if os.path.lexists(path / COMMAND) else secrets.token_bytes(16)
+    known = read_own_id(path) if os.path.lexists(path / COMMAND) else secrets.token_bytes(16)
     record = {"format": FORMAT, "version": VERSION, "id": known.hex(), "command": dict(command)}
     try:
         data = format_checksummed(record)
@@ -72,6 +73,18 @@ def read_command(path: Path) -> Command:
         raise TraceError(file_path, str(error)) from None
 
 
+def read_own_id(path: Path) -> bytes:
+    """Return the id of a trace that can be written to.
+
+    Raises TraceError if the folder is no trace, or one of another version.
+    """
+    known = read_command(path)
+    if known.version != VERSION:
+        problem = f"is of version {known.version} of the format; version {VERSION} is written"
+        raise TraceError(path / COMMAND, problem)
+    return known.id
+
+
 def stream_path(path: Path) -> Path:
     """Return the path for the file of another stream of a trace, which nobody else is given."""
     return path / f"{os.getpid()}-{secrets.token_hex(8)}{STREAM}"
@@ -79,11 +92,11 @@ def stream_path(path: Path) -> Path:
 
 def check_version(version: int) -> None:
     """Raise ValueError for a version of the format that cannot be read."""
-    if version != VERSION:
+    if version not in READ:
         age = f"is newer than this program: it is of version {version} of the format"
         if version < VERSION:
             age = f"is of version {version} of the format, which never was"
-        raise ValueError(f"{age}; version {VERSION} can be read")
+        raise ValueError(f"{age}; versions {' and '.join(map(str, READ))} can be read")
 
 
 def _parse(data: bytes) -> Command:
@@ -112,4 +125,4 @@ def _parse(data: bytes) -> Command:
         raise ValueError("its id is no text of 32 hexadecimal digits")
     if not isinstance(command, dict):
         raise ValueError(f"its command is {kind_of(command)} in place of an object")
-    return Command(bytes.fromhex(known), command)
+    return Command(bytes.fromhex(known), command, version)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple, get_args
 
 from nondet.json_files import kind_of
+from nondet.tracing.format.blocks import CALLERS, VERSION
 from nondet.tracing.format.objects import HIGHEST, CheckedObject, encode, format_type
 from nondet.tracing.records import Kind, Line, Origin, Phase, Source, TensorType
 
@@ -67,7 +68,9 @@ class Entry(NamedTuple):
     phase: Phase
     module: str
     line: int  # the id of a line of the stream, -1 for none
+    caller: int
     backward_line: int
+    backward_caller: int
     arguments: str
     numbers: str  # a letter of `NUMBERS` for each number
     has_state: bool
@@ -118,11 +121,14 @@ def format_entry(entry: Entry, lines: int) -> str:
         raise ValueError(f"the entry {ascii(entry.name)[:60]}: {error}") from None
 
 
-def parse_entry(value: Any, lines: int) -> Entry:
+def parse_entry(value: Any, lines: int, version: int = VERSION) -> Entry:
     """Return the entry that `format_entry` was given. Raises ValueError for other JSON.
 
-    lines: how many lines the stream has so far.
+    lines: how many lines the stream has so far. version: of the stream; those of the first version
+    tell no callers.
     """
+    if version < CALLERS and isinstance(value, dict):
+        value = dict.fromkeys(_CALLERS, -1) | value
     record = CheckedObject(value, "an entry", Entry._fields)
     reads = tuple([_parse_read(each) for each in record.typed("reads", list)])
     facts: dict[str, Any] = record.typed("facts", dict)
@@ -132,7 +138,9 @@ def parse_entry(value: Any, lines: int) -> Entry:
         phase=record.text("phase", _PHASES),
         module=record.text("module"),
         line=record.integer("line", -1, lines - 1),
+        caller=record.integer("caller", -1, lines - 1),
         backward_line=record.integer("backward_line", -1, lines - 1),
+        backward_caller=record.integer("backward_caller", -1, lines - 1),
         arguments=record.text("arguments"),
         numbers=record.text("numbers"),
         has_state=record.typed("has_state", bool),
@@ -217,6 +225,7 @@ def _check_facts(entry: Entry) -> None:
         raise ValueError("an entry has two facts of the same name")
 
 
+_CALLERS = ("caller", "backward_caller")
 _KINDS, _PHASES, _ORIGINS = get_args(Kind), get_args(Phase), get_args(Origin)
 _TYPE = ("dtype", "shape", "device")
 _READ = frozenset((*_TYPE, *Source._fields, "hashed", "alignment", "is_contiguous"))

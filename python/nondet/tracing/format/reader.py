@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nondet.tracing.format.blocks import HEADER, MAGIC, DamageError, read_blocks
+from nondet.tracing.format.blocks import HEADER, MAGIC, VERSION, DamageError, read_blocks
 from nondet.tracing.format.building import Budget, StreamBuilder
-from nondet.tracing.format.command import STREAM, check_version, read_command
+from nondet.tracing.format.command import STREAM, Command, check_version, read_command
 from nondet.tracing.format.errors import TraceError
 from nondet.tracing.format.opening import open_file
 from nondet.tracing.format.stream import Stream
@@ -23,6 +23,7 @@ class Trace:
 
     Attributes:
         path: Its folder.
+        version: Of its format.
         command: What was run: the launcher's part of trace.json.
         streams: One at least, in the order in which they began; unreadable ones come last.
     """
@@ -30,6 +31,7 @@ class Trace:
     path: Path
     command: Mapping[str, Any]
     streams: list[Stream]
+    version: int = VERSION
 
 
 def read_trace(path: Path | str, *, memory: int = MEMORY) -> Trace:
@@ -62,20 +64,23 @@ def read_trace(path: Path | str, *, memory: int = MEMORY) -> Trace:
         with open_file(path / name) as file:
             try:
                 header = file.read(HEADER.size)
-                streams.append(_read_stream(path / name, file, header, trace.id, budget))
+                streams.append(_read_stream(path / name, file, header, trace, budget))
             except OSError as error:
                 raise TraceError(path / name, f"cannot be read: {error.strerror}") from None
         if len(header) == HEADER.size and headers.setdefault(header, name) != name:
             raise TraceError(path / name, f"is a copy of {headers[header]}")
     streams.sort(key=lambda stream: (stream.info.started == 0, stream.info.started, stream.file))
-    return Trace(path, trace.command, streams)
+    return Trace(path, trace.command, streams, trace.version)
 
 
-def _read_stream(path: Path, file: BinaryIO, header: bytes, trace: bytes, budget: Budget) -> Stream:
+def _read_stream(
+    path: Path, file: BinaryIO, header: bytes, trace: Command, budget: Budget
+) -> Stream:
     builder = StreamBuilder(path, budget)
     stream, number = builder.stream, 0
     try:
         _check_header(header, trace)
+        stream.version = trace.version
         for block in read_blocks(file, header):
             number = block.number
             builder.add(block)
@@ -96,7 +101,7 @@ class _WrongFileError(Exception):
     """A file is no stream of the trace."""
 
 
-def _check_header(header: bytes, trace: bytes) -> None:
+def _check_header(header: bytes, trace: Command) -> None:
     """Raise DamageError for a header that is cut, _WrongFileError for one of something else."""
     if header[: len(MAGIC)] != MAGIC[: len(header)]:
         raise _WrongFileError("is no stream of a trace")
@@ -107,5 +112,7 @@ def _check_header(header: bytes, trace: bytes) -> None:
         check_version(version)
     except ValueError as error:
         raise _WrongFileError(str(error)) from None
-    if owner != trace:
+    if owner != trace.id:
         raise _WrongFileError("belongs to another trace")
+    if version != trace.version:
+        raise _WrongFileError(f"is of version {version}, its trace of version {trace.version}")

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nondet.tracing.format.blocks import VERSION
 from nondet.tracing.format.entries import MANY, Entry
 from nondet.tracing.format.kept import KeptValues
 from nondet.tracing.records import Line, Read, Record, StreamInfo, Unseen, Write
@@ -30,6 +31,7 @@ class Stream:
 
     Attributes:
         file: Its name in the folder.
+        version: Of its format.
         info: What it is of. Of a stream that was cut or damaged before that, the role is
             "unreadable FILE".
         lines, entries: By id. Equal entries of two streams may have different ids.
@@ -43,6 +45,7 @@ class Stream:
     file: str
     info: StreamInfo
     kept: KeptValues
+    version: int = VERSION
     lines: list[Line] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
     steps: list[StepData] = field(default_factory=list)
@@ -118,7 +121,9 @@ class Stream:
             phase=entry.phase,
             module=entry.module,
             line=self._line(entry.line),
+            caller=self._line(entry.caller),
             backward_line=self._line(entry.backward_line),
+            backward_caller=self._line(entry.backward_caller),
             arguments=entry.arguments,
             numbers=numbers,
             state=state,

@@ -15,7 +15,7 @@ import numpy as np
 
 from nondet.tracing.format.appending import BlockFile
 from nondet.tracing.format.blocks import HEADER, MAGIC, VERSION, BlockKind, deflate
-from nondet.tracing.format.command import read_command
+from nondet.tracing.format.command import read_own_id
 from nondet.tracing.format.entries import MOST_VALUES, Entry, format_entry, format_line
 from nondet.tracing.format.objects import format_info, format_kept, format_unseen
 from nondet.tracing.format.values import BASED, STEP, VALUE, WHOLE, pack_values
@@ -24,7 +24,7 @@ from nondet.tracing.records import Kept, Line, StreamInfo, Unseen
 _PIECE = 1 << 20  # characters of JSON in a block, and a quarter of the bytes of kept values
 _PART = MOST_VALUES  # records of a part of a step, and values
 _REMEMBERED = 1 << 22  # words of 8 bytes of all sequences and their last values in memory
-_LONGEST_TEXT = 1000  # characters of the text of a line of source
+LONGEST_TEXT = 1000  # characters of the text of a line of source
 
 
 class _Sequence:
@@ -56,7 +56,7 @@ class StreamWriter:
         makes one), and ValueError if JSON cannot hold the info.
         """
         path = Path(path)
-        trace = read_command(path.parent).id
+        trace = read_own_id(path.parent)
         first = deflate(format_info(info).encode())
         header = HEADER.pack(MAGIC, VERSION, trace, secrets.token_bytes(16))
         self.failed = None
@@ -79,7 +79,7 @@ class StreamWriter:
 
         text: is cut to 1,000 characters.
         """
-        line = Line(file, number, function, text[:_LONGEST_TEXT])
+        line = Line(file, number, function, text[:LONGEST_TEXT])
         known = self._lines.get(line)
         if known is not None:
             return known
@@ -135,8 +135,9 @@ class StreamWriter:
         with self._turn() as active:
             if not active:
                 return
-            blocks = [*self._pending()]
-            sequence = self._find_sequence(ids, blocks)
+            blocks = [*self._pending()] if self._new_lines or self._new_entries else []
+            key = ids.tobytes()
+            sequence = self._sequences.get(key) or self._make_sequence(ids, key, blocks)
             if len(new) != sequence.size:
                 raise ValueError(f"{len(new)} values, where the entries have {sequence.size}")
             flags = (WHOLE if whole else 0) | (BASED if sequence.last is not None else 0)
@@ -145,7 +146,7 @@ class StreamWriter:
             self._file.append(blocks)
             self._new_lines.clear()
             self._new_entries.clear()
-            self._remember(ids, sequence, new)
+            self._remember(key, sequence, new)
 
     def kept(self, kept: Kept) -> None:
         """Write the values of a tensor. Raises ValueError if they do not fit its type."""
@@ -216,27 +217,25 @@ class StreamWriter:
             for piece in _pieces(texts):
                 yield kind, deflate(f"[{','.join(piece)}]".encode())
 
-    def _find_sequence(self, ids: np.ndarray, blocks: list[tuple[BlockKind, bytes]]) -> _Sequence:
-        """Return the sequence of these entries; add the block of a new one."""
-        key = ids.tobytes()
-        known = self._sequences.get(key)
-        if known is not None:
-            return known
+    def _make_sequence(
+        self, ids: np.ndarray, key: bytes, blocks: list[tuple[BlockKind, bytes]]
+    ) -> _Sequence:
+        """Return a new sequence of entries, whose bytes are its key; add its block."""
         if len(ids) and ids.max() >= len(self._counts):
             raise ValueError(f"no entry has the id {ids.max()}; there are {len(self._counts)}")
         size = sum(self._counts[entry] for entry in ids.tolist())
         blocks.append((BlockKind.SEQUENCE, deflate(key)))
         return _Sequence(self._sequence_count, size, len(ids) // 2 + size)
 
-    def _remember(self, ids: np.ndarray, sequence: _Sequence, values: np.ndarray) -> None:
+    def _remember(self, key: bytes, sequence: _Sequence, values: np.ndarray) -> None:
         """Note the last values of a sequence, and forget those that were used longest ago."""
-        key = ids.tobytes()
-        if key not in self._sequences:
+        if sequence.last is None:
             self._sequences[key] = sequence
             self._sequence_count += 1
             self._remembered += sequence.words
+        else:
+            self._sequences.move_to_end(key)
         sequence.last = values
-        self._sequences.move_to_end(key)
         while self._remembered > _REMEMBERED and len(self._sequences) > 1:
             self._remembered -= self._sequences.popitem(last=False)[1].words
 

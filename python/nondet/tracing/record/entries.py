@@ -33,7 +33,9 @@ class Location(NamedTuple):
     phase: Phase = "forward"
     module: str = ""
     line: int = -1
+    caller: int = -1
     backward_line: int = -1
+    backward_caller: int = -1
     training: bool | None = None
 
 
@@ -70,7 +72,9 @@ def make_entry(
         location.phase,
         location.module,
         location.line,
+        location.caller,
         location.backward_line,
+        location.backward_caller,
         arguments,
         numbers,
         has_state,

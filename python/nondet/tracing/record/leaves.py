@@ -45,8 +45,8 @@ def _follow_gradient(
         if recorder.off:
             return
         try:
-            outer = recorder.places.backward(sys._getframe())[1]
-            recorder.add("module", name, writes=[gradient], place=(*place[:3], outer))
+            outer = recorder.places.backward(sys._getframe())[2:]
+            recorder.add("module", name, writes=[gradient], place=(*place[:4], *outer))
         except Exception as error:
             recorder.fail(error)
 

@@ -21,7 +21,7 @@ from nondet.tracing.record.settings import flushes_denormals
 from nondet.tracing.record.storages import aligned
 from nondet.tracing.record.stream import Stream
 from nondet.tracing.record.tensors import UNREAD, Seen, Tensors, Written
-from nondet.tracing.records import Kind, Unseen
+from nondet.tracing.records import Kind, Phase, Unseen
 from nondet_ext.recording import ModuleCall
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ class Recorder:
         self.quiet_seeds = False
         self.settings: tuple[tuple[str, Any], ...] = ()
         self._states = GlobalStates()
-        self._states.changed()
         self._failures: set[str] = set()
         self.keeps = Keeps.of(session.options.keep_values)
         self._oldest = 0
@@ -69,7 +68,9 @@ class Recorder:
         self.stream = Stream(session.folder, role, session.table, session.header)
         session.add_stream(self.stream)
         self.tensors = Tensors(self.stream, session.table)
-        self.places = make_places(self.calls, self.stream.line, self._name_parameter)
+        self.places = make_places(
+            self.calls, self.stream.line, self._name_parameter, session.table.memories
+        )
         if self._mode is not None:
             self._mode.connect_stream()
 
@@ -114,26 +115,24 @@ class Recorder:
         self.off = self._mode.off = True
 
     def place(self, frame: FrameType | None, node: Any) -> tuple[Any, ...]:
-        """Return the place of an operation: (line, module, training), and for one of a backward
-        pass also the line that called it. Modules are numbers.
+        """Return the place of an operation: (line, caller, module, training), and for one of a
+        backward pass also the line that called it, and that one's caller. Modules are numbers.
 
         node: of autograd that runs, None in a forward pass.
         """
         return self.places.find(frame, node)
 
-    def _name_parameter(self, node: Any) -> int:
-        variable = getattr(node, "variable", None)
-        if variable is None:
-            return 0
-        memory = self.tensors.look(variable)[1]
+    def _name_parameter(self, parameter: torch.Tensor) -> int:
+        memory = self.tensors.look(parameter)[1]
         return self.session.modules.number(memory.name if memory is not None else "")
 
     def locate(self, place: tuple[Any, ...]) -> Location:
         """Return a place with the names of phase and module."""
-        module = self.session.modules.names[place[1]]
-        if len(place) == 4:
-            return Location("backward", module, place[0], place[3], place[2])
-        return Location("forward", module, place[0], NONE, place[2])
+        line, caller, module, training, *outer = place
+        name = self.session.modules.names[module]
+        backward_line, backward_caller = outer or (NONE, NONE)
+        phase: Phase = "backward" if outer else "forward"
+        return Location(phase, name, line, caller, backward_line, backward_caller, training)
 
     def describe(
         self,
@@ -226,49 +225,74 @@ class Recorder:
         may have changed since.
         """
         with quiet():
-            stream, table = self.stream, self.session.table
+            stream = self.stream
             place = self.here() if place is None else place
             values = stream.digests.values
             values.extend(numbers)
             if state is not None:
                 values.append(state)
             serial = stream.serial
-            froms = []
-            for number, each in enumerate(
-                [*map(self.tensors.look, reads)] if seen is None else seen
-            ):
-                _, memory, layout, _, offset, value, _, _, _ = each
-                if memory is None:
-                    froms.append(ReadFrom(layout, -1, UNREAD, 0, 64))
-                    continue
-                back, slot = self.tensors.source(each, value, serial, number, False)
-                alignment = aligned(memory, offset, layout.itemsize)
-                froms.append(ReadFrom(layout, memory.tag, back, slot, alignment))
+            groups = self._sources([*map(self.tensors.look, reads)] if seen is None else seen)
             written: list[Written] = []
             for number, tensor in changed.items():
                 self.tensors.write(tensor, number, serial, written)
             for tensor in writes:
                 self.tensors.make(tensor, serial, written)
             values.extend([value for _, value in value_facts])
-            entry = make_entry(
-                kind,
-                name,
-                self.locate(place),
-                table,
-                self.session.streams,
-                arguments=arguments,
-                numbers="u" * len(numbers),
-                has_state=state is not None,
-                reads=froms,
-                writes=written,
-                facts=[*facts, *self.settings],
-                value_facts=[fact for fact, _ in value_facts],
-            )
-            number_of_entry = stream.entry(entry)
-            stream.add(number_of_entry)
+            parts: dict[str, Any] = {
+                "arguments": arguments,
+                "numbers": "u" * len(numbers),
+                "has_state": state is not None,
+                "writes": tuple(written),
+                "facts": (*facts, *self.settings),
+                "value_facts": tuple([fact for fact, _ in value_facts]),
+            }
+            entry = self._entry(kind, name, place, groups, parts)
+            stream.add(entry)
             if self.keeps is not None:
-                some = [*changed.values(), *writes]
-                self.keeps.offer(stream, serial, number_of_entry, some, None)
+                self.keeps.offer(stream, serial, entry, [*changed.values(), *writes], None)
+
+    def _sources(self, reads: Sequence[Seen]) -> tuple[tuple[int, ...], ...]:
+        """Return of each tensor that a record reads the numbers of `ReadFrom`, the first that of
+        its layout; the digests of those that nothing in the trace wrote are appended to the values.
+        """
+        groups: list[tuple[int, ...]] = []
+        for number, each in enumerate(reads):
+            _, memory, layout, _, offset, value, _, _, _ = each
+            if memory is None:
+                groups.append((layout.number, -1, UNREAD, 0, 64))
+                continue
+            back, slot = self.tensors.source(each, value, self.stream.serial, number, False)
+            alignment = aligned(memory, offset, layout.itemsize)
+            groups.append((layout.number, memory.tag, back, slot, alignment))
+        return tuple(groups)
+
+    def _entry(
+        self,
+        kind: Kind,
+        name: str,
+        place: tuple[Any, ...],
+        groups: tuple[tuple[int, ...], ...],
+        parts: Mapping[str, Any],
+    ) -> int:
+        """Return the number of the entry of a record other than an operation."""
+        known, table = self.stream.known, self.session.table
+        key = (kind, name, place, groups, *parts.values())
+        try:
+            entry = known.get(key)
+        except TypeError:  # a fact that cannot be hashed
+            key = (kind, name, place, groups, repr(parts))
+            entry = known.get(key)
+        if entry is None:
+            reads = [ReadFrom(table.by_number[each[0]], *each[1:]) for each in groups]
+            entry = known[key] = self.stream.entry(
+                make_entry(
+                    *(kind, name, self.locate(place), table, self.session.streams),
+                    reads=reads,
+                    **parts,
+                )
+            )
+        return entry
 
     def add_generators(self) -> None:
         """Record the states of generators that torch does not draw from, if they changed."""

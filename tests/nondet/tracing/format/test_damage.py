@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from factories.stream_files import DATA, HEADER_BYTES, STEP, UNSEEN, split
-from factories.traces import StreamMaker, write_trace
+from factories.traces import NO_LINES, StreamMaker, write_trace
 from nondet.tracing.format import (
     Entry,
     StreamWriter,
@@ -21,7 +21,7 @@ from nondet.tracing.format import (
 )
 from nondet.tracing.records import StreamInfo, Unseen
 
-BARE = Entry("operation", "op", "forward", "", -1, -1, "", "", True, (), (), (), ())
+BARE = Entry("operation", "op", "forward", "", *NO_LINES, "", "", True, (), (), (), ())
 
 
 def make_stream(steps=3, **info):

@@ -47,7 +47,7 @@ def test_other_files_and_folders_are_not_looked_at(folder):
     assert read_trace(folder).streams[0].complete
 
 
-GOOD = {"format": "nondet trace", "version": 1, "id": "ab" * 16, "command": {}}
+GOOD = {"format": "nondet trace", "version": 2, "id": "ab" * 16, "command": {}}
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ GOOD = {"format": "nondet trace", "version": 1, "id": "ab" * 16, "command": {}}
         (b"{}", "is of something else"),
         (b'{"format": "study"}', "is of something else"),
         (b"[" * 100_000, "nested too deeply"),
-        (json.dumps({**GOOD, "version": 2}).encode(), "is newer than this program.*version 2"),
+        (json.dumps({**GOOD, "version": 3}).encode(), "is newer than this program.*version 3"),
         (json.dumps({**GOOD, "version": 0}).encode(), "version 0 of the format, which never was"),
         (json.dumps({**GOOD, "version": "1"}).encode(), "its version is a text"),
         (json.dumps({**GOOD, "version": True}).encode(), "its version is true"),
@@ -87,8 +87,9 @@ def test_a_wrong_trace_json_is_told(folder, data, problem):
         (lambda data: b"\x89PNG\r\n\x1a\n" + data, "is no stream of a trace"),
         (lambda data: b"\0", "is no stream of a trace"),
         (lambda data: bytes(len(data)), "is no stream of a trace"),
-        (lambda data: data[:14] + b"\2\0" + data[16:], "is newer than this program: it is of v"),
+        (lambda data: data[:14] + b"\3\0" + data[16:], "is newer than this program: it is of v"),
         (lambda data: data[:14] + b"\0\0" + data[16:], "version 0 of the format, which never was"),
+        (lambda data: data[:14] + b"\1\0" + data[16:], "is of version 1, its trace of version 2"),
         (lambda data: data[:20] + b"\0" + data[21:], "belongs to another trace"),
     ],
 )

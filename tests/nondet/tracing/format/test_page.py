@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from factories.stream_files import contents, inflated
-from factories.traces import StreamMaker, write_stream, write_trace
+from factories.traces import LINES, StreamMaker, write_stream, write_trace
 from nondet.json_files import DEEPEST, format_checksummed
 from nondet.tracing.format import Entry, StreamWriter, blocks, entries, read_trace, values
 from nondet.tracing.format.command import COMMAND, FORMAT
@@ -70,7 +70,7 @@ def test_the_reader_of_the_page_reads_what_ours_reads(folder):
     # Parts of steps, and a cut.
     path = folder / "1.stream"
     writer = StreamWriter(path, stream.info)
-    one = writer.entry(stream.entries[0]._replace(line=-1, backward_line=-1))
+    one = writer.entry(stream.entries[0]._replace(**dict.fromkeys(LINES, -1)))
     words = [5] * stream.entries[0].value_count
     for number, whole in ((0, False), (0, True), (1, False), (2, False), (2, False)):
         writer.step(number, [one], words, whole=whole)
@@ -133,7 +133,7 @@ def test_trace_json_is_as_the_page_says(folder):
     header = (folder / "0.stream").read_bytes()[:48]
     record["id"] = header[16:32].hex()
     assert (folder / COMMAND).read_bytes() == format_checksummed(record)
-    assert header[:16] == b"nondet stream\n\1\0"
+    assert header[:16] == b"nondet stream\n\2\0"
 
 
 def test_random_bytes_of_headers_differ(folder):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from factories.traces import COMMAND, StreamMaker, entry_of, make_trace, values_of
+from factories.traces import COMMAND, NO_LINES, StreamMaker, entry_of, make_trace, values_of
 from nondet.tracing.format import (
     Entry,
     ReadShape,
@@ -34,7 +34,7 @@ from nondet.tracing.records import (
 
 INFO = StreamInfo("main", 1, "MainThread", 1.5)
 TYPE = TensorType("float32", (2, 3), "cpu")
-PLAIN = Entry("operation", "op", "forward", "", -1, -1, "", "", False, (), (), (), ())
+PLAIN = Entry("operation", "op", "forward", "", *NO_LINES, "", "", False, (), (), (), ())
 
 
 def training(steps=3):
@@ -269,7 +269,9 @@ RECORDS = st.builds(
     phase=st.sampled_from(["forward", "backward"]),
     module=TEXTS,
     line=st.none() | st.builds(Line, TEXTS, st.integers(0, 2**63 - 1), TEXTS, TEXTS),
+    caller=st.none() | st.builds(Line, TEXTS, st.integers(0, 9), TEXTS, TEXTS),
     backward_line=st.none() | st.builds(Line, TEXTS, st.integers(0, 9), TEXTS, TEXTS),
+    backward_caller=st.none() | st.builds(Line, TEXTS, st.integers(0, 9), TEXTS, TEXTS),
     arguments=TEXTS,
     numbers=st.lists(st.floats(allow_nan=False) | st.integers(-(2**63), 2**64 - 1)).map(tuple),
     state=st.none() | WORDS,

@@ -3,6 +3,7 @@
 import numpy as np
 
 from factories.stream_files import STEP, contents
+from factories.traces import NO_LINES
 from nondet.tracing.format import (
     Entry,
     ReadShape,
@@ -34,7 +35,7 @@ def make_entries(writer):
             "forward" if number < OPERATIONS // 3 else "backward",
             f"ResNet.layer{number // 40}.conv{number % 4}",
             writer.line("/home/me/train.py", number // 3, "forward", "x = self.conv(x)"),
-            -1,
+            *(-1, -1, -1),
             "(1, 1), False",
             "",
             False,
@@ -75,7 +76,7 @@ def test_values_that_stay_take_a_bit_each(tmp_path):
     path = stream_path(tmp_path)
     writer = StreamWriter(path, StreamInfo("main", 1, "MainThread", 1.0))
     entry = writer.entry(
-        Entry("operation", "op", "forward", "", -1, -1, "", "u" * 800, False, (), (), (), ())
+        Entry("operation", "op", "forward", "", *NO_LINES, "", "u" * 800, False, (), (), (), ())
     )
     for step in range(4):
         writer.step(step, [entry], np.arange(800, dtype=np.uint64), whole=True)
