@@ -28,6 +28,21 @@ of one command; they ran until two runs differed. Of the others, a was run twice
 itself, and with b.
 """
 
+_GPU = "a GPU"
+
+WITHOUT = {
+    "unstable-operation": (
+        "a recorder that runs other operations again than this one, which repeats only `index_put` "
+        "and `put`: their races have causes of their own"
+    ),
+    "other-version": "two versions of a library",
+    "collective-order": "several GPUs",
+    **dict.fromkeys(("gpu-model", "tf32", "cudnn-choice", "attention-backward"), _GPU),
+    **dict.fromkeys(("gpu-atomics", "unsynchronized-copy"), _GPU),
+    **dict.fromkeys(("compiled-kernel", "cublas-workspace"), _GPU),
+}
+"""Causes that no script shows on one machine with a CPU, and what it would take."""
+
 _ROW = re.compile(r"\| \[(\w+)\]\(\S+\) \| .* \| `(\S+)` \| (.*) \| (.*) \| (.*) \|")
 
 
@@ -53,6 +68,8 @@ def render(found: Sequence[Found]) -> str:
         _CONFUSION,
         _summarize(found),
         _confusion_table(found),
+        "## Causes without a script\n",
+        _without(),
     ]
     parts += ["## The causes\n", *(_section(cause.id) for cause in CAUSES)]
     return "\n".join(parts)
@@ -94,6 +111,22 @@ def _confusion_table(found: Sequence[Found]) -> str:
             f"| {link} | {_runs(planted)} | `{planted.cause}` | {named} | {lines} | {each.again} |"
         )
     return "\n".join([*rows, ""])
+
+
+def _without() -> str:
+    """Return the causes that have no script, by what a script would take."""
+    intro = _wrap("No script shows these on one machine with a CPU. It would take:")
+    items = [
+        textwrap.fill(
+            f"- {what}: {', '.join(f'`{each}`' for each in WITHOUT if WITHOUT[each] == what)}",
+            WIDTH,
+            subsequent_indent="  ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for what in dict.fromkeys(WITHOUT.values())
+    ]
+    return "\n".join([intro, "", *items, ""])
 
 
 def _runs(planted: Planted) -> str:

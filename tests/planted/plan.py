@@ -61,6 +61,7 @@ def _environment(**variables: str) -> Run:
 
 
 _SSE = {"MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}  # the kernels of MKL that depend on alignment
+_WITHOUT_FMA = "glibc.cpu.hwcaps=-AVX2,-FMA,-FMA4"  # the C library then takes other functions
 
 PLAN = (
     # Two runs of one command.
@@ -118,5 +119,6 @@ PLAN = (
         _environment(OMP_NUM_THREADS="2"),
     ),
     Planted("mkl_kernels", "cpu-capability", b=_environment(MKL_CBWR="COMPATIBLE")),
+    Planted("complex_powers", "environment", b=_environment(GLIBC_TUNABLES=_WITHOUT_FMA)),
     Planted("cpu_capability", "cpu-capability", b=_environment(ATEN_CPU_CAPABILITY="default")),
 )

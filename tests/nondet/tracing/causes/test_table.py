@@ -6,12 +6,20 @@ import pytest
 
 from factories.evidence import make_evidence
 from nondet.tracing.causes import CAUSES, explain
+from planted.page import WITHOUT
+from planted.plan import PLAN
 
 
 def test_ids_are_unique_and_plain():
     ids = [cause.id for cause in CAUSES]
     assert len(set(ids)) == len(ids) >= 24
     assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", each) for each in ids)
+
+
+def test_every_cause_has_a_script_or_a_reason_why_not():
+    planted = {each.cause for each in PLAN}
+    assert planted | set(WITHOUT) == {cause.id for cause in CAUSES}
+    assert not planted & set(WITHOUT)
 
 
 @pytest.mark.parametrize("cause", CAUSES, ids=lambda cause: cause.id)
