@@ -63,8 +63,8 @@ def trace(
         str,
         typer.Option(
             metavar="SELECTION",
-            help="Tensors to keep whole: patterns of operations, modules, file.py:LINE or "
-            "STEP#INDEX, separated by commas.",
+            help="Tensors to keep whole: patterns of operations, modules, file.py:LINE, "
+            "NAME@file.py:LINE or STEP#INDEX, separated by commas.",
         ),
     ] = "",
     verify_inputs: Annotated[

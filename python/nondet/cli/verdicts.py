@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.text import Text
 
-from nondet.tracing.compare.evidence import Outcome, StreamVerdict, Verdict
+from nondet.tracing.compare.evidence import Outcome, Rerun, StreamVerdict, Verdict
 from nondet.tracing.compare.wording import (
     NOTHING_FITS,
     conclusion,
     consequences,
+    describe_rerun,
     details,
     headline,
     to_keep_values,
@@ -26,8 +27,8 @@ _NARROWEST = 20
 _LABELS = 12
 
 
-def print_verdict(verdict: Verdict, console: Console) -> None:
-    """Print what a comparison of two traces found."""
+def print_verdict(verdict: Verdict, console: Console, rerun: Rerun | None = None) -> None:
+    """Print what a comparison of two traces found; rerun: what running both again showed."""
     printer = _Printer(console)
     printer.text(f"a: {verdict.a}", style="dim")
     printer.text(f"b: {verdict.b}", style="dim")
@@ -39,7 +40,7 @@ def print_verdict(verdict: Verdict, console: Console) -> None:
     # What another stream explains comes last.
     parted = [each for each in verdict.streams if each.evidence.first is not None]
     for stream in sorted(parted, key=lambda each: each.source is not None):
-        printer.stream(stream)
+        printer.stream(stream, rerun if rerun is not None and rerun.role == stream.role else None)
     for name, unseen in zip(("a", "b"), verdict.unseen, strict=True):
         printer.items(f"What the trace {name} did not see:", list(_unseen(unseen)))
 
@@ -52,7 +53,7 @@ class _Printer:
     def __init__(self, console: Console) -> None:
         self.console = console
 
-    def stream(self, verdict: StreamVerdict) -> None:
+    def stream(self, verdict: StreamVerdict, rerun: Rerun | None) -> None:
         """Print where two streams part, and why."""
         evidence = verdict.evidence
         first = evidence.first
@@ -71,10 +72,12 @@ class _Printer:
             self.text(NOTHING_FITS)
         for sentence in consequences(verdict):
             self.text(sentence)
-        if (command := to_keep_values(verdict)) is not None:
-            self.text("To see how far the values are apart, record both runs again with")
+        if rerun is not None:
+            self.text(describe_rerun(rerun), style="bold")
+        elif (command := to_keep_values(verdict)) is not None:
+            self.text("To see how far the values are apart, add --rerun, or record both runs with")
             # In one line, to be copied.
-            self.console.print(Text(f"  {command}"), soft_wrap=True)
+            self.console.print(Text(f"  {self._printable(command)}"), soft_wrap=True)
         if verdict.problem:
             self.text(f"Not read to the end: {verdict.problem}", style="yellow")
 

@@ -14,7 +14,8 @@ class Options:
     steps: first and last step to record (both included); None records all.
     every: record each step whose number is a multiple of it.
     keep_values: which tensors are kept whole, besides their digests: comma-separated patterns
-        (fnmatch) of operations, modules, "file.py:LINE" or "STEP#INDEX"; "" keeps none.
+        (fnmatch) of operations, modules, "file.py:LINE", "NAME@file.py:LINE" for both, or
+        "STEP#INDEX"; "" keeps none.
     verify_inputs: hash every tensor that is read, in place of looking up who wrote it.
     eager: run compiled code uncompiled, so that its operations are seen; its bits may differ.
     """

@@ -62,10 +62,37 @@ def test_a_difference_is_shown_with_its_place(traces):
         "backward(): /home/me/train.py:30: loss.backward()",
         "read: float32[8, 4]",
         "difference: unknown, since values were not kept",
-        "nondet trace --steps 1:1 --keep-values 1#2",
+        "nondet trace --steps 1:1 --keep-values aten.index_put_.default@train.py:12",
         "extension: my_kernels.fused (3 times)",
     ):
         assert said in words
+
+
+def test_lines_of_a_library_stand_behind_those_of_the_script(tmp_path):
+    site = "/usr/lib/python3.11/site-packages"
+    known = {
+        "line": Line(f"{site}/skorch/net.py", 7, "Net.step", "y = model(x)"),
+        "caller": Line("/home/me/train.py", 30, "<module>", "net.fit(x)"),
+        "backward_line": Line(f"{site}/skorch/net.py", 9, "Net.step", "loss.backward()"),
+        "backward_caller": Line("/home/me/train.py", 31, "main", "net.fit(y)"),
+    }
+    for noise in range(2):
+        stream = StreamMaker(header={"threads": 2})
+        facts = {"repeats_differ": True}
+        stream.op("aten.sin", noise=noise, phase="backward", facts=facts, **known)
+        write_trace(tmp_path / f"{noise}.trace", stream)
+    traces = [str(tmp_path / f"{n}.trace") for n in range(2)]
+    words = " ".join(diff(*traces).stdout.split())
+    for said in (
+        "line: /home/me/train.py:30: net.fit(x) (inside skorch/net.py:7 in Net.step: y = model(x))",
+        "backward(): /home/me/train.py:31 in main: net.fit(y) (inside skorch/net.py:9 in Net.step: "
+        "loss.backward())",
+        "`aten.sin` at train.py:30 (inside skorch/net.py:7) gave other bits",
+    ):
+        assert said in words
+    [stream] = json.loads(diff(*traces, "--json").stdout)["streams"]
+    for name, line in known.items():
+        assert stream["first"]["a"][name] == line._asdict()
 
 
 def test_equal_traces_are_never_called_deterministic(traces):

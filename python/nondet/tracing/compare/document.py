@@ -6,15 +6,20 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from nondet.tracing.compare.evidence import First, StreamVerdict, Verdict
-from nondet.tracing.compare.wording import conclusion, headline, to_keep_values
+from nondet.tracing.compare.evidence import First, Rerun, StreamVerdict, Verdict
+from nondet.tracing.compare.wording import (
+    conclusion,
+    describe_rerun,
+    headline,
+    to_keep_values,
+)
 from nondet.tracing.records import Line, Read, Record, Unseen, Write
 
 VERSION = 1
 
 
-def as_document(verdict: Verdict) -> dict[str, Any]:
-    """Return a verdict as values of JSON."""
+def as_document(verdict: Verdict, rerun: Rerun | None = None) -> dict[str, Any]:
+    """Return a verdict as values of JSON. rerun: what running both commands again showed."""
     a, b = verdict.unseen
     return {
         "format": "nondet diff",
@@ -38,12 +43,24 @@ def as_document(verdict: Verdict) -> dict[str, Any]:
         "missing": list(verdict.missing),
         "extra": list(verdict.extra),
         "unseen": {"a": _unseen(a), "b": _unseen(b)},
+        "rerun": None if rerun is None else _rerun(rerun),
     }
 
 
-def format_document(verdict: Verdict) -> str:
+def format_document(verdict: Verdict, rerun: Rerun | None = None) -> str:
     """Return a verdict as indented JSON in ASCII."""
-    return json.dumps(as_document(verdict), indent=2, allow_nan=False)
+    return json.dumps(as_document(verdict, rerun), indent=2, allow_nan=False)
+
+
+def _rerun(rerun: Rerun) -> dict[str, Any]:
+    return {
+        "role": rerun.role,
+        "steps": list(rerun.steps),
+        "outcome": rerun.outcome,
+        "same_bits": rerun.same_bits,
+        "sentence": describe_rerun(rerun),
+        "first": None if rerun.first is None else _first(rerun.first),
+    }
 
 
 def _stream(verdict: StreamVerdict) -> dict[str, Any]:
@@ -103,7 +120,9 @@ def _record(record: Record | None) -> dict[str, Any] | None:
         "phase": record.phase,
         "module": record.module,
         "line": _line(record.line),
+        "caller": _line(record.caller),
         "backward_line": _line(record.backward_line),
+        "backward_caller": _line(record.backward_caller),
         "arguments": record.arguments,
         "numbers": [_plain(number) for number in record.numbers],
         "state": _digest(record.state),

@@ -347,6 +347,22 @@ class StreamVerdict:
         return self.evidence.a.role
 
 
+@dataclass(frozen=True)
+class Rerun:
+    """What running both commands again showed, of the step of the first difference alone.
+
+    role: of the stream. steps: the first and last that were recorded again. outcome: whether the
+    runs part at the same place again. first: their first difference; its distance is that of the
+    values which were kept. same_bits: True if both wrote there what they wrote before.
+    """
+
+    role: str
+    steps: tuple[int, int]
+    outcome: Literal["same place", "elsewhere", "equal"]
+    first: First | None
+    same_bits: bool = False
+
+
 Outcome = Literal["equal", "different", "not compared"]
 
 

@@ -1,9 +1,11 @@
 """What a comparison found, in sentences."""
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from nondet.tracing.compare.evidence import Distance, First, StreamVerdict, Verdict
-from nondet.tracing.records import Line, Record, TensorType
+from nondet.tracing.compare.evidence import Distance, First, Rerun, StreamVerdict, Verdict
+from nondet.tracing.compare.selection import differing_steps, has_values, select
+from nondet.tracing.records import Line, Record, TensorType, in_package
 
 NOTHING_FITS = (
     "No known cause fits. Record both runs again with --verify-inputs, which hashes every input; "
@@ -89,9 +91,9 @@ def details(verdict: StreamVerdict) -> Iterator[tuple[str, str]]:
     yield "phase", _both(a.phase, b.phase)
     # A backward operation has the line of its forward operation.
     if a.line or b.line:
-        yield "line", _both(show_line(a.line), show_line(b.line))
+        yield "line", _both(*(show_line(each.line, each.caller) for each in (a, b)))
     if a.backward_line or b.backward_line:
-        lines = show_line(a.backward_line), show_line(b.backward_line)
+        lines = [show_line(each.backward_line, each.backward_caller) for each in (a, b)]
         yield "backward()", _both(*lines)
     if a.reads or b.reads:
         yield "read", _both(*(_types([each.type for each in r.reads]) for r in (a, b)))
@@ -154,12 +156,37 @@ def to_keep_values(verdict: StreamVerdict) -> str | None:
     if there are none.
     """
     first = verdict.evidence.first
-    if first is None or first.distance is not None or not first.writes:
+    if first is None or not has_values(first):
         return None
-    places = dict.fromkeys(f"{each.step}#{each.index}" for each in first.records)
-    steps = sorted(each.step for each in first.records)
-    options = f"--steps {steps[0]}:{steps[-1]} --keep-values {','.join(places)}"
+    steps = "{}:{}".format(*differing_steps(first))
+    selection = shlex.quote(",".join(dict.fromkeys(map(select, first.records))))
+    options = f"--steps {steps} --keep-values {selection}"
     return f"nondet trace {options} --out OUT.trace -- COMMAND"
+
+
+def describe_rerun(rerun: Rerun) -> str:
+    """Return what running both commands again has shown, in a sentence or two."""
+    first = rerun.first
+    if first is None:
+        steps = "{} to {}".format(*rerun.steps) if rerun.steps[0] < rerun.steps[1] else ""
+        step = f"steps {steps} are" if steps else f"step {rerun.steps[0]} is"
+        return (
+            f"Run again, {step} the same in both: what differed depends on timing, as in a race, "
+            f"or on something that the trace does not see."
+        )
+    if rerun.outcome == "elsewhere":
+        line = first.record.caller or first.record.line
+        return (
+            f"Run again, they part elsewhere, at {show_line(line)}, as runs with a race do: "
+            f"{headline(first)}"
+        )
+    distance = "its values cannot be compared"
+    if first.distance is not None:
+        distance = show_distance(first.distance)
+    bits = "the same bits as when they were recorded"
+    if not rerun.same_bits:
+        bits = "other bits than when they were recorded, as runs with a race do"
+    return f"Run again, they part at the same place, with {bits}: {distance}."
 
 
 def _begins_late(verdict: StreamVerdict) -> bool:
@@ -171,13 +198,17 @@ def _begins_late(verdict: StreamVerdict) -> bool:
     return bool(options.get("steps")) or options.get("every", 1) != 1
 
 
-def show_line(line: Line | None) -> str:
-    """Return a line of source with its place."""
+def show_line(line: Line | None, caller: Line | None = None) -> str:
+    """Return a line of source with its place; caller: that of the script which led to a line of a
+    library, which then stands first.
+    """
     if line is None:
         return "(unknown)"
     function = "" if line.function in ("", "<module>") else f" in {line.function}"
     text = f": {line.text}" if line.text else ""
-    return f"{line.file}:{line.number}{function}{text}"
+    if caller is None:
+        return f"{line.file}:{line.number}{function}{text}"
+    return f"{show_line(caller)} (inside {in_package(line.file)}:{line.number}{function}{text})"
 
 
 def show_distance(distance: Distance) -> str:
@@ -213,7 +244,8 @@ def _arguments(record: Record | None) -> str:
 
 
 def _briefly(record: Record) -> str:
-    place = f" ({record.line.file}:{record.line.number})" if record.line else ""
+    line = record.caller or record.line
+    place = f" ({line.file}:{line.number})" if line else ""
     return f"{title(record)}{place}"
 
 

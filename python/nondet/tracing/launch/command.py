@@ -33,12 +33,13 @@ class CommandError(Exception):
         self.exit_code = exit_code
 
 
-def find_program(name: str, environment: Mapping[str, str]) -> str:
-    """Return the path of a program, as a shell finds it. Raises CommandError."""
-    path = shutil.which(name, path=environment.get("PATH"))
+def find_program(name: str, environment: Mapping[str, str], folder: Path = Path()) -> str:
+    """Return the path of a program, as a shell in a folder finds it. Raises CommandError."""
+    known = str(folder / name) if os.sep in name else name
+    path = shutil.which(known, path=environment.get("PATH"))
     if path is not None:
         return path
-    if not (Path(name).exists() and (os.sep in name or name.endswith(".py"))):
+    if not ((folder / name).exists() and (os.sep in name or name.endswith(".py"))):
         raise CommandError(f"there is no program {name!r}", NOT_FOUND)
     hint = f"; did you mean `python {name}`?" if name.endswith(".py") else ""
     raise CommandError(f"{name!r} is not a program that can be executed{hint}", NOT_EXECUTABLE)

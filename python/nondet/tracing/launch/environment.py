@@ -28,7 +28,7 @@ def traced_environment(
     settings = {
         "options": asdict(options),
         "version": nondet.__version__,
-        "packages": {name: str(_folder_of(name)) for name in ("nondet", "nondet_ext")},
+        "packages": package_folders(),
     }
     return {
         **environment,
@@ -38,6 +38,11 @@ def traced_environment(
         # No rank of the parent: a command that has one is of that rank.
         "NONDET_TRACE_ROLE": ":main",
     }
+
+
+def package_folders() -> dict[str, str]:
+    """Return the folders that hold the packages of the recorder, by the names of these."""
+    return {name: str(_folder_of(name)) for name in ("nondet", "nondet_ext")}
 
 
 def _folder_of(package: str) -> Path:

@@ -13,9 +13,11 @@ import nondet
 from nondet.tracing.format import write_command
 from nondet.tracing.launch.command import CommandError, find_program, run_command
 from nondet.tracing.launch.environment import traced_environment
+from nondet.tracing.launch.inputs import describe_files
 from nondet.tracing.launch.processes import MARKS, find_unseen, read_processes
 from nondet.tracing.launch.summary import scan, summarize
 from nondet.tracing.options import Options
+from nondet.tracing.variables import describe_variables
 
 
 def trace_command(arguments: Sequence[str], folder: Path, options: Options) -> int:
@@ -34,6 +36,8 @@ def trace_command(arguments: Sequence[str], folder: Path, options: Options) -> i
         "arguments": list(arguments),
         "cwd": os.getcwd(),  # noqa: PTH109
         "options": asdict(options),
+        "environment": describe_variables(),
+        "files": describe_files(arguments[1:], Path.cwd()),
         "nondet": nondet.__version__,
         "started": time.time(),
     }

@@ -18,7 +18,8 @@ class Keeps:
     """Patterns of records whose written tensors are kept whole.
 
     A pattern is one of fnmatch for the name of an operation, with or without its namespace and
-    overload, or of a module, or "file.py:LINE", or "STEP#INDEX" of a single record.
+    overload, or of a module, or "file.py:LINE", or "NAME@file.py:LINE" for both, or "STEP#INDEX" of
+    a single record.
     """
 
     def __init__(self, patterns: Sequence[str]) -> None:
@@ -54,13 +55,13 @@ class Keeps:
     def _selects(self, described: tuple[Entry, Line | None]) -> bool:
         entry, line = described
         parts = entry.name.split(".")
-        names = {entry.name, entry.module, *parts[1:2], ".".join(parts[:2])}
-        if line is not None:
-            names |= {f"{line.file}:{line.number}", f"{PurePath(line.file).name}:{line.number}"}
+        names = {entry.name, entry.module, *parts[1:2], ".".join(parts[:2])} - {""}
+        files = (line.file, PurePath(line.file).name) if line is not None else ()
+        places = {f"{file}:{line.number}" for file in files if line is not None}
+        both = {f"{name}@{place}" for name in names for place in places}
         return any(
             fnmatch.fnmatchcase(name, pattern)
-            for name in names
-            if name
+            for name in (*names, *places, *both)
             for pattern in self._patterns
         )
 

@@ -41,7 +41,7 @@ def trace(
             `nondet.step` once that was called.
         every: record each step whose number is a multiple of it.
         keep_values: which tensors are kept whole, besides their digests: comma-separated patterns
-            of operations, modules, "file.py:LINE" or "STEP#INDEX".
+            of operations, modules, "file.py:LINE", "NAME@file.py:LINE" or "STEP#INDEX".
         verify_inputs: hash every tensor that is read, in place of looking up who wrote it: shows
             writes through NumPy and by other processes.
         eager: run compiled code uncompiled; its bits may differ.

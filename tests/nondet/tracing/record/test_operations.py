@@ -382,6 +382,11 @@ def test_values_are_kept_where_a_pattern_selects_them(tmp_path):
     assert kept("aten.mul.*") == [(0, 0, 0, double)]
     assert [each[1] for each in kept("0#1, relu")] == [1, 2]
     assert kept("sin") == []
+    place = f"test_operations.py:{work.__code__.co_firstlineno + 2}"
+    assert [each[1] for each in kept(place)] == [1]
+    assert [each[1] for each in kept(f"aten.add.*@{place}")] == [1]
+    assert [each[1] for each in kept(f"add@{__file__}:{place.partition(':')[2]}")] == [1]
+    assert kept(f"mul@{place}") == []
 
 
 def test_long_steps_are_written_in_parts(tmp_path, monkeypatch):
