@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from nondet.tracing.compare.document import format_document
+from nondet.tracing.compare.traces import compare_traces
+
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parent / "scripts"
@@ -32,7 +35,8 @@ class Trained:
 
     role: of the stream that has the cause; "" for any. same: arguments with which runs are equal.
     repeats: True if two runs with `other` differ; else one with `same` and one with `other` do.
-    inside: the file, in the folder of packages, that has the line; "" for the script's marked line.
+    inside: the file, in the folder of packages, with the line that the script's marked line leads
+    to; "" if that is the line itself.
     """
 
     script: str
@@ -120,11 +124,9 @@ def trace(trained: Trained, folder: Path, name: str, arguments: tuple[str, ...])
 
 
 def compare(folder: Path, a: str, b: str) -> tuple[int, dict[str, Any]]:
-    """Return the exit code and the JSON of a comparison."""
-    command = [*PYTHON, "-m", "nondet.cli", "diff", "--json", str(folder / a), str(folder / b)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    assert done.returncode in (0, 1), done.stderr + done.stdout
-    return done.returncode, json.loads(done.stdout)
+    """Return the exit code and the JSON of a comparison, as `nondet diff` has them."""
+    verdict = compare_traces(folder / a, folder / b)
+    return verdict.exit_code, json.loads(format_document(verdict))
 
 
 def test_equal_runs_are_equal_and_have_the_untraced_weights(trained, tmp_path):
@@ -146,12 +148,10 @@ def test_the_planted_cause_is_found(trained, tmp_path):
     [stream] = [each for each in streams if trained.role in ("", each["role"]["a"])]
     assert stream["explanations"][0]["cause"] == trained.cause
     record = stream["first"]["a"] or stream["first"]["b"]
-    line = record["line"]
-    if trained.inside:
-        site = Path(sysconfig.get_path("purelib"))
-        assert Path(line["file"]) == site / trained.inside
-    else:
-        assert (Path(line["file"]), line["number"]) == (trained.path, trained.line)
+    line, own = record["line"], record["caller"] or record["line"]
+    assert (Path(own["file"]), own["number"]) == (trained.path, trained.line)
+    site = Path(sysconfig.get_path("purelib"))
+    assert Path(line["file"]) == (site / trained.inside if trained.inside else trained.path)
     # What other ranks only received is traced to its source.
     others = [each for each in found["streams"] if each is not stream and each["first"]]
     assert {each["comes_from"] for each in others} <= {stream["role"]["a"]}

@@ -24,7 +24,7 @@ net = NeuralNetClassifier(
     iterator_train__shuffle=True,
     verbose=0,
 )
-net.fit(inputs, targets)
+net.fit(inputs, targets)  # <- here
 
 state = net.module_.state_dict()
 weights = b"".join(each.detach().numpy().tobytes() for each in state.values())

@@ -9,7 +9,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainingArguments
 if "--repaired" in sys.argv:
     set_seed(0)
 config = GPT2Config(vocab_size=26, n_positions=8, n_embd=16, n_layer=2, n_head=2)
-model = GPT2LMHeadModel(config)
+model = GPT2LMHeadModel(config)  # <- here
 
 ids = (torch.arange(48 * 8).reshape(48, 8) * 7) % 26
 arguments = TrainingArguments(
