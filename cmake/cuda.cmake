@@ -2,19 +2,13 @@
 set(CMAKE_CUDA_STANDARD 20)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_RUNTIME_LIBRARY Static)
-if(NOT "$ENV{NONDET_CUDA_ARCHS}" STREQUAL "")
-  # "80;90" or "80,90" or "8.0 9.0"
-  string(REGEX REPLACE "[, ]+" ";" _archs "$ENV{NONDET_CUDA_ARCHS}")
-  string(REPLACE "." "" _archs "${_archs}")
-else()
-  set(_archs 75 80 86 89 90 100 120)
-endif()
-# Machine code for each, and PTX of the newest for what comes after it.
-list(SORT _archs COMPARE NATURAL)
-list(POP_BACK _archs _newest)
-list(TRANSFORM _archs APPEND "-real")
-list(APPEND _archs ${_newest})
-set(CMAKE_CUDA_ARCHITECTURES ${_archs})
+include(cmake/nvcc.cmake)
+# "80;90" or "80,90" or "8.0 9.0"
+string(REGEX REPLACE "[, ]+" ";" _archs "$ENV{NONDET_CUDA_ARCHS}")
+string(REPLACE "." "" _archs "${_archs}")
+nondet_cuda_architectures(CMAKE_CUDA_ARCHITECTURES "${CMAKE_CUDA_COMPILER}" "${_archs}")
+separate_arguments(_flags UNIX_COMMAND "$ENV{CUDAFLAGS} ${CMAKE_CUDA_FLAGS}")
+nondet_refuse_approximations("${CMAKE_CUDA_COMPILER}" "${_flags};${NONDET_CUDA_FLAGS}")
 enable_language(CUDA)
 
 file(GLOB NONDET_CUDA_SOURCES CONFIGURE_DEPENDS csrc/cuda/*.cu)
