@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from nondet.defaults import plain_defaults
+from nondet.training import WORKSPACE_VARIABLE
 from nondet.training.precision import tensor_float_32
 
 _uninitialized: Any = torch.utils.deterministic
@@ -17,10 +18,9 @@ _uninitialized: Any = torch.utils.deterministic
 def deterministic(threads: int = 1) -> Iterator[None]:
     """Use `threads` threads, torch's deterministic algorithms, no TF32 and torch's own defaults for
     tensors within the context, then restore the settings. Operations without a deterministic
-    algorithm raise RuntimeError within it.
+    algorithm raise RuntimeError within it; so do products on a GPU if torch computed one before
+    `nondet.training` was imported and the environment did not fix the workspace of cuBLAS.
     """
-    # cuBLAS is deterministic only with a fixed workspace, which it reads once, at its first use.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = (
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
@@ -36,8 +36,27 @@ def deterministic(threads: int = 1) -> Iterator[None]:
     try:
         with plain_defaults(), tensor_float_32(False):
             yield
+    except RuntimeError as error:
+        if WORKSPACE_VARIABLE not in str(error):
+            raise
+        raise RuntimeError(_too_late(os.environ.get(WORKSPACE_VARIABLE, ""))) from error
     finally:
         torch.set_num_threads(before[0])
         torch.use_deterministic_algorithms(before[1], warn_only=before[2])
         _uninitialized.fill_uninitialized_memory = before[3]
         torch.backends.cudnn.benchmark = before[4]
+
+
+def _too_late(value: str) -> str:
+    """Return the message for a product that torch refuses for the workspace of cuBLAS."""
+    name, allowed = WORKSPACE_VARIABLE, (":4096:8", ":16:8")
+    if value not in allowed:
+        return (
+            f"{name} is {value!r}, with which products on a GPU are not deterministic; set it to "
+            f"{' or '.join(allowed)} in the environment before the process starts"
+        )
+    return (
+        f"torch computed a product on a GPU before nondet set {name}={value}, which came too late: "
+        "torch reads it once. In a new process, import nondet.training before the first product on "
+        f"a GPU, or set {name}={value} in the environment"
+    )
