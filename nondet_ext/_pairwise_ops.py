@@ -12,6 +12,7 @@ import torch
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._float_mode import in_default_mode
 from nondet_ext._op import Op
+from nondet_ext._sorting import stable_sort
 from nondet_ext._warnings import warn_degenerate
 
 EXAMPLE_TILE = 1024
@@ -83,7 +84,8 @@ def _class_count(labels: torch.Tensor) -> int:
 def _churn(predictions: torch.Tensor, labels: torch.Tensor, classes: int) -> torch.Tensor:
     """Compute the disagreement among the examples of each class, (classes, R, R) float64."""
     refuse_bad_labels(labels, classes)
-    by_class, order = torch.sort(labels, stable=True)
+    launches = backend_for(labels).launches
+    by_class, order = stable_sort(labels, "labels", launches=launches)
     offsets = torch.searchsorted(by_class, torch.arange(classes + 1, device=labels.device))
     sizes = offsets.diff()
     absent = (sizes == 0).nonzero().reshape(-1).tolist()

@@ -9,6 +9,7 @@ import torch
 from nondet_ext import _check
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._op import Op
+from nondet_ext._sorting import stable_sort
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def _order(words: torch.Tensor) -> torch.Tensor:
         return out
     backend = backend_for(words)
     if backend.launches or n >= 2**32:  # positions in the kernel have 32 bits
-        return torch.sort(words.view(torch.int64), dim=-1, stable=True).indices
+        words = words.view(torch.int64)
+        return stable_sort(words, "a permutation", launches=backend.launches)[1]
     rows = out.numel() // n
     backend.run("word_order", words=words.data_ptr(), rows=rows, n=n, out=out.data_ptr())
     return out

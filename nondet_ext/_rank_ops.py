@@ -4,6 +4,7 @@ import torch
 
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._op import Op
+from nondet_ext._sorting import stable_sort
 
 MOST_IN_A_ROW = 2**32 - 1  # the kernels' positions in a row are 32-bit integers
 
@@ -69,7 +70,8 @@ def _ranks(x: torch.Tensor, centred: bool, refuse_nan: bool = False) -> torch.Te
     backend = backend_for(x)
     sizes = {"rows": x.numel() // n, "n": n, "out": out.data_ptr(), "centred": centred}
     if backend.launches:
-        keys, positions = torch.sort(ordered_integers(x.contiguous()), stable=True)
+        integers = ordered_integers(x.contiguous())
+        keys, positions = stable_sort(integers, "a row of x", launches=True)
         lowest, largest = key_bounds(x.dtype)
         backend.run(
             "ranks",

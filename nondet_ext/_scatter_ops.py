@@ -12,6 +12,7 @@ from nondet_ext._backend import NATIVE_DTYPE, Backend, backend_for
 from nondet_ext._layout import apart
 from nondet_ext._op import Op
 from nondet_ext._order import NATIVE_ORDER
+from nondet_ext._sorting import stable_sort
 from nondet_ext._transforms import to_dim
 
 MOST_BINS = 2**48  # more than any memory holds
@@ -90,10 +91,10 @@ def _launch(
         # sort brings them together.
         if order == "seeded":
             visited = _summing_order(backend, arguments["n"], key)
-            sorted_index, positions = torch.sort(flat[visited], stable=True)
+            sorted_index, positions = stable_sort(flat[visited], "index", launches=True)
             positions = visited[positions]
         else:
-            sorted_index, positions = torch.sort(flat, stable=True)
+            sorted_index, positions = stable_sort(flat, "index", launches=True)
         backend.run(
             "index_add_sorted",
             **arguments,

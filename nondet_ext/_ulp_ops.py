@@ -7,6 +7,7 @@ import torch
 from nondet_ext._backend import NATIVE_DTYPE, backend_for
 from nondet_ext._layout import apart, is_dense, merged
 from nondet_ext._op import Op
+from nondet_ext._sorting import stable_sort
 
 WIDTH = {torch.float64: 64, torch.float32: 32, torch.float16: 16, torch.bfloat16: 16}
 DIRECTIONS = (1, -1)
@@ -163,7 +164,8 @@ def _edit(
         return
     # Equal indices must go to one thread, in the caller's order: a stable sort brings them
     # together.
-    sorted_idx, order = torch.sort(torch.where(idx < 0, idx + param.numel(), idx), stable=True)
+    wrapped = torch.where(idx < 0, idx + param.numel(), idx)
+    sorted_idx, order = stable_sort(wrapped, "idx", launches=True)
     fault = torch.zeros(1, dtype=torch.int32, device=param.device)
     backend.run(
         kernel,

@@ -25,8 +25,9 @@ def rankdata(x: torch.Tensor, *, nan_policy: str = "raise") -> torch.Tensor:
 
     Raises:
         TypeError: `x` is no dense tensor of such a dtype.
-        ValueError: `x` is 0-d, has 2**32 or more elements in a row, holds a NaN under
-            ``nan_policy="raise"`` (the first row that does is named), or the policy is unknown.
+        ValueError: `x` is 0-d, has 2**32 or more elements in a row (on CUDA 2**31, torch's
+            limit for sorting), holds a NaN under ``nan_policy="raise"`` (the first row that does is
+            named), or the policy is unknown.
 
     Ranks have no derivative: `x` is detached. On CUDA, "raise" waits for the result.
     """
