@@ -5,9 +5,11 @@
 namespace nondet::cuda {
 
 // Elementwise kernels: each element belongs to one thread.
+// x and out may be the same memory, so neither is __restrict__: the compiler would read x through a
+// cache that does not see what the kernel writes.
 template <class F>
-__global__ void neighbor_kernel(const typename F::Bits* __restrict__ x,
-                                typename F::Bits* __restrict__ out, int64_t n, bool up) {
+__global__ void neighbor_kernel(const typename F::Bits* x, typename F::Bits* out, int64_t n,
+                                bool up) {
   for_each_index(n, [&](int64_t i) { out[i] = nondet::neighbor<F>(x[i], up); });
 }
 

@@ -8,9 +8,9 @@ import struct
 import numpy as np
 import pytest
 
-from . import build, ptx
+from . import build, inspection, nvcc, ptx
 from .cache import run
-from .ptx_parser import PtxError
+from .ptx_parser import PtxError, parse
 from .sample_kernels import MIXED_WORDS, call, module
 
 pytestmark = [
@@ -299,3 +299,15 @@ def test_instructions_one_by_one(tmp_path):
 def test_what_is_not_known_is_an_error_that_names_it(code, names):
     with pytest.raises(PtxError, match=f"(?s)(?=.*{names})(?=.*kernel)"):
         ptx.translate(KERNEL.format(code=code))
+
+
+def test_what_is_written_in_place_is_not_read_as_constant():
+    # ld.global.nc of memory that the same launch writes is undefined (PTX ISA, "ld.global.nc").
+    source = build.product().kernels[-1].with_name("ulp.cu")
+    reads = {
+        kernel: sum(n for opcode, n in counts.items() if opcode.startswith("ld.global.nc"))
+        for kernel, counts in inspection.count_ptx(parse(nvcc.ptx_of(source).read_text())).items()
+    }
+    in_place = [n for kernel, n in reads.items() if "neighbor_kernel" in kernel]
+    assert in_place == [0] * 4  # next_up and next_down with out=x, in four formats
+    assert all(n > 0 for kernel, n in reads.items() if "spacing_kernel" in kernel)
