@@ -47,6 +47,7 @@ py::dict schedule_in_effect() {
   d["resident"] = schedule.resident;
   d["atomic_yield"] = schedule.atomic_yield;
   d["access_yield"] = schedule.access_yield;
+  d["jitter"] = schedule.jitter;
   d["check_races"] = schedule.check_races;
   d["event_budget"] = schedule.event_budget;
   d["translated"] = use_translated;
@@ -56,17 +57,25 @@ py::dict schedule_in_effect() {
 py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
                    const std::optional<std::string>& block_order, std::optional<uint32_t> resident,
                    std::optional<double> atomic_yield, std::optional<double> access_yield,
-                   std::optional<bool> check_races, std::optional<uint64_t> event_budget,
-                   std::optional<bool> translated) {
+                   std::optional<double> jitter, std::optional<bool> check_races,
+                   std::optional<uint64_t> event_budget, std::optional<bool> translated) {
   const bool observed = kAccessesObserved || (kTranslated && check_races.value_or(false));
   Schedule schedule = Schedule::from_seed(seed, observed);
-  if (policy) schedule.policy = parse(*policy, Policy::kPriority, "policy");
+  if (policy) schedule.policy = parse(*policy, Policy::kHardware, "policy");
+  if (schedule.policy == Policy::kHardware) {
+    schedule.block_order = BlockOrder::kForward;
+    schedule.resident = 16;
+    schedule.atomic_yield = schedule.access_yield = 0;
+  }
   if (block_order) schedule.block_order = parse(*block_order, BlockOrder::kShuffled, "block_order");
   if (resident && *resident == 0)
     throw std::invalid_argument("resident: got 0, expected at least 1");
   if (resident) schedule.resident = *resident;
   if (atomic_yield) schedule.atomic_yield = *atomic_yield;
   if (access_yield) schedule.access_yield = *access_yield;
+  if (jitter && !(*jitter >= 0 && *jitter <= 1))
+    throw std::invalid_argument("jitter: got " + std::to_string(*jitter) + ", expected 0 to 1");
+  if (jitter) schedule.jitter = *jitter;
   if (check_races) schedule.check_races = *check_races;
   if (event_budget) schedule.event_budget = *event_budget;
   if (schedule.check_races && !observed)
@@ -115,12 +124,15 @@ void bind_control(py::module_ m) {
   const py::none none;
   m.def("configure", &configure, arg("seed") = 0, py::kw_only(), arg("policy") = none,
         arg("block_order") = none, arg("resident") = none, arg("atomic_yield") = none,
-        arg("access_yield") = none, arg("check_races") = none, arg("event_budget") = none,
-        arg("translated") = none,
+        arg("access_yield") = none, arg("jitter") = none, arg("check_races") = none,
+        arg("event_budget") = none, arg("translated") = none,
         "Derives the schedule of all launches from now on from `seed`; what is given overrides it. "
         "Returns the settings in effect.");
   m.def("take_reports", &take_reports,
         "The reports since the last call: (kind, text, code location, other code location).");
+  m.def(
+      "set_driver", [](int version) { driver_version = version; }, arg("version"),
+      "Sets what cudaDriverGetVersion returns, such as 12080.");
   m.def("take_counters", &take_counters, "What ran since the last call.");
   m.attr("ACCESSES_OBSERVED") = kAccessesObserved;
   m.attr("TRANSLATED") = kTranslated;
@@ -146,5 +158,5 @@ PYBIND11_MODULE(emulated, m) {
   py::implicitly_convertible<py::object, nondet::Order>();
   nondet::bind_cuda(m);
   emulation::bind_control(m.def_submodule("emulation", "Schedule and reports."));
-  emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {});
+  emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {}, {});
 }

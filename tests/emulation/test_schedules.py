@@ -101,6 +101,27 @@ def test_seeds_cover_the_choices():
     assert configure(0)["resident"] == 1
 
 
+def test_blocks_start_in_order_and_change_places_with_neighbours_only():
+    emulated = module("plain")
+    x = cancelling(64 * 128)
+    in_order = emulated.emulation.configure(1, policy="hardware", resident=1)
+    assert in_order["block_order"] == "forward"
+    assert in_order["atomic_yield"] == in_order["access_yield"] == 0
+    one_by_one = {atomic_sum(emulated, x, blocks=64).result}
+    for seed in range(30):
+        emulated.emulation.configure(seed, policy="hardware", resident=1)
+        one_by_one.add(atomic_sum(emulated, x, blocks=64).result)
+        emulated.emulation.configure(seed, policy="hardware", resident=8, jitter=0)
+        one_by_one.add(atomic_sum(emulated, x, blocks=64).result)
+    assert len(one_by_one) == 1
+    several = set()
+    for seed in range(30):
+        emulated.emulation.configure(seed, policy="hardware", resident=8)
+        several.add(atomic_sum(emulated, x, blocks=64).result)
+        assert tree_sum(emulated, x).result == tree_sum_naive(x)
+    assert len(several) > 10
+
+
 def test_bad_settings_are_refused():
     emulated = module("plain")
     before = emulated.emulation.configure(3)
@@ -108,6 +129,8 @@ def test_bad_settings_are_refused():
         emulated.emulation.configure(0, policy="fair")
     with pytest.raises(ValueError, match="resident: got 0"):
         emulated.emulation.configure(0, resident=0)
+    with pytest.raises(ValueError, match=r"jitter: got -0\.1"):
+        emulated.emulation.configure(0, jitter=-0.1)
     with pytest.raises(ValueError, match="does not observe memory accesses"):
         emulated.emulation.configure(0, check_races=True)
     with pytest.raises(ValueError, match="no kernels translated"):

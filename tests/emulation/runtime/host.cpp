@@ -64,6 +64,7 @@ cudaError_t run(const Launch& launch) {
 }
 
 bool use_translated = false;
+int driver_version = CUDART_VERSION;
 
 void TranslatedUnit::add(const TranslatedEntry* entries, unsigned long count) {
   for (unsigned long i = 0; i < count; ++i)
@@ -118,6 +119,10 @@ const char* cudaGetErrorString(cudaError_t error) {
 
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 cudaError_t cudaPeekAtLastError() { return last_error; }
+cudaError_t cudaDriverGetVersion(int* version) {
+  *version = emulation::driver_version;
+  return cudaSuccess;
+}
 cudaError_t cudaGetDevice(int* device) {
   *device = 0;
   return cudaSuccess;

@@ -170,7 +170,15 @@ void Machine::reserve(uint32_t resident, uint32_t threads) {
   queue_.reset(schedule.policy, size_t{resident} * threads + 2);
 }
 
-void Machine::start_block(Block& block, uint32_t linear) {
+uint64_t Machine::priority_of(const Thread& thread) {
+  if (schedule.policy != Policy::kHardware)
+    return static_cast<uint32_t>(random.bits()) | 0x80000000u;
+  return ~static_cast<uint64_t>(thread.block->due * 0x1p32);  // the earlier block first
+}
+
+void Machine::start_block(Block& block, uint32_t linear, double now) {
+  if (schedule.policy == Policy::kHardware)
+    block.due = now + 1 + schedule.jitter * (2 * random.fraction() - 1);
   block.serial = next_serial_++;
   block.linear = linear;
   block.index = unflatten(linear, launch_->grid);
@@ -189,7 +197,7 @@ void Machine::start_block(Block& block, uint32_t linear) {
   }
   for (Thread* thread : block.threads) {
     thread->index = unflatten(thread->linear, launch_->block);
-    thread->priority = static_cast<uint32_t>(random.bits()) | 0x80000000u;
+    thread->priority = priority_of(*thread);
     thread->done = false;
     thread->events = thread->events_since_switch = 0;
     thread->causality.clear();
@@ -226,7 +234,7 @@ cudaError_t Machine::run(const Launch& launch) {
 
   const std::vector<uint32_t> order = order_blocks(blocks, schedule.block_order, random);
   uint32_t next = 0, live = resident;
-  for (uint32_t s = 0; s < resident; ++s) start_block(*slots_[s], order[next++]);
+  for (uint32_t s = 0; s < resident; ++s) start_block(*slots_[s], order[next++], 0);
   while (live > 0 && !aborted) {
     if (queue_.empty()) {
       report_deadlock();
@@ -237,7 +245,7 @@ cudaError_t Machine::run(const Launch& launch) {
     switch_to(queue_.pop(random));
     if (!finished_ || aborted) continue;
     if (next < blocks)
-      start_block(*finished_, order[next++]);
+      start_block(*finished_, order[next++], finished_->due);
     else
       --live;
   }

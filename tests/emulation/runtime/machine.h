@@ -29,7 +29,7 @@ struct Thread {
   uint32_t linear = 0;  // index in its block
   uint32_t lane = 0;
   bool done = true;
-  uint32_t priority = 0;
+  uint64_t priority = 0;
   const char* waits_in = "";
   const void* waits_at = nullptr;
   uint64_t result = 0;  // of the last barrier or warp operation
@@ -65,6 +65,7 @@ struct Block {
   uint32_t serial = 0;  // unique over all launches
   uint32_t linear = 0;  // index in its grid
   uint3 index{};
+  double due = 0;  // the time at which it works, under Policy::kHardware
   std::vector<Thread*> threads;
   std::vector<Warp> warps;
   uint32_t alive = 0, arrived = 0;
@@ -117,7 +118,8 @@ class Machine {
 
  private:
   void reserve(uint32_t resident, uint32_t threads);
-  void start_block(Block& block, uint32_t linear);
+  void start_block(Block& block, uint32_t linear, double now);
+  uint64_t priority_of(const Thread& thread);
   void switch_to(Thread* thread);
   void reschedule();
   void yield();

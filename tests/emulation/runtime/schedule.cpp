@@ -23,7 +23,7 @@ Schedule Schedule::from_seed(uint64_t seed, bool accesses_observed) {
 }
 
 std::string to_string(Policy policy) {
-  constexpr const char* kName[] = {"fifo", "lifo", "random", "warp", "priority"};
+  constexpr const char* kName[] = {"fifo", "lifo", "random", "warp", "priority", "hardware"};
   return kName[static_cast<int>(policy)];
 }
 
@@ -34,7 +34,12 @@ std::string to_string(BlockOrder order) {
 
 namespace {
 
-bool lower_priority(const Thread* a, const Thread* b) { return a->priority < b->priority; }
+// Of threads with one priority, those of the first block come first, in their order.
+bool lower_priority(const Thread* a, const Thread* b) {
+  if (a->priority != b->priority) return a->priority < b->priority;
+  if (a->block->linear != b->block->linear) return a->block->linear > b->block->linear;
+  return a->linear > b->linear;
+}
 
 }  // namespace
 
@@ -50,7 +55,7 @@ void RunQueue::reset(Policy policy, size_t capacity) {
 
 void RunQueue::push(Thread* thread) {
   at(count_++) = thread;
-  if (policy_ == Policy::kPriority)
+  if (is_heap())
     std::push_heap(slot_.begin(), slot_.begin() + static_cast<ptrdiff_t>(count_), lower_priority);
 }
 
@@ -81,6 +86,7 @@ Thread* RunQueue::pop(Random& random) {
       return thread;
     }
     case Policy::kPriority:
+    case Policy::kHardware:
       std::pop_heap(slot_.begin(), slot_.begin() + static_cast<ptrdiff_t>(count_), lower_priority);
       return slot_[--count_];
   }

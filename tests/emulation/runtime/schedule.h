@@ -20,7 +20,8 @@ class Random {
     return z ^ (z >> 31);
   }
   uint32_t below(uint32_t n) { return static_cast<uint32_t>(((bits() >> 32) * n) >> 32); }
-  bool chance(double p) { return p > 0 && static_cast<double>(bits() >> 11) * 0x1p-53 < p; }
+  double fraction() { return static_cast<double>(bits() >> 11) * 0x1p-53; }  // in [0, 1)
+  bool chance(double p) { return p > 0 && fraction() < p; }
 
  private:
   uint64_t state_;
@@ -30,7 +31,12 @@ class Random {
 // if there is one, or the one with the highest priority. Priorities are random and dropped at
 // random moments (after Burckhardt et al., "A randomized scheduler with probabilistic guarantees of
 // finding bugs", 2010).
-enum class Policy { kFifo, kLifo, kRandom, kWarp, kPriority };
+//
+// kHardware models how a GPU fills itself: blocks start in the order of their indices, `resident`
+// at once, and one that has finished makes room for the next. Each takes one unit of time, plus or
+// minus up to `jitter` of it, and does its work at the end of that time, threads in order. So two
+// blocks can change places only if they are under way together. No seed chooses it.
+enum class Policy { kFifo, kLifo, kRandom, kWarp, kPriority, kHardware };
 enum class BlockOrder { kForward, kBackward, kShuffled };
 
 struct Schedule {
@@ -40,6 +46,7 @@ struct Schedule {
   uint32_t resident = 1;              // blocks alive at once
   double atomic_yield = 0;            // probability of a switch before an atomic or a fence
   double access_yield = 0;            // probability of a switch before an observed memory access
+  double jitter = 0.2;                // of the time that a block takes; for kHardware
   bool check_races = false;           // affects only observed accesses
   uint64_t event_budget = 4'000'000;  // barriers, warp operations, atomics, accesses per thread
 
@@ -59,11 +66,12 @@ class RunQueue {
   Thread* pop(Random& random);
 
  private:
+  bool is_heap() const { return policy_ == Policy::kPriority || policy_ == Policy::kHardware; }
   Thread*& at(size_t i) { return slot_[(head_ + i) & mask_]; }
   Thread* take(size_t i);
 
   Policy policy_ = Policy::kFifo;
-  std::vector<Thread*> slot_;  // a ring buffer, or for kPriority a heap in the first count_ slots
+  std::vector<Thread*> slot_;  // a ring buffer, or a heap in the first count_ slots
   size_t head_ = 0, count_ = 0, mask_ = 0;
   const void* last_warp_ = nullptr;
 };
