@@ -136,24 +136,29 @@ __global__ void segment_sums_kernel(Segments<F> segments, int64_t outputs,
 }
 
 // Adds the sums of parts to their outputs' totals in the order in which they are finished.
-// `workers` threads or warps, far apart in the grid, share the parts of each output.
+// `workers` threads or warps share the parts of each output. They belong to neighbouring blocks,
+// which a GPU runs at the same time, or there were no race.
 template <class F, class Tile>
 __global__ void segment_atomic_kernel(Segments<F> segments, int64_t outputs, int64_t workers,
                                       Accumulator<F>* totals) {
-  for_each_index<Tile::kThreads>(outputs * workers, [&](int64_t unit) {
-    const auto [worker, output] = divide(unit, outputs);
+  constexpr int64_t kPerBlock = kBlock / Tile::kThreads;
+  const int64_t units = (outputs + kPerBlock - 1) / kPerBlock * workers;
+  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
+    const auto [first, worker] = divide(unit, workers);
+    const int64_t output = first * kPerBlock + threadIdx.x / Tile::kThreads;
+    if (output >= outputs) continue;
     const Segment<F> segment = segments(output);
     if (segment.length == 0) {  // otherwise left at -0
       if (worker == 0 && threadIdx.x % Tile::kThreads == 0)
         atomicAdd(totals + output, Accumulator<F>{0});
-      return;
+      continue;
     }
     const int64_t size = part_size(segment.length);
     for (int64_t part = worker; part * size < segment.length; part += workers) {
       const Accumulator<F> sum = part_sum<Tile>(segment, part, size);
       if (threadIdx.x % Tile::kThreads == 0) atomicAdd(totals + output, sum);
     }
-  });
+  }
 }
 
 namespace {
@@ -167,8 +172,9 @@ void sum_segments(const Segments<F>& segments, int64_t outputs, void* out, Order
   if (order == Order::atomic) {
     auto* const totals = static_cast<Accumulator<F>*>(workspace);
     fill_totals(F::kDType, totals, outputs, stream);
-    launch("segment_sum", segment_atomic_kernel<F, Tile>, blocks_for(outputs * kWorkers, kPerBlock),
-           kBlock, 0, stream, segments, outputs, kWorkers, totals);
+    const int64_t units = (outputs + kPerBlock - 1) / kPerBlock * kWorkers;
+    launch("segment_sum", segment_atomic_kernel<F, Tile>, blocks_for(units, 1), kBlock, 0, stream,
+           segments, outputs, kWorkers, totals);
     finish_totals(F::kDType, totals, outputs, out, 0, stream);
   } else {
     const auto* visits = order == Order::seeded ? static_cast<const int32_t*>(workspace) : nullptr;

@@ -14,7 +14,12 @@ __global__ void column_sums_kernel(Source source, Level level, Write write) {
   const int64_t sides = (level.outputs + kColumnBlock - 1) / kColumnBlock;
   const int64_t units = level.parts * level.tiles * sides;
   for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const auto [row, side] = divide(unit, sides);
+    // A race needs the parts of an output, of one tile each, in neighbouring blocks, which a GPU
+    // runs at the same time: those far apart would be added in the order of the blocks. Otherwise
+    // neighbouring blocks read neighbouring memory.
+    constexpr bool kPartsFirst = kRaces<Write>;
+    const auto [above, below] = divide(unit, kPartsFirst ? level.parts : sides);
+    const int64_t side = kPartsFirst ? above : below, row = kPartsFirst ? below : above;
     const auto [part, tile] = divide(row, level.tiles);
     const int64_t begin = tile * kTile;
     const int64_t left = level.length(part) - begin;

@@ -150,6 +150,11 @@ struct Add {
   }
 };
 
+template <class Write>
+inline constexpr bool kRaces = false;
+template <class T>
+inline constexpr bool kRaces<Add<T>> = true;
+
 // Calls body(offset) for the elements begin, begin + step, ... before `end` of a part, in order.
 template <int unroll, class Source, class Body>
 __device__ void walk(const Source& source, int64_t part, int64_t begin, int64_t end, int step,

@@ -4,20 +4,22 @@
 
 namespace nondet::cuda {
 
+// `side` neighbouring groups of lanes add to different outputs, and the next ones to the same
+// outputs.
 template <class Source, class Write>
-__global__ void row_sums_kernel(Source source, Level level, int group, bool outputs_first,
-                                Write write) {
+__global__ void row_sums_kernel(Source source, Level level, int group, int64_t side, Write write) {
   const int lane = static_cast<int>(threadIdx.x) % group;
   const int64_t per_block = kBlock / group;
-  const int64_t tiles = level.parts * level.tiles, units = level.outputs * tiles;
+  const int64_t tiles = level.parts * level.tiles;
+  const int64_t units = (level.outputs + side - 1) / side * side * tiles;
   for (int64_t first = blockIdx.x * per_block; first < units; first += gridDim.x * per_block) {
     const int64_t unit = first + static_cast<int>(threadIdx.x) / group;
-    // Groups that read neighbouring elements should be neighbours, for coalesced loads.
-    const auto [above, below] = divide(unit, outputs_first ? level.outputs : tiles);
-    const int64_t output = outputs_first ? below : above, row = outputs_first ? above : below;
+    const auto [above, below] = divide(unit, side);
+    const auto [sides, row] = divide(above, tiles);
+    const int64_t output = sides * side + below;
     const auto [part, tile] = divide(row, level.tiles);
     const int64_t begin = tile * kTile;
-    int64_t end = unit < units ? level.length(part) : 0;
+    int64_t end = output < level.outputs ? level.length(part) : 0;
     end = end < begin + kTile ? end : begin + kTile;
     typename Source::T sum = -typename Source::T{0};
     if (begin + lane < end) sum = lane_sum(source, source.base(output), part, begin + lane, end);
@@ -49,6 +51,7 @@ __global__ void visit_rows_kernel(Source source, int64_t outputs, int parts,
 namespace {
 
 struct Rows {
+  // Groups that read neighbouring elements should be neighbours, for coalesced loads.
   bool outputs_first;
 
   static Places places(const Level& level) { return {level.parts * level.tiles, level.tiles, 1}; }
@@ -58,9 +61,13 @@ struct Rows {
             cudaStream_t stream) const {
     int group = 1;
     while (group < kWarp && group < level.size) group *= 2;
-    const int64_t units = level.outputs * level.parts * level.tiles;
-    launch("sum", row_sums_kernel<Source, Write>, blocks_for(units, kBlock / group), kBlock, 0,
-           stream, source, level, group, outputs_first, write);
+    const int64_t per_block = kBlock / group;
+    // A race needs the parts of an output in neighbouring blocks: those of one warp would be added
+    // in the order of its lanes, those far apart in the order of the blocks.
+    const int64_t side = kRaces<Write> ? per_block : outputs_first ? level.outputs : 1;
+    const int64_t units = (level.outputs + side - 1) / side * side * level.parts * level.tiles;
+    launch("sum", row_sums_kernel<Source, Write>, blocks_for(units, per_block), kBlock, 0, stream,
+           source, level, group, side, write);
   }
 
   template <class F, class Source>
