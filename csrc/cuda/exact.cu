@@ -230,7 +230,7 @@ void run_exact(int64_t outputs, int64_t n, int64_t longest, bool by_columns, voi
   for (int64_t first = 0; first < outputs; first += at_once) {
     const int64_t count = std::min(at_once, outputs - first);
     const auto bytes = sizeof(Limb) * static_cast<size_t>((Accumulator::kLimbs + 1) * count);
-    check(cudaMemsetAsync(limbs, 0, bytes, stream), "exact_sum");
+    clear("exact_sum", limbs, bytes, stream);
     const int64_t slices = slices_for(n, longest, count);
     if (by_columns && longest < kMaxSliceElements)
       launch("exact_sum", exact_columns_kernel<Source>, blocks_for(count * slices), kBlock, 0,

@@ -4,6 +4,7 @@ build.
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,76 @@ def test_the_flush_mode_of_the_host_does_not_reach_the_device():
         torch.set_flush_denormal(False)
     assert result == expected
     assert still_flushing, "the launch must leave the host's mode as it was"
+
+
+def test_a_launch_lets_other_threads_run():
+    launchers = build.load("plain")
+    launchers.emulation.configure(0)
+    x = np.zeros(20_000, np.float32)
+    out = np.empty_like(x)
+    go, ran = threading.Event(), []
+    other = threading.Thread(target=lambda: (go.wait(), ran.append(True)))
+    other.start()
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1000)  # this thread gives way only where it releases the lock itself
+    try:
+        go.set()
+        for _ in range(500):
+            launchers.neighbor(
+                dtype=1, x=x.ctypes.data, out=out.ctypes.data, n=x.size, up=True, stream=0
+            )
+            if ran:
+                break
+        waited_in_vain = not ran
+    finally:
+        sys.setswitchinterval(before)
+        other.join()
+    assert not waited_in_vain
+
+
+@pytest.mark.parametrize(
+    ("driver", "wanted"),
+    [
+        (0, "is missing. Install a driver for CUDA 13 (R580 or later)"),
+        (12_080, "knows CUDA 12.8 at most. Install a driver for CUDA 13 (R580 or later)"),
+        (13_000, None),
+        (14_010, None),
+    ],
+)
+def test_a_driver_too_old_is_told_before_the_first_launch(driver, wanted):
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import numpy as np\n"
+        "from emulation import build\n"
+        "launchers = build.load('plain')\n"
+        "launchers.emulation.set_driver(int(sys.argv[2]))\n"
+        "x = np.zeros(40, np.float32)\n"
+        "work = np.full(40_000, 7, np.uint8)\n"
+        "at = dict(out=x.ctypes.data, stream=0)\n"
+        "try:\n"
+        "    launchers.neighbor(dtype=1, x=x.ctypes.data, n=40, up=True, **at)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+        "try:\n"
+        "    launchers.dot(dtype=1, a=x.ctypes.data, b=x.ctypes.data, n=1, order=1,\n"
+        "                  key=[0, 0, 0, 0], workspace=work.ctypes.data, **at)\n"
+        "except RuntimeError as error:\n"
+        "    print(error)\n"
+        "print(x.any() or (work != 7).any(), launchers.emulation.take_counters()['launches'] > 0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(build.HERE.parent), str(driver)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    *errors, ran = done.stdout.splitlines()
+    assert ran == ("True True" if wanted is None else "False False")
+    assert len(errors) == (0 if wanted is None else 2)
+    assert all(
+        each.startswith(f"nondet_ext was built with CUDA 13.0, and the NVIDIA driver here {wanted}")
+        for each in errors
+    )
 
 
 def test_what_ran_is_counted():

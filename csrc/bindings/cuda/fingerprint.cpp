@@ -13,7 +13,7 @@ void bind_cuda_fingerprint(py::module_& m) {
         cuda::fingerprint(head, pointer(x), bytes, pointer<unsigned long long>(out),
                           stream_at(stream));
       },
-      kw_only(), arg("head"), arg("x"), arg("bytes"), arg("out"), arg("stream"));
+      kw_only(), arg("head"), arg("x"), arg("bytes"), arg("out"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

@@ -14,7 +14,7 @@ void bind_cuda_forget_mult(py::module_& m) {
                           columns, pointer(h), pointer(last), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("z"), arg("f"), arg("o"), arg("initial"), arg("steps"),
-      arg("columns"), arg("h"), arg("last"), arg("stream"));
+      arg("columns"), arg("h"), arg("last"), arg("stream"), Launching());
   m.def(
       "forget_mult_backward",
       [](DType dtype, uintptr_t z, uintptr_t f, uintptr_t o, uintptr_t initial, uintptr_t grad_h,
@@ -27,7 +27,7 @@ void bind_cuda_forget_mult(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("z"), arg("f"), arg("o"), arg("initial"), arg("grad_h"),
       arg("grad_last"), arg("steps"), arg("columns"), arg("cells"), arg("grad_z"), arg("grad_f"),
-      arg("grad_o"), arg("grad_initial"), arg("stream"));
+      arg("grad_o"), arg("grad_initial"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

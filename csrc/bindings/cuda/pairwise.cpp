@@ -25,7 +25,7 @@ void bind_cuda_pairwise(py::module_& m) {
                               stream_at(stream));
       },
       kw_only(), arg("itemsize"), arg("predictions"), arg("models"), arg("examples"),
-      arg("offsets"), arg("segments"), arg("out"), arg("stream"));
+      arg("offsets"), arg("segments"), arg("out"), arg("stream"), Launching());
   m.def(
       "pair_correct",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
@@ -38,7 +38,7 @@ void bind_cuda_pairwise(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("x"), arg("models"), arg("examples"), arg("classes"),
       arg("strides"), arg("labels"), arg("probabilities"), arg("counts"), arg("workspace"),
-      arg("stream"));
+      arg("stream"), Launching());
   m.def(
       "pair_logs",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
@@ -50,7 +50,7 @@ void bind_cuda_pairwise(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("x"), arg("models"), arg("examples"), arg("classes"),
       arg("strides"), arg("labels"), arg("probabilities"), arg("logs"), arg("wave"),
-      arg("workspace"), arg("stream"));
+      arg("workspace"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

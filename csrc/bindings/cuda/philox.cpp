@@ -14,7 +14,7 @@ void bind_cuda_philox(py::module_& m) {
                           pointer<uint32_t>(out), stream_at(stream));
       },
       kw_only(), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"), arg("first"),
-      arg("n"), arg("out"), arg("stream"));
+      arg("n"), arg("out"), arg("stream"), Launching());
   m.def(
       "philox_uniform",
       [](DType dtype, uint32_t seed, uint32_t stream_key, uintptr_t counters, int64_t rows,
@@ -23,7 +23,7 @@ void bind_cuda_philox(py::module_& m) {
                              pointer(out), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"),
-      arg("first"), arg("n"), arg("out"), arg("stream"));
+      arg("first"), arg("n"), arg("out"), arg("stream"), Launching());
   m.def(
       "philox_normal",
       [](DType dtype, uint32_t seed, uint32_t stream_key, uintptr_t counters, int64_t rows,
@@ -32,7 +32,7 @@ void bind_cuda_philox(py::module_& m) {
                             pointer(out), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"),
-      arg("first"), arg("n"), arg("out"), arg("stream"));
+      arg("first"), arg("n"), arg("out"), arg("stream"), Launching());
   m.def(
       "philox_randint",
       [](uint32_t seed, uint32_t stream_key, uintptr_t counters, int64_t rows, uint64_t first,
@@ -41,7 +41,7 @@ void bind_cuda_philox(py::module_& m) {
                              range, pointer<int64_t>(out), stream_at(stream));
       },
       kw_only(), arg("seed"), arg("stream_key"), arg("counters"), arg("rows"), arg("first"),
-      arg("n"), arg("low"), arg("range"), arg("out"), arg("stream"));
+      arg("n"), arg("low"), arg("range"), arg("out"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

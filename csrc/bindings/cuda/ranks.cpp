@@ -14,7 +14,7 @@ void bind_cuda_ranks(py::module_& m) {
                     pointer<double>(out), centred, stream_at(stream));
       },
       kw_only(), arg("width"), arg("keys"), arg("positions"), arg("rows"), arg("n"), arg("lowest"),
-      arg("largest"), arg("out"), arg("centred"), arg("stream"));
+      arg("largest"), arg("out"), arg("centred"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

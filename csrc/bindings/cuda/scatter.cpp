@@ -16,7 +16,8 @@ void bind_cuda_scatter(py::module_& m) {
                                exact, pointer<int32_t>(fault), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("out"), arg("sorted"), arg("positions"), arg("source"),
-      arg("outer"), arg("rows"), arg("n"), arg("inner"), arg("exact"), arg("fault"), arg("stream"));
+      arg("outer"), arg("rows"), arg("n"), arg("inner"), arg("exact"), arg("fault"), arg("stream"),
+      Launching());
   m.def(
       "index_add_atomic",
       [](DType dtype, uintptr_t out, uintptr_t index, uintptr_t source, int64_t outer, int64_t rows,
@@ -26,7 +27,7 @@ void bind_cuda_scatter(py::module_& m) {
                                stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("out"), arg("index"), arg("source"), arg("outer"), arg("rows"),
-      arg("n"), arg("inner"), arg("totals"), arg("fault"), arg("stream"));
+      arg("n"), arg("inner"), arg("totals"), arg("fault"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

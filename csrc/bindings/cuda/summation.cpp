@@ -31,7 +31,7 @@ void bind_cuda_summation(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("x"), arg("kept_sizes"), arg("kept_strides"),
       arg("reduced_sizes"), arg("reduced_strides"), arg("out"), arg("divisor"), arg("order"),
-      arg("key"), arg("workspace"), arg("stream"));
+      arg("key"), arg("workspace"), arg("stream"), Launching());
   m.def(
       "dot_workspace",
       [](DType dtype, int64_t n, Order order) {
@@ -51,7 +51,7 @@ void bind_cuda_summation(py::module_& m) {
                     pointer(workspace), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("a"), arg("b"), arg("n"), arg("out"), arg("order"), arg("key"),
-      arg("workspace"), arg("stream"));
+      arg("workspace"), arg("stream"), Launching());
   m.def(
       "segment_sum_workspace",
       [](DType dtype, int64_t segments, int64_t columns, Order order) {
@@ -73,13 +73,14 @@ void bind_cuda_summation(py::module_& m) {
                             stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("x"), arg("offsets"), arg("rows"), arg("segments"),
-      arg("columns"), arg("out"), arg("order"), arg("key"), arg("workspace"), arg("stream"));
+      arg("columns"), arg("out"), arg("order"), arg("key"), arg("workspace"), arg("stream"),
+      Launching());
   m.def(
       "part_order",
       [](int64_t n, const Words& key, uintptr_t out, uintptr_t stream) {
         cuda::visit_order(order_key(key), part_count(n), pointer<int32_t>(out), stream_at(stream));
       },
-      kw_only(), arg("n"), arg("key"), arg("out"), arg("stream"));
+      kw_only(), arg("n"), arg("key"), arg("out"), arg("stream"), Launching());
 }
 
 }  // namespace nondet

@@ -11,13 +11,14 @@ void bind_cuda_ulp(py::module_& m) {
       [](DType dtype, uintptr_t x, uintptr_t out, int64_t n, bool up, uintptr_t stream) {
         cuda::neighbor(dtype, pointer(x), pointer(out), n, up, stream_at(stream));
       },
-      kw_only(), arg("dtype"), arg("x"), arg("out"), arg("n"), arg("up"), arg("stream"));
+      kw_only(), arg("dtype"), arg("x"), arg("out"), arg("n"), arg("up"), arg("stream"),
+      Launching());
   m.def(
       "spacing",
       [](DType dtype, uintptr_t x, uintptr_t out, int64_t n, uintptr_t stream) {
         cuda::spacing(dtype, pointer(x), pointer(out), n, stream_at(stream));
       },
-      kw_only(), arg("dtype"), arg("x"), arg("out"), arg("n"), arg("stream"));
+      kw_only(), arg("dtype"), arg("x"), arg("out"), arg("n"), arg("stream"), Launching());
   m.def(
       "ulp_distance",
       [](DType dtype, uintptr_t a, uintptr_t b, uintptr_t out, int64_t n, uintptr_t nan_met,
@@ -26,7 +27,7 @@ void bind_cuda_ulp(py::module_& m) {
                            pointer<int32_t>(nan_met), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("a"), arg("b"), arg("out"), arg("n"), arg("nan_met"),
-      arg("stream"));
+      arg("stream"), Launching());
   m.def(
       "flip_ulp",
       [](DType dtype, uintptr_t param, const Integers& sizes, const Integers& strides,
@@ -39,7 +40,7 @@ void bind_cuda_ulp(py::module_& m) {
       },
       kw_only(), arg("dtype"), arg("param"), arg("sizes"), arg("strides"), arg("numel"),
       arg("sorted"), arg("order"), arg("n"), arg("directions"), arg("direction"), arg("ulps"),
-      arg("fault"), arg("stream"));
+      arg("fault"), arg("stream"), Launching());
   m.def(
       "flip_bit",
       [](DType dtype, uintptr_t param, const Integers& sizes, const Integers& strides,
@@ -50,7 +51,8 @@ void bind_cuda_ulp(py::module_& m) {
                        bit, pointer<int32_t>(fault), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("param"), arg("sizes"), arg("strides"), arg("numel"),
-      arg("sorted"), arg("order"), arg("n"), arg("bits"), arg("bit"), arg("fault"), arg("stream"));
+      arg("sorted"), arg("order"), arg("n"), arg("bits"), arg("bit"), arg("fault"), arg("stream"),
+      Launching());
 }
 
 }  // namespace nondet
