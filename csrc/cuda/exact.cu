@@ -182,15 +182,20 @@ __global__ void exact_columns_kernel(Source source, int64_t outputs, int64_t sli
   });
 }
 
+constexpr int kRoundBlock = kWarp;
+
+// One thread rounds an output. Its limbs lie in shared memory: they are too many for registers, and
+// for stack frames the driver would reserve memory for every thread that the device has room for.
 template <class F, class Accumulator>
 __global__ void exact_round_kernel(const Limb* __restrict__ limbs, int64_t outputs,
                                    typename F::Bits* __restrict__ out, int64_t divisor) {
-  for_each_index(outputs, [&](int64_t output) {
-    Accumulator sum;
+  NONDET_SHARED(Accumulator, sums, kRoundBlock);
+  for_each_index<1, kRoundBlock>(outputs, [&](int64_t output) {
+    Accumulator& sum = sums[threadIdx.x];
     for (int i = 0; i < Accumulator::kLimbs; ++i)
       sum.limb[i] = static_cast<int64_t>(limbs[i * outputs + output]);
     sum.flags = static_cast<uint32_t>(limbs[Accumulator::kLimbs * outputs + output]);
-    out[output] = sum.template round<F>(divisor);
+    out[output] = sum.template round_in_place<F>(divisor);
   });
 }
 
@@ -238,9 +243,9 @@ void run_exact(int64_t outputs, int64_t n, int64_t longest, bool by_columns, voi
     else
       launch("exact_sum", exact_rows_kernel<Source>, blocks_for(count * slices, kBlock / kWarp),
              kBlock, 0, stream, source_from(first), count, slices, limbs);
-    launch("exact_sum", exact_round_kernel<F, Accumulator>, blocks_for(count), kBlock, 0, stream,
-           static_cast<const Limb*>(limbs), count, static_cast<typename F::Bits*>(out) + first,
-           divisor);
+    launch("exact_sum", exact_round_kernel<F, Accumulator>, blocks_for(count, kRoundBlock),
+           kRoundBlock, 0, stream, static_cast<const Limb*>(limbs), count,
+           static_cast<typename F::Bits*>(out) + first, divisor);
   }
 }
 

@@ -51,7 +51,7 @@ struct Exactly {
     sum.carry();
     left = ExactSumOf<F>::kAddsBetweenCarries - 2;
   }
-  __device__ typename F::Bits result() const { return sum.template round<F>(); }
+  __device__ typename F::Bits result() { return sum.template round_in_place<F>(); }
 };
 
 // The thread at the first of a run of equal indices adds the whole run, in order, to one column of

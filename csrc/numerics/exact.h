@@ -156,6 +156,13 @@ struct ExactAccumulator {
   // Returns the sum, divided by `divisor` unless that is 0, rounded once to nearest, ties to even.
   template <class F>
   NONDET_METHOD typename F::Bits round(int64_t divisor = 0) const {
+    ExactAccumulator copy = *this;
+    return copy.template round_in_place<F>(divisor);
+  }
+
+  // Returns the same, and needs no memory for it: afterwards the limbs mean nothing.
+  template <class F>
+  NONDET_METHOD typename F::Bits round_in_place(int64_t divisor = 0) {
     using Bits = typename F::Bits;
     static_assert(kLowestBit < 1 - F::kBias - F::kMantissa, "half a unit needs a bit");
     if (flags) {
@@ -163,30 +170,29 @@ struct ExactAccumulator {
       if ((flags & kNaN) || both) return F::kQuietNaN;
       return flags & kPlusInfinity ? F::kInfinity : static_cast<Bits>(F::kInfinity | F::kSign);
     }
-    ExactAccumulator a = *this;
-    a.carry();
-    const bool negative = a.limb[kLimbs - 1] < 0;
+    carry();
+    const bool negative = limb[kLimbs - 1] < 0;
     if (negative) {
-      for (int i = 0; i < kLimbs; ++i) a.limb[i] = -a.limb[i];
-      a.carry();
+      for (int i = 0; i < kLimbs; ++i) limb[i] = -limb[i];
+      carry();
     }
-    const bool rest = divisor > 1 && a.divide(static_cast<uint64_t>(divisor));
+    const bool rest = divisor > 1 && divide(static_cast<uint64_t>(divisor));
     int top = kLimbs - 1;
-    while (top >= 0 && a.limb[top] == 0) --top;
+    while (top >= 0 && limb[top] == 0) --top;
     if (top < 0 && !rest) return 0;
     const Bits sign = negative ? F::kSign : Bits{0};
     int highest = -1;  // position of the highest bit, counted from kLowestBit
     if (top >= 0) {
       highest = 32 * top;
-      for (uint64_t word = static_cast<uint64_t>(a.limb[top]); word > 1; word >>= 1) ++highest;
+      for (uint64_t word = static_cast<uint64_t>(limb[top]); word > 1; word >>= 1) ++highest;
     }
     const int exponent = highest + kLowestBit;
     if (exponent > F::kBias) return static_cast<Bits>(F::kInfinity | sign);
     const bool normal = exponent >= 1 - F::kBias;
     const int unit = (normal ? exponent : 1 - F::kBias) - F::kMantissa - kLowestBit;
-    uint64_t kept = a.bits_from(unit) & ((uint64_t{2} << F::kMantissa) - 1);
-    const bool half = a.bits_from(unit - 1) & 1;
-    if (half && ((kept & 1) || rest || a.any_below(unit - 1))) ++kept;
+    uint64_t kept = bits_from(unit) & ((uint64_t{2} << F::kMantissa) - 1);
+    const bool half = bits_from(unit - 1) & 1;
+    if (half && ((kept & 1) || rest || any_below(unit - 1))) ++kept;
     // A carry out of the mantissa increments the exponent field, up to infinity, as it should.
     const uint64_t field =
         normal ? static_cast<uint64_t>(exponent + F::kBias - 1) << F::kMantissa : 0;

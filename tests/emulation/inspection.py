@@ -1,4 +1,5 @@
-"""Rules for the instructions in compiled kernels (PTX and SASS), and the exemptions from them.
+"""Rules for the instructions in compiled kernels (PTX and SASS) and the resources that they take,
+and the exemptions from them.
 
 A kernel may contain no fused multiply-add, no float atomics and no local memory unless ALLOWED says
 so. An exemption that no kernel needs is an error, so ALLOWED also asserts that an atomic kernel is
@@ -27,13 +28,23 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\blabel_logs_kernel<", "fma"),
     (r"\b(row|column)_sums_kernel<.*\bAdd<", "float atomics"),
     (r"\b(segment_atomic|atomic_add)_kernel<", "float atomics"),
-    (r"\bexact_round_kernel<", "local memory"),
     (r"\badd_runs_kernel<.*\bExactly<", "local memory"),
     # Sample kernels of the tests.
     (r"\b(atomic_sum|atomics)_kernel\b", "float atomics"),
     (r"\bmixed_kernel\b", "fma"),
     (r"\bmixed_kernel\b", "local memory"),
 )
+
+
+# Budgets: (pattern of the demangled kernel name, value); the last entry is that of other kernels.
+Budget = tuple[tuple[str, int], ...]
+# Bytes of stack frame of a thread. The driver keeps them for every thread that the device has room
+# for, outside of torch's memory: 560 bytes are 151 MB on 132 multiprocessors with 2,048 threads.
+FRAMES: Budget = ((r"\badd_runs_kernel<.*\bExactly<", 576), ("", 0))
+# Registers of a thread.
+REGISTERS: Budget = ((r"\bvisit_order_kernel\b", 64), ("", 192))
+# Bytes of static shared memory of a block, of which every device has 48 KB.
+SHARED: Budget = ((r"\bexact_round_kernel<", 34_560), ("", 9 << 10))
 
 
 @dataclass(frozen=True)
@@ -128,6 +139,23 @@ def complaints(kernel: Kernel) -> list[str]:
         f"{kernel.name}: {what}: {why}"
         for what, why in holds(kernel).items()
         if what not in allowed
+    ]
+
+
+def excesses(name: str, used: sass.Resources) -> list[str]:
+    """Return which resources a kernel, given by its demangled name, takes more of than it may."""
+
+    def most(budget: Budget) -> int:
+        return next(value for pattern, value in budget if re.search(pattern, name))
+
+    return [
+        f"{name}: {what}: {taken}, more than {most(budget)}"
+        for what, taken, budget in (
+            ("registers", used.registers, REGISTERS),
+            ("bytes of frame", used.frame, FRAMES),
+            ("bytes of shared memory", used.shared, SHARED),
+        )
+        if taken > most(budget)
     ]
 
 

@@ -1,5 +1,5 @@
 """Count the instructions of each kernel in machine code (SASS), in cubins and in the installed
-module, by nvdisasm and cuobjdump.
+module, by nvdisasm and cuobjdump, and read the resources that it takes.
 """
 
 import importlib.util
@@ -9,6 +9,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -106,6 +107,50 @@ def opcodes(text: str) -> dict[str, Counter[str]]:
                 opcode = "HFMA2.CONSTANT"
             current[opcode] += 1
     return counts
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a kernel takes: registers and bytes of stack frame of a thread, bytes of static shared
+    memory of a block.
+    """
+
+    registers: int
+    frame: int
+    shared: int
+
+
+_ARCH = re.compile(r"\s*arch = sm_(\d+)")
+_FUNCTION = re.compile(r"\s*Function ([\w$.]+):")
+_USAGE = re.compile(r"\s*REG:(\d+) STACK:(\d+) SHARED:(\d+)")
+
+
+def resources(binary: Path) -> dict[tuple[str, str], Resources]:
+    """Return the resources of every kernel in a cubin or in a module that was built with CUDA, by
+    architecture ("80"; "" in a cubin, which does not name it) and mangled name.
+    """
+    command = [_tool("cuobjdump"), "--dump-resource-usage"]
+
+    def step(folder: Path) -> Iterable[Path]:
+        (folder / "usage").write_text(run([*command, binary]))
+        return []
+
+    inputs = [version_of(command[0]), *command, binary.read_bytes()]
+    return parse_resources((produce("resources", inputs, step) / "usage").read_text())
+
+
+def parse_resources(text: str) -> dict[tuple[str, str], Resources]:
+    """Return what cuobjdump's listing of resources says; see `resources`."""
+    found: dict[tuple[str, str], Resources] = {}
+    arch = name = ""
+    for line in text.splitlines():
+        if named := _ARCH.match(line):
+            arch = named[1]
+        elif function := _FUNCTION.match(line):
+            name = function[1]
+        elif usage := _USAGE.match(line):
+            found[arch, name] = Resources(*map(int, usage.groups()))
+    return found
 
 
 def total(counts: Counter[str], *names: str) -> int:

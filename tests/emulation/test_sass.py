@@ -62,6 +62,57 @@ def test_contraction_is_seen() -> None:
         assert all(sass.total(counts, "FFMA", "DFMA") == 0 for counts in kernel.sass.values())
 
 
+@with_cuda
+def test_kernels_take_no_more_than_their_budget() -> None:
+    used = sass.resources(Path(_C.__file__))
+    assert {arch for arch, _ in used} == set(re.findall(r"\d+", str(BUILD["cuda_archs"])))
+    assert [
+        f"sm_{arch}: {each}"
+        for (arch, name), resources in used.items()
+        for each in inspection.excesses(sass.demangle(name), resources)
+    ] == []
+
+
+def test_what_a_kernel_takes_is_seen() -> None:
+    source = kernel_file(
+        {
+            "small": "y[threadIdx.x] = x[threadIdx.x];",
+            "framed": BODIES["indexes"][0],
+            "shared": (
+                "__shared__ float a[4000]; a[threadIdx.x] = x[threadIdx.x]; __syncthreads(); "
+                "y[threadIdx.x] = a[n];"
+            ),
+        }
+    )
+    used = sass.resources(nvcc.cubin_of(source, nvcc.ARCHS[0]))
+    by_name = {sass.demangle(name).partition("(")[0]: each for (_, name), each in used.items()}
+    assert inspection.excesses("small", by_name["small"]) == []
+    assert by_name["framed"].frame >= 64
+    assert inspection.excesses("framed", by_name["framed"]) == [
+        f"framed: bytes of frame: {by_name['framed'].frame}, more than 0"
+    ]
+    assert inspection.excesses("shared", by_name["shared"]) == [
+        "shared: bytes of shared memory: 16000, more than 9216"
+    ]
+
+
+def test_budgets_are_by_kernel() -> None:
+    def excess(name: str, *used: int) -> list[str]:
+        found = inspection.excesses(name, sass.Resources(*used))
+        return [each.removeprefix(f"{name}: ").partition(":")[0] for each in found]
+
+    runs = "void add_runs_kernel<Format<unsigned long>, Exactly<Format<unsigned long> > >(long)"
+    assert excess(runs, 156, 560, 0) == []
+    assert excess(runs, 156, 1112, 0) == ["bytes of frame"]
+    assert excess(runs.replace("Exactly", "OneByOne"), 30, 8, 0) == ["bytes of frame"]
+    assert excess("visit_order_kernel(int)", 64, 0, 4096) == []
+    assert excess("visit_order_kernel(int)", 65, 0, 0) == ["registers"]
+    assert excess("void exact_round_kernel<Format>(int)", 255, 0, 34_561) == [
+        "registers",
+        "bytes of shared memory",
+    ]
+
+
 BODIES = {
     "divides": ("y[threadIdx.x] = x[threadIdx.x] / x[n];", set()),
     "fuses": ("y[threadIdx.x] = __fmaf_rn(x[0], x[1], x[2]);", {"fma"}),
