@@ -89,10 +89,10 @@ def test_a_launch_lets_other_threads_run():
     out = np.empty_like(x)
     go, ran = threading.Event(), []
     other = threading.Thread(target=lambda: (go.wait(), ran.append(True)))
-    other.start()
     before = sys.getswitchinterval()
-    sys.setswitchinterval(1000)  # this thread gives way only where it releases the lock itself
+    sys.setswitchinterval(1000)  # a thread gives way only where it releases the lock itself
     try:
+        other.start()
         go.set()
         for _ in range(500):
             launchers.neighbor(
