@@ -157,7 +157,7 @@ def test_devices_of_shards_may_differ(store, plan):
 
 def test_the_environment_of_a_killed_shard_is_not_compared(killed, plan):
     [path] = (killed.root / FOLDER).glob("2-of-3")
-    with path.open("r+") as file:
+    with path.open("r+b", buffering=0) as file:
         lock.write_owner(
             file,
             began="2026-01-01T00:00:00+00:00",
