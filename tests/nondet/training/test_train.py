@@ -52,8 +52,8 @@ def test_training_is_momentum_sgd(config, digits, drop_last, steps):
             losses.append(-np.log(p[np.arange(len(y)), y]).sum())
             p[np.arange(len(y)), y] -= 1
             step_size = 0.4 * (epoch * steps + number) / (3 * steps)
-            velocity_w = 0.9 * velocity_w + p.T @ x / len(y) + 5e-4 * w
-            velocity_b = 0.9 * velocity_b + p.sum(axis=0) / len(y) + 5e-4 * b
+            velocity_w = 0.9 * velocity_w + p.T @ x / len(y) + 5e-3 * w
+            velocity_b = 0.9 * velocity_b + p.sum(axis=0) / len(y) + 5e-3 * b
             w -= step_size * velocity_w
             b -= 0.1 * step_size * velocity_b
     expected = digits.normalized(digits.test_images).flatten(1).double().numpy() @ w.T + b
