@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from factories.commands import nondet
 from nondet.store import Store, verify
 
@@ -42,6 +44,7 @@ def write_command(path: Path, text: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_the_array_of_the_page_trains_a_study(tmp_path):
     """With other numbers and a smaller study; `srun` runs its arguments."""
     write_command(tmp_path / "bin/srun", 'exec "$@"')

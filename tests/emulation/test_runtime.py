@@ -30,6 +30,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 def test_variants_are_different_modules():
     modules = [module(v) for v in build.VARIANTS if build.missing(v) is None]
     abilities = [(m.emulation.ACCESSES_OBSERVED, m.emulation.TRANSLATED) for m in modules]

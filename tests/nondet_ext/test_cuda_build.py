@@ -22,7 +22,10 @@ KNOWN = {
 def configure(folder: Path, call: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run a call of a function of cmake/nvcc.cmake; its result is the variable `out`."""
     script = folder / "call.cmake"
-    script.write_text(f'include("{ROOT}/cmake/nvcc.cmake")\n{call}\nmessage("result: ${{out}}")\n')
+    script.write_text(
+        f'cmake_minimum_required(VERSION 3.24)\ninclude("{ROOT}/cmake/nvcc.cmake")\n{call}\n'
+        'message("result: ${out}")\n'
+    )
     return subprocess.run(
         ["cmake", "-P", script.name],
         cwd=folder,

@@ -48,7 +48,8 @@ def results(folder):
         return [{**row, "seconds": ""} for row in csv.DictReader(file)]
 
 
-@pytest.mark.parametrize("every", [45, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [45, 7])
 def test_a_disk_that_is_full_at_any_write(study, tmp_path, every):
     done = subprocess.run(
         [sys.executable, "-m", "factories.full_disk", study, tmp_path / "full", str(every)],

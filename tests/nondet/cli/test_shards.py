@@ -159,6 +159,7 @@ def start(program, study, folder, index):
     )
 
 
+@pytest.mark.slow
 def test_shards_at_the_same_time_have_the_bits_of_the_whole_study(tmp_path):
     """One of them is killed after its first run, and begun again."""
     study = tmp_path / "parts.toml"

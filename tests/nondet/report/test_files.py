@@ -114,7 +114,7 @@ def test_settings_say_what_models_share_and_what_rows_change(summary):
         replace(find_study("quick").plan(runs=2, models=("hidden",)), views=()), {}
     )
     assert build(alone).settings[0].startswith("hidden: dataset digits")
-    assert build(alone).subtitle == "hidden on digits, 20 epochs, 2 trainings per row."
+    assert build(alone).subtitle == "hidden on digits, 15 epochs, 2 trainings per row."
 
 
 def test_environments_of_runs_are_shown_once_or_told_apart(summary):

@@ -14,7 +14,7 @@ from nondet.studies.specs import LanguageSpec
 
 LAPTOP = {
     "quick": "3df2149da0eacc2c",
-    "table1": "013106e1081857c6",
+    "table1": "db62a9b11501685e",
     "fig1": "453192f0cbc05f02",
     "fig2": "02b7bb8560b24cbb",
     "table2": "7cacd937de1868b7",

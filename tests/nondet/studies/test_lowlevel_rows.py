@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from nondet.data import make_dataset
-from nondet.execute.cost import SHAPES
+from nondet.execute.shapes import SHAPES
 from nondet.studies.catalog import STUDIES, find_study
 from nondet.studies.seeds import Seeds
 from nondet.training.determinism import deterministic

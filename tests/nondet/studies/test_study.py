@@ -131,7 +131,8 @@ def test_plan_survives_json(name):
 
 
 def test_differences_are_named(plan):
-    other = find_study("quick").plan(runs=4, epochs=9, models=("hidden",))
+    settings = {"batch_size": plan.configs[0].batch_size}
+    other = find_study("quick").plan(runs=4, epochs=9, models=("hidden",), settings=settings)
     assert plan.differences(other) == [
         "runs: 2 there, 4 asked for",
         "models: linear, hidden there, hidden asked for",

@@ -88,6 +88,7 @@ def traces(tmp_path, monkeypatch, capfd):
     return make
 
 
+@pytest.mark.slow
 def test_the_values_of_the_first_difference_are_measured(traces, tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     verdict = traces("3", "3.5")
