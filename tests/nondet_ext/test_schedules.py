@@ -56,7 +56,7 @@ def recurrence() -> torch.Tensor:
     ("backend", "schedules"),
     [
         ("emulated", 400),
-        pytest.param("emulated", 4000, marks=pytest.mark.slow),
+        pytest.param("emulated", 2000, marks=pytest.mark.slow),
         ("race", 200),
         ("ptx", 200),
     ],

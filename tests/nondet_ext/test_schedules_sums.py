@@ -47,7 +47,7 @@ WORKS: dict[str, Callable[..., torch.Tensor]] = {
     ("backend", "schedules"),
     [
         ("emulated", 400),
-        pytest.param("emulated", 4000, marks=pytest.mark.slow),
+        pytest.param("emulated", 2000, marks=pytest.mark.slow),
         ("race", 200),
         ("ptx", 200),
     ],
@@ -129,11 +129,11 @@ def test_a_race_has_several_results(work: str, backend: str, schedules: int) -> 
 @pytest.mark.slow
 def test_seeds_spread_as_schedules_do() -> None:
     x = mixed_magnitudes(2000)
-    seeded = [float(nondet_ext.sum(x, order="seeded", seed=seed)) for seed in range(1000)]
+    seeded = [float(nondet_ext.sum(x, order="seeded", seed=seed)) for seed in range(300)]
     raced = []
     with running_on("emulated") as module:
         assert module is not None
-        for seed in range(1, 1001):
+        for seed in range(1, 301):
             module.emulation.configure(seed)
             raced.append(float(nondet_ext.sum(x, order="atomic")))
     assert len(set(seeded)) > 20
