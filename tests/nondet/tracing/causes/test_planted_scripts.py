@@ -28,6 +28,7 @@ def parameters() -> list[object]:
     return found
 
 
+@pytest.mark.early  # the longest file of the slow tests
 @pytest.mark.parametrize("planted", parameters())
 def test_the_cause_and_the_line_are_named(planted: Planted, tmp_path):
     verdict, again = compare(planted, tmp_path)
