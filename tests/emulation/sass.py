@@ -120,6 +120,9 @@ class Resources:
     shared: int
 
 
+RESERVED = 1024
+"""Bytes that cuobjdump counts from sm_90 on in kernels with shared memory: the system's own."""
+
 _ARCH = re.compile(r"\s*arch = sm_(\d+)")
 _FUNCTION = re.compile(r"\s*Function ([\w$.]+):")
 _USAGE = re.compile(r"\s*REG:(\d+) STACK:(\d+) SHARED:(\d+)")
@@ -149,7 +152,10 @@ def parse_resources(text: str) -> dict[tuple[str, str], Resources]:
         elif function := _FUNCTION.match(line):
             name = function[1]
         elif usage := _USAGE.match(line):
-            found[arch, name] = Resources(*map(int, usage.groups()))
+            registers, frame, shared = map(int, usage.groups())
+            if arch and int(arch) >= 90 and shared > 0:
+                shared -= RESERVED
+            found[arch, name] = Resources(registers, frame, shared)
     return found
 
 

@@ -114,7 +114,8 @@ def test_report_goes_to_stdout_and_progress_to_stderr(quick):
 @pytest.fixture(scope="module")
 def plan():
     """Return the plan of the study that SMALL asks for."""
-    return find_study("quick").plan(models=("hidden",), epochs=2, runs=2)
+    settings = {"warmup_epochs": 1}
+    return find_study("quick").plan(models=("hidden",), epochs=2, runs=2, settings=settings)
 
 
 class Silent:
