@@ -56,15 +56,24 @@ struct Rows {
 
   static Places places(const Level& level) { return {level.parts * level.tiles, level.tiles, 1}; }
 
+  // A race needs the parts of an output in neighbouring blocks: those far apart would be added in
+  // the order of the blocks, and those of one warp in the order of its lanes, so a block takes as
+  // many outputs as there are. A power of two divides the groups of a block.
+  static int64_t outputs_of_a_block(int64_t outputs, int64_t groups) {
+    int64_t side = 1;
+    while (side < groups && side < outputs) side *= 2;
+    return side;
+  }
+
   template <class Source, class Write>
   void sums(const Source& source, const Level& level, const Write& write,
             cudaStream_t stream) const {
     int group = 1;
     while (group < kWarp && group < level.size) group *= 2;
     const int64_t per_block = kBlock / group;
-    // A race needs the parts of an output in neighbouring blocks: those of one warp would be added
-    // in the order of its lanes, those far apart in the order of the blocks.
-    const int64_t side = kRaces<Write> ? per_block : outputs_first ? level.outputs : 1;
+    const int64_t side = kRaces<Write>   ? outputs_of_a_block(level.outputs, per_block)
+                         : outputs_first ? level.outputs
+                                         : 1;
     const int64_t units = (level.outputs + side - 1) / side * side * level.parts * level.tiles;
     launch("sum", row_sums_kernel<Source, Write>, blocks_for(units, per_block), kBlock, 0, stream,
            source, level, group, side, write);

@@ -126,17 +126,15 @@ def test_a_race_has_several_results(work: str, backend: str, schedules: int) -> 
     assert all(bool(((result.double() - exact).abs() <= bound).all()) for result in results)
 
 
-@pytest.mark.slow
 def test_seeds_spread_as_schedules_do() -> None:
     x = mixed_magnitudes(2000)
-    seeded = [float(nondet_ext.sum(x, order="seeded", seed=seed)) for seed in range(300)]
+    seeded = [float(nondet_ext.sum(x, order="seeded", seed=seed)) for seed in range(1000)]
     raced = []
     with running_on("emulated") as module:
         assert module is not None
-        for seed in range(1, 301):
+        for seed in range(1, 1001):
             module.emulation.configure(seed)
             raced.append(float(nondet_ext.sum(x, order="atomic")))
     assert len(set(seeded)) > 20
     assert len(set(raced)) > 20
-    # Under some schedules neighbouring parts are added nearly in order.
-    assert 1 / 2 < np.std(seeded) / np.std(raced) < 2
+    assert 1 / 1.5 < np.std(seeded) / np.std(raced) < 1.5

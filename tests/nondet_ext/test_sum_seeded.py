@@ -178,19 +178,17 @@ def test_seeds_spread_as_random_orders_of_the_parts_do(n):
     assert np.abs(sums - exact).max() <= unit / (1 - unit) * math.fsum(map(abs, values.tolist()))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("n", [1000, 1025])
 def test_seeds_spread_as_the_emulated_race_does(n):
-    """Within a factor of 2: under some schedules neighbouring parts are added nearly in order."""
     x = torch.from_numpy(mixed(FORMATS["float32"], n, 8, spread=1.0))
     raced = []
     with running_on("emulated") as module:
         assert module is not None
-        for schedule in range(300):
+        for schedule in range(1000):
             module.emulation.configure(schedule)
             raced.append(nondet_ext.sum(x, order="atomic").item())
     assert len(set(raced)) > 20
-    assert 1 / 2 < seeded_sums(x, range(300)).std() / np.std(raced) < 2
+    assert 1 / 1.5 < seeded_sums(x, range(1000)).std() / np.std(raced) < 1.5
 
 
 def test_seeds_and_counters_give_independent_orders():

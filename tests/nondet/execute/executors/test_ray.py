@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -239,7 +240,10 @@ def test_a_cluster_that_is_gone_ends_the_study(tmp_path):
         os.kill(server, signal.SIGKILL)
         _, errors = process.communicate()
     assert process.returncode == 2
-    assert f"error: Ray at '{address}' does not answer: asking for its " in errors
+    silent = (
+        f"error: Ray at {address!r} does not answer: asking for its (nodes|resources) has taken"
+    )
+    assert re.search(silent, errors)
 
 
 def test_tasks_have_one_thread_the_working_directory_and_the_data(ray, tmp_path, monkeypatch):
