@@ -340,8 +340,11 @@ def more_tables(simulations: int, error: float) -> list[str]:
     return parts
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+def run(description: str, simulate: Callable[[int], str]) -> None:
+    """Print the tables that `simulate` returns for a number of simulations, as the command line
+    says, and put them between the marks of a page.
+    """
+    parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a tenth of the simulations")
     parser.add_argument("--page", type=Path, help="page whose marked section takes the tables")
     options = parser.parse_args()
@@ -351,6 +354,10 @@ def main() -> None:
         before, rest = options.page.read_text().split(BEGIN)
         after = rest.split(END)[1]
         options.page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+
+
+def main() -> None:
+    run(__doc__.splitlines()[0], simulate)
 
 
 if __name__ == "__main__":

@@ -6,9 +6,7 @@ Prints the tables, and puts them between the marks of the page. `--quick` takes 
 simulations. A cell draws from a generator of its own, so it does not depend on the others.
 """
 
-import argparse
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +14,8 @@ import numpy as np
 from nondet import stats
 from nondet.analysis.reduction import reduction_of
 from nondet.analysis.summary import Statistics, statistics_of_logits
-from simulate_comparisons import BEGIN, END, generator_of, percent, table
+from simulate_comparisons import generator_of, percent, run, table
 
-SIMULATIONS = 2_000
 RUNS = (3, 5, 10, 30)
 TWICE = 2.0
 IMAGES = 450
@@ -339,16 +336,7 @@ def _other_rows(few: int) -> list[Sequence[object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the simulations")
-    parser.add_argument("--page", type=Path, help="page whose marked section takes the tables")
-    options = parser.parse_args()
-    text = simulate(SIMULATIONS // 10 if options.quick else SIMULATIONS)
-    print(text)
-    if options.page:
-        before, rest = options.page.read_text().split(BEGIN)
-        after = rest.split(END)[1]
-        options.page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")
+    run(__doc__.splitlines()[0], simulate)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import scipy.stats
 
 import simulate_intervals as simulated
 from nondet import stats
+from simulate_comparisons import BEGIN, END, SIMULATIONS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "statistics.md"
 FEW = 300
@@ -63,13 +64,13 @@ def test_coverage_counts_intervals_that_exist():
 
 def test_the_page_has_a_section_for_the_tables(tmp_path, monkeypatch, capsys):
     text = PAGE.read_text()
-    assert text.count(simulated.BEGIN) == text.count(simulated.END) == 1
-    assert f"{simulated.SIMULATIONS:,} simulations a cell" in text
+    assert text.count(BEGIN) == text.count(END) == 1
+    assert f"{SIMULATIONS:,} simulations a cell" in text
     page = tmp_path / "page.md"
-    page.write_text(f"before\n{simulated.BEGIN}\nold\n{simulated.END}\nafter\n")
+    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     monkeypatch.setattr(simulated, "simulate", lambda simulations: f"{simulations} draws")
     monkeypatch.setattr("sys.argv", ["simulate", "--quick", "--page", str(page)])
     simulated.main()
-    draws = f"{simulated.SIMULATIONS // 10} draws"
-    assert page.read_text() == f"before\n{simulated.BEGIN}\n\n{draws}\n\n{simulated.END}\nafter\n"
+    draws = f"{SIMULATIONS // 10} draws"
+    assert page.read_text() == f"before\n{BEGIN}\n\n{draws}\n\n{END}\nafter\n"
     assert capsys.readouterr().out == f"{draws}\n"

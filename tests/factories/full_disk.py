@@ -32,6 +32,7 @@ class Disk:
         self.root = ""
         self.left: int | None = None
         self.writes = 0
+        self.full = False
         sys.addaudithook(self._hook)
 
     def _hook(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -46,6 +47,7 @@ class Disk:
         if not isinstance(path, str | bytes) or not os.fsdecode(path).startswith(self.root):
             return
         if self.writes >= self.left:
+            self.full = True
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         self.writes += 1
 
@@ -74,13 +76,12 @@ def main(study: Path, folder: Path, every: int) -> None:
         out = folder / str(fitting) / "out"
         out.parent.mkdir(parents=True)
         command = ("run", study, "--executor", "serial", "--quiet", "--out", out)
-        disk.root, disk.left, disk.writes = str(out), fitting, 0
+        disk.root, disk.left, disk.writes, disk.full = str(out), fitting, 0, False
         status, errors = run(*command)
-        full = disk.writes == fitting
         disk.left = None
         again = run(*command)
         print(json.dumps([fitting, status, errors, *again]), flush=True)
-        if not full:
+        if not disk.full:  # all writes were fitting
             return
         fitting += every
 
