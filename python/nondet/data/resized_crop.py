@@ -6,6 +6,7 @@ pixels are those of Pillow's bilinear filter. Both are computed by operations th
 everywhere, so that no bit depends on the batch, the worker, the processor or the device.
 """
 
+import numpy as np
 import torch
 
 import nondet_ext
@@ -50,7 +51,7 @@ def draw_crops(
     area, position, top, left = draws.unbind(2)
     area = (SCALE[0] + area * (SCALE[1] - SCALE[0])) * (height * width)
     ratio = _exp(_LOG_RATIO * (2 * position - 1))
-    heights, widths = (area / ratio).sqrt().round(), (area * ratio).sqrt().round()
+    heights, widths = _root(area / ratio).round(), _root(area * ratio).round()
     fits = (heights >= 1) & (heights <= height) & (widths >= 1) & (widths <= width)
     first = fits.to(torch.int8).argmax(1, keepdim=True)
     crop_height, crop_width = heights.gather(1, first), widths.gather(1, first)
@@ -89,6 +90,11 @@ def apply_crops(images: torch.Tensor, crops: torch.Tensor) -> torch.Tensor:
         down = [taps[:, None, :, None] for taps in _taps(top, rows, height)]
         part.copy_(_scaled(_scaled(pixels, 3, *across), 2, *down))
     return scaled
+
+
+def _root(x: torch.Tensor) -> torch.Tensor:
+    """Return square roots, rounded once by NumPy: those of torch differ between processors."""
+    return torch.from_numpy(np.sqrt(x.numpy()))
 
 
 def _exp(x: torch.Tensor) -> torch.Tensor:

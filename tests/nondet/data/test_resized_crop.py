@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import chi2_contingency
+from torch.utils._python_dispatch import TorchDispatchMode
 from torchvision.transforms import InterpolationMode, RandomResizedCrop, functional
 
 from nondet.data.resized_crop import TRIES, apply_crops, draw_crops
@@ -149,3 +150,26 @@ def test_no_examples_have_no_crops():
     crops = draw_crops(torch.arange(0), KEY, 0, 5, 5)
     assert crops.shape == (0, 4)
     assert apply_crops(pixels(0, 3, 5, 5), crops).shape == (0, 3, 5, 5)
+
+
+INEXACT = {"sqrt", "rsqrt", "exp", "expm1", "log", "log1p", "pow", "sin", "cos", "mean", "sum"}
+"""Operators of torch whose last bit differs between processors or numbers of threads."""
+
+
+class Called(TorchDispatchMode):
+    """The names of the operators that are called inside the block."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), named=None):
+        self.names.add(function.overloadpacket.__name__.rstrip("_"))
+        return function(*arguments, **(named or {}))
+
+
+def test_no_operator_rounds_differently_elsewhere():
+    with Called() as called:
+        apply_crops(pixels(5, 3, 20, 30), draw_crops(torch.arange(5), KEY, 0, 20, 30))
+    assert {"mul", "div", "gather"} <= called.names
+    assert not called.names & INEXACT
