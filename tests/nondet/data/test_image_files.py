@@ -220,3 +220,14 @@ def test_every_damage_is_an_error_with_the_name_of_the_file(tmp_path):
                 assert problem.startswith(f"{path} ")
                 refused += 1
     assert refused > 100
+
+
+@pytest.mark.parametrize("kind", ["EPS", "PCX", "SGI", "TGA", "ICO", "DDS"])
+def test_other_formats_are_refused_whatever_the_extension(kind, tmp_path):
+    file = tmp_path / "a.png"
+    Image.new("RGB", (32, 32)).save(file, kind)
+    with Image.open(file) as image:
+        assert image.format == kind
+    for read in (mode_of, lambda file: read_pixels(file, "RGB", None)):
+        with pytest.raises(ValueError, match=f"^{re.escape(str(file))} cannot be read as an image"):
+            read(file)
