@@ -1,6 +1,7 @@
 // Walks the frames of Python up to the script's own source.
 #include "bindings/cpu/trace_places.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "bindings/direct_call.h"
@@ -16,7 +17,8 @@ namespace {
 // call of a module, of a library's code. Python marks some code objects with them.
 enum : int { kUser, kSkipped, kEngine, kCall, kLibrary };
 
-// A node that accumulates a gradient has this number: it belongs to no operation.
+// A node that accumulates a gradient has this number: it belongs to no operation. It also comes
+// before the first node of a thread.
 constexpr uint64_t kAccumulates = UINT64_MAX;
 
 // The kinds of code objects, which are held: their addresses are theirs alone.
@@ -136,9 +138,7 @@ PyObject* forget(PyObject* self, PyObject* const* arguments, Py_ssize_t count) {
   const bool done = caught([&] {
     auto& nodes = reinterpret_cast<Places*>(self)->maps->nodes;
     const uint64_t first = unsigned_integer(arguments[0]), most = unsigned_integer(arguments[1]);
-    if (nodes.size() <= most) return;
-    for (auto each = nodes.begin(); each != nodes.end();)
-      each = each->first < first ? nodes.erase(each) : std::next(each);
+    if (nodes.size() > most) nodes.forget_before(first);
   });
   if (!done) return nullptr;
   Py_RETURN_NONE;
@@ -170,7 +170,33 @@ PyType_Slot places_slots[] = {{Py_tp_new, slot(new_places)},
 PyMethodDef functions[] = {{"mark", fast(mark_code), METH_FASTCALL, nullptr},
                            {nullptr, nullptr, 0, nullptr}};
 
+// Returns the first pair whose number is at least this one.
+template <typename Pairs>
+auto first_from(Pairs& pairs, uint64_t number) {
+  return std::lower_bound(pairs.begin(), pairs.end(), number,
+                          [](const auto& pair, uint64_t other) { return pair.first < other; });
+}
+
 }  // namespace
+
+const Where* Nodes::find(uint64_t number) const {
+  const auto found = first_from(ordered_, number);
+  return found != ordered_.end() && found->first == number ? &found->second : nullptr;
+}
+
+void Nodes::add(uint64_t number, const Where& where) {
+  if (number == kAccumulates) return;
+  if (ordered_.empty() || ordered_.back().first < number) {
+    ordered_.emplace_back(number, where);
+    return;
+  }
+  const auto found = first_from(ordered_, number);
+  if (found->first != number) ordered_.insert(found, {number, where});
+}
+
+void Nodes::forget_before(uint64_t first) {
+  ordered_.erase(ordered_.begin(), first_from(ordered_, first));
+}
 
 int Places::kind(PyCodeObject* code) {
   const auto found = kinds().find(code);
@@ -302,7 +328,7 @@ Place Places::find(PyFrameObject* frame, PyObject* node) {
       place.module = call->name;
       place.training = call->training;
     }
-    nodes.insert({number, place});
+    nodes.add(number, place);
     return place;
   }
   place.backward = true;
@@ -311,12 +337,12 @@ Place Places::find(PyFrameObject* frame, PyObject* node) {
   const uint64_t of = unsigned_integer(own(PyObject_CallMethodNoArgs(node, sequence_nr)).ptr());
   if (of == kAccumulates) {
     place.module = parameter(node);
-  } else if (const auto known = nodes.find(of); known != nodes.end()) {
-    static_cast<Where&>(place) = known->second;
+  } else if (const Where* known = nodes.find(of); known != nullptr) {
+    static_cast<Where&>(place) = *known;
   }
   if (inner.line != kNoLine) place.lines = inner;
   if (call != nullptr) place.module = call->name;
-  nodes.insert({number, place});
+  nodes.add(number, place);
   return place;
 }
 

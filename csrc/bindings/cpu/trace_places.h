@@ -3,6 +3,8 @@
 
 #include <memory>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "bindings/cpu/trace_objects.h"
 
@@ -45,9 +47,26 @@ struct InstructionHash {
   }
 };
 
+// Where the operations stand that made the nodes of autograd, by the number of the node. One block
+// of memory holds all: many small ones, which live for thousands of steps, would lie between the
+// tensors of these steps, and the memory of freed tensors could not be joined for larger ones.
+class Nodes {
+ public:
+  size_t size() const { return ordered_.size(); }
+  // Returns null if the number is not known.
+  const Where* find(uint64_t number) const;
+  // Leaves what is there. Numbers of a thread increase, so the end is where most are added.
+  void add(uint64_t number, const Where& where);
+  // Drops those with a smaller number than `first`.
+  void forget_before(uint64_t first);
+
+ private:
+  std::vector<std::pair<uint64_t, Where>> ordered_;
+};
+
 struct Maps {
   std::unordered_map<Instruction, int64_t, InstructionHash> lines;
-  std::unordered_map<uint64_t, Where> nodes;
+  Nodes nodes;
   std::unordered_map<PyObject*, std::pair<Ref, int64_t>> parameters;  // by name
 };
 
