@@ -129,7 +129,8 @@ class Operators:
     """The operators that were called, by overload."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A thread comes back to it when the garbage collector runs in between, and calls torch.
+        self._lock = threading.RLock()
         self.known: dict[int, Operator | Passed] = {}
 
     def find(self, function: Any) -> Operator | Passed:
@@ -138,16 +139,19 @@ class Operators:
         if known is not None:
             return known
         with self._lock:
-            if id(function) not in self.known:
-                self.known[id(function)] = self._make(function)
+            while id(function) not in self.known:
+                number = len(self.known)
+                operator = self._make(function, number)
+                if len(self.known) == number:  # not taken by what the garbage collector ran
+                    self.known[id(function)] = operator
             return self.known[id(function)]
 
-    def _make(self, function: Any) -> Operator | Passed:
+    def _make(self, function: Any, number: int) -> Operator | Passed:
         if not hasattr(function, "_schema"):
             return Passed(function, announced=False)
         if function.namespace == "profiler":
             return Passed(function, announced=True)
-        return Operator(len(self.known), function)
+        return Operator(number, function)
 
 
 def _is_written(argument: Any) -> bool:

@@ -62,7 +62,8 @@ class Table:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        # A thread comes back to it when the garbage collector runs in between, and calls torch.
+        self._lock = threading.RLock()
         self.memories: dict[int, Memory] = {}
         self.layouts: dict[tuple[Any, ...], Layout] = {}
         self._opaque: dict[tuple[str, tuple[int, ...]], Layout] = {}
@@ -82,9 +83,10 @@ class Table:
         """Give a memory the name of a parameter."""
         memory.name = name
         key = (memory.device, name, memory.alignment)
+        tag = memory.device, name
         with self._lock:
             if key not in self._tags:
-                self.tags.append((memory.device, name))
+                self.tags.append(tag)
                 self._tags[key] = len(self.tags) - 1
             memory.tag = self._tags[key]
 
@@ -94,15 +96,21 @@ class Table:
         itemsize = tensor.element_size()
         size = max(tensor.numel() * itemsize, 1) if tensor.dtype in HASHED else 0
         contiguous, elements = tensor.is_contiguous(), tensor.numel()
-        with self._lock:  # another thread may add the same
-            if key not in self.layouts:
-                shape = tuple(tensor.shape)
-                self._number(name_of(tensor.dtype), shape, contiguous, elements, itemsize, size)
-                self.layouts[key] = self.by_number[-1]
-            return self.layouts[key]
+        dtype, shape = name_of(tensor.dtype), tuple(tensor.shape)
+        fields = dtype, shape, contiguous, elements, itemsize, size
+        return self._intern(self.layouts, key, fields)
 
-    def _number(self, *fields: Any) -> None:
-        self.by_number.append(Layout(len(self.by_number), *fields))
+    def _intern(
+        self, known: dict[Any, Layout], key: tuple[Any, ...], fields: tuple[Any, ...]
+    ) -> Layout:
+        with self._lock:  # another thread may add the same
+            while key not in known:
+                number = len(self.by_number)
+                layout = Layout(number, *fields)
+                if len(self.by_number) == number:  # not taken by what the garbage collector ran
+                    self.by_number.append(layout)
+                    known[key] = layout
+            return known[key]
 
     def opaque(self, tensor: torch.Tensor) -> Layout:
         """Return the layout of a tensor that has no memory of its own, such as a sparse one."""
@@ -111,11 +119,7 @@ class Table:
         except (RuntimeError, NotImplementedError):
             shape = ()  # of a nested tensor
         key = (name_of(tensor.dtype), shape)
-        with self._lock:
-            if key not in self._opaque:
-                self._number(*key, True, 0, 1, 0)
-                self._opaque[key] = self.by_number[-1]
-            return self._opaque[key]
+        return self._intern(self._opaque, key, (*key, True, 0, 1, 0))
 
     def prune(self) -> None:
         """Drop storages that have been freed."""
