@@ -54,14 +54,15 @@ def variants(case):
     return found
 
 
-OTHERS = ("exact", "seeded")
-"""Orders that slow tests compile; the fixed and the atomic one take the same ways."""
-
 RUNS = {
     " ".join(filter(None, (case.name, case.label, label))): (case, arguments)
     for case in CASES
     for label, arguments in variants(case).items()
 }
+
+
+FIRST = {case.name: name for name, (case, _) in reversed(RUNS.items())}
+"""The first run of each function. Slow tests compile the others, which take the same ways."""
 
 
 def flat(result):
@@ -120,8 +121,8 @@ def check(case, arguments, **options):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=pytest.mark.slow if given.get("order") in OTHERS else ())
-        for name, (_, given) in RUNS.items()
+        pytest.param(name, marks=() if FIRST[case.name] == name else pytest.mark.slow)
+        for name, (case, _) in RUNS.items()
     ],
 )
 def test_sizes_that_change(name):

@@ -90,6 +90,7 @@ def test_no_flipped_bit_changes_a_result(begun):
             assert steps.texts == {"multiplying ranks"}
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed(begun):
     inputs = [open_vector(f"files[{i}]", row).identity() for i, row in enumerate(ROWS)]
 

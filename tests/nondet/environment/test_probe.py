@@ -24,7 +24,7 @@ VARIABLES = (
     {"ONEDNN_DEFAULT_FPMATH_MODE": "BF16"},
 )
 
-MOST_TELLING = ({"ATEN_CPU_CAPABILITY": "avx2"}, {"MKL_CBWR": "COMPATIBLE"})
+MOST_TELLING = ({"ATEN_CPU_CAPABILITY": "avx2"},)
 """The variables that are also tested without the marker `slow`: each takes a process of its own."""
 
 measures_under_switches = functools.cache(lambda: measures_under({}, with_switches=True))

@@ -94,7 +94,7 @@ def remove_runs(plan, folder, row):
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("row", [0, 1])
+@pytest.mark.parametrize("row", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_study_is_not_continued_in_another_environment(plan, tmp_path, elsewhere, name, row):
     """With stored runs of the control (0) and without."""
     run(plan, tmp_path / "study")

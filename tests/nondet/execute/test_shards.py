@@ -133,6 +133,7 @@ def test_an_empty_shard_does_nothing(plan, tmp_path):
     assert train(plan, tmp_path / "study", Shard(999, 1000)) == ([], True)
 
 
+@pytest.mark.slow
 def test_the_rest_may_be_divided_anew(plan, whole, tmp_path):
     folder = tmp_path / "two" / "parts"
     train(plan, folder, Shard(1, 2))

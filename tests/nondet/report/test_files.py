@@ -205,7 +205,7 @@ def test_the_files_are_listed_with_their_sha256(summary, tmp_path):
     assert check_report(tmp_path) == []
 
 
-@pytest.mark.parametrize("older", [False, True])
+@pytest.mark.parametrize("older", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("first", "second"), [(document(), SMALL), (SMALL, document())])
 def test_a_kill_at_any_moment_leaves_a_list_of_every_file(
     summary, tmp_path, monkeypatch, first, second, older

@@ -141,6 +141,7 @@ def test_unchanged_json_reads_as_it_was(read, data):
     assert read(data) == data
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("read", "data"), READERS)
 def test_any_node_may_be_any_value(read, data):
     problems = [
