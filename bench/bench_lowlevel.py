@@ -4,6 +4,8 @@ freed memory kept).
 """
 
 import copy
+from collections.abc import Callable
+from unittest import mock
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from torch.nn.functional import cross_entropy
 from harness import Bench, Contender
 from nondet import lowlevel
 from nondet.execute.executors import keep_memory
+from nondet.lowlevel import accumulation
 from nondet.models import build_model
 from nondet.models.memory_format import to_memory_format
 from nondet.studies.seeds import Seeds
@@ -62,6 +65,16 @@ class Step:
         return loss.item()
 
 
+def without_sums(run: Callable[[], float]) -> float:
+    """Return what a step returns that takes the first partial sum for all.
+
+    The rest of a step's price is that of the partial sums: the vendor's kernels compute them for
+    parts of the batch, and write a gradient for each.
+    """
+    with mock.patch.object(accumulation, "accumulate", lambda partials, **_: partials[0].clone()):
+        return run()
+
+
 def check(converted: Step, plain: Step) -> None:
     """Check that losses before the first update are equal, and that gradients agree up to the
     rounding of half a million terms of both signs.
@@ -89,10 +102,12 @@ def test_step(bench: Bench, name: str, order: str) -> None:
     batch_size = 8 if bench.smoke else MODELS[name]
     with deterministic():
         converted, plain = (Step(name, batch_size, each) for each in (order, "unconverted"))
+        unadded = copy.deepcopy(converted)
         check(copy.deepcopy(converted), copy.deepcopy(plain))
         bench.time(
             f"step of {name}, batch {batch_size}, {order}, one thread",
             Contender(order, "ours", converted.run, 0),
             Contender("unconverted", "peer", plain.run, 0, wanted=WANTED.get((name, order))),
+            Contender("no partial sums added", "peer", lambda: without_sums(unadded.run), 0),
             rounds=5 if name == "resnet14" else 21,
         )
