@@ -135,6 +135,14 @@ def run(
             help="Begin unfinished runs again whose checkpoints are of another environment.",
         ),
     ] = False,
+    allow_equal: Annotated[
+        bool,
+        typer.Option(
+            "--allow-equal",
+            help="With lowlevel=vendor: train rows of the low-level source also if repeated passes "
+            "all gave one gradient.",
+        ),
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the report.")] = False,
     dry_run: Annotated[
         bool,
@@ -202,6 +210,7 @@ def run(
         quiet,
         allow_mixed=allow_mixed,
         restart_runs=restart_runs,
+        allow_equal=allow_equal,
         shard=part,
     )
     if part is None or _is_complete(store, part, last=last, quiet=quiet):
@@ -284,6 +293,7 @@ def _run(
     *,
     allow_mixed: bool,
     restart_runs: bool,
+    allow_equal: bool,
     shard: Shard | None,
 ) -> tuple[int, bool]:
     """Complete the study, or a shard; return how many runs crashed, and False if other shards are
@@ -292,6 +302,7 @@ def _run(
     from nondet.cli.shards import recorded_command
     from nondet.execute.control import ControlError
     from nondet.execute.executors import ExecutorError, JobFailedError
+    from nondet.execute.repeating import EqualRunsError
     from nondet.execute.runner import run_study
     from nondet.store import StoreError
 
@@ -307,10 +318,11 @@ def _run(
                     progress,
                     allow_mixed=allow_mixed,
                     restart_runs=restart_runs,
+                    allow_equal=allow_equal,
                     shard=opened,
                 )
             return crashed, opened is None or opened.leave()
-    except (ControlError, ExecutorError, StoreError) as error:
+    except (ControlError, EqualRunsError, ExecutorError, StoreError) as error:
         progress.close()
         fail(str(error))
     except JobFailedError as error:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from nondet.environment import differences, mixture
+from nondet.execute.executors import JobFailedError
 from nondet.execute.prefixes import prefix_of
 from nondet.store import DamagedRunError, MixedStudyError, Store, StoredRun, StoreError
 from nondet.store.errors import writing
@@ -126,6 +127,14 @@ def check_here(
             f"the environment on {socket.gethostname()} (here) is not that in which the study "
             f"began (there): {'; '.join(lines)}. Let only equal machines work on one study."
         )
+
+
+def raise_if_fatal(error: JobFailedError) -> None:
+    """Raise the StoreError that a worker raised, if it is the fault of the folder or of the
+    environment, not of one run.
+    """
+    if error.kind in FATAL:
+        raise FATAL[error.kind](str(error).partition(": ")[2])
 
 
 def _runs(runs: list[StoredRun]) -> str:

@@ -6,6 +6,7 @@ from nondet.execute.events import Progress
 from nondet.execute.executors import JobFailedError
 from nondet.execute.mixing import FATAL
 from nondet.execute.prefixes import Prefix
+from nondet.execute.repeating import Repeat
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 
@@ -42,6 +43,8 @@ def _describe(item: Any) -> str:
     """Return what an item of the executor is, in words."""
     if isinstance(item, Prefix):
         return f"a beginning that runs of {item.job.config.model!r} share"
+    if isinstance(item, Repeat):
+        return f"a process that repeats a pass of {item.config.model!r}"
     first = item[0] if isinstance(item, tuple) else item
     if isinstance(first, Job):
         return f"a run of {first.config.model!r}"

@@ -18,20 +18,28 @@ from nondet.execute.events import LoggedProgress, Progress
 from nondet.execute.executors import Executor, JobFailedError, Serial
 from nondet.execute.jobs import Outcome, environment_of, run_job, train_prefix
 from nondet.execute.mixing import (
-    FATAL,
     Environments,
     check_runs,
     check_states,
     is_comparable,
+    raise_if_fatal,
     read_elsewhere,
 )
 from nondet.execute.prefixes import shared_prefixes
+from nondet.execute.repeating import (
+    attempt_runs,
+    check_executor,
+    check_varied,
+    racing_rows,
+    repeat_passes,
+)
 from nondet.execute.retries import MOST_MESSAGES, Retries
 from nondet.execute.scanning import Scan, scan
 from nondet.files import unfinished
 from nondet.models import describe_upscaling
 from nondet.store import DamagedRunError, Failure, OpenShard, Store, StoredRun
 from nondet.store.errors import writing
+from nondet.store.repetitions import add_repetitions
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.study import Plan
@@ -52,6 +60,7 @@ def run_study(
     *,
     allow_mixed: bool = False,
     restart_runs: bool = False,
+    allow_equal: bool = False,
     shard: OpenShard | None = None,
 ) -> int:
     """Train the missing runs of a study in an opened store, and return the number of crashed runs.
@@ -60,11 +69,15 @@ def run_study(
     messages go to the logger "nondet". allow_mixed: continue although stored runs were computed in
     another environment or on other data; the report then says so first. restart_runs: discard the
     states of unfinished runs that were computed in another environment, and begin these runs again.
-    shard: what `Store.opened_for` returned for a shard, whose runs alone are trained then.
+    allow_equal: train rows in which the vendor's kernels alone vary also if repeated passes all
+    gave one gradient. shard: what `Store.opened_for` returned for a shard, whose runs alone are
+    trained then.
 
     A run that crashes `TRIES` times is recorded as crashed, and is missing the next time. Raises
     MixedStudyError if runs of different environments or on different data would be mixed, before
-    anything is trained; ControlError if the control fails; StoreError if the store cannot be read
+    anything is trained; EqualRunsError for such a row, before too; ExecutorError if the vendor's
+    kernels may race and the executor has no process of its own for every run; ControlError if the
+    control fails; StoreError if the store cannot be read
     or written; JobFailedError if a training of the control crashes, the first `ABORT_AFTER` runs
     all crash with the same exception, or all runs crash. Runs that finished before an error stay
     stored.
@@ -100,6 +113,13 @@ def run_study(
         _derive_records(store, found, expected, executor, progress, retries)
         if not found.missing:
             return 0
+        check_executor(found.missing, executor)
+        rows = racing_rows(plan, found.missing)
+        made = repeat_passes(rows, environments, expected, executor, retries.tell)
+        if made:
+            alone = nullcontext if shard is None else shard.alone
+            add_repetitions(store.root, list(made.values()), alone)
+        check_varied(rows, made, progress.message, allow_equal=allow_equal)
         progress.proving()
         control = _Control(
             _control_jobs(plan), _prove(plan, store, found, executor, retries), store
@@ -151,15 +171,14 @@ def _train(
 ) -> int:
     """Train the missing runs; return the number of crashed runs."""
     crashes: list[JobFailedError] = []
-    work = executor.attempt(
-        partial(run_job, store, expected), found.missing.items(), TRIES, retries.tell
-    )
+    train = partial(run_job, store, expected)
+    work = attempt_runs(train, found.missing, executor, TRIES, retries.tell)
     for number, ((job, _), outcome) in enumerate(work, 1):
         if not isinstance(outcome, JobFailedError):
             control.check(job)
             progress.finished(job, outcome)
             continue
-        _raise_if_fatal(outcome)
+        raise_if_fatal(outcome)
         crashes.append(outcome)
         failure = Failure(str(outcome), epoch=0, step=0, crashed=True)
         environment = environments[job.config.device, job.config.threads]
@@ -177,14 +196,6 @@ def _train(
         runs = "1 run" if len(crashes) == 1 else f"{len(crashes)} runs"
         progress.message(f"{runs} crashed; the same command tries again")
     return len(crashes)
-
-
-def _raise_if_fatal(error: JobFailedError) -> None:
-    """Raise the StoreError that a worker raised, if it is the fault of the folder or of the
-    environment, not of one run.
-    """
-    if error.kind in FATAL:
-        raise FATAL[error.kind](str(error).partition(": ")[2])
 
 
 def _is_hopeless(crashes: list[JobFailedError], missing: int, done: Mapping[Job, Outcome]) -> bool:
@@ -238,7 +249,7 @@ def _derive_records(
     work = executor.attempt(partial(derive, store, expected), possible.items(), TRIES, retries.tell)
     for (job, keeps), value in work:
         if isinstance(value, JobFailedError):
-            _raise_if_fatal(value)
+            raise_if_fatal(value)
             progress.message(f"records could not be computed from stored weights: {value}")
         elif value and (run := store.load(job, keeps)) is not None:
             found.stored[job] = run
@@ -262,7 +273,7 @@ def _train_prefixes(
     train = partial(train_prefix, store, expected)
     for _, value in executor.attempt(train, prefixes, TRIES, retries.tell):
         if isinstance(value, JobFailedError):
-            _raise_if_fatal(value)
+            raise_if_fatal(value)
             progress.message(f"a prefix that runs share could not be trained: {value}")
 
 
@@ -295,7 +306,7 @@ def _prove(
             folder.mkdir()
         return prove_control(_control_configs(plan, found), executor, folder, retries.tell)
     except JobFailedError as error:
-        _raise_if_fatal(error)
+        raise_if_fatal(error)
         raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)

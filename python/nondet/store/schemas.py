@@ -120,6 +120,30 @@ class CommandsEntries(TypedDict):
     commands: list[CommandEntries]
 
 
+class RepetitionEntries(TypedDict):
+    """See `nondet.store.repetitions.Repetitions`."""
+
+    model: str
+    dataset: str
+    batch_size: Natural
+    precision: str
+    device: str
+    gpu: str
+    passes: Natural
+    processes: Natural
+    results: Natural
+    within: Natural
+    obstacle: str
+    date: Date
+
+
+class RepetitionsEntries(TypedDict):
+    """The entries of repetitions.json."""
+
+    format: Literal[3]
+    repetitions: list[RepetitionEntries]
+
+
 class EnvironmentEntries(TypedDict):
     """The environment of a shard's trainings on a device with a number of threads."""
 

@@ -2,6 +2,7 @@
 
     DIR/study.json            the plan and the data (see nondet.store.study_file)
     DIR/commands.json         the commands that trained runs (see nondet.store.commands)
+    DIR/repetitions.json      repeated passes, if kernels may race (see nondet.store.repetitions)
     DIR/runs/<address>/       a run (see nondet.store.runs)
     DIR/records/<address>/    records of a run that were made later (see nondet.store.records)
     DIR/crashes/              crashes of runs (see nondet.store.crashes)

@@ -18,6 +18,7 @@ from nondet.store.errors import DamagedRunError, StoreError
 from nondet.store.labels import read_labels
 from nondet.store.lock import LOCK, check_owner
 from nondet.store.measures_check import check_all as check_all_measures
+from nondet.store.repetitions import read_repetitions
 from nondet.store.report_files import check_report
 from nondet.store.runs import StoredRun
 from nondet.store.schemas import FORMAT
@@ -106,7 +107,7 @@ class _Check:
         self._check_labels()
         self._check_states()
         self._check_measures()
-        self._check_commands()
+        self._check_lists()
         self._check_report()
         if lines := mixture(self.environments):
             self.problem(
@@ -266,11 +267,13 @@ class _Check:
         for problem in check_all_measures(self.store.measures, self.hashes):
             self.problem(problem)
 
-    def _check_commands(self) -> None:
-        try:
-            read_commands(self.store.root)
-        except StoreError as error:
-            self.problem(error)
+    def _check_lists(self) -> None:
+        """Check the lists of commands and of repetitions."""
+        for read in (read_commands, read_repetitions):
+            try:
+                read(self.store.root)
+            except StoreError as error:
+                self.problem(error)
 
     def _check_report(self) -> None:
         problems = check_report(self.store.root)

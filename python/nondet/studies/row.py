@@ -188,13 +188,17 @@ class Row:
         return frozenset((*self.keep, *needed))
 
     def applies_to(self, base: RunConfig) -> bool:
-        """Return True if the row is for this model and one of its sources can vary in it.
+        """Return True if the row is for this model and one of its sources can vary in it."""
+        if self.models and base.model not in self.models:
+            return False
+        return not self.varies or bool(self.varying(base))
+
+    def varying(self, base: RunConfig) -> tuple[Source, ...]:
+        """Return the row's sources that can vary in a model, given its configuration.
 
         Nothing is stochastic without dropout and weight offsets, nothing is augmented without
         crops and flips, the vendor's kernels take no low-level order, and a text is not shuffled.
         """
-        if self.models and base.model not in self.models:
-            return False
         config = self.config(base)
         present = {
             "shuffle": config.language is None,
@@ -207,7 +211,11 @@ class Row:
             # The control is trained with the model's own setting.
             "lowlevel": base.lowlevel not in ("off", "exact"),
         }
-        return not self.varies or any(present.get(source, True) for source in self.varies)
+        return tuple(source for source in self.varies if present.get(source, True))
+
+    def frees_vendor(self, base: RunConfig) -> bool:
+        """Return True if the vendor's kernels may race in the row's runs of a model."""
+        return self.config(base).lowlevel == "vendor" and "lowlevel" in self.varying(base)
 
     def job(self, base: RunConfig, run: int, data: str = "") -> Job:
         """Return run number `run`, counted from 0, on the data set with the digest `data`.

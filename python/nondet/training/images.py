@@ -21,7 +21,7 @@ from nondet.training.evaluation import model_inputs, predict, weights_sha256
 from nondet.training.lowlevel_source import LowLevelSource
 from nondet.training.offsets import weight_offsets
 from nondet.training.optimizers import set_lr
-from nondet.training.precision import mixed_precision
+from nondet.training.precision import mixed_precision, step_precision
 from nondet.training.result import EpochRecord, Result
 from nondet.training.schedules import check_batch, lr_at, snapshot_epochs, steps_in_epoch
 from nondet.training.training import Recorder, Training
@@ -101,6 +101,18 @@ class ImageTraining(Training):
         logits = self._predict()
         records = {recorder.name: recorder.arrays(self) for recorder in self.recorders}
         return Result(self.history, logits, self.perturbations, snapshots, records)
+
+    def gradients(self, number: int, seeds: Seeds) -> list[torch.Tensor]:
+        """Compute the gradients of batch `number` of the first epoch, as a step with these seeds
+        would, and return those of all parameters, in order. Weights, optimizer and records stay.
+        """
+        loss_sum = self._loss_sum.clone()
+        self.model.train()
+        self.optimizer.zero_grad()
+        with step_precision(self.config):
+            self._compute_gradients(0, number, seeds)
+        self._loss_sum.copy_(loss_sum)
+        return [x.grad for x in self.model.parameters() if x.grad is not None]
 
     def statistics_batches(self) -> Iterator[torch.Tensor]:
         """Yield the training images in their stored order, normalized, without augmentation."""

@@ -21,10 +21,12 @@ class ExecutorError(Exception):
 class Executor(ABC):
     """Applies module-level functions to items, in any order; a context manager.
 
-    workers: the number of items that are processed at a time.
+    workers: the number of items that are processed at a time. fresh: True if there is
+    `attempt_fresh`.
     """
 
     workers: int = 1
+    fresh: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -47,14 +49,33 @@ class Executor(ABC):
         retrying: called before each attempt but the first.
         """
 
+    def attempt_fresh(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int = 2,
+        retrying: Retrying | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        """Yield as `attempt`. Each attempt has a process of its own, which has processed nothing
+        before and ends after it, so that none finds what libraries chose in another.
+
+        Raises ExecutorError if the executor cannot do so.
+        """
+        raise ExecutorError(f"{type(self).__name__} has no process of its own for every item")
+
     def map(
         self,
         function: Callable[[Any], Any],
         items: Iterable[Any],
         retrying: Retrying | None = None,
+        *,
+        fresh: bool = False,
     ) -> Iterator[tuple[Any, Any]]:
-        """Yield as `attempt`, but raise the first JobFailedError and drop the remaining items."""
-        for item, value in self.attempt(function, items, retrying=retrying):
+        """Yield as `attempt`, or if `fresh` as `attempt_fresh`, but raise the first JobFailedError
+        and drop the remaining items.
+        """
+        attempt = self.attempt_fresh if fresh else self.attempt
+        for item, value in attempt(function, items, retrying=retrying):
             if isinstance(value, JobFailedError):
                 raise value
             yield item, value
@@ -83,6 +104,8 @@ class Serial(Executor):
 class Workers(Executor):
     """Processes items elsewhere, a limited number at a time. Each active item has a handle."""
 
+    fresh = True
+
     @abstractmethod
     def _capacity(self) -> int:
         """Return the number of items that may be active."""
@@ -90,6 +113,10 @@ class Workers(Executor):
     @abstractmethod
     def _start(self, function: Callable[[Any], Any], item: Any) -> Any:
         """Start an item; return its handle."""
+
+    @abstractmethod
+    def _start_fresh(self, function: Callable[[Any], Any], item: Any) -> Any:
+        """Start an item in a process of its own (`attempt_fresh`); return its handle."""
 
     @abstractmethod
     def _wait(self, handles: list[Any]) -> Iterator[tuple[Any, Any]]:
@@ -106,6 +133,25 @@ class Workers(Executor):
         tries: int = 2,
         retrying: Retrying | None = None,
     ) -> Iterator[tuple[Any, Any]]:
+        return self._attempt(self._start, function, items, tries, retrying)
+
+    def attempt_fresh(
+        self,
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int = 2,
+        retrying: Retrying | None = None,
+    ) -> Iterator[tuple[Any, Any]]:
+        return self._attempt(self._start_fresh, function, items, tries, retrying)
+
+    def _attempt(
+        self,
+        start: Callable[[Callable[[Any], Any], Any], Any],
+        function: Callable[[Any], Any],
+        items: Iterable[Any],
+        tries: int,
+        retrying: Retrying | None,
+    ) -> Iterator[tuple[Any, Any]]:
         waiting = iter(items)
         retries: list[tuple[Any, int]] = []
         active: dict[Any, tuple[Any, int]] = {}
@@ -115,7 +161,7 @@ class Workers(Executor):
                     item, number = retries.pop() if retries else (next(waiting, _NO_ITEM), 1)
                     if item is _NO_ITEM:
                         break
-                    active[self._start(function, item)] = item, number
+                    active[start(function, item)] = item, number
                 if not active:
                     return
                 for handle, value in self._wait(list(active)):

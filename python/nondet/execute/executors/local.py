@@ -34,6 +34,7 @@ class LocalPool(Workers):
         self.workers = workers
         self._processes: dict[Connection, BaseProcess] = {}
         self._idle: list[Connection] = []
+        self._single: set[Connection] = set()  # whose processes end after their item
 
     def __enter__(self) -> Self:
         return self
@@ -55,6 +56,16 @@ class LocalPool(Workers):
                 self._cancel(pipe)
             else:
                 return pipe
+        return self._send_to_new(function, item)
+
+    def _start_fresh(self, function: Callable[[Any], Any], item: Any) -> Connection:
+        if self._idle:  # it would stay beside the new one
+            self._cancel(self._idle.pop())
+        pipe = self._send_to_new(function, item)
+        self._single.add(pipe)
+        return pipe
+
+    def _send_to_new(self, function: Callable[[Any], Any], item: Any) -> Connection:
         pipe = self._spawn()
         pipe.send((function, item))
         return pipe
@@ -64,7 +75,10 @@ class LocalPool(Workers):
             assert isinstance(pipe, Connection)
             try:
                 value = pipe.recv()
-                self._idle.append(pipe)
+                if pipe in self._single:
+                    self._cancel(pipe)
+                else:
+                    self._idle.append(pipe)
             except (EOFError, ConnectionResetError):
                 process = self._processes[pipe]
                 process.join()
@@ -75,6 +89,7 @@ class LocalPool(Workers):
             yield pipe, value
 
     def _cancel(self, handle: Connection) -> None:
+        self._single.discard(handle)
         process = self._processes.pop(handle, None)
         if process is not None:
             process.kill()

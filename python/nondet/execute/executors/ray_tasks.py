@@ -3,7 +3,7 @@
 import itertools
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,9 @@ from nondet.execute.executors.worker import (
     try_call,
 )
 from nondet.files import unfinished
+
+FRESH = "NONDET_FRESH"
+"""The variable of workers that end after one item."""
 
 _NODE_SECONDS = 120.0  # for which a node may start a process that looks for a folder
 _ANSWER_SECONDS = 30.0  # for which Ray may think about a question or a task
@@ -173,10 +176,21 @@ class RayTasks(Workers):
         return self._requested or 2 * self.workers
 
     def _start(self, function: Callable[[Any], Any], item: Any) -> Any:
-        variables = dict(ONE_THREAD)
+        return self._submit(self._ray.remote(_run_item), {}, function, item)
+
+    def _start_fresh(self, function: Callable[[Any], Any], item: Any) -> Any:
+        # The worker ends after one call, and with this variable Ray gives it no other items.
+        task = self._ray.remote(max_calls=1)(_run_item)
+        return self._submit(task, {FRESH: "1"}, function, item)
+
+    def _submit(
+        self, task: Any, own: Mapping[str, str], function: Callable[[Any], Any], item: Any
+    ) -> Any:
+        """Submit an item to a remote function; return its handle. own: further variables."""
+        variables = {**ONE_THREAD, **own}
         if "NONDET_DATA" in os.environ:
             variables["NONDET_DATA"] = str(Path(os.environ["NONDET_DATA"]).absolute())
-        task = self._ray.remote(_run_item).options(
+        task = task.options(
             num_cpus=1,
             num_gpus=self.gpus_per_run,
             max_retries=0,
