@@ -16,6 +16,7 @@ from nondet.analysis.streaming.stored import stored_measures
 from nondet.store import DamagedRunError, Store, StoredRun, StoreError
 from nondet.store.commands import Command, read_commands
 from nondet.store.listing import jobs_by_address
+from nondet.store.repetitions import Repetitions, read_repetitions
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
 from nondet.studies.row import Row
@@ -113,6 +114,7 @@ class Summary:
         damaged: messages, one for each run that is left out because it is damaged.
         remarks: what else a reader should know of the data.
         commands: the commands that trained the runs, as far as they are recorded.
+        repetitions: of passes, made before runs in which the vendor's kernels may race.
     """
 
     plan: Plan
@@ -121,6 +123,7 @@ class Summary:
     remarks: tuple[str, ...] = ()
     labels: Mapping[str, np.ndarray] = field(default_factory=dict)
     commands: tuple[Command, ...] = ()
+    repetitions: tuple[Repetitions, ...] = ()
 
     @property
     def rows(self) -> list[tuple[ModelSummary, RowSummary]]:
@@ -159,8 +162,13 @@ def summarize(plan: Plan, store: Store) -> Summary:
     labels = {name: found.labels for name, found in kept.items() if found is not None}
     remarks = [note for found in kept.values() if found is not None for note in found.notes]
     commands: list[Command] = []
+    repetitions: list[Repetitions] = []
     try:
         commands = read_commands(store.root)
+    except StoreError as error:
+        remarks.append(str(error))
+    try:
+        repetitions = read_repetitions(store.root)
     except StoreError as error:
         remarks.append(str(error))
     reader = _Reader(plan, store, labels)
@@ -186,7 +194,11 @@ def summarize(plan: Plan, store: Store) -> Summary:
             rows.append(RowSummary(row, runs, row.count(plan.runs), statistics, failed, language))
         models.append(ModelSummary(config, rows))
     notes_of_data = tuple(dict.fromkeys(remarks))
-    return Summary(plan, models, reader.damaged, notes_of_data, labels, tuple(commands))
+    return Summary(
+        *(plan, models, reader.damaged, notes_of_data, labels),
+        commands=tuple(commands),
+        repetitions=tuple(repetitions),
+    )
 
 
 def compute_statistics(

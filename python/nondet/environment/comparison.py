@@ -14,6 +14,9 @@ from nondet.environment.parts import as_text, flatten, one_line
 # Names in nondet_ext.build_info() before and after a renaming: older records hold the former.
 _RENAMED = {"cpu_paths": "cpu_isas", "cpu_path": "cpu_isa"}
 
+_LATER = {"settings.cuda.torch.backends.cudnn.benchmark_limit": "10"}
+"""Parts that older records of a CUDA device lack, with the values that they had: torch's own."""
+
 _DECISIVE = {
     "device",
     "torch_threads",
@@ -50,7 +53,7 @@ def decisive(environment: Mapping[str, Any]) -> dict[str, Any]:
 
     They are the device, the number of threads, the versions of torch and nondet, the processor's
     capability that torch uses, all of `settings` and all of `probe`; for a CUDA device, its name
-    and the versions of CUDA and cuDNN. Other parts are only reported.
+    and the versions of CUDA and cuDNN. Other parts, such as the driver, are only reported.
     """
     return _choose(environment, _is_decisive)
 
@@ -129,8 +132,10 @@ def _varies_between_groups(name: str) -> bool:
 def _choose(environment: Any, chosen: Callable[[str], bool]) -> dict[str, Any]:
     if not isinstance(environment, Mapping):
         return {}
-    flat = flatten(with_current_names(environment))
-    return {name: value for name, value in flat if chosen(name)}
+    flat = dict(flatten(with_current_names(environment)))
+    if any(name.startswith("settings.cuda.torch.") for name in flat):
+        flat = {**_LATER, **flat}
+    return {name: value for name, value in flat.items() if chosen(name)}
 
 
 def _aligned(sides: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

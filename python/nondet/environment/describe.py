@@ -7,6 +7,9 @@ from typing import Any
 
 from nondet.environment.git import describe_git
 
+DRIVER = Path("/sys/module/nvidia/version")
+"""The file in which Linux shows the version of NVIDIA's driver."""
+
 PACKAGES = ("nondet", "torch", "numpy", "scikit-learn", "scipy")
 
 
@@ -16,7 +19,8 @@ def describe_environment(device: str) -> dict[str, Any]:
     It holds the device, the thread settings, the versions of packages, the processor, the build of
     `nondet_ext`, the git commit of the working directory, the settings that steer numerics (see
     `nondet.environment.settings`), and digests of the bits of a fixed computation (see
-    `nondet.environment.probe`). Call it under the settings of the computation. It changes none, and
+    `nondet.environment.probe`); of a CUDA device, its name and the versions of CUDA, cuDNN and the
+    driver. Call it under the settings of the computation. It changes none, and
     draws no random numbers of torch.
     """
     import torch
@@ -43,6 +47,7 @@ def describe_environment(device: str) -> dict[str, Any]:
         description["gpu"] = torch.cuda.get_device_name(device)
         description["cuda"] = torch.version.cuda
         description["cudnn"] = torch.backends.cudnn.version()
+        description["driver"] = describe_driver()
     return description
 
 
@@ -62,3 +67,11 @@ def describe_processor() -> str:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def describe_driver(path: Path = DRIVER) -> str:
+    """Return the version of NVIDIA's driver, such as "570.86.10"; "" if the system shows none."""
+    try:
+        return path.read_text(errors="backslashreplace").partition("\n")[0].strip()
+    except OSError:
+        return ""

@@ -74,6 +74,7 @@ _CUDA_SWITCHES = (
     "backends.cudnn.enabled",
     "backends.cudnn.allow_tf32",
     "backends.cudnn.benchmark",
+    "backends.cudnn.benchmark_limit",
     "backends.cudnn.deterministic",
     "backends.cudnn.conv.fp32_precision",
     "backends.cudnn.rnn.fp32_precision",

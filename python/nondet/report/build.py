@@ -65,10 +65,12 @@ def warning(summary: Summary) -> str:
 
 
 def notes(summary: Summary) -> tuple[str, ...]:
-    """Return notes of caution: how the data were changed, and which runs failed, are damaged or are
-    missing.
+    """Return notes of caution: how the data were changed, whether the vendor's kernels were seen to
+    race, and which runs failed, are damaged or are missing.
     """
     lines = [f"{text}." for text in summary.remarks]
+    lines += dict.fromkeys(f"{each.in_words()}." for each in summary.repetitions)
+    lines += _unvaried(summary)
     lines += [
         f"{model.config.model}, {row.row.name}: {_failures(row)}"
         for model in summary.models
@@ -103,6 +105,21 @@ def settings(plan: Plan) -> tuple[str, ...]:
         if absent:
             lines.append(f"{config.model} has nothing to vary in: {', '.join(absent)}")
     return tuple(lines)
+
+
+def _unvaried(summary: Summary) -> Iterator[str]:
+    """Yield a note for each model with rows of the vendor's kernels that were not seen to race."""
+    for config in summary.plan.configs:
+        names = []
+        for row in summary.plan.rows_of(config):
+            found = [each for each in summary.repetitions if each.fits(row.config(config))]
+            if row.frees_vendor(config) and found and not any(each.vary for each in found):
+                names.append(repr(row.name))
+        if names:
+            yield (
+                f"{config.model}, {listing(names)}: repeated passes did not differ, so the "
+                "low-level source adds nothing that was seen to vary."
+            )
 
 
 def _subtitle(summary: Summary) -> str:

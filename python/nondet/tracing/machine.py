@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from nondet.environment.describe import describe_processor
+from nondet.environment.describe import DRIVER, describe_driver, describe_processor
 
 MOST = 1000
 """Characters of a text and entries of a list in a header."""
@@ -16,7 +16,7 @@ MOST = 1000
 _PROCESSORS = Path("/proc/cpuinfo")
 _VECTOR = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "fphp", "i8mm", "sme", "sse", "sve")
 _GPUS = Path("/proc/driver/nvidia/gpus")
-_GPU_DRIVER = Path("/sys/module/nvidia/version")
+_GPU_DRIVER = DRIVER
 _RANDOMIZES = Path("/proc/sys/kernel/randomize_va_space")
 _PERSONALITY = Path("/proc/self/personality")
 _NO_RANDOMIZE = 0x0040000  # ADDR_NO_RANDOMIZE of Linux
@@ -37,7 +37,7 @@ def describe_machine() -> dict[str, Any]:
         "c_library": _c_library(),
         "random_addresses": _random_addresses(),
         "gpus": _gpus(),
-        "gpu_driver": _first_line(_GPU_DRIVER),
+        "gpu_driver": bounded(describe_driver(_GPU_DRIVER)),
     }
 
 
