@@ -104,14 +104,15 @@ class ImageTraining(Training):
 
     def gradients(self, number: int, seeds: Seeds) -> list[torch.Tensor]:
         """Compute the gradients of batch `number` of the first epoch, as a step with these seeds
-        would, and return those of all parameters, in order. Weights, optimizer and records stay.
+        would, and return those of all parameters, in order.
+
+        For trainings that are not continued: statistics of batch norm move, and later batches may
+        be those of these seeds.
         """
-        loss_sum = self._loss_sum.clone()
         self.model.train()
         self.optimizer.zero_grad()
         with step_precision(self.config):
             self._compute_gradients(0, number, seeds)
-        self._loss_sum.copy_(loss_sum)
         return [x.grad for x in self.model.parameters() if x.grad is not None]
 
     def statistics_batches(self) -> Iterator[torch.Tensor]:

@@ -71,7 +71,7 @@ GIVEN = {
 
 NOT_IN_FILES = {
     *("study", "data", "download", "workers", "executor", "ray_address", "gpus_per_run", "out"),
-    *("shard", "allow_mixed", "restart_runs", "quiet", "dry_run", "at"),
+    *("shard", "allow_equal", "allow_mixed", "restart_runs", "quiet", "dry_run", "at"),
 }
 
 

@@ -75,6 +75,31 @@ def test_what_belongs_to_a_gpu_decides(name):
     assert len(differences(CUDA, changed(CUDA, name, "other"))) == 1
 
 
+LIMIT = "settings/cuda/torch/backends.cudnn.benchmark_limit"
+SWITCHED = changed(CUDA, "settings/cuda/torch", {"backends.cudnn.benchmark": False})
+"""A record of a CUDA device of an earlier version, which did not record the limit."""
+
+
+def test_records_without_the_limit_of_the_autotuner_had_that_of_torch():
+    usual, other = changed(SWITCHED, LIMIT, "10"), changed(SWITCHED, LIMIT, "0")
+    assert differences(SWITCHED, usual) == differences(usual, SWITCHED) == []
+    assert short_digest(SWITCHED) == short_digest(usual) != short_digest(other)
+    assert mixture([SWITCHED, usual, usual]) == []
+    name = LIMIT.replace("/", ".")
+    assert differences(SWITCHED, other) == [f"{name}: 10 there, 0 here"]
+    assert mixture([SWITCHED, usual, other]) == [f"{name}: 0 (1 run), 10 (2 runs)"]
+    # Records of a CPU, and those without switches, have no limit.
+    assert not any("limit" in name for name in (*decisive(CPU), *decisive(CUDA), *decisive(OLD)))
+
+
+def test_another_driver_is_no_difference_but_a_possible_cause():
+    with_driver = changed(CUDA, "driver", "570.86.10")
+    other = changed(with_driver, "driver", "580.65.06")
+    assert differences(CUDA, with_driver) == differences(with_driver, other) == []
+    [_, hint] = differences(with_driver, changed(other, "probe/sum", "2b"))
+    assert "driver: 570.86.10 there, 580.65.06 here" in hint
+
+
 @pytest.mark.parametrize("name", REPORTED)
 def test_what_is_only_reported_is_no_difference(name):
     other = changed(CPU, name, "other")

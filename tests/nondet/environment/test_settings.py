@@ -115,8 +115,11 @@ def test_switches_of_torch_are_described():
     finally:
         torch.set_default_dtype(torch.float32)
 
-    with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True):
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=True, benchmark_limit=3, deterministic=True
+    ):
         assert switched("backends.cudnn.benchmark", "cuda") is True
+        assert switched("backends.cudnn.benchmark_limit", "cuda") == "3"
         assert switched("backends.cudnn.deterministic", "cuda") is True
 
 

@@ -270,6 +270,17 @@ def test_a_failing_item_affects_no_other(ray, tmp_path):
     assert len(set(processes(tmp_path / "kill 1"))) == 2
 
 
+def test_a_fresh_item_has_a_worker_that_nothing_else_had(ray, tmp_path):
+    task, ids = partial(process_item, tmp_path), {}
+    for kind in ("used", "fresh", "after"):
+        items = [f"{kind} {i}" for i in range(5)]
+        assert len(dict(ray.map(task, items, fresh=kind == "fresh"))) == 5
+        ids[kind] = [process for item in items for process in processes(tmp_path / item)]
+    assert len(set(ids["fresh"])) == len(ids["fresh"]) == 5
+    assert not set(ids["fresh"]) & set(ids["used"] + ids["after"])
+    assert len(set(ids["used"] + ids["after"])) < 10
+
+
 def bits(plan, store):
     """Return the results of every run, and the hashes of its files."""
     results = {}
