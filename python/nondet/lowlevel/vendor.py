@@ -11,7 +11,9 @@ def vendor_nondeterminism() -> Iterator[None]:
     """Let cuDNN choose algorithms that race within the context, then restore the settings.
 
     Its deterministic flag is off and its autotuner on; torch's deterministic algorithms are off
-    too, because they would overrule the flag. A CPU does not use cuDNN.
+    too, because they would overrule the flag. This permits races and makes none: cuDNN may choose
+    algorithms that do not race, and its autotuner keeps its choice until the process ends (see
+    `nondet.execute.repeating`). A CPU does not use cuDNN.
     """
     algorithms = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()

@@ -78,8 +78,8 @@ class RunConfig:
         flip: Mirror half of the images.
         lowlevel: The order in which gradients are accumulated if the low-level seed is not held:
             "seeded" draws it from the seed, "atomic" lets threads race, "exact" rounds the exact
-            sum, "vendor" lets cuDNN choose; "off" uses the vendor's kernels as they are. With a
-            held seed the order is fixed. See `nondet.lowlevel`.
+            sum, "vendor" lets cuDNN choose, which may race or not; "off" uses the vendor's kernels
+            as they are. With a held seed the order is fixed. See `nondet.lowlevel`.
         chunks: The number of partial sums into which a batch is split by `lowlevel`.
         perturbation: The small change (`PerturbationSpec`).
         evaluate_every: The epochs from one evaluation to the next; the last is always evaluated.

@@ -338,6 +338,13 @@ def test_equal_runs_are_trained_if_allowed_and_the_report_says_so(steady, study,
     )
 
 
+def test_every_shard_adds_its_repetitions(racing, study, tmp_path, monkeypatch):
+    monkeypatch.setattr(repeating, "PASSES", 100)
+    for index in (1, 2):
+        assert study("hidden-conv", "--shard", f"{index}/2").exit_code == 0
+    assert len(read_repetitions(tmp_path / "study")) == 2
+
+
 def test_a_study_in_which_nothing_races_repeats_nothing(steady, study, tmp_path, monkeypatch):
     monkeypatch.setattr(runner, "add_repetitions", None)
     done = study("linear", "--set", "lowlevel=seeded", "--executor", "serial")

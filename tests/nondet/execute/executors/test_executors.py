@@ -185,50 +185,43 @@ def is_zombie(pid):
         return True
 
 
+PROCESS = "__import__('os').getpid()"
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_fresh_item_has_a_process_that_nothing_else_had(tmp_path, workers):
-    used, fresh = [f"used {i}" for i in range(4)], [f"fresh {i}" for i in range(4)]
-    task = partial(process_item, tmp_path)
+def test_a_fresh_item_has_a_process_that_nothing_else_had(workers):
+    def ids(**named):
+        return [process for _, process in pool.map(eval, [PROCESS] * 4, **named)]
+
     with LocalPool(workers) as pool:
-        assert len(dict(pool.map(task, used))) == 4
-        found = dict(pool.map(task, fresh, fresh=True))
-        assert found == {item: item.upper() for item in fresh}
+        used, fresh = ids(), ids(fresh=True)
         assert pool._single == set()
-        assert len(pool._processes) <= workers
-        after = [f"after {i}" for i in range(4)]
-        assert len(dict(pool.attempt(task, after))) == 4
-
-    def ids(items):
-        return [process for item in items for process in processes(tmp_path / item)]
-
-    assert len(set(ids(fresh))) == 4
-    assert not set(ids(fresh)) & set(ids(used + after))
-    assert len(set(ids(used))) <= workers
-    for process in ids([*used, *fresh, *after]):
+        after = ids()
+    assert len(set(fresh)) == 4
+    assert not set(fresh) & {*used, *after, os.getpid()}
+    assert len(set(used)) <= workers
+    assert len(set(after)) <= workers
+    for process in {*used, *fresh, *after}:
         with pytest.raises(ProcessLookupError):
             os.kill(process, 0)
 
 
-def test_no_more_processes_live_than_there_are_workers(tmp_path):
-    most = 0
+def test_no_more_processes_live_than_there_are_workers():
     with LocalPool(2) as pool:
-        assert len(dict(pool.map(partial(process_item, tmp_path), ["a", "b", "c"]))) == 3
-        for _ in pool.attempt_fresh(abs, [-1, -2, -3]):
-            most = max(most, len(pool._processes))
-            assert len(multiprocessing.active_children()) <= 2
-    assert most <= 2
+        assert len(list(pool.map(eval, [PROCESS] * 3))) == 3
+        for _ in pool.attempt_fresh(eval, [PROCESS] * 3):
+            assert len(pool._processes) <= 2
+        assert len(pool._processes) == 0
 
 
 def test_a_fresh_item_that_fails_is_tried_in_another_fresh_process(tmp_path):
-    items, told = ["raise 1", "kill 1", "raise 9"], []
-    with LocalPool(2) as pool:
-        task = partial(process_item, tmp_path)
-        values = dict(pool.attempt_fresh(task, items, 2, lambda item, error: told.append(item)))
-    assert {item: str(value) for item, value in values.items()} == {
-        "raise 1": "RAISE 1",
-        "kill 1": "KILL 1",
-        "raise 9": "IndexError: not now",
-    }
-    attempts = [process for item in items for process in processes(tmp_path / item)]
-    assert len(set(attempts)) == len(attempts) == 6
-    assert sorted(told) == sorted(items)
+    log, told = tmp_path / "log", []
+    written = f"open({str(log)!r}, 'a').write(str({PROCESS}) + ' ')"
+    item = (
+        f"({written}, __import__('pathlib').Path({str(log)!r}).read_text().count(' ') > 1 or 1/0)"
+    )
+    with LocalPool(1) as pool:
+        [(_, value)] = pool.attempt_fresh(eval, [item], 2, lambda item, error: told.append(error))
+    assert value[1] is True
+    assert [error.kind for error in told] == ["ZeroDivisionError"]
+    assert len(set(processes(log))) == 2

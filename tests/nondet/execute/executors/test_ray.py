@@ -273,7 +273,7 @@ def test_a_failing_item_affects_no_other(ray, tmp_path):
 def test_a_fresh_item_has_a_worker_that_nothing_else_had(ray, tmp_path):
     task, ids = partial(process_item, tmp_path), {}
     for kind in ("used", "fresh", "after"):
-        items = [f"{kind} {i}" for i in range(5)]
+        items = [f"{kind}{i}" for i in range(5)]
         assert len(dict(ray.map(task, items, fresh=kind == "fresh"))) == 5
         ids[kind] = [process for item in items for process in processes(tmp_path / item)]
     assert len(set(ids["fresh"])) == len(ids["fresh"]) == 5
