@@ -15,13 +15,13 @@ from typing import Any
 from nondet.data import Dataset, load_dataset
 from nondet.environment import short_digest
 from nondet.execute.executors import Executor, ExecutorError, JobFailedError, Retrying
-from nondet.execute.jobs import Outcome, environment_of
+from nondet.execute.jobs import environment_of
 from nondet.execute.mixing import Environments, check_here, raise_if_fatal
-from nondet.execute.scanning import Tasks
+from nondet.execute.prefixes import Prefix
 from nondet.store.repetitions import Repetitions
 from nondet.studies.config import RunConfig
 from nondet.studies.job import Job
-from nondet.studies.row import Row
+from nondet.studies.row import Keep, Row
 from nondet.studies.study import Plan
 from nondet.training.repetition import Repetition, repeat_pass
 
@@ -37,6 +37,8 @@ RacingRows = dict[RunConfig, list[tuple[RunConfig, Row]]]
 """Rows in which the vendor's kernels may race, each with the configuration of its model, by a
 configuration that stands for all with the same kernels.
 """
+
+_Training = tuple[Job, frozenset[Keep]] | Prefix
 
 
 class EqualRunsError(Exception):
@@ -76,20 +78,23 @@ def check_executor(jobs: Iterable[Job], executor: Executor) -> None:
         )
 
 
-def attempt_runs(
-    train: Callable[[Any], Outcome],
-    tasks: Tasks,
+def attempt_trainings(
+    train: Callable[[Any], Any],
+    items: Iterable[_Training],
     executor: Executor,
     tries: int,
     retrying: Retrying | None = None,
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield as `Executor.attempt`, for runs that need it in processes of their own."""
-    fresh = {job: keeps for job, keeps in tasks.items() if needs_fresh(job)}
-    shared = {job: keeps for job, keeps in tasks.items() if job not in fresh}
+    """Yield as `Executor.attempt`, for runs and prefixes that need it in processes of their own."""
+    shared: list[_Training] = []
+    fresh: list[_Training] = []
+    for item in items:
+        job = item.job if isinstance(item, Prefix) else item[0]
+        (fresh if needs_fresh(job) else shared).append(item)
     if shared:
-        yield from executor.attempt(train, shared.items(), tries, retrying)
+        yield from executor.attempt(train, shared, tries, retrying)
     if fresh:
-        yield from executor.attempt_fresh(train, fresh.items(), tries, retrying)
+        yield from executor.attempt_fresh(train, fresh, tries, retrying)
 
 
 def racing_rows(plan: Plan, jobs: Iterable[Job]) -> RacingRows:

@@ -27,7 +27,7 @@ from nondet.execute.mixing import (
 )
 from nondet.execute.prefixes import shared_prefixes
 from nondet.execute.repeating import (
-    attempt_runs,
+    attempt_trainings,
     check_executor,
     check_varied,
     racing_rows,
@@ -172,7 +172,7 @@ def _train(
     """Train the missing runs; return the number of crashed runs."""
     crashes: list[JobFailedError] = []
     train = partial(run_job, store, expected)
-    work = attempt_runs(train, found.missing, executor, TRIES, retries.tell)
+    work = attempt_trainings(train, found.missing.items(), executor, TRIES, retries.tell)
     for number, ((job, _), outcome) in enumerate(work, 1):
         if not isinstance(outcome, JobFailedError):
             control.check(job)
@@ -271,7 +271,7 @@ def _train_prefixes(
     """Train the prefixes that missing runs share. A run whose prefix fails starts from epoch 0."""
     prefixes = shared_prefixes(found.missing, found.elsewhere)
     train = partial(train_prefix, store, expected)
-    for _, value in executor.attempt(train, prefixes, TRIES, retries.tell):
+    for _, value in attempt_trainings(train, prefixes, executor, TRIES, retries.tell):
         if isinstance(value, JobFailedError):
             raise_if_fatal(value)
             progress.message(f"a prefix that runs share could not be trained: {value}")

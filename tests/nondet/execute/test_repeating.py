@@ -18,13 +18,13 @@ from factories.vendor_stand_in import STUDY, FreshSerial
 from nondet.analysis.summary import summarize
 from nondet.execute import repeating, runner
 from nondet.execute.executors import ExecutorError, JobFailedError, LocalPool, Serial
+from nondet.execute.prefixes import shared_prefixes
 from nondet.execute.repeating import (
     PASSES,
     EqualRunsError,
     Repeated,
-    attempt_runs,
+    attempt_trainings,
     check_varied,
-    needs_fresh,
     racing_rows,
     repeat_passes,
     run_repeat,
@@ -36,6 +36,7 @@ from nondet.store import MixedStudyError, Store
 from nondet.store.repetitions import read_repetitions
 from nondet.studies.config import RunConfig
 from nondet.studies.row import Row
+from nondet.studies.seeds import Onset
 from nondet.studies.study import Plan
 from nondet.training import loop
 from nondet.training.repetition import Repetition
@@ -226,31 +227,59 @@ def test_a_process_that_fails_ends_the_study(steady, monkeypatch):
     assert messages[0].startswith("a process that repeats a pass of 'hidden-conv' crashed and is")
 
 
-def test_runs_of_vendor_mode_alone_are_fresh(steady):
-    plan = planned("hidden-conv")
-    tasks, order = plan.tasks(), []
+def test_trainings_of_vendor_mode_alone_are_fresh(steady):
+    late = Row("late", ("lowlevel", "shuffle"), {"epochs": 2}, onset=Onset(shuffle=1))
+    ours = Row("ours, late", ("shuffle",), {"epochs": 2, "lowlevel": "off"}, onset=Onset(shuffle=1))
+    plan = planned("hidden-conv", rows=(*ROWS, late, ours))
+    calls = []
 
     class Watching(FreshSerial):
         def attempt(self, function, items, tries=2, retrying=None):
-            order.append(("pool", [job for job, _ in items]))
+            calls.append(("pool", [*items]))
             return iter(())
 
         def attempt_fresh(self, function, items, tries=2, retrying=None):
-            order.append(("fresh", [job for job, _ in items]))
+            calls.append(("fresh", [*items]))
             return iter(())
 
-    assert list(attempt_runs(abs, tasks, Watching(), 2)) == []
-    assert [kind for kind, _ in order] == ["pool", "fresh"]
-    for kind, jobs in order:
-        assert {job.config.lowlevel == "vendor" for job in jobs} == {kind == "fresh"}
-        assert {needs_fresh(job) for job in jobs} == {kind == "fresh"}
-    assert sorted(job.address for _, jobs in order for job in jobs) == sorted(
-        job.address for job in tasks
-    )
-    order.clear()
-    ours = {job: keeps for job, keeps in tasks.items() if job.config.lowlevel == "seeded"}
-    assert list(attempt_runs(abs, ours, Watching(), 2)) == []
-    assert [kind for kind, _ in order] == ["pool"]
+    def started(items):
+        calls.clear()
+        assert list(attempt_trainings(abs, items, Watching(), 2)) == []
+        return dict(calls)
+
+    tasks = plan.tasks()
+    runs = started(tasks.items())
+    assert len(runs["fresh"]) + len(runs["pool"]) == len(tasks)
+    assert {job.config.lowlevel for job, _ in runs["fresh"]} == {"vendor"}
+    assert {job.config.lowlevel for job, _ in runs["pool"]} == {"seeded", "off"}
+    prefixes = shared_prefixes(tasks)
+    found = started(prefixes)
+    assert [prefix.job.config.lowlevel for prefix in found["fresh"]] == ["vendor"] * 2
+    assert [prefix.job.config.lowlevel for prefix in found["pool"]] == ["off"]
+    assert list(started([(job, keeps) for job, keeps in runs["pool"]])) == ["pool"]
+    assert started([]) == {}
+
+
+def test_prefixes_of_vendor_mode_are_fresh(steady, tmp_path, monkeypatch):
+    late = Row("late", ("lowlevel", "shuffle"), {"epochs": 2}, onset=Onset(shuffle=1))
+    plan, calls = planned("linear", rows=(late,)), []
+
+    class Watching(FreshSerial):
+        def attempt(self, function, items, tries=2, retrying=None):
+            calls.extend(("pool", type(item).__name__) for item in items)
+            return super().attempt(function, items, tries, retrying)
+
+        def attempt_fresh(self, function, items, tries=2, retrying=None):
+            calls.extend(("fresh", type(item).__name__) for item in items)
+            return Serial.attempt(self, function, items, tries, retrying)
+
+    store = Store(tmp_path / "study")
+    with store.opened_for(plan):
+        assert run_study(plan, store, Watching, allow_equal=True) == 0
+    assert [kind for kind, name in calls if name == "Prefix"] == ["fresh"] * 2
+    assert [name for kind, name in calls if kind == "fresh"] == [
+        *("Repeat", "Repeat", "Prefix", "Prefix", "tuple", "tuple")
+    ]
 
 
 def test_an_executor_without_processes_is_refused_before_anything_is_trained(
