@@ -21,8 +21,8 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
-from digests.cases import digest
-from digests.inputs import floats, words
+from nondet.checking.digests.cases import digest
+from nondet.checking.digests.inputs import floats, words
 
 PINNED = {
     "ATEN_CPU_CAPABILITY": "avx2",

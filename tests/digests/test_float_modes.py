@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import torch
 
-from digests.ops import FAMILIES
 from digests.test_op_digests import changed_within
+from nondet.checking.digests.ops import FAMILIES
 from nondet_ext import _direct
 from nondet_ext._native import _C
 from references.long_calls import kernels

@@ -19,19 +19,18 @@ def main(kinds: list[str]) -> None:
     if not kinds or not set(kinds) <= {"ops", "studies"}:
         sys.exit("usage: python tests/digests/update.py [ops] [studies]")
     if "ops" in kinds:
-        from digests.cases import computed
-        from digests.ops import FAMILIES
+        from nondet.checking.digests.cases import computed
+        from nondet.checking.digests.ops import DIGESTS, FAMILIES
 
-        write("op_digests.json", {name: computed(family()) for name, family in FAMILIES.items()})
+        write(DIGESTS, {name: computed(family()) for name, family in FAMILIES.items()})
     if "studies" in kinds:
         from digests.studies import recorded
 
-        write("study_digests.json", recorded())
+        write(HERE / "study_digests.json", recorded())
 
 
-def write(name: str, found: dict[str, dict[str, Any]]) -> None:
+def write(path: Path, found: dict[str, dict[str, Any]]) -> None:
     """Write groups of digests to a file and print the differences from its old content."""
-    path = HERE / name
     before = flat(json.loads(path.read_text())) if path.exists() else {}
     after = flat(found)
     for key in sorted(before.keys() | after.keys()):

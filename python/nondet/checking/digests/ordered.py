@@ -13,8 +13,8 @@ import torch
 from torch.nn import functional as F
 
 import nondet_ext
-from digests.cases import ORDERS, Case, gradients
-from digests.inputs import FLOATS, floats, integers, strided
+from nondet.checking.digests.cases import ORDERS, Case, gradients
+from nondet.checking.digests.inputs import FLOATS, floats, integers, strided
 
 
 def scopes() -> Iterator[Case]:

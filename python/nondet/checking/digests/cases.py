@@ -3,6 +3,7 @@
 import hashlib
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ ORDERS: dict[str, dict[str, Any]] = {
     "seeded": {"order": "seeded", "seed": 7},
 }
 """The reproducible orders."""
+
+KEYS = {**ORDERS, "seeded-by-four": {"order": "seeded", "seed": (7, 1, 2, 3)}}
+"""The same, and one whose seed has four parts."""
 
 
 def any_nan(result: Any) -> Any:
@@ -57,7 +61,7 @@ def _absorb(found: Any, result: Any) -> None:
         dense = result.detach().contiguous()
         found.update(f"{dense.dtype} {tuple(dense.shape)} ".encode())
         if dense.numel():
-            found.update(dense.reshape(-1).view(torch.uint8).numpy().tobytes())
+            found.update(dense.reshape(-1).view(torch.uint8).cpu().numpy().tobytes())
     elif isinstance(result, list | tuple):
         found.update(f"{len(result)} results ".encode())
         for each in result:
@@ -68,14 +72,21 @@ def _absorb(found: Any, result: Any) -> None:
         raise TypeError(f"a result must be tensors or integers, got {type(result).__name__}")
 
 
-def computed(cases: Iterator[Case]) -> dict[str, str]:
-    """Return the digest of each case by its name. Two expected warnings are ignored: that constant
-    inputs give NaN, and that torch's complex numbers of 16 bits are experimental.
+@contextmanager
+def ignored_warnings() -> Iterator[None]:
+    """Ignore two expected warnings inside of the context: that constant inputs give NaN, and that
+    torch's complex numbers of 16 bits are experimental.
     """
-    digests = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", nondet_ext.DegenerateInputWarning)
         warnings.filterwarnings("ignore", "B?Complex(Half|32) support is experimental")
+        yield
+
+
+def computed(cases: Iterator[Case]) -> dict[str, str]:
+    """Return the digest of each case by its name. Raises ValueError if two have one name."""
+    digests: dict[str, str] = {}
+    with ignored_warnings():
         for name, compute in cases:
             if name in digests:
                 raise ValueError(f"two results are named {name!r}")

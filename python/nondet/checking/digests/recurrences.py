@@ -12,8 +12,8 @@ from typing import Any
 import torch
 
 import nondet_ext
-from digests.cases import Case, any_nan, gradients
-from digests.inputs import FLOATS, floats, integers, specials, strided
+from nondet.checking.digests.cases import Case, any_nan, gradients
+from nondet.checking.digests.inputs import FLOATS, floats, integers, specials, strided
 
 
 def recurrences() -> Iterator[Case]:
@@ -40,7 +40,7 @@ def recurrences() -> Iterator[Case]:
         for kind, arguments in inputs.items():
             yield (
                 f"forget_mult/{dtype}/{kind}",
-                lambda given=arguments: any_nan(nondet_ext.forget_mult(*given)),
+                partial(_states, arguments),
             )
             if kind not in ("no-steps", "no-columns"):
                 yield f"forget_mult/{dtype}/{kind}/gradient", partial(_gradient, arguments)
@@ -71,6 +71,10 @@ def layers() -> Iterator[Case]:
                             _small,
                         ),
                     )
+
+
+def _states(arguments: tuple[Any, ...]) -> Any:
+    return any_nan(nondet_ext.forget_mult(*arguments))
 
 
 def _gradient(arguments: tuple[Any, ...]) -> Any:

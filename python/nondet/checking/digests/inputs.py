@@ -1,9 +1,20 @@
 """Inputs for the digests, made by integer arithmetic: the same bits under every version of Python,
-NumPy and torch.
+NumPy and torch. They lie on the CPU, or on the device of `placed_on`.
 """
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+
+Made = TypeVar("Made")
+Words = np.ndarray[Any, np.dtype[np.uint64]]
+Patterns = np.ndarray[Any, np.dtype[Any]]
+
+_place: ContextVar[torch.device | None] = ContextVar("place", default=None)
 
 FLOATS = {
     "float64": (torch.float64, torch.int64, 53, 11),
@@ -14,7 +25,45 @@ FLOATS = {
 """Name -> (dtype, integer dtype of its width, bits of the significand, bits of the exponent)."""
 
 
-def words(n: int, seed: int) -> np.ndarray:
+@contextmanager
+def placed_on(device: torch.device) -> Iterator[None]:
+    """Make the inputs on a device within the context."""
+    token = _place.set(device)
+    try:
+        yield
+    finally:
+        _place.reset(token)
+
+
+def place() -> torch.device:
+    """Return the device on which inputs are made."""
+    return _place.get() or torch.device("cpu")
+
+
+def placed(x: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of the CPU on the device of the inputs."""
+    return x.to(place())
+
+
+def made_once(make: Callable[[str], Made]) -> Callable[[str], Made]:
+    """Return a function of a dtype's name that makes its result once for every device."""
+    made: dict[tuple[str, torch.device], Made] = {}
+
+    def make_once(dtype: str) -> Made:
+        key = dtype, place()
+        if key not in made:
+            made[key] = make(dtype)
+        return made[key]
+
+    return make_once
+
+
+def tensor(values: Any) -> torch.Tensor:
+    """Return an int64 tensor of integers."""
+    return torch.tensor(values, dtype=torch.int64, device=place())
+
+
+def words(n: int, seed: int) -> Words:
     """Return n uint64 numbers of SplitMix64 (Steele, Lea and Flood 2014)."""
     z = np.arange(1, n + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     z += np.uint64(seed) << np.uint64(32)
@@ -26,7 +75,8 @@ def words(n: int, seed: int) -> np.ndarray:
 def integers(low: int, high: int, *shape: int, seed: int) -> torch.Tensor:
     """Return an int64 tensor of numbers in [low, high)."""
     drawn = words(int(np.prod(shape)), seed) >> np.uint64(32)
-    return torch.from_numpy((drawn % np.uint64(high - low)).astype(np.int64) + low).reshape(shape)
+    numbers = (drawn % np.uint64(high - low)).astype(np.int64) + low
+    return placed(torch.from_numpy(numbers).reshape(shape))
 
 
 def floats(name: str, *shape: int, seed: int, scale: int = 0) -> torch.Tensor:
@@ -41,7 +91,7 @@ def floats(name: str, *shape: int, seed: int, scale: int = 0) -> torch.Tensor:
     sign = 1 - 2 * ((drawn >> np.uint64(5)) & np.uint64(1)).astype(np.int64)
     # Exact: the factors and the product are float64 values that the dtype can hold.
     values = np.ldexp(sign * significand.astype(np.float64), exponent)
-    return torch.from_numpy(values).reshape(shape).to(dtype)
+    return placed(torch.from_numpy(values).reshape(shape).to(dtype))
 
 
 def any_bits(name: str, *shape: int, seed: int) -> torch.Tensor:
@@ -84,7 +134,7 @@ def strided(x: torch.Tensor) -> torch.Tensor:
     return view
 
 
-def _viewed(patterns: np.ndarray, dtype: torch.dtype, integer: torch.dtype) -> torch.Tensor:
+def _viewed(patterns: Patterns, dtype: torch.dtype, integer: torch.dtype) -> torch.Tensor:
     signed = torch.from_numpy(patterns.view(f"i{dtype.itemsize}").copy())
     assert signed.dtype == integer
-    return signed.view(dtype)
+    return placed(signed.view(dtype))

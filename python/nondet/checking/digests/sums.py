@@ -1,16 +1,23 @@
 """Digests of sums in a chosen order, with and without indices."""
 
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
 
 import nondet_ext
-from digests.cases import ORDERS, Case, any_nan, gradients
-from digests.inputs import FLOATS, floats, integers, specials, strided, without_nan
-
-KEYS = {**ORDERS, "seeded-by-four": {"order": "seeded", "seed": (7, 1, 2, 3)}}
+from nondet.checking.digests.cases import KEYS, Case, any_nan, gradients
+from nondet.checking.digests.inputs import (
+    FLOATS,
+    floats,
+    integers,
+    made_once,
+    specials,
+    strided,
+    tensor,
+    without_nan,
+)
 
 
 def sums() -> Iterator[Case]:
@@ -62,9 +69,9 @@ def dots() -> Iterator[Case]:
                     "empty": partial(dot, a[:0], b[:0]),
                     # Products too small or too large for the dtype, which cancel in some pairs.
                     "subnormal": partial(dot, special[1:6], special[1:6]),
-                    "overflow": lambda dot=dot, x=special: any_nan(dot(x[9:12], x[9:12])),
-                    "infinity": lambda dot=dot, x=special: any_nan(dot(x[7:13], x[7:13])),
-                    "infinities": lambda dot=dot, x=special: any_nan(dot(x, x.flip(0))),
+                    "overflow": partial(_any_nan, dot, special[9:12], special[9:12]),
+                    "infinity": partial(_any_nan, dot, special[7:13], special[7:13]),
+                    "infinities": partial(_any_nan, dot, special, special.flip(0)),
                     "gradient": partial(_gradient, dot, [a, b]),
                 },
             )
@@ -91,7 +98,7 @@ def scatters() -> Iterator[Case]:
             yield from _named(f"bincount/{dtype}/{name}", _bins(dtype, order))
 
 
-@cache
+@made_once
 def _inputs(dtype: str) -> dict[str, tuple[torch.Tensor, Any, bool]]:
     """Return the inputs of sums by name, each with the dimensions to reduce and whether to keep
     them.
@@ -99,7 +106,7 @@ def _inputs(dtype: str) -> dict[str, tuple[torch.Tensor, Any, bool]]:
     middle = floats(dtype, 3, 50, 5, seed=11)
     special = specials(dtype)
     n = len(special)
-    first, second = torch.arange(n), (torch.arange(n) * 5 + 3) % n
+    first, second = tensor(range(n)), (tensor(range(n)) * 5 + 3) % n
     pairs = torch.stack([special[first], special[second], special[(first + 7) % n]])
     return {
         "rows": (floats(dtype, 5, 1000, seed=12), 1, False),
@@ -121,7 +128,7 @@ def _inputs(dtype: str) -> dict[str, tuple[torch.Tensor, Any, bool]]:
     }
 
 
-@cache
+@made_once
 def _long(dtype: str) -> torch.Tensor:
     return floats(dtype, 2**20 + 1027, seed=19, scale=-4)
 
@@ -130,6 +137,10 @@ def _reduced(
     op: Callable[..., Any], x: torch.Tensor, dim: Any, keepdim: bool, order: dict[str, Any]
 ) -> Any:
     return any_nan(op(x, dim, keepdim, **order))
+
+
+def _any_nan(op: Callable[..., Any], *arguments: torch.Tensor) -> Any:
+    return any_nan(op(*arguments))
 
 
 def _written(op: Callable[..., Any], x: torch.Tensor, order: dict[str, Any]) -> torch.Tensor:
@@ -149,21 +160,21 @@ def _upstream(result: torch.Tensor) -> torch.Tensor:
 
 def _segments(dtype: str, order: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     x = floats(dtype, 3000, 3, seed=33)
-    offsets = torch.tensor([0, 0, 1, 5, 5, 1030, 1031, 2999])
-    add = partial(nondet_ext.segment_sum, **order)
+    offsets = tensor([0, 0, 1, 5, 5, 1030, 1031, 2999])
+    add: Callable[..., Any] = partial(nondet_ext.segment_sum, **order)
     return {
         "columns": partial(add, x, offsets),
         "int32": partial(add, x, offsets.to(torch.int32)),
         "strided": partial(add, strided(x), offsets),
-        "1-d": partial(add, floats(dtype, 5000, seed=34), torch.tensor([3, 4999])),
-        "3-d": partial(add, floats(dtype, 40, 3, 5, seed=35), torch.tensor([0, 17, 40])),
-        "no-segments": partial(add, x, torch.tensor([0])),
+        "1-d": partial(add, floats(dtype, 5000, seed=34), tensor([3, 4999])),
+        "3-d": partial(add, floats(dtype, 40, 3, 5, seed=35), tensor([0, 17, 40])),
+        "no-segments": partial(add, x, tensor([0])),
         "no-columns": partial(add, x[:, :0], offsets),
         "gradient": partial(_gradient, lambda x: add(x, offsets), [x]),
     }
 
 
-@cache
+@made_once
 def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
     """Return arguments by op and name of the input, for every op that adds at indices."""
     table = floats(dtype, 23, 6, seed=41)
@@ -175,7 +186,7 @@ def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
     special = specials(dtype)
     into = torch.stack([special, special.roll(5), special.roll(11)])
     from_special = torch.stack([special.roll(3), special.roll(9)])
-    zero, one = torch.tensor(0), torch.tensor(1)
+    zero, one = tensor(0), tensor(1)
     vector = floats(dtype, 5000, seed=47)
     index_add = {
         "rows": (table, 0, index, rows),
@@ -183,11 +194,11 @@ def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
         "strided": (strided(table), -2, index, strided(rows)),
         "middle": (cube, 1, at_middle, middle),
         "1-d": (vector[:37], 0, integers(0, 37, 5000, seed=48), vector),
-        "one-target": (vector[:1], 0, torch.zeros(5000, dtype=torch.int64), vector),
+        "one-target": (vector[:1], 0, tensor([0] * 5000), vector),
         "0-d": (vector[0], 0, zero, vector[1]),
         "0-d-index": (table, 0, one, rows[:1]),
         "empty": (table, 0, index[:0], rows[:0]),
-        "specials": (into, 0, torch.tensor([0, 1]), from_special),
+        "specials": (into, 0, tensor([0, 1]), from_special),
     }
     elements = integers(0, 23, 800, 4, seed=49)
     scatter_add = {
@@ -199,7 +210,7 @@ def _rows_added(dtype: str) -> dict[str, dict[str, tuple[Any, ...]]]:
         "1-d": (vector[:37], 0, integers(0, 37, 4999, seed=48), vector),
         "0-d": (vector[0], 0, zero, vector[1]),
         "empty": (table, 0, elements[:0], rows[:0]),
-        "specials": (into, 0, torch.tensor([[0] * 32, [1] * 32]), from_special),
+        "specials": (into, 0, tensor([[0] * 32, [1] * 32]), from_special),
     }
     return {
         "index_add": index_add,
@@ -232,7 +243,7 @@ def _differentiable(
 def _bins(dtype: str, order: dict[str, Any]) -> dict[str, Callable[[], Any]]:
     weights = floats(dtype, 3000, seed=61)
     index = integers(0, 40, 3000, seed=62)
-    count = partial(nondet_ext.bincount, **order)
+    count: Callable[..., Any] = partial(nondet_ext.bincount, **order)
     return {
         "int64": partial(count, index, weights),
         "int32": partial(count, index.to(torch.int32), weights),

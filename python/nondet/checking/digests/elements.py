@@ -10,8 +10,19 @@ import numpy as np
 import torch
 
 import nondet_ext
-from digests.cases import Case, any_nan
-from digests.inputs import FLOATS, any_bits, floats, integers, specials, strided, words
+from nondet.checking.digests.cases import Case, any_nan
+from nondet.checking.digests.inputs import (
+    FLOATS,
+    any_bits,
+    floats,
+    integers,
+    place,
+    placed,
+    specials,
+    strided,
+    tensor,
+    words,
+)
 
 # fmt: off
 BYTES = (
@@ -39,9 +50,9 @@ def neighbors() -> Iterator[Case]:
         for kind, x in inputs.items():
             yield f"next_up/{dtype}/{kind}", partial(nondet_ext.next_up, x)
             yield f"next_down/{dtype}/{kind}", partial(nondet_ext.next_down, x)
-            yield f"spacing/{dtype}/{kind}", lambda x=x: any_nan(nondet_ext.spacing(x))
-        yield f"next_up/{dtype}/out", lambda x=drawn: nondet_ext.next_up(x, out=x.clone())
-        yield f"next_down/{dtype}/out", lambda x=drawn: nondet_ext.next_down(x, out=x.clone())
+            yield f"spacing/{dtype}/{kind}", partial(_spacing, x)
+        yield f"next_up/{dtype}/out", partial(_in_copy, nondet_ext.next_up, drawn)
+        yield f"next_down/{dtype}/out", partial(_in_copy, nondet_ext.next_down, drawn)
         apart = partial(nondet_ext.ulp_distance, nan="propagate")
         other = any_bits(dtype, 67, 31, seed=3)
         near = nondet_ext.next_up(nondet_ext.next_up(drawn))
@@ -64,8 +75,16 @@ def neighbors() -> Iterator[Case]:
             yield f"ulp_distance/{dtype}/{kind}", compute
 
 
+def _spacing(x: torch.Tensor) -> Any:
+    return any_nan(nondet_ext.spacing(x))
+
+
+def _in_copy(op: Callable[..., Any], x: torch.Tensor) -> Any:
+    return op(x, out=x.clone())
+
+
 def _apart_in(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-    out = torch.zeros(a.shape, dtype=torch.int64, device="cpu")
+    out = torch.zeros(a.shape, dtype=torch.int64, device=place())
     return nondet_ext.ulp_distance(a, b, nan="propagate", out=out)
 
 
@@ -74,7 +93,7 @@ def flips() -> Iterator[Case]:
     for dtype in FLOATS:
         param = any_bits(dtype, 13, 11, seed=6)
         special = specials(dtype)
-        everywhere = torch.arange(len(special))
+        everywhere = tensor(range(len(special)))
         idx = integers(-143, 143, 60, seed=7)  # some indices occur twice
         directions = 2 * integers(0, 2, 60, seed=8) - 1
         bits = integers(0, 8 * param.itemsize, 60, seed=9)
@@ -103,28 +122,28 @@ def flips() -> Iterator[Case]:
         }
         for kind, (x, *arguments) in bit.items():
             yield f"flip_bit/{dtype}/{kind}", partial(_changed, nondet_ext.flip_bit, x, arguments)
-        for op, arguments in (
-            (nondet_ext.flip_ulp, [idx, directions]),
-            (nondet_ext.flip_bit, [idx, bits]),
-        ):
-            yield (
-                f"{op.__name__}/{dtype}/strided",
-                lambda op=op, x=param, given=arguments: op(strided(x), *given),
-            )
+        flip_ulp = partial(_changed_in_gaps, nondet_ext.flip_ulp, param, [idx, directions])
+        flip_bit = partial(_changed_in_gaps, nondet_ext.flip_bit, param, [idx, bits])
+        yield f"flip_ulp/{dtype}/strided", flip_ulp
+        yield f"flip_bit/{dtype}/strided", flip_bit
         many = floats(dtype, 50, 41, seed=10)
-        for kind, x, arguments in (
+        for kind, x, numbers in (
             ("one", many, (3,)),
             ("several", many, (3, 2, 40)),
             ("most", many, (3, 2, 2000)),
             ("none", many, (3, 2, 0)),
             ("specials", special, (4, 1, 32)),
         ):
-            yield f"random_flip/{dtype}/{kind}", partial(_flipped, x, arguments)
+            yield f"random_flip/{dtype}/{kind}", partial(_flipped, x, numbers)
 
 
 def _changed(op: Callable[..., Any], x: torch.Tensor, arguments: list[Any]) -> torch.Tensor:
     result: torch.Tensor = op(x.clone(), *arguments)
     return result
+
+
+def _changed_in_gaps(op: Callable[..., Any], x: torch.Tensor, arguments: list[Any]) -> Any:
+    return op(strided(x), *arguments)
 
 
 def _flipped(x: torch.Tensor, arguments: tuple[int, ...]) -> Any:
@@ -152,7 +171,7 @@ def _flipped(x: torch.Tensor, arguments: tuple[int, ...]) -> Any:
 
 def randoms() -> Iterator[Case]:
     """Yield random words, floats, integers and permutations."""
-    coordinates = (torch.tensor([[0], [1], [2**32 - 1]]), torch.tensor([5, 6]), 9)
+    coordinates = (tensor([[0], [1], [2**32 - 1]]), tensor([5, 6]), 9)
     draws: dict[str, dict[str, Any]] = {
         "one": {"size": (), "seed": 1},
         "shape": {"size": (7, 5), "seed": 1, "stream": 2, "counter": (3, 4, 5)},
@@ -162,6 +181,7 @@ def randoms() -> Iterator[Case]:
         "large": {"size": 200_003, "seed": 3},
         "empty": {"size": (0, 3), "seed": 1},
     }
+    draws = {kind: {**draw, "device": place()} for kind, draw in draws.items()}
     ranges = {"die": (1, 7), "sign": (-1, 1), "wide": (-(2**63), 2**63 - 1), "constant": (5, 6)}
     for kind, draw in draws.items():
         yield f"philox_bits/uint32/{kind}", partial(nondet_ext.philox_bits, **draw)
@@ -179,7 +199,7 @@ def randoms() -> Iterator[Case]:
         ("odd", 4099, {"stream": 2, "counter": (3, 4, 5)}),
         ("counters", 25, {"counter": coordinates}),
     ):
-        permutation = partial(nondet_ext.philox_permutation, n, seed=1, **more)
+        permutation = partial(nondet_ext.philox_permutation, n, seed=1, device=place(), **more)
         yield f"philox_permutation/int64/{kind}", permutation
 
 
@@ -198,7 +218,12 @@ def fingerprints() -> Iterator[Case]:
     truths = integers(0, 2, 3, 4099, seed=12) > 0
     yield "fingerprint/bool/tiles", lambda: nondet_ext.fingerprint(truths)
     yield "fingerprint/bool/strided", lambda: nondet_ext.fingerprint(truths[:, ::3])
-    mixed = (truths[:, ::3], *(specials(dtype) for dtype in FLOATS), torch.empty(0, 3), truths)
+    mixed = (
+        truths[:, ::3],
+        *(specials(dtype) for dtype in FLOATS),
+        floats("float32", 0, 3, seed=13),
+        truths,
+    )
     yield "fingerprints/float32/mixed", lambda: nondet_ext.fingerprints(mixed)
     yield "fingerprints/bool/rows", lambda: nondet_ext.fingerprints(truths)
     yield "fingerprints/bool/columns", lambda: nondet_ext.fingerprints(truths.t()[:9])
@@ -210,7 +235,7 @@ def fingerprints() -> Iterator[Case]:
 def _fingerprint(dtype: torch.dtype, shape: tuple[int, ...], gaps: bool = False) -> int:
     count = int(np.prod(shape)) * dtype.itemsize
     if not count:
-        return nondet_ext.fingerprint(torch.empty(shape, dtype=dtype, device="cpu"))
-    data = torch.from_numpy(words(-(-count // 8), 11).view(np.uint8)[:count].copy())
+        return nondet_ext.fingerprint(torch.empty(shape, dtype=dtype, device=place()))
+    data = placed(torch.from_numpy(words(-(-count // 8), 11).view(np.uint8)[:count].copy()))
     x = data.view(dtype).reshape(shape)
     return nondet_ext.fingerprint(x[::2, 1::2] if gaps else x)
