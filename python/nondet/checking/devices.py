@@ -1,6 +1,7 @@
 """The ways to compute an op that are compared with one another."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -73,9 +74,14 @@ def missing_device(name: str) -> str | None:
 
 @contextmanager
 def _busy_cpu() -> Iterator[None]:
-    """Let another thread add numbers."""
-    x = torch.ones(1 << 16)
-    with _repeating(lambda: torch.add(x, 0, out=x)):
+    """Let another thread add numbers, with pauses in which the cores are free."""
+    x = torch.ones(1 << 18)
+
+    def work() -> None:
+        torch.add(x, 0, out=x)
+        time.sleep(0.001)
+
+    with _repeating(work):
         yield
 
 

@@ -14,6 +14,8 @@ import torch
 import nondet_ext
 from nondet.environment.settings import describe_switches
 
+_COMPILER = "TORCHINDUCTOR_"
+
 
 class Setting(NamedTuple):
     """A setting: what it is now, and how it is put back."""
@@ -33,7 +35,7 @@ def kept_settings(device: torch.device) -> list[Setting]:
         Setting("deterministic algorithms", _deterministic, _set_deterministic),
         Setting("fill_uninitialized_memory", _fill, _set_fill),
         Setting("warnings.filters", lambda: list(warnings.filters), _set_filters),
-        Setting("os.environ", lambda: dict(os.environ), _set_environment),
+        Setting("os.environ", _environment, _set_environment),
         Setting("torch's random numbers", torch.get_rng_state, torch.set_rng_state),
         Setting("NumPy's random numbers", np.random.get_state, np.random.set_state),
         Setting("Python's random numbers", random.getstate, random.setstate),
@@ -138,7 +140,12 @@ def _set_filters(filters: list[Any]) -> None:
     warnings.filters[:] = filters  # type: ignore[index]
 
 
+def _environment() -> dict[str, str]:
+    """Return the variables without those of torch's compiler, which sets one when it is loaded."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_COMPILER)}
+
+
 def _set_environment(values: dict[str, str]) -> None:
-    for name in os.environ.keys() - values.keys():
+    for name in _environment().keys() - values.keys():
         del os.environ[name]
     os.environ.update(values)

@@ -19,12 +19,18 @@ TIMES = 200
 ATOMIC: dict[str, dict[str, Any]] = {"atomic": {"order": "atomic"}}
 
 
+QUICK = ("all", "columns", "vectors", "segments", "rows added")
+"""The calls of a quick check, one for each kind of kernel."""
+
+
 def repeated_cases(
-    dtypes: tuple[str, ...], orders: dict[str, dict[str, Any]] = ORDERS
+    dtypes: tuple[str, ...], orders: dict[str, dict[str, Any]] = ORDERS, quick: bool = False
 ) -> Iterator[Case]:
-    """Yield every op that takes an order, on enough elements for many blocks of a GPU."""
+    """Yield every op that takes an order, or `QUICK` of them, on enough elements for many blocks of
+    a GPU.
+    """
     for dtype in dtypes:
-        calls = _calls(dtype)
+        calls = {kind: call for kind, call in _calls(dtype).items() if kind in QUICK or not quick}
         for name, order in orders.items():
             for kind, (op, arguments) in calls.items():
                 title = f"{op.__name__}/{dtype}/{name}"

@@ -1,5 +1,6 @@
 """All checks of a machine, one after another."""
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +11,14 @@ from typing import Any
 import torch
 
 from nondet.checking import edges, oracle, speed
-from nondet.checking.devices import Device
+from nondet.checking.devices import Device, cpu_devices
 from nondet.checking.digests.inputs import FLOATS
 from nondet.checking.groups import (
     Group,
     check_groups,
     compared_with,
-    is_float_of,
+    is_any,
+    is_quick,
     permanent_groups,
 )
 from nondet.checking.process_settings import found_changes
@@ -118,10 +120,10 @@ class Checks:
         return not part.left_out
 
     def digests(self, device: Device, groups: Sequence[Group] | None = None) -> None:
-        """Compare results with the permanent digests; quick: of float32 and other than floats."""
+        """Compare results with the permanent digests; quick: with those of `is_quick`."""
         with self.part("permanent digests", device) as part:
             if self.fits(part, device, CHECK_BYTES):
-                takes = partial(is_float_of, dtypes=self._dtypes)
+                takes = is_quick if self.found.quick else is_any
                 chosen = permanent_groups(self.reference) if groups is None else list(groups)
                 check_groups(part, device, chosen, takes)
 
@@ -135,13 +137,15 @@ class Checks:
         """Repeat calls in deterministic orders."""
         with self.part("deterministic orders, repeated", device) as part:
             if self.fits(part, device, CHECK_BYTES):
-                check_repetition(part, device, cases or partial(repeated_cases, self._few_dtypes))
+                every = cases or partial(repeated_cases, self._few_dtypes, quick=self.found.quick)
+                check_repetition(part, device, every)
 
     def race(self, device: Device, cases: Callable[[], Any] | None = None) -> None:
         """Count the results of the atomic order."""
         with self.part("atomic order", device) as part:
             if self.fits(part, device, CHECK_BYTES):
-                every = cases or partial(repeated_cases, ("float32",), ATOMIC)
+                quick = self.found.quick
+                every = cases or partial(repeated_cases, ("float32",), ATOMIC, quick=quick)
                 self.found.variations += count_results(part, device, every)
 
     def sanitize(self, device: Device, run: Callable[[str], Sanitized] = sanitize) -> None:
@@ -213,6 +217,17 @@ def run_checks(
         checks.found.peak_bytes = torch.cuda.max_memory_reserved(main.place)
     checks.found.seconds = time.perf_counter() - begin
     return checks.found
+
+
+def processor_ways(quick: bool) -> list[Device]:
+    """Return the ways to compute on this processor: every instruction set with one thread, two and
+    one for each processor; quick: with one, and the last also with all.
+    """
+    most = len(os.sched_getaffinity(0))
+    if not quick:
+        return cpu_devices(sorted({1, 2, most}))
+    ways = cpu_devices([1])
+    return [*ways, cpu_devices([max(most, 2)])[-1]]
 
 
 def free_bytes(place: torch.device) -> int | None:

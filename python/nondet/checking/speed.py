@@ -52,9 +52,9 @@ class Measured(NamedTuple):
 
 def array_bytes(memory: int, quick: bool) -> int:
     """Return the bytes of an array that a call reads, given the memory of a device: at most 128 MiB
-    (16 MiB if quick), so that `ARRAYS` of them fit.
+    (8 MiB if quick), so that `ARRAYS` of them fit.
     """
-    return min((16 if quick else 128) << 20, memory // ARRAYS) // 4096 * 4096
+    return min((8 if quick else 128) << 20, memory // ARRAYS) // 4096 * 4096
 
 
 def measure(

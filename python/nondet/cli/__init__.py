@@ -1,6 +1,17 @@
 """The command `nondet`: one module per command or family of commands."""
 
-from nondet.cli import comparing, diff, ending, inspect, planning, resume, run, studies, tracing
+from nondet.cli import (
+    comparing,
+    diff,
+    ending,
+    inspect,
+    planning,
+    resume,
+    run,
+    selftest,
+    studies,
+    tracing,
+)
 from nondet.cli.app import app
 
 __all__ = [
@@ -13,6 +24,7 @@ __all__ = [
     "planning",
     "resume",
     "run",
+    "selftest",
     "studies",
     "tracing",
 ]

@@ -14,11 +14,12 @@ from nondet.names import alternatives
 Choice = TypeVar("Choice", bound=StrEnum)
 
 STUDY_GROUP, SCORE_GROUP, TRACE_GROUP = "Studies", "Comparisons", "Traces"
+MACHINE_GROUP = "This machine"
 """The groups of commands in the help."""
 
 _ORDER = (
     *("run", "report", "studies", "ls", "verify", "verify-resume"),
-    *("compare", "plan", "trace", "diff"),
+    *("compare", "plan", "trace", "diff", "selftest"),
 )
 """The commands in the order of the help; others follow them."""
 

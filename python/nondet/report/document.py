@@ -127,7 +127,7 @@ class Document:
     failed, missing and damaged runs, and other reasons for caution. settings: lines. environment:
     (name, value) pairs. source: the work that the study repeats. published: tables that compare its
     results with published ones. warning: the first line, if the runs must not be compared.
-    commands: what trained the runs, each with its date and duration.
+    commands: what trained the runs, each with its date and duration. runs: what runs.csv holds.
     """
 
     title: str
@@ -140,6 +140,7 @@ class Document:
     published: tuple[Table, ...] = ()
     warning: str = ""
     commands: tuple[tuple[str, str], ...] = ()
+    runs: str = "every run with its seeds and results"
 
     @property
     def all_sections(self) -> tuple[Section, ...]:
