@@ -31,7 +31,7 @@ def parse_bytes(name: str, value: object) -> int:
         raise ValueError(
             f'{name} must be bytes or a string such as "500MB", "2GB" or "1.5GiB", got {value!r}'
         )
-    return int(Fraction(match[1]) * _UNITS[match[2].upper()])
+    return _check.integer(name, int(Fraction(match[1]) * _UNITS[match[2].upper()]), 1, 2**62)
 
 
 def resident_bytes() -> int:

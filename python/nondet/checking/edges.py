@@ -24,11 +24,14 @@ from nondet.checking.digests.inputs import (
     tensor,
 )
 
-SIZES = (1, 31, 32, 33, 1023, 1024, 1025, 2049, 4095, 4097)
+SIZES = (1, 31, 32, 33, 1023, 1024, 1025, 2049, 4097)
 """Around the 32 lanes, one and more tiles of 1,024, and the 1,024 parts of seeded orders."""
 
-FEW_SIZES = (31, 1025)
+FEW_SIZES = (33, 1025)
 """Those of a quick check."""
+
+STRANGE_SIZES = (33, 1025)
+"""Those of which there are also inputs with subnormal numbers, infinities and NaN."""
 
 LAYOUTS = ("contiguous", "misaligned", "gaps")
 VALUES = ("subnormal", "infinite", "nan")
@@ -38,7 +41,7 @@ def edges(sizes: tuple[int, ...], dtypes: tuple[str, ...] = tuple(FLOATS)) -> It
     """Yield the calls for these sizes and float dtypes."""
     for dtype in dtypes:
         for n in sizes:
-            for kind in (*LAYOUTS, *VALUES):
+            for kind in (*LAYOUTS, *(VALUES if n in STRANGE_SIZES else ())):
                 for name, order in ORDERS.items():
                     for op, shape, compute in _sums(dtype, n, kind, order):
                         yield f"{op}/{dtype}/{name}/{shape} {kind}", compute
@@ -95,12 +98,12 @@ def _sums(dtype: str, n: int, kind: str, order: dict[str, Any]) -> Iterator[Shap
     def add(op: Callable[..., Any], *arguments: Any) -> Callable[[], Any]:
         return lambda: any_nan(op(table.clone(), *arguments, **order))
 
-    one, many = f"n={n}", f"{n} x 3"
+    one, many = f"n={n}", f"n={n} by column"
     yield "sum", one, call(nondet_ext.sum, vector)
     yield "mean", one, call(nondet_ext.mean, vector)
     yield "dot", one, call(nondet_ext.dot, vector, other)
     yield "bincount", one, call(nondet_ext.bincount, index, vector)
-    yield "sum", f"3 x {n}", call(nondet_ext.sum, rows, 1)
+    yield "sum", f"n={n} by row", call(nondet_ext.sum, rows, 1)
     yield "sum", many, call(nondet_ext.sum, columns, 0)
     yield "mean", many, call(nondet_ext.mean, columns, 0)
     yield "accumulate", many, call(nondet_ext.accumulate, columns)

@@ -57,10 +57,24 @@ def permanent_groups(reference: Device) -> list[Group]:
 
 
 def compared_with(name: str, cases: Callable[[], Iterator[Case]], reference: Device) -> Group:
-    """Return a group whose results must be those of a reference, which computes them now."""
+    """Return a group whose results must be those of a reference, which computes them now. Raises
+    ValueError if two calls have one name.
+    """
+    expected: dict[str, str] = {}
     with computing_on(reference):
-        expected = {case: digest(compute()) for case, compute in cases()}
+        for case, compute in cases():
+            if case in expected:
+                raise ValueError(f"two calls are named {case!r}")
+            expected[case] = _digest_or_error(compute)
     return Group(name, cases, expected, partial(_computed, cases, reference), reference.name)
+
+
+def _digest_or_error(compute: Callable[[], Any]) -> str:
+    """Return the digest of a call, or how it raised, which no digest equals."""
+    try:
+        return digest(compute())
+    except Exception as error:
+        return f"raised {type(error).__name__}"
 
 
 def _computed(cases: Callable[[], Iterator[Case]], device: Device, name: str) -> Any:
@@ -138,8 +152,7 @@ def _difference(part: Part, group: Group, name: str, result: Any) -> Difference:
             f"{group.source} is {digest(right)}",
         )
     apart = first_difference(right, result)
-    if apart is None:  # the digest is of the same bits
-        return _unnamed(part, name, "had other bits once, and the right ones when it was compared")
+    assert apart is not None  # their digests differ
     return Difference(
         part.name,
         part.device,

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 
+from nondet.checking.digests.cases import bytes_of
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -119,7 +121,7 @@ def _same(one: Any, other: Any) -> bool:
         return type(one) is type(other) and bool(one == other)
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
-    return torch.equal(_bytes(one), _bytes(other.to(one.device)))
+    return torch.equal(bytes_of(one), bytes_of(other.to(one.device)))
 
 
 def _apart(one: Any, other: Any) -> Apart | None:
@@ -131,16 +133,11 @@ def _apart(one: Any, other: Any) -> Apart | None:
     if one.dtype != other.dtype or one.shape != other.shape:
         return Apart(str(tuple(other.shape)), "all", _kind(one), _kind(other))
     width = one.element_size()
-    left, right = (_bytes(each).reshape(-1, width) for each in (one, other))
+    left, right = (bytes_of(each).reshape(-1, width) for each in (one, other))
     place = int((left != right).any(1).nonzero()[0])
     index = tuple(int(each) for each in torch.unravel_index(torch.tensor(place), one.shape))
     shape = str(tuple(one.shape))
     return Apart(shape, f"element {index}", _hexadecimal(left[place]), _hexadecimal(right[place]))
-
-
-def _bytes(x: torch.Tensor) -> torch.Tensor:
-    """Return the bytes of a tensor, (numel * element size,)."""
-    return x.detach().contiguous().reshape(-1).view(torch.uint8)
 
 
 def _kind(x: torch.Tensor) -> str:

@@ -164,12 +164,12 @@ class Checks:
 
     def time(self, device: Device) -> None:
         """Measure speed."""
-        size = speed.array_bytes(self.found.memory, self.found.quick)
+        size = speed.array_bytes(device.place, self.found.memory, self.found.quick)
         needed = speed.ARRAYS * size
         with self.part("speed", device, needed) as part:
             if self.fits(part, device, needed):
                 self.found.timed = device.name
-                measured = speed.measure(device, size, self.found.quick, self.say)
+                measured = speed.measure(device, size, self.found.quick, self.say, part.notes)
                 self.found.copy_rate, self.found.speeds = measured
 
     @property

@@ -56,12 +56,19 @@ def digest(result: Any) -> str:
     return found.hexdigest()[:16]
 
 
+def bytes_of(x: torch.Tensor) -> torch.Tensor:
+    """Return the bytes of a tensor in row-major order, (numel * element size,), on its device."""
+    flat = x.detach().contiguous().reshape(-1)
+    if flat.stride(0) != 1:  # one element, whose stride torch leaves as it was
+        flat = flat.clone(memory_format=torch.contiguous_format)
+    return flat.view(torch.uint8)
+
+
 def _absorb(found: Any, result: Any) -> None:
     if isinstance(result, torch.Tensor):
-        dense = result.detach().contiguous()
-        found.update(f"{dense.dtype} {tuple(dense.shape)} ".encode())
-        if dense.numel():
-            found.update(dense.reshape(-1).view(torch.uint8).cpu().numpy().tobytes())
+        found.update(f"{result.dtype} {tuple(result.shape)} ".encode())
+        if result.numel():
+            found.update(bytes_of(result).cpu().numpy().tobytes())
     elif isinstance(result, list | tuple):
         found.update(f"{len(result)} results ".encode())
         for each in result:
