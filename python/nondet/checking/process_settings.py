@@ -3,7 +3,6 @@
 import hashlib
 import os
 import random
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -14,7 +13,8 @@ import torch
 import nondet_ext
 from nondet.environment.settings import describe_switches
 
-_COMPILER = "TORCHINDUCTOR_"
+_SET_BY_TORCH = ("CUDA_MODULE_LOADING", "TORCHINDUCTOR_", "TRITON_")
+"""Beginnings of the names of variables that torch sets when it loads a part of itself."""
 
 
 class Setting(NamedTuple):
@@ -34,7 +34,6 @@ def kept_settings(device: torch.device) -> list[Setting]:
         Setting("torch.is_grad_enabled()", torch.is_grad_enabled, torch.set_grad_enabled),
         Setting("deterministic algorithms", _deterministic, _set_deterministic),
         Setting("fill_uninitialized_memory", _fill, _set_fill),
-        Setting("warnings.filters", lambda: list(warnings.filters), _set_filters),
         Setting("os.environ", _environment, _set_environment),
         Setting("torch's random numbers", torch.get_rng_state, torch.set_rng_state),
         Setting("NumPy's random numbers", np.random.get_state, np.random.set_state),
@@ -136,13 +135,9 @@ def _set_fill(value: bool) -> None:
     vars(torch.utils)["deterministic"].fill_uninitialized_memory = value
 
 
-def _set_filters(filters: list[Any]) -> None:
-    warnings.filters[:] = filters  # type: ignore[index]
-
-
 def _environment() -> dict[str, str]:
-    """Return the variables without those of torch's compiler, which sets one when it is loaded."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(_COMPILER)}
+    """Return the variables that torch does not set by itself."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_SET_BY_TORCH)}
 
 
 def _set_environment(values: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from nondet.checking import edges, oracle, speed
-from nondet.checking.devices import Device, cpu_devices
+from nondet.checking.devices import Device, cpu_devices, missing_device
 from nondet.checking.digests.inputs import FLOATS
 from nondet.checking.groups import (
     Group,
@@ -38,7 +38,7 @@ Say = Callable[[str], None]
 @dataclass
 class Findings:
     """What all checks found. copy_rate: of the timed device's memory in GB/s. estimates: the bytes
-    that each part was estimated to take on the device.
+    that each part was estimated to take on the device. remarks: on all of it.
     """
 
     quick: bool
@@ -52,6 +52,7 @@ class Findings:
     estimates: dict[str, int] = field(default_factory=dict)
     peak_bytes: int | None = None
     seconds: float = 0.0
+    remarks: list[str] = field(default_factory=list)
 
     @property
     def differences(self) -> list[Difference]:
@@ -69,7 +70,7 @@ class Findings:
             for part in self.parts
             if part.left_out
         ]
-        return [*left_out, *notes]
+        return [*self.remarks, *left_out, *notes]
 
 
 class Checks:
@@ -210,8 +211,11 @@ def run_checks(
     for each in dict.fromkeys([devices[-1], main]):
         checks.repeat(each)
         checks.race(each)
-    if device is not None:
+    if device is not None and not quick:
         checks.sanitize(device)
+    if device is None and torch.cuda.is_available():
+        reason = missing_device("cuda") or "--device is cpu"
+        checks.found.remarks.append(f"the GPU was not checked: {reason}")
     checks.time(main)
     if main.place.type == "cuda":
         checks.found.peak_bytes = torch.cuda.max_memory_reserved(main.place)

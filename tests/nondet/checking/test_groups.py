@@ -3,7 +3,9 @@ wrong digests, in kernels that raise.
 """
 
 import random
+import tomllib
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ import nondet_ext
 from factories.checked_devices import DTYPES, emulated, flip_byte
 from nondet.checking.devices import cpu_device
 from nondet.checking.digests.cases import digest
-from nondet.checking.digests.ops import permanent_digests
+from nondet.checking.digests.ops import DIGESTS, permanent_digests
 from nondet.checking.edges import edges
 from nondet.checking.groups import (
     MOST_NAMED,
@@ -27,6 +29,7 @@ from nondet.checking.groups import (
 )
 from nondet.checking.results import Part
 
+ROOT = Path(__file__).resolve().parents[3]
 REFERENCE = cpu_device("generic", 1)
 
 
@@ -175,6 +178,13 @@ def test_every_op_with_kernels_is_compared_at_edges():
     held = {name.split("/")[0] for each in permanent_digests().values() for name in each}
     alone = {"CKA", "linear_cka", "ordered", "qrnn", "spearman_files"}  # calls of the others
     assert {name.split("/")[0] for name, _ in edges((2,), ("float32",))} == held - alone
+
+
+def test_the_digests_are_part_of_the_package():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    held = Path("checking", "digests", DIGESTS.name)
+    assert (ROOT / "python" / "nondet" / held).is_file()
+    assert any(held.match(pattern) for pattern in settings["package-data"]["nondet"])
 
 
 def test_a_device_is_left_as_it_was():

@@ -2,7 +2,6 @@
 
 import os
 import random
-import warnings
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ CHANGES = {
     "fill_uninitialized_memory": lambda: setattr(
         torch.utils.deterministic, "fill_uninitialized_memory", False
     ),
-    "warnings.filters": lambda: warnings.simplefilter("ignore"),
     "os.environ": lambda: os.environ.update(PLANTED="1"),
     "torch's random numbers": lambda: torch.rand(1),
     "NumPy's random numbers": lambda: np.random.rand(1),
@@ -43,7 +41,7 @@ def test_a_changed_setting_is_named_and_put_back(name):
     changes = []
     [setting] = [each for each in kept_settings(CPU) if each.name == name]
     before = setting.read()
-    with warnings.catch_warnings(), found_changes(CPU, changes):
+    with found_changes(CPU, changes):
         CHANGES[name]()
         assert not same(setting.read(), before)
     assert [each[0] for each in changes] == [name]
@@ -68,6 +66,15 @@ def test_variables_are_named():
         os.environ["PLANTED"] = "1"
     assert changes == [("os.environ", "no PLANTED", "PLANTED=1")]
     assert "PLANTED" not in os.environ
+
+
+def test_what_torch_sets_when_it_loads_a_part_of_itself_counts_for_nothing(monkeypatch):
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    changes = []
+    with found_changes(CPU, changes):
+        monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "/tmp/somewhere")
+    assert changes == []
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == "/tmp/somewhere"
 
 
 def test_switches_are_named():

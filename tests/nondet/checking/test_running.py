@@ -28,10 +28,7 @@ def few(monkeypatch):
     monkeypatch.setattr(speed, "array_bytes", lambda *arguments: 1 << 16)
 
 
-def test_everything_is_checked_on_every_device(few, monkeypatch):
-    monkeypatch.setattr(
-        running.Checks, "sanitize", lambda self, device: self.found.notes.append(device.name)
-    )
+def test_everything_is_checked_on_every_device(few):
     device = emulated()
     found = run_checks([REFERENCE], quick=True, memory=2 << 30, say=print, device=device)
     assert [(part.name, part.device) for part in found.parts] == [
@@ -49,6 +46,26 @@ def test_everything_is_checked_on_every_device(few, monkeypatch):
     assert found.parts[3].compared > 100
     assert found.seconds > 0
     assert (found.timed, found.peak_bytes) == ("emulated", None)
+
+
+@pytest.mark.parametrize(
+    ("missing", "reason"),
+    [(None, "--device is cpu"), ("no kernels", "no kernels")],
+)
+def test_a_gpu_that_is_not_checked_is_told(few, monkeypatch, missing, reason):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(running, "missing_device", lambda name: missing)
+    found = run_checks([REFERENCE], quick=True, memory=2 << 30, say=lambda text: None)
+    assert found.notes[0] == f"the GPU was not checked: {reason}"
+
+
+def test_a_whole_check_runs_the_sanitizer(few, monkeypatch):
+    sanitized = []
+    monkeypatch.setattr(Checks, "sanitize", lambda self, device: sanitized.append(device.name))
+    monkeypatch.setattr(running.edges, "SIZES", (3,))
+    monkeypatch.setattr(running.oracle, "SIZES", (3,))
+    run_checks([REFERENCE], quick=False, memory=2 << 30, say=lambda text: None, device=REFERENCE)
+    assert sanitized == [REFERENCE.name]
 
 
 def test_a_check_that_raises_is_a_difference():
