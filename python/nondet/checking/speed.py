@@ -52,10 +52,10 @@ class Measured(NamedTuple):
 
 def array_bytes(place: torch.device, memory: int, quick: bool) -> int:
     """Return the bytes of an array that a call reads, so that `ARRAYS` of them fit into `memory`:
-    at most 256 MiB on CUDA, more than its caches hold, and 32 MiB on the CPU; a quarter if quick.
+    at most 256 MiB on CUDA, more than its caches hold, and 32 MiB on the CPU; 64 and 4 if quick.
     """
-    most = (256 if place.type == "cuda" else 32) << 20
-    return min(most // 4 if quick else most, memory // ARRAYS) // 4096 * 4096
+    whole, short = (256, 64) if place.type == "cuda" else (32, 4)
+    return min((short if quick else whole) << 20, memory // ARRAYS) // 4096 * 4096
 
 
 def measure(
@@ -186,7 +186,7 @@ def _draws(x: torch.Tensor) -> Iterator[Measured]:
 
 
 def _rows(x: torch.Tensor) -> Iterator[Measured]:
-    few = min(x.numel(), 1 << 20)
+    few = min(x.numel() // 4, 1 << 20)
     rows = nondet_ext.philox_uniform(few, seed=2, device=x.device).view(8, -1)
     data = 4 * few
     yield Measured("rankdata", 3 * data, lambda: nondet_ext.rankdata(rows), "argsort", rows.argsort)
