@@ -15,7 +15,8 @@ def test_layouts(dtype, shape):
         view = laid_out(x, layout)
         assert torch.equal(view, x)
         assert view.data_ptr() != x.data_ptr()
-        assert (view.data_ptr() % 16 == x.itemsize % 16) is (layout == "misaligned"), layout
+        if layout != "gaps":
+            assert view.data_ptr() % 16 == (x.itemsize if layout == "misaligned" else 0)
         if x.numel() > 1:
             assert view.is_contiguous() is (layout != "gaps")
 
