@@ -1,12 +1,11 @@
 """The machine that is checked: its processor, its GPU with driver and runtime, and versions."""
 
-import shutil
-import subprocess
 from typing import Any
 
 import torch
 
 from nondet.environment import describe_environment
+from nondet.environment.describe import describe_driver
 
 
 def describe_machine(kind: str) -> dict[str, Any]:
@@ -27,20 +26,7 @@ def _describe_gpu(device: torch.device) -> dict[str, Any]:
         "capability": f"{found.major}.{found.minor}",
         "multiprocessors": found.multi_processor_count,
         "memory": found.total_memory,
-        "driver": _driver(),
+        "driver": describe_driver() or "unknown",
         "runtime": torch.version.cuda,
         "cudnn": torch.backends.cudnn.version(),
     }
-
-
-def _driver() -> str:
-    """Return the version of NVIDIA's driver, or "unknown"."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return "unknown"
-    command = [tool, "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return (done.stdout.split() or ["unknown"])[0]
