@@ -49,6 +49,7 @@ py::dict schedule_in_effect() {
   d["access_yield"] = schedule.access_yield;
   d["jitter"] = schedule.jitter;
   d["check_races"] = schedule.check_races;
+  d["count_requests"] = schedule.count_requests;
   d["event_budget"] = schedule.event_budget;
   d["translated"] = use_translated;
   return d;
@@ -58,7 +59,8 @@ py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
                    const std::optional<std::string>& block_order, std::optional<uint32_t> resident,
                    std::optional<double> atomic_yield, std::optional<double> access_yield,
                    std::optional<double> jitter, std::optional<bool> check_races,
-                   std::optional<uint64_t> event_budget, std::optional<bool> translated) {
+                   std::optional<bool> count_requests, std::optional<uint64_t> event_budget,
+                   std::optional<bool> translated) {
   const bool observed = kAccessesObserved || (kTranslated && check_races.value_or(false));
   Schedule schedule = Schedule::from_seed(seed, observed);
   if (policy) schedule.policy = parse(*policy, Policy::kHardware, "policy");
@@ -77,13 +79,17 @@ py::dict configure(uint64_t seed, const std::optional<std::string>& policy,
     throw std::invalid_argument("jitter: got " + std::to_string(*jitter) + ", expected 0 to 1");
   if (jitter) schedule.jitter = *jitter;
   if (check_races) schedule.check_races = *check_races;
+  schedule.count_requests = count_requests.value_or(false);
   if (event_budget) schedule.event_budget = *event_budget;
   if (schedule.check_races && !observed)
     throw std::invalid_argument("check_races: this build does not observe memory accesses");
   if (translated.value_or(false) && !kTranslated)
     throw std::invalid_argument("translated: this build holds no kernels translated from PTX");
+  // The host compiler's instructions would say nothing about a device's.
+  if (schedule.count_requests && !translated.value_or(kTranslated))
+    throw std::invalid_argument("count_requests: only kernels translated from PTX make requests");
   machine.schedule = schedule;
-  observing = observed;
+  observing = observed || schedule.count_requests;
   machine.launch_number = 0;
   use_translated = translated.value_or(kTranslated);
   return schedule_in_effect();
@@ -95,6 +101,14 @@ py::object code_location(const void* site) {
   if (!site || !dladdr(site, &info)) return py::none();
   const auto offset = static_cast<const char*>(site) - static_cast<const char*>(info.dli_fbase) - 1;
   return py::make_tuple(info.dli_fname, static_cast<uint64_t>(offset));
+}
+
+py::list requests_of_launches() {
+  py::list list;
+  for (const LaunchRequests& launch : take_requests())
+    list.append(py::make_tuple(launch.kernel, launch.loads.count, launch.loads.sectors,
+                               launch.stores.count, launch.stores.sectors, launch.longest));
+  return list;
 }
 
 py::list take_reports() {
@@ -125,7 +139,7 @@ void bind_control(py::module_ m) {
   m.def("configure", &configure, arg("seed") = 0, py::kw_only(), arg("policy") = none,
         arg("block_order") = none, arg("resident") = none, arg("atomic_yield") = none,
         arg("access_yield") = none, arg("jitter") = none, arg("check_races") = none,
-        arg("event_budget") = none, arg("translated") = none,
+        arg("count_requests") = none, arg("event_budget") = none, arg("translated") = none,
         "Derives the schedule of all launches from now on from `seed`; what is given overrides it. "
         "Returns the settings in effect.");
   m.def("take_reports", &take_reports,
@@ -134,6 +148,9 @@ void bind_control(py::module_ m) {
       "set_driver", [](int version) { driver_version = version; }, arg("version"),
       "Sets what cudaDriverGetVersion returns, such as 12080.");
   m.def("take_counters", &take_counters, "What ran since the last call.");
+  m.def("take_requests", &requests_of_launches,
+        "The requests of global memory of each launch since the last call: (kernel, loads, their "
+        "sectors, stores, their sectors, loads of the warp with most).");
   m.attr("ACCESSES_OBSERVED") = kAccessesObserved;
   m.attr("TRANSLATED") = kTranslated;
 }
@@ -158,5 +175,5 @@ PYBIND11_MODULE(emulated, m) {
   py::implicitly_convertible<py::object, nondet::Order>();
   nondet::bind_cuda(m);
   emulation::bind_control(m.def_submodule("emulation", "Schedule and reports."));
-  emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {}, {});
+  emulation::configure(0, {}, {}, {}, {}, {}, {}, {}, {}, {}, {});
 }

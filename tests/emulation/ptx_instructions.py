@@ -59,10 +59,10 @@ def _memory(o: Operands, words: list[str], operands: tuple[str, ...]) -> str:
     size = TYPE_BYTES[kind]
     # The address register may be among the destinations.
     code = [f"char* const p = {o.pointer(place, space)};"]
+    if space not in ("param", "local"):  # memory of a single thread needs no check
+        code.append(f"PTX_OBSERVE({'write' if store else 'read'}, p, {size * len(parts)});")
     for i, part in enumerate(parts):
         at = f"p + {i * size}" if i else "p"
-        if space not in ("param", "local"):  # memory of a single thread needs no check
-            code.append(f"PTX_OBSERVE({'write' if store else 'read'}, {at}, {size});")
         there = f"PTX_AT({CPP_TYPE[kind]}, {at})"
         code.append(f"{there} = {o.read(part, kind)};" if store else o.write(part, there, kind))
     return "{ " + " ".join(code) + " }"

@@ -33,6 +33,7 @@ WARP_SAMPLES = (
     "overrun",
     "trap",
 )
+READ_SAMPLES = ("strided", "vectors", "triangle", "halves")
 TREE_BLOCK = 128
 MIXED_WORDS = 48
 COLLECTIVE_WORDS = 16
@@ -133,6 +134,18 @@ def warp_sample(emulated: ModuleType, sample: str, x: np.ndarray, defect: bool) 
     """Run one of WARP_SAMPLES on 64 numbers."""
     out = np.full(64, np.nan, np.float32)
     return outcome_of(emulated, out, "warp", WARP_SAMPLES.index(sample), defect, x, out)
+
+
+def read_sample(emulated: ModuleType, sample: str, a: int = 0, b: int = 0) -> np.ndarray:
+    """Run one of READ_SAMPLES on the numbers 0 to 2047, which begin at a sector; return its
+    results.
+    """
+    memory = np.zeros(2048 + 8, np.float32)
+    x = memory[-(memory.ctypes.data // 4) % 8 :][:2048]
+    x[:] = np.arange(2048)
+    out = np.zeros(256, np.float32)
+    call(emulated, "reads", READ_SAMPLES.index(sample), x, a, b, out)
+    return out
 
 
 def warp_sample_naive(sample: str, x: np.ndarray) -> bytes:

@@ -48,6 +48,7 @@ int barrier(BarrierOp op, int predicate, int line) {
   block.predicate_count += predicate != 0;
   if (block.arrived == block.alive) complete_barrier(block);
   machine.wait("__syncthreads", site);
+  ++thread.meetings;
   return static_cast<int>(thread.result);
 }
 
@@ -216,6 +217,7 @@ uint64_t collective(WarpOp op, unsigned mask, uint64_t value, int argument, int 
   mine.arrived |= 1u << thread.lane;
   complete_if_all_there(warp, slot);
   machine.wait(name_of(op), site);
+  ++thread.meetings;
   return thread.result;
 }
 

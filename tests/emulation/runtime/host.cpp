@@ -56,6 +56,7 @@ cudaError_t run(const Launch& launch) {
   const auto found = translated_kernels().find(symbol.dli_sname);
   if (found == translated_kernels().end()) return remember(cudaErrorInvalidDeviceFunction);
   Launch translated = launch;
+  translated.name = symbol.dli_sname;
   translated.kernel = reinterpret_cast<const void*>(found->second);
   translated.call = [](const void* kernel, void** arguments) {
     reinterpret_cast<TranslatedKernel>(const_cast<void*>(kernel))(arguments);

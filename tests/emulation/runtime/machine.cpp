@@ -128,6 +128,7 @@ void Machine::finish_thread() {
   leave_warp(thread);
   if (block.alive == 0) {
     check_guards(block);
+    if (schedule.count_requests) finish_requests(block);
     finished_ = &block;
     switch_to(&main_);
     return;
@@ -199,7 +200,7 @@ void Machine::start_block(Block& block, uint32_t linear, double now) {
     thread->index = unflatten(thread->linear, launch_->block);
     thread->priority = priority_of(*thread);
     thread->done = false;
-    thread->events = thread->events_since_switch = 0;
+    thread->events = thread->events_since_switch = thread->meetings = 0;
     thread->causality.clear();
     prepare(thread->context, thread->stack, kStackBytes, &thread_main);
     queue_.push(thread);
@@ -226,6 +227,7 @@ cudaError_t Machine::run(const Launch& launch) {
   first_serial = next_serial_;
   reserve(resident, threads);
   start_race_checks();
+  if (schedule.count_requests) start_requests(launch.name);
 
   // The host's flush and rounding modes must not affect the device.
   std::fenv_t host_environment;

@@ -9,6 +9,7 @@
 #include "emulation/device.h"
 #include "emulation/host.h"
 #include "races.h"
+#include "requests.h"
 #include "schedule.h"
 
 namespace emulation {
@@ -35,6 +36,7 @@ struct Thread {
   uint64_t result = 0;  // of the last barrier or warp operation
   uint64_t events = 0;
   uint32_t events_since_switch = 0;
+  uint32_t meetings = 0;  // barriers and warp operations passed
   Causality causality;
 };
 

@@ -288,6 +288,8 @@ void observe(const void* address, size_t bytes, bool write, const void* site) {
   ++machine.counters.accesses;
   machine.spend(site);
   machine.maybe_yield(machine.schedule.access_yield);
+  if (machine.schedule.count_requests && !machine.in_arena(address))
+    on_request(*thread, address, bytes, write, site);
   if (machine.schedule.check_races)
     on_access(*thread, address, bytes, write ? Access::kWrite : Access::kRead, site);
 }

@@ -48,6 +48,7 @@ struct Schedule {
   double access_yield = 0;            // probability of a switch before an observed memory access
   double jitter = 0.2;                // of the time that a block takes; for kHardware
   bool check_races = false;           // affects only observed accesses
+  bool count_requests = false;        // of global memory, by translated kernels
   uint64_t event_budget = 4'000'000;  // barriers, warp operations, atomics, accesses per thread
 
   // Seed 0 is the simplest schedule: one block at a time, threads in order.

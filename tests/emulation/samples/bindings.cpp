@@ -45,6 +45,10 @@ const char* sample_atomics(const int32_t* in, int32_t* signed_cells, uint32_t* c
       [=] { atomics(in, signed_cells, cells, wide_cells, floats, increments, nullptr); });
 }
 
+const char* sample_reads(int64_t sample, const float* in, int64_t a, int64_t b, float* out) {
+  return guarded([=] { reads(static_cast<ReadSample>(sample), in, a, b, out, nullptr); });
+}
+
 const char* sample_mixed(const uint64_t* in, uint64_t* out) {
   return guarded([=] { mixed(in, out, nullptr); });
 }

@@ -60,6 +60,12 @@ void collectives(const uint32_t* in, uint32_t* out, cudaStream_t stream);
 void atomics(const int32_t* in, int32_t* signed_cells, uint32_t* cells, uint64_t* wide_cells,
              float* floats, uint32_t* increments, cudaStream_t stream);
 
+// Kernels of 64 threads over in[2048] and out[256] that read in[b + a t] each, or float4, or as
+// many rows as the number of their lane (at most a, in b blocks), or in two halves of a warp.
+enum class ReadSample : int { kStrided, kVectors, kTriangle, kHalves, kLast = kHalves };
+void reads(ReadSample sample, const float* in, int64_t a, int64_t b, float* out,
+           cudaStream_t stream);
+
 // out[0 .. kMixedWords) from in[0 .. 8): one word for each of many operations, see mixed.cu.
 inline constexpr int kMixedWords = 48;
 void mixed(const uint64_t* in, uint64_t* out, cudaStream_t stream);

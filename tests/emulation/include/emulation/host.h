@@ -60,6 +60,7 @@ struct Launch {
   size_t count;
   dim3 grid, block;
   size_t shared_bytes;
+  const char* name = "";  // mangled; of translated kernels
 };
 cudaError_t run(const Launch& launch);
 cudaError_t allow_dynamic_shared(const void* kernel, cudaFuncAttribute attribute, int bytes);

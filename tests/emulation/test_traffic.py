@@ -1,0 +1,126 @@
+"""Test the counters of requests, sectors and loads in flight on kernels that can be counted by
+hand, and hold the package's kernels to budgets of them.
+"""
+
+import numpy as np
+import pytest
+
+from . import nvcc, sass, traffic
+from .sample_kernels import module, read_sample
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(nvcc.missing() is not None, reason=str(nvcc.missing())),
+]
+with_sass = pytest.mark.skipif(sass.missing() is not None, reason=str(sass.missing()))
+
+
+def requests_of(sample: str, *arguments: int) -> tuple[np.ndarray, traffic.Requests]:
+    results: list[np.ndarray] = []
+    emulated = module("ptx")
+    (requests,) = traffic.measure(
+        emulated, lambda: results.append(read_sample(emulated, sample, *arguments))
+    )
+    assert requests.kernel.startswith(f"nondet::cuda::{sample}_kernel(")
+    return results[0], requests
+
+
+@pytest.mark.parametrize(
+    ("stride", "first", "sectors"),
+    [(1, 0, 4), (1, 1, 5), (0, 3, 1), (2, 0, 8), (4, 0, 16), (8, 0, 32), (31, 0, 32)],
+)
+def test_sectors_of_a_warp_are_those_of_its_addresses(stride, first, sectors):
+    out, requests = requests_of("strided", stride, first)
+    assert out[:64].tolist() == [first + stride * t for t in range(64)]
+    assert (requests.loads, requests.stores, requests.longest) == (2, 2, 1)
+    assert requests.sectors == sectors
+    assert requests.store_sectors >= 8
+
+
+def test_a_vector_is_one_request():
+    out, requests = requests_of("vectors")
+    assert out.tolist() == list(range(256))
+    assert (requests.loads, requests.load_sectors, requests.longest) == (2, 32, 1)
+    assert requests.stores == 2
+
+
+@pytest.mark.parametrize(("most", "blocks"), [(31, 1), (5, 1), (31, 3), (0, 2)])
+def test_lanes_that_leave_a_loop_do_not_part_the_others(most, blocks):
+    _, requests = requests_of("triangle", most, blocks)
+    rounds = min(most, 31)
+    assert requests.loads == 2 * blocks * rounds
+    assert requests.longest == rounds
+    # In round i the lanes i + 1 to 31 read: the sectors of 8 lanes that they reach.
+    assert requests.load_sectors == 2 * blocks * sum(4 - (i + 1) // 8 for i in range(rounds))
+
+
+def test_two_halves_of_a_warp_are_two_requests():
+    out, requests = requests_of("halves")
+    assert out[:64].tolist() == [t + t % 2 for t in range(64)]
+    assert (requests.loads, requests.sectors, requests.longest) == (4, 4, 2)
+
+
+def test_only_translated_kernels_are_counted():
+    with pytest.raises(ValueError, match="count_requests: only kernels translated from PTX"):
+        module("plain").emulation.configure(0, count_requests=True)
+    with pytest.raises(ValueError, match="count_requests: only kernels translated from PTX"):
+        module("ptx").emulation.configure(0, count_requests=True, translated=False)
+    assert module("ptx").emulation.configure(0)["count_requests"] is False
+
+
+CHASES = {
+    "one": ("int p = n; for (int i = 0; i < n; ++i) p = next[p]; y[0] = p;", 1),
+    "four": (
+        'float s = 0; _Pragma("unroll 1") for (int i = 0; i < n; i += 4) {'
+        " const float a = x[i], b = x[i + 1], c = x[i + 2], d = x[i + 3];"
+        " s = (((s + a) + b) + c) + d; } y[0] = s;",
+        4,
+    ),
+    "stored": (
+        "for (int i = 0; i < 4; ++i) { y[i] = x[i] + 1; __threadfence_block(); }",
+        1,
+    ),
+    "doubles": (
+        "const double* d = reinterpret_cast<const double*>(x);"
+        " const double a = d[n], b = d[2 * n]; y[0] = static_cast<float>(a * b);",
+        2,
+    ),
+}
+
+
+@with_sass
+@pytest.mark.parametrize("arch", nvcc.ARCHS)
+def test_loads_in_flight_are_those_before_the_first_use(arch):
+    source = nvcc.snippet(
+        "#include <cuda_runtime.h>\n"
+        + "".join(
+            f"__global__ void {name}(const int* next, const float* x, volatile float* y, int n) "
+            f"{{ {body} }}\n"
+            for name, (body, _) in CHASES.items()
+        )
+    )
+    found = {
+        name.partition("(")[0]: most for name, most in traffic.loads_in_flight(source, arch).items()
+    }
+    assert found == {name: most for name, (_, most) in CHASES.items()}
+
+
+def test_a_wait_is_for_the_loads_up_to_it():
+    listing = """
+        /*0000*/                   LDG.E R4, desc[UR4][R2.64] ;
+        /*0010*/                   LDG.E.64 R6, desc[UR4][R2.64+0x8] ;
+        /*0020*/              @!P0 LDG.E R8, desc[UR4][R2.64+0x10] ;
+        /*0030*/                   FADD R9, R4, R5 ;
+        /*0040*/                   LDG.E R10, desc[UR4][R2.64+0x18] ;
+        /*0050*/                   DADD R12, R6, R12 ;
+        /*0060*/                   LDG.E.128 R16, desc[UR4][R10.64] ;
+        /*0070*/                   LDG.E R20, desc[UR4][R2.64] ;
+        /*0080*/                   MOV R1, R19 ;
+        /*0090*/                   BRA `(.L_x_1) ;
+        /*00a0*/                   LDG.E R21, desc[UR4][R2.64] ;
+    """
+    lines = listing.splitlines()
+    counts = [traffic.most_in_flight(lines[:n]) for n in range(1, len(lines))]
+    assert counts == [0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3]
+    assert traffic.most_in_flight(lines[5:]) == 2  # R10 waits for its load, R19 for all of R16
+    assert traffic.most_in_flight(lines[9:]) == 1
