@@ -361,8 +361,8 @@ class _Direct(ModuleType):
 # `_C.cuda`, in builds with CUDA, has the same functions with `stream` in place of `threads`;
 # ulp_distance takes `nan_met`, the edits take `sorted`, `order`, `fault` in place of `idx`, and
 # fingerprint writes its digest to `out`. The sums take a `workspace` of as many bytes as
-# sum_workspace, dot_workspace or segment_sum_workspace return, segment_sum also the number of
-# `rows`.
+# sum_workspace, dot_workspace or segment_sum_workspace return; segment_sum and its
+# workspace also take the number of `rows`.
 # In place of index_add there are part_order, index_add_sorted and index_add_atomic.
 # ranks takes sorted integer `keys` of a `width`, their `positions` and bounds; integer_ranks is the
 # CPU's alone.

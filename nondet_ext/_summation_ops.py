@@ -115,7 +115,8 @@ def _segment_sum(
     rows, bounds = x.contiguous(), offsets.contiguous()
     backend = backend_for(x)
     sizes = {"segments": segments, "columns": out.numel() // segments}
-    launch = {"rows": x.shape[0]} if backend.launches else {}
+    if backend.launches:
+        sizes["rows"] = x.shape[0]
     backend.run_in_workspace(
         "segment_sum",
         sizes,
@@ -126,7 +127,6 @@ def _segment_sum(
         order=NATIVE_ORDER[order],
         key=key,
         **sizes,
-        **launch,
     )
     return out
 

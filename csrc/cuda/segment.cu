@@ -1,206 +1,245 @@
-// Sums of segments. Only the device knows their lengths, so one warp or one thread reads a segment
-// of any length: a warp where there are few columns, else a thread for each column.
-#include "sum_device.cuh"
+// Sums of segments in the orders fixed and seeded. A warp or a thread adds a tile of a long
+// segment, level by level, and then all that is left of it; or a short one at once.
+#include "segment_device.cuh"
+#include "segment_sums.cuh"
 #include "summation.cuh"
 
 namespace nondet::cuda {
 
-// One column of a segment.
-template <class F>
-struct Segment {
-  const typename F::Bits* x;
-  int64_t stride, length;
-
-  __device__ Accumulator<F> at(int64_t row) const { return accumulator_of<F>(x[row * stride]); }
-};
-
+// What the kernels of one call share.
 template <class F>
 struct Segments {
   const typename F::Bits* x;
   const int64_t* offsets;
-  int64_t columns;
+  int64_t segments, columns;
+  int levels;            // above the rows
+  int64_t places;        // of the first level above the rows
+  Accumulator<F>* sums;  // of all levels, (places, columns) each
 
-  __device__ Segment<F> operator()(int64_t output) const {
-    const auto [segment, column] = divide(output, columns);
-    const int64_t first = offsets[segment];
-    return {x + first * columns + column, columns, offsets[segment + 1] - first};
+  __device__ Span rows_of(int64_t segment) const {
+    return {offsets[segment], offsets[segment + 1] - offsets[segment], 1};
+  }
+  template <class Stored>
+  __device__ Segment<F, Stored> column_of(const Stored* elements, const Span& span,
+                                          int64_t column) const {
+    return {elements + span.first * columns + column, columns, span.length};
   }
 };
 
-struct WarpTile {
-  static constexpr int kThreads = kWarp;
-  static constexpr int kLevels = 3;  // above the tiles, for 1024^4 rows
-
-  template <class F>
-  __device__ static Accumulator<F> sum(const Segment<F>& segment, int64_t begin, int64_t end) {
-    using T = Accumulator<F>;
-    if (end - begin == 1) return segment.at(begin);
-    T sum = -T{0};
-    const int64_t lane = threadIdx.x % kWarp;
-#pragma unroll 8
-    for (int64_t i = begin + lane; i < end; i += kLanes) sum += segment.at(i);
-    return __shfl_sync(kAllLanes, group_sum(sum, kWarp), 0);
-  }
-};
-
-struct ThreadTile {
-  static constexpr int kThreads = 1;
-  static constexpr int kLevels = 2;  // for 1024^3 rows; a third one would not fit into registers
-  static constexpr int64_t kMaxRows = int64_t{1} << 30;
-
-  template <class F>
-  __device__ static Accumulator<F> sum(const Segment<F>& segment, int64_t begin, int64_t end) {
-    using T = Accumulator<F>;
-    if (end - begin == 1) return segment.at(begin);
-    T lanes[kLanes];
-#pragma unroll
-    for (int l = 0; l < kLanes; ++l) lanes[l] = -T{0};
-    for (; begin + kLanes <= end; begin += kLanes) {
-#pragma unroll
-      for (int l = 0; l < kLanes; ++l) lanes[l] += segment.at(begin + l);
+// Adds the tiles of the elements at `level`, `elements`, to `sums`, which has this many places.
+template <class F, class Tile, bool kParts, class Stored>
+__global__ void segment_tiles_kernel(Segments<F> all, const Stored* __restrict__ elements,
+                                     int level, int64_t places, Accumulator<F>* __restrict__ sums) {
+  using Levels = SegmentLevels<kParts>;
+  int64_t every = 1;
+  for (int l = 0; l < level; ++l) every *= Levels::every(l);
+  for_each_index<Tile::kThreads>(places * all.columns, [&](int64_t unit) {
+    const auto [place, column] = divide(unit, all.columns);
+    const int64_t inside = (place + 1) * Levels::every(level);
+    const int64_t segment = segment_at(all.offsets, all.segments, inside * every + every - 1);
+    Span span = all.rows_of(segment);
+    const int64_t part = kParts && span.length > 0 ? part_size(span.length) : 0;
+    int64_t tile = Levels::tile(span, part);
+    for (int l = 0; l < level && tile > 0; ++l) {
+      span = Levels::next(span, tile, l);
+      tile = Levels::tile(span, part);
     }
-    const int left = static_cast<int>(end - begin);
-#pragma unroll
-    for (int l = 0; l < kLanes; ++l)
-      if (l < left) lanes[l] += segment.at(begin + l);
-    return halved(lanes);
-  }
-};
-
-// Returns the fixed sum of elements [begin, end), at most 1024^(level + 1). Takes the lanes in the
-// order in which halving pairs them (0, 16, 8, 24, 4, ...), so that five pending sums, used like
-// the bits of a binary counter, replace 32 lanes.
-template <class Tile, int level, class F>
-__device__ Accumulator<F> nested_sum(const Segment<F>& segment, int64_t begin, int64_t end) {
-  if constexpr (level == 0) {
-    return Tile::sum(segment, begin, end);
-  } else {
-    using T = Accumulator<F>;
-    constexpr int kPairings = 5;
-    static_assert(1 << kPairings == kLanes);
-    constexpr int64_t kUnit = int64_t{1} << (10 * level);
-    static_assert(kTile == 1 << 10);
-    T pending[kPairings], sum = -T{0};
-    for (unsigned step = 0; step < kLanes; ++step) {
-      sum = -T{0};
-      for (int64_t i = begin + (__brev(step) >> (32 - kPairings)) * kUnit; i < end;
-           i += kLanes * kUnit)
-        sum += nested_sum<Tile, level - 1>(segment, i, end < i + kUnit ? end : i + kUnit);
-      if (end - begin <= kUnit) break;
-      bool paired = true;
-#pragma unroll
-      for (int k = 0; k < kPairings; ++k) {
-        if (!paired) continue;
-        paired = step >> k & 1;
-        if (paired)
-          sum = pending[k] + sum;
-        else
-          pending[k] = sum;
-      }
-    }
-    return sum;
-  }
-}
-
-template <class Tile, class F>
-__device__ Accumulator<F> part_sum(const Segment<F>& segment, int64_t part, int64_t size) {
-  const int64_t begin = part * size;
-  const int64_t end = segment.length < begin + size ? segment.length : begin + size;
-  return nested_sum<Tile, Tile::kLevels>(segment, begin, end);
-}
-
-// `visits` holds the visiting order for each power of two of parts, or is null for one part.
-template <class F, class Tile>
-__global__ void segment_sums_kernel(Segments<F> segments, int64_t outputs,
-                                    const int32_t* __restrict__ visits,
-                                    typename F::Bits* __restrict__ out) {
-  for_each_index<Tile::kThreads>(outputs, [&](int64_t output) {
-    const Segment<F> segment = segments(output);
-    int64_t size = segment.length, parts = 1;
-    int table_size = 1;
-    const int32_t* table = nullptr;
-    if (visits != nullptr) {
-      size = part_size(segment.length);
-      parts = (segment.length + size - 1) / size;
-      while (table_size < parts) table_size *= 2;
-      table = visits + table_size - 1;
-    }
-    Accumulator<F> sum = -Accumulator<F>{0};
-    for (int step = 0; step < table_size; ++step) {
-      const int part = table != nullptr ? table[step] : step;
-      if (part < parts) sum += part_sum<Tile>(segment, part, size);
-    }
-    if (threadIdx.x % Tile::kThreads == 0)
-      out[output] = rounded<F>(segment.length > 0 ? sum : Accumulator<F>{0});
+    const int64_t begin = (place - span.first / Levels::every(level)) * tile;
+    if (tile == 0 || begin < 0 || begin >= span.length) return;
+    const int64_t end = span.length < begin + tile ? span.length : begin + tile;
+    const Accumulator<F> sum = Tile::sum(all.column_of(elements, span, column), begin, end);
+    if (threadIdx.x % Tile::kThreads == 0) sums[unit] = sum;
   });
 }
 
-// Adds the sums of parts to their outputs' totals in the order in which they are finished.
-// `workers` threads or warps share the parts of each output. They belong to neighbouring blocks,
-// which a GPU runs at the same time, or there were no race.
-template <class F, class Tile>
-__global__ void segment_atomic_kernel(Segments<F> segments, int64_t outputs, int64_t workers,
-                                      Accumulator<F>* totals) {
-  constexpr int64_t kPerBlock = kBlock / Tile::kThreads;
-  const int64_t units = (outputs + kPerBlock - 1) / kPerBlock * workers;
-  for (int64_t unit = blockIdx.x; unit < units; unit += gridDim.x) {
-    const auto [first, worker] = divide(unit, workers);
-    const int64_t output = first * kPerBlock + threadIdx.x / Tile::kThreads;
-    if (output >= outputs) continue;
-    const Segment<F> segment = segments(output);
-    if (segment.length == 0) {  // otherwise left at -0
-      if (worker == 0 && threadIdx.x % Tile::kThreads == 0)
-        atomicAdd(totals + output, Accumulator<F>{0});
-      continue;
+// The parts of a segment and the order in which they are added. `visits` holds the orders of each
+// power of two of parts.
+struct Visits {
+  int64_t part, parts;  // elements of a part; parts
+  int count;            // in the table, of which those beyond the last part are skipped
+  const int32_t* table;
+
+  __device__ Visits(const int32_t* visits, int64_t part_, int64_t length)
+      : part(part_), parts((length + part_ - 1) / part_), count(1) {
+    while (count < parts) count *= 2;
+    table = visits + count - 1;
+  }
+};
+
+// Adds the parts of a column, at most a tile each, one by one. A group of lanes adds a part, and
+// several loads are under way; every lane gets the sum.
+template <class F, class Stored>
+__device__ Accumulator<F> visit(const Segment<F, Stored>& segment, const Visits& visits, WarpTile) {
+  using T = Accumulator<F>;
+  constexpr int kAtOnce = 8;
+  const int group = visits.part < kWarp ? static_cast<int>(visits.part) : kWarp;
+  const int side = kWarp / group, lane = static_cast<int>(threadIdx.x) % kWarp;
+  T sum = -T{0};
+  for (int first = 0; first < visits.count; first += kAtOnce * side) {
+    T part[kAtOnce];
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      part[k] = -T{0};
+      const int at = first + k * side + lane / group;
+      const int64_t number = at < visits.count ? visits.table[at] : visits.parts;
+      const int64_t begin = number * visits.part + lane % group;
+      if (begin < segment.length) part[k] += segment.at(begin);
     }
-    const int64_t size = part_size(segment.length);
-    for (int64_t part = worker; part * size < segment.length; part += workers) {
-      const Accumulator<F> sum = part_sum<Tile>(segment, part, size);
-      if (threadIdx.x % Tile::kThreads == 0) atomicAdd(totals + output, sum);
+#pragma unroll 1
+    for (int64_t next = kWarp; next < visits.part; next += kWarp) {
+#pragma unroll
+      for (int k = 0; k < kAtOnce; ++k) {
+        const int at = first + k;
+        const int64_t number = at < visits.count ? visits.table[at] : visits.parts;
+        const int64_t i = number * visits.part + next + lane;
+        if (i < segment.length) part[k] += segment.at(i);
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      part[k] = group_sum(part[k], group);
+      for (int s = 0; s < side; ++s) sum += __shfl_sync(kAllLanes, part[k], s * group);
     }
   }
+  return sum;
+}
+
+template <class F, class Stored>
+__device__ Accumulator<F> visit(const Segment<F, Stored>& segment, const Visits& visits,
+                                ThreadTile) {
+  using T = Accumulator<F>;
+  T sum = -T{0};
+  if (visits.part == 1) {
+#pragma unroll 8
+    for (int step = 0; step < visits.count; ++step) {
+      const int number = visits.table[step];
+      sum += number < visits.parts ? segment.at(number) : -T{0};
+    }
+    return sum;
+  }
+  for (int step = 0; step < visits.count; ++step) {
+    const int64_t begin = visits.table[step] * visits.part;
+    const int64_t end = segment.length < begin + visits.part ? segment.length : begin + visits.part;
+    if (begin < end) sum += ThreadTile::sum(segment, begin, end);
+  }
+  return sum;
+}
+
+// Adds what is left of each segment after its levels.
+template <class F, class Tile, bool kParts>
+__global__ void segment_sums_kernel(Segments<F> all, const int32_t* __restrict__ visits,
+                                    typename F::Bits* __restrict__ out) {
+  using T = Accumulator<F>;
+  using Levels = SegmentLevels<kParts>;
+  for_each_index<Tile::kThreads>(all.segments * all.columns, [&](int64_t output) {
+    const auto [segment, column] = divide(output, all.columns);
+    Span span = all.rows_of(segment);
+    const int64_t part = kParts && span.length > 0 ? part_size(span.length) : 0;
+    const T* sums = all.sums;
+    int64_t places = all.places;
+    for (int l = 0; l < all.levels; ++l) {
+      const int64_t tile = Levels::tile(span, part);
+      if (tile == 0) break;
+      if (l > 0) {
+        sums += places * all.columns;
+        places = Levels::above(places, l);
+      }
+      span = Levels::next(span, tile, l);
+    }
+    const auto add = [&](const auto& column_of) {
+      if constexpr (kParts)
+        return visit(column_of, Visits(visits, part / span.rows, span.length), Tile{});
+      else
+        return Tile::sum(column_of, 0, span.length);
+    };
+    T sum{0};
+    if (span.rows > 1)
+      sum = add(all.column_of(sums, span, column));
+    else if (span.length > 0)
+      sum = add(all.column_of(all.x, span, column));
+    if (threadIdx.x % Tile::kThreads == 0) out[output] = rounded<F>(sum);
+  });
 }
 
 namespace {
 
-constexpr int64_t kWorkers = 32;
-
-template <class F, class Tile>
-void sum_segments(const Segments<F>& segments, int64_t outputs, void* out, Order order,
-                  void* workspace, cudaStream_t stream) {
+template <class F, class Tile, bool kParts>
+void sum_by_levels(const void* x, const int64_t* offsets, int64_t rows, int64_t segments,
+                   int64_t columns, void* out, const int32_t* visits, void* memory,
+                   cudaStream_t stream) {
+  using T = Accumulator<F>;
+  using Levels = SegmentLevels<kParts>;
   constexpr int64_t kPerBlock = kBlock / Tile::kThreads;
-  if (order == Order::atomic) {
-    auto* const totals = static_cast<Accumulator<F>*>(workspace);
-    fill_totals(F::kDType, totals, outputs, stream);
-    const int64_t units = (outputs + kPerBlock - 1) / kPerBlock * kWorkers;
-    launch("segment_sum", segment_atomic_kernel<F, Tile>, blocks_for(units, 1), kBlock, 0, stream,
-           segments, outputs, kWorkers, totals);
-    finish_totals(F::kDType, totals, outputs, out, 0, stream);
-  } else {
-    const auto* visits = order == Order::seeded ? static_cast<const int32_t*>(workspace) : nullptr;
-    launch("segment_sum", segment_sums_kernel<F, Tile>, blocks_for(outputs, kPerBlock), kBlock, 0,
-           stream, segments, outputs, visits, static_cast<typename F::Bits*>(out));
+  const auto* const bits = static_cast<const typename F::Bits*>(x);
+  const int levels = Levels::count(rows);
+  int64_t places = Levels::above(rows, 0);
+  T* sums = static_cast<T*>(memory);
+  const Segments<F> all{bits, offsets, segments, columns, levels, places, sums};
+  const T* below = nullptr;
+  for (int level = 0; level < levels; ++level) {
+    const unsigned blocks = blocks_for(places * columns, kPerBlock);
+    if (level == 0)
+      launch("segment_sum", segment_tiles_kernel<F, Tile, kParts, typename F::Bits>, blocks, kBlock,
+             0, stream, all, bits, level, places, sums);
+    else
+      launch("segment_sum", segment_tiles_kernel<F, Tile, kParts, T>, blocks, kBlock, 0, stream,
+             all, below, level, places, sums);
+    below = sums;
+    sums += places * columns;
+    places = Levels::above(places, level + 1);
   }
+  launch("segment_sum", segment_sums_kernel<F, Tile, kParts>,
+         blocks_for(segments * columns, kPerBlock), kBlock, 0, stream, all, visits,
+         static_cast<typename F::Bits*>(out));
 }
+
+// Returns the accumulators that the sums of all levels need.
+template <bool kParts>
+int64_t accumulators(int64_t rows, int64_t columns) {
+  using Levels = SegmentLevels<kParts>;
+  int64_t total = 0, places = rows;
+  for (int level = 0; level < Levels::count(rows); ++level) {
+    places = Levels::above(places, level);
+    total += places;
+  }
+  return total * columns;
+}
+
+// Bytes of the tables of visiting orders: a multiple of 8, for the sums behind them.
+constexpr int64_t kVisitBytes = (4 * kVisitWords + 7) / 8 * 8;
 
 }  // namespace
 
-int64_t segment_sum_workspace(DType dtype, int64_t segments, int64_t columns, Order order) {
-  if (order == Order::seeded) return 4 * kVisitWords;
-  return order == Order::atomic ? (dtype == DType::float64 ? 8 : 4) * segments * columns : 0;
+int64_t segment_sum_workspace(DType dtype, int64_t rows, int64_t segments, int64_t columns,
+                              Order order) {
+  const int64_t size = dtype == DType::float64 ? 8 : 4;
+  if (order == Order::atomic) return size * segments * columns;
+  if (order == Order::seeded) return kVisitBytes + size * accumulators<true>(rows, columns);
+  return size * accumulators<false>(rows, columns);
 }
 
 void segment_sum(DType dtype, const void* x, const int64_t* offsets, int64_t rows, int64_t segments,
                  int64_t columns, void* out, Order order, const OrderKey& key, void* workspace,
                  cudaStream_t stream) {
-  if (order == Order::seeded) visit_orders(key, rows, static_cast<int32_t*>(workspace), stream);
+  if (order == Order::atomic) {
+    segment_sum_atomic(dtype, x, offsets, rows, segments, columns, out, workspace, stream);
+    return;
+  }
+  const bool seeded = order == Order::seeded;
+  const int32_t* visits = nullptr;
+  void* memory = workspace;
+  if (seeded) {
+    auto* const table = static_cast<int32_t*>(workspace);
+    visit_orders(key, rows, table, stream);
+    visits = table;
+    memory = static_cast<char*>(workspace) + kVisitBytes;
+  }
   with_format(dtype, [&]<class F>(F) {
-    const Segments<F> all{static_cast<const typename F::Bits*>(x), offsets, columns};
-    const int64_t outputs = segments * columns;
-    if (columns >= 8 && rows <= ThreadTile::kMaxRows)
-      sum_segments<F, ThreadTile>(all, outputs, out, order, workspace, stream);
-    else
-      sum_segments<F, WarpTile>(all, outputs, out, order, workspace, stream);
+    const auto add = seeded && wide(columns) ? sum_by_levels<F, ThreadTile, true>
+                     : seeded                ? sum_by_levels<F, WarpTile, true>
+                     : wide(columns)         ? sum_by_levels<F, ThreadTile, false>
+                                             : sum_by_levels<F, WarpTile, false>;
+    add(x, offsets, rows, segments, columns, out, visits, memory, stream);
   });
 }
 

@@ -50,7 +50,8 @@ void sum(DType dtype, const void* x, const Layout& kept, const Layout& reduced, 
 void dot(DType dtype, const void* a, const void* b, int64_t n, void* out, Order order,
          const OrderKey& key, void* workspace, cudaStream_t stream);
 
-int64_t segment_sum_workspace(DType dtype, int64_t segments, int64_t columns, Order order);
+int64_t segment_sum_workspace(DType dtype, int64_t rows, int64_t segments, int64_t columns,
+                              Order order);
 void segment_sum(DType dtype, const void* x, const int64_t* offsets, int64_t rows, int64_t segments,
                  int64_t columns, void* out, Order order, const OrderKey& key, void* workspace,
                  cudaStream_t stream);

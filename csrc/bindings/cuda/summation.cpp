@@ -54,11 +54,12 @@ void bind_cuda_summation(py::module_& m) {
       arg("workspace"), arg("stream"), Launching());
   m.def(
       "segment_sum_workspace",
-      [](DType dtype, int64_t segments, int64_t columns, Order order) {
-        return order == Order::exact ? cuda::exact_workspace(dtype, segments * columns, false)
-                                     : cuda::segment_sum_workspace(dtype, segments, columns, order);
+      [](DType dtype, int64_t rows, int64_t segments, int64_t columns, Order order) {
+        return order == Order::exact
+                   ? cuda::exact_workspace(dtype, segments * columns, false)
+                   : cuda::segment_sum_workspace(dtype, rows, segments, columns, order);
       },
-      kw_only(), arg("dtype"), arg("segments"), arg("columns"), arg("order"));
+      kw_only(), arg("dtype"), arg("rows"), arg("segments"), arg("columns"), arg("order"));
   m.def(
       "segment_sum",
       [](DType dtype, uintptr_t x, uintptr_t offsets, int64_t rows, int64_t segments,
