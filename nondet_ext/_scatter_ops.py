@@ -17,6 +17,7 @@ from nondet_ext._transforms import to_dim
 
 MOST_BINS = 2**48  # more than any memory holds
 MAX_PARTS = 1024  # kMaxParts of csrc/numerics/summation.h
+FEW_KEYS = 4096  # a sort of no more takes a launch or two, whatever the keys
 
 Gradients = tuple[torch.Tensor | None, ...]
 
@@ -91,10 +92,10 @@ def _launch(
         # sort brings them together.
         if order == "seeded":
             visited = _summing_order(backend, arguments["n"], key)
-            sorted_index, positions = stable_sort(flat[visited], "index", launches=True)
+            sorted_index, positions = _sorted(flat[visited], rows)
             positions = visited[positions]
         else:
-            sorted_index, positions = stable_sort(flat, "index", launches=True)
+            sorted_index, positions = _sorted(flat, rows)
         backend.run(
             "index_add_sorted",
             **arguments,
@@ -109,6 +110,19 @@ def _launch(
     elif fault.item():
         return int(((flat < 0) | (flat >= rows)).nonzero()[0])
     return -1
+
+
+def _sorted(index: torch.Tensor, rows: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sort indices stably; return them and their positions, both int64. One out of range may come
+    back as another that is out of range.
+
+    A radix sort passes over keys of 32 bits half as often as over those of 64.
+    """
+    if index.numel() <= FEW_KEYS or rows >= 2**31:
+        return stable_sort(index, "index", launches=True)
+    keys = index.clamp(-1, rows).to(torch.int32)
+    ascending, positions = stable_sort(keys, "index", launches=True)
+    return ascending.to(torch.int64), positions
 
 
 def _summing_order(backend: Backend, n: int, key: Sequence[int]) -> torch.Tensor:

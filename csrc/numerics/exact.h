@@ -51,6 +51,7 @@ struct ExactAccumulator {
   uint32_t flags;
 
   NONDET_METHOD void clear() {
+    NONDET_NO_UNROLL
     for (int i = 0; i < kLimbs; ++i) limb[i] = 0;
     flags = 0;
   }
@@ -139,6 +140,7 @@ struct ExactAccumulator {
   // Moves the excess of each limb to the next one. Afterwards every limb but the highest lies in
   // [0, 2^32), and the highest has the sign of the sum.
   NONDET_METHOD void carry() {
+    NONDET_NO_UNROLL
     for (int i = 0; i + 1 < kLimbs; ++i) {
       const int64_t low = limb[i] & 0xffffffff;
       limb[i + 1] += (limb[i] - low) >> 32;
@@ -173,6 +175,7 @@ struct ExactAccumulator {
     carry();
     const bool negative = limb[kLimbs - 1] < 0;
     if (negative) {
+      NONDET_NO_UNROLL
       for (int i = 0; i < kLimbs; ++i) limb[i] = -limb[i];
       carry();
     }

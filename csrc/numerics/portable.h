@@ -15,12 +15,17 @@
 #endif
 
 // Unrolls the short loop that follows. g++ does so early enough to vectorise the loop around it.
+// NONDET_NO_UNROLL keeps a long one from taking all registers of a GPU's thread.
 #if defined(__CUDA_ARCH__)
 #define NONDET_UNROLL _Pragma("unroll")
+#define NONDET_NO_UNROLL _Pragma("unroll 1")
 #elif defined(__CUDACC__)
 #define NONDET_UNROLL
 #else
 #define NONDET_UNROLL _Pragma("GCC unroll 16")
+#endif
+#ifndef __CUDA_ARCH__
+#define NONDET_NO_UNROLL
 #endif
 
 namespace nondet {

@@ -28,7 +28,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     (r"\blabel_logs_kernel<", "fma"),
     (r"\b(row|column)_sums_kernel<.*\bAdd<", "float atomics"),
     (r"\b(segment_atomic|atomic_add)_kernel<", "float atomics"),
-    (r"\badd_runs_kernel<.*\bExactly<", "local memory"),
+    (r"\badd_(narrow_)?runs_kernel<.*\bExactly<", "local memory"),
     # Sample kernels of the tests.
     (r"\b(atomic_sum|atomics)_kernel\b", "float atomics"),
     (r"\bmixed_kernel\b", "fma"),
@@ -40,11 +40,11 @@ ALLOWED: tuple[tuple[str, str], ...] = (
 Budget = tuple[tuple[str, int], ...]
 # Bytes of stack frame of a thread. The driver keeps them for every thread that the device has room
 # for, outside of torch's memory: 560 bytes are 151 MB on 132 multiprocessors with 2,048 threads.
-FRAMES: Budget = ((r"\badd_runs_kernel<.*\bExactly<", 576), ("", 0))
+FRAMES: Budget = ((r"\badd_(narrow_)?runs_kernel<.*\bExactly<", 576), ("", 0))
 # Registers of a thread.
 REGISTERS: Budget = ((r"\bvisit_order_kernel\b", 64), ("", 192))
 # Bytes of static shared memory of a block, of which every device has 48 KB.
-SHARED: Budget = ((r"\bexact_round_kernel<", 34_560), ("", 9 << 10))
+SHARED: Budget = ((r"\bexact_(round|whole_columns)_kernel<", 34_560), ("", 9 << 10))
 
 
 @dataclass(frozen=True)
