@@ -3,26 +3,36 @@
 
 namespace nondet::cuda {
 
-// Sorts parts by their words: the place of a part is the number of parts before it. One block sorts
-// `count` parts; if that is 0, block b sorts 2^b parts.
+// Parts that a block ranks, and the lanes that rank one.
+constexpr int kRanked = 32;
+constexpr int kRankers = kBlock / kRanked;
+
+// Sorts parts by their words: the place of a part is the number of parts before it. Every block
+// draws all words and ranks kRanked of `count` parts; if that is 0, of 2^blockIdx.y parts.
 __global__ void visit_order_kernel(OrderKey key, int count, int32_t* visits) {
   NONDET_SHARED(uint32_t, words, kMaxParts);
-  const int parts = count > 0 ? count : 1 << blockIdx.x;
+  const int parts = count > 0 ? count : 1 << blockIdx.y;
+  const int first = static_cast<int>(blockIdx.x) * kRanked;
+  if (first >= parts) return;
   if (count == 0) visits += parts - 1;
-  for (int four = threadIdx.x; 4 * four < parts; four += blockDim.x) {
+  for (int four = threadIdx.x; 4 * four < parts; four += kBlock) {
     const PhiloxWords drawn =
         philox_block(static_cast<uint64_t>(four), key.c, {key.seed, kOrderStream});
 #pragma unroll
     for (int k = 0; k < 4; ++k) words[4 * four + k] = drawn.w[k];
   }
   __syncthreads();
-  for (int part = threadIdx.x; part < parts; part += blockDim.x) {
-    const uint32_t word = words[part];
-    int before = 0;
-    for (int other = 0; other < parts; ++other)
-      before += words[other] < word || (words[other] == word && other < part);
-    visits[before] = part;
-  }
+  const int part = first + static_cast<int>(threadIdx.x) / kRankers;
+  const int ranker = static_cast<int>(threadIdx.x) % kRankers;
+  const uint32_t word = part < parts ? words[part] : 0;
+  int before = 0;
+#pragma unroll 4
+  for (int other = ranker; other < parts; other += kRankers)
+    before += words[other] < word || (words[other] == word && other < part);
+#pragma unroll
+  for (int half = kRankers / 2; half > 0; half /= 2)
+    before += __shfl_down_sync(kAllLanes, before, half, kRankers);
+  if (ranker == 0 && part < parts) visits[before] = part;
 }
 
 template <class T>
@@ -55,25 +65,17 @@ void finish_totals(DType dtype, const void* totals, int64_t n, void* out, int64_
   });
 }
 
-namespace {
-
-// Returns a block size with a thread for each part, in whole warps.
-unsigned visit_block(int64_t parts) {
-  return static_cast<unsigned>((parts + kWarp - 1) / kWarp * kWarp);
-}
-
-}  // namespace
-
 void visit_order(const OrderKey& key, int64_t count, int32_t* visits, cudaStream_t stream) {
-  launch("visit_order", visit_order_kernel, 1, visit_block(count), 0, stream, key,
+  launch("visit_order", visit_order_kernel, blocks_for(count, kRanked), kBlock, 0, stream, key,
          static_cast<int>(count), visits);
 }
 
 void visit_orders(const OrderKey& key, int64_t most, int32_t* visits, cudaStream_t stream) {
   unsigned tables = 1;
   while (1 << (tables - 1) < std::min<int64_t>(most, kMaxParts)) ++tables;
-  launch("visit_order", visit_order_kernel, tables, visit_block(1 << (tables - 1)), 0, stream, key,
-         0, visits);
+  launch("visit_order", visit_order_kernel,
+         dim3(blocks_for(int64_t{1} << (tables - 1), kRanked), tables), kBlock, 0, stream, key, 0,
+         visits);
 }
 
 namespace {
