@@ -2,10 +2,17 @@
 hand, and hold the package's kernels to budgets of them.
 """
 
+import re
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+import torch
 
-from . import nvcc, sass, traffic
+import nondet_ext
+
+from . import build, nvcc, sass, traffic
+from .fixtures import running_on
 from .sample_kernels import module, read_sample
 
 pytestmark = [
@@ -124,3 +131,71 @@ def test_a_wait_is_for_the_loads_up_to_it():
     assert counts == [0, 1, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3]
     assert traffic.most_in_flight(lines[5:]) == 2  # R10 waits for its load, R19 for all of R16
     assert traffic.most_in_flight(lines[9:]) == 1
+
+
+X = torch.randn(40_000, generator=torch.Generator().manual_seed(3))  # begins at a sector
+SEEDED = {"order": "seeded", "seed": 1}
+ONE_SEGMENT = torch.tensor([0, 7, 40_000])
+ONE_ROW = torch.zeros(4_000, dtype=torch.int64)
+
+# Work and its budget: the sectors of a load at most, on average, and the loads of the busiest warp
+# at most, over all of the kernels whose names begin so.
+REQUESTS: dict[str, tuple[str, float, int, Callable[[], object]]] = {
+    "segments": ("segment_", 5.0, 64, lambda: nondet_ext.segment_sum(X, ONE_SEGMENT)),
+    "seeded segments": (
+        "segment_",
+        5.0,
+        96,
+        lambda: nondet_ext.segment_sum(X, ONE_SEGMENT, **SEEDED),
+    ),
+    "runs": ("add_", 6.5, 400, lambda: nondet_ext.bincount(ONE_ROW, X[:4_000])),
+    "exact runs": (
+        "add_",
+        6.5,
+        400,
+        lambda: nondet_ext.bincount(ONE_ROW, X[:4_000], order="exact"),
+    ),
+    "short runs": ("add_", 10.0, 8, lambda: nondet_ext.bincount(torch.arange(4_000), X[:4_000])),
+    "exact columns": (
+        "exact_",
+        4.0,
+        20,
+        lambda: nondet_ext.sum(X[: 20 * 64].reshape(20, 64), 0, order="exact"),
+    ),
+}
+
+
+@pytest.mark.parametrize("work", REQUESTS)
+def test_requests_stay_within_their_budget(work: str) -> None:
+    kernel, sectors, longest, call = REQUESTS[work]
+    with running_on("ptx") as emulated:
+        assert emulated is not None
+        launches = traffic.measure(emulated, call)
+    found = [each for each in launches if re.search(rf"::{kernel}\w*_kernel\b", each.kernel)]
+    assert found
+    loads = sum(each.loads for each in found)
+    assert sum(each.load_sectors for each in found) <= sectors * loads, found
+    assert sum(each.longest for each in found) <= longest, found
+
+
+# Loads that a warp of a kernel must have in flight, by the kernels' names.
+IN_FLIGHT: dict[str, dict[str, int]] = {
+    "segment": {
+        r"\bsegment_tiles_kernel<.*\bWarpTile\b": 6,
+        r"\bsegment_sums_kernel<.*\bWarpTile, true>": 16,
+    },
+    "scatter": {r"\badd_runs_kernel<": 6, r"\badd_narrow_runs_kernel<": 9},
+    "exact": {r"\bexact_(rows|columns|whole_columns)_kernel<": 8},
+    "forget_mult": {r"\bforget_kernel<": 16, r"\bforget_back_kernel<": 12},
+}
+
+
+@with_sass
+@pytest.mark.parametrize("file", IN_FLIGHT)
+def test_loads_in_flight_are_as_many_as_the_budget_asks(file: str) -> None:
+    (source,) = (path for path in build.product().kernels if path.stem == file)
+    counts = traffic.loads_in_flight(source, nvcc.ARCHS[0])
+    for pattern, least in IN_FLIGHT[file].items():
+        found = {name: most for name, most in counts.items() if re.search(pattern, name)}
+        assert found
+        assert {name: most for name, most in found.items() if most < least} == {}
