@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from factories.score_files import table
@@ -68,6 +68,8 @@ def test_an_index_without_a_name_is_no_score(tmp_path):
     encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
 )
 def test_what_csv_writes_is_read(tmp_path_factory, values, note, ending, separator, encoding):
+    # Python 3.11 quotes the characters of its line ending alone, and reads either as one.
+    assume("\r" in ending or "\r" not in note)
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator=ending)
     writer.writerow(["note", "metric", "seed"])
