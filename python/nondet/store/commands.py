@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from nondet.files import is_unfinished, write_atomically
-from nondet.json_files import format_checksummed, parse_checksummed
-from nondet.schemas import check
+from nondet.json_files import format_checksummed
 from nondet.store.errors import StoreError, writing
 from nondet.store.schemas import FORMAT, CommandsEntries
+from nondet.store.side_files import read_side_file
 
 NAME = "commands.json"
 
@@ -43,15 +43,9 @@ def read_commands(root: Path) -> list[Command]:
 
     Raises StoreError if they cannot be read.
     """
-    path = root / NAME
-    try:
-        entries = check(CommandsEntries, parse_checksummed(path.read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
+    entries = read_side_file(root / NAME, CommandsEntries)
+    if entries is None:
         return []
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}; no run needs it, remove it to go on without"
-        ) from error
     return [
         Command(tuple(each["words"]), each["began"], each["seconds"], each["runs"])
         for each in entries["commands"]

@@ -12,10 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from nondet.files import write_atomically
-from nondet.json_files import format_checksummed, parse_checksummed
-from nondet.schemas import check
-from nondet.store.errors import StoreError, writing
+from nondet.json_files import format_checksummed
+from nondet.store.errors import writing
 from nondet.store.schemas import FORMAT, RepetitionsEntries
+from nondet.store.side_files import read_side_file
 from nondet.studies.config import RunConfig
 
 NAME = "repetitions.json"
@@ -83,15 +83,9 @@ def read_repetitions(root: Path) -> list[Repetitions]:
 
     Raises StoreError if they cannot be read.
     """
-    path = root / NAME
-    try:
-        entries = check(RepetitionsEntries, parse_checksummed(path.read_bytes()))
-    except (FileNotFoundError, NotADirectoryError):
+    entries = read_side_file(root / NAME, RepetitionsEntries)
+    if entries is None:
         return []
-    except (OSError, ValueError) as error:
-        raise StoreError(
-            f"{path} cannot be read: {error}; no run needs it, remove it to go on without"
-        ) from error
     return [Repetitions(**each) for each in entries["repetitions"]]
 
 
