@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from nondet.tracing.record.digests import Hasher
 from nondet.tracing.record.patches import Patches
 
 if TYPE_CHECKING:
@@ -46,9 +45,7 @@ def follow_threads(session: Session, patches: Patches) -> None:
 
 
 def _is_of_library(thread: threading.Thread) -> bool:
-    """Return True for the recorder's own thread, and those that move data of queues."""
-    if isinstance(thread, Hasher):
-        return True
+    """Return True for the threads that move data of queues."""
     target = getattr(thread, "_target", None)
     return getattr(target, "__module__", "").split(".")[0] == "multiprocessing"
 
