@@ -1,9 +1,12 @@
 """Time training steps under the recorder of traces, and under torch's own DebugMode.
 
 One thread. Every contender does the same step (forward, backward, SGD) and is timed in turn with
-the recorder at level "ops", so that a drift of the machine's speed cancels in the ratios.
+the recorder at level "ops", so that a drift of the machine's speed cancels in the ratios. The last
+case is what a user pays: a script by itself and under `nondet trace`, each in a process of its own.
 """
 
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -148,3 +151,59 @@ def test_trace_of_a_resnet(bench: Bench, tmp_path: Path) -> None:
     model = ResNet((3, 32, 32), 10, widths=(16, 32, 64), blocks=2)
     x = torch.randn(batch, 3, 32, 32)
     compare(bench, "trace, ResNet-14, 16 channels, batch 128", model, x, 2, 30, tmp_path)
+
+
+SCRIPT = """
+import statistics, sys, time
+import torch
+from nondet.models.resnet import ResNet
+
+torch.set_num_threads(1)
+steps, batch = map(int, sys.argv[1:])
+model = ResNet((3, 32, 32), 10, widths=(16, 32, 64), blocks=2)
+x, y = torch.randn(batch, 3, 32, 32), torch.arange(batch) % 10
+optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+seconds = []
+for _ in range(steps):
+    begin = time.perf_counter()
+    optimizer.zero_grad()
+    torch.nn.functional.cross_entropy(model(x), y).backward()
+    optimizer.step()
+    seconds.append(time.perf_counter() - begin)
+print("median step", statistics.median(seconds[steps // 6 :]))
+"""
+"""Prints the median time of its steps, of those after the first sixth."""
+
+
+class Process(Contender):
+    """A process that runs the script; its time is the median step that the script prints."""
+
+    def seconds(self) -> float:
+        """Run once; return the median step."""
+        return float(self.run())  # type: ignore[arg-type]
+
+
+def test_trace_of_a_script(bench: Bench, tmp_path: Path) -> None:
+    steps, batch = (2, 2) if bench.smoke else (24, 128)
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    plain = [sys.executable, str(script), str(steps), str(batch)]
+    traces = iter(range(10_000))
+
+    def process(*options: str) -> Callable[[], str]:
+        def run() -> str:
+            trace = [sys.executable, "-m", "nondet", "trace", "--out"]
+            start = [*trace, str(tmp_path / f"{next(traces)}.trace"), *options, "--"]
+            command = [*(start if options else []), *plain]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            return done.stdout.split("median step ")[1].split()[0]
+
+        return run
+
+    contenders = [
+        Process("nondet trace --level ops", "ours", process("--level", "ops"), 0),
+        Process("the script alone", "peer", process(), 0),
+        Process("nondet trace --level modules", "peer", process("--level", "modules"), 0),
+    ]
+    with threads_of_torch(1):
+        bench.time("trace, a script with ResNet-14, 16 channels, batch 128", *contenders, rounds=7)
