@@ -12,6 +12,7 @@
 namespace nondet::cpu::NONDET_ISA {
 namespace {
 
+constexpr int kLineQuads = 4;  // a line of the cache
 constexpr int kVectorQuads = kVectorBytes / static_cast<int>(kQuadBytes);
 
 typedef uint32_t Lanes __attribute__((vector_size(kVectorBytes)));
@@ -62,10 +63,11 @@ inline __attribute__((always_inline)) TileHashes<uint64_t> hashes_of(const char*
   TileHashes<Sums> vectors{};
   int q = 0;
 #pragma GCC unroll 4
-  for (; q + kVectorQuads <= quads; q += kVectorQuads) {
+  for (; q + kLineQuads <= quads; q += kLineQuads) {
     __builtin_prefetch(x + q * kQuadBytes + ahead);
-    nh_add(vectors, words_at(x + q * kQuadBytes), words_at(keys + q),
-           words_at(keys + q + kKeyShift));
+    for (int v = q; v < q + kLineQuads; v += kVectorQuads)
+      nh_add(vectors, words_at(x + v * kQuadBytes), words_at(keys + v),
+             words_at(keys + v + kKeyShift));
   }
   TileHashes<uint64_t> hashes{total(vectors.first), total(vectors.second)};
   for (; q < quads; ++q) {
