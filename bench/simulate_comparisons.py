@@ -7,7 +7,6 @@ simulations. A cell draws from a generator of its own, so it does not depend on 
 """
 
 import argparse
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,71 +14,23 @@ import numpy as np
 from scipy.stats import t as student
 
 from nondet import stats
+from simulated_scores import (
+    DRAWS,
+    LEVEL,
+    SCORES,
+    UNLIKE,
+    example_scores,
+    generator_of,
+    null_scores,
+    rejections,
+    t_halfwidths,
+    two_way_bootstrap,
+    unlike_scores,
+)
 
 BEGIN, END = "<!-- simulated: begin -->", "<!-- simulated: end -->"
 SIMULATIONS = 2_000
 RESAMPLES = 999
-DRAWS = 999
-"""Arrangements that a test draws at random where there are too many to count in a simulation."""
-LEVEL = 0.05
-
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
-
-SCORES: dict[str, Draw] = {
-    "normal": lambda rng, shape: rng.standard_normal(shape),
-    "lognormal": lambda rng, shape: rng.lognormal(size=shape),
-    # Accuracies on 1,000 examples whose SD is a single example: most scores tie.
-    "k / 1000": lambda rng, shape: np.round(900 + rng.standard_normal(shape)) / 1000,
-}
-
-
-def generator_of(*cell: object) -> np.random.Generator:
-    """Return the generator of a cell of a table."""
-    return np.random.default_rng(zlib.crc32(repr(cell).encode()))
-
-
-def t_halfwidths(a: np.ndarray, b: np.ndarray, paired: bool, level: float = LEVEL) -> np.ndarray:
-    """Return the half-widths (S,) of Student's or Welch's intervals of samples (S, R)."""
-    runs = a.shape[1]
-    if paired:
-        variance, freedom = (b - a).var(1, ddof=1) / runs, np.full(len(a), runs - 1.0)
-    else:
-        of_a, of_b = a.var(1, ddof=1) / runs, b.var(1, ddof=1) / runs
-        variance = of_a + of_b
-        with np.errstate(invalid="ignore"):
-            freedom = (runs - 1) * variance**2 / (of_a**2 + of_b**2)
-    freedom = np.nan_to_num(freedom, nan=1.0)
-    return student.ppf(1 - level / 2, freedom) * np.sqrt(variance)
-
-
-def rejections(
-    a: np.ndarray, b: np.ndarray, paired: bool, generator: np.random.Generator
-) -> dict[str, np.ndarray]:
-    """Return what rejects that there is no difference, (S,) bool each: Student's or Welch's
-    interval, the exact test, and the rule of `nondet.compare_scores`, which needs both.
-    """
-    difference = b.mean(1) - a.mean(1)
-    # Scores that are decimals differ by their rounding where they should tie.
-    excluded = np.abs(difference) - t_halfwidths(a, b, paired) > 1e-12
-    test = stats.sign_flip_test if paired else stats.permutation_test
-    most = 40 if paired else 20
-    found = [test(x, y, generator, DRAWS, most_counted=most).p for x, y in zip(a, b, strict=True)]
-    exact = np.array(found) <= LEVEL
-    return {"t": excluded, "exact": exact, "rule": excluded & exact}
-
-
-def null_scores(
-    name: str, runs: int, paired: bool, simulations: int, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores (simulations, runs) of two methods that do not differ; pairs share half of the
-    variance, unless scores are k / 1000.
-    """
-    draw = SCORES[name]
-    a, b = (draw(generator, (simulations, runs)) for _ in range(2))
-    if paired and name != "k / 1000":
-        shared = draw(generator, (simulations, runs))
-        a, b = a + shared, b + shared
-    return a, b
 
 
 def false_positives(name: str, runs: int, paired: bool, simulations: int) -> dict[str, float]:
@@ -88,6 +39,23 @@ def false_positives(name: str, runs: int, paired: bool, simulations: int) -> dic
     a, b = null_scores(name, runs, paired, simulations, generator)
     found = rejections(a, b, paired, generator)
     return {method: float(hits.mean()) for method, hits in found.items()}
+
+
+def unlike_positives(name: str, runs: int, simulations: int) -> dict[str, float]:
+    """Return the same for methods of equal means whose runs are not exchangeable."""
+    generator = generator_of("unlike", name, runs)
+    a, b = unlike_scores(name, runs, simulations, generator)
+    found = rejections(a, b, name.startswith("pairs"), generator)
+    return {method: float(hits.mean()) for method, hits in found.items()}
+
+
+def method_rows(label: str, paired: bool, cells: Sequence[dict[str, float]]) -> list[list[str]]:
+    """Return the lines of a table with what each method finds."""
+    names = {"t": "t interval" if paired else "Welch's interval", "exact": "exact test"}
+    return [
+        [f"{label}: {names.get(method, 'verdict')}", *(percent(cell[method]) for cell in cells)]
+        for method in ("t", "exact", "rule")
+    ]
 
 
 def interval_coverage(name: str, runs: int, simulations: int) -> dict[str, float]:
@@ -126,23 +94,6 @@ def superiority_coverage(paired: bool, truth: float, runs: int, simulations: int
     return hits / simulations
 
 
-def example_scores(
-    runs: int, examples: int, cluster: int, run_sd: float, generator: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return right and wrong answers (runs, examples) of two methods that do not differ over all
-    runs and examples. Examples are hard or easy; each method likes some; clusters share all this.
-    """
-    groups = examples // cluster
-    hard = 2 + 2 * np.repeat(generator.standard_normal(groups), cluster)
-    sides = []
-    for _ in range(2):
-        liked = 0.7 * np.repeat(generator.standard_normal(groups), cluster)
-        run = run_sd * generator.standard_normal((runs, 1))
-        noise = generator.logistic(size=(runs, examples))
-        sides.append((hard + liked + run + noise > 0).astype(float))
-    return sides[0], sides[1]
-
-
 def two_way_coverage(
     runs: int, cluster: int, run_sd: float, paired: bool, simulations: int, examples: int = 400
 ) -> dict[str, float]:
@@ -163,29 +114,6 @@ def two_way_coverage(
         low, high = two_way_bootstrap(a, b, paired, clusters, generator)
         hits["bootstrap"] += low <= 0 <= high
     return {method: count / simulations for method, count in hits.items()}
-
-
-def two_way_bootstrap(
-    a: np.ndarray,
-    b: np.ndarray,
-    paired: bool,
-    clusters: np.ndarray,
-    generator: np.random.Generator,
-    resamples: int = 399,
-) -> tuple[float, float]:
-    """Return the percentile interval of a bootstrap that draws runs and clusters of one size."""
-    groups = len(np.unique(clusters))
-    means = [side.reshape(len(side), groups, -1).mean(2) for side in (a, b)]
-    weights = [
-        generator.multinomial(len(side), np.full(len(side), 1 / len(side)), resamples) / len(side)
-        for side in means
-    ]
-    if paired:
-        weights[1] = weights[0]
-    d = weights[1] @ means[1] - weights[0] @ means[0]
-    drawn = generator.integers(0, groups, (resamples, groups))
-    low, high = np.quantile(np.take_along_axis(d, drawn, 1).mean(1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def power(runs: int, paired: bool, promised: float, simulations: int) -> dict[str, float]:
@@ -260,10 +188,16 @@ def simulate(simulations: int, runs: Sequence[int] = (3, 4, 5, 6, 8, 10, 20, 50)
     for paired in (True, False):
         for name in SCORES:
             cells = [false_positives(name, r, paired, simulations) for r in runs]
-            for method in ("t", "exact", "rule"):
-                what = {"t": "t interval" if paired else "Welch's interval", "exact": "exact test"}
-                label = f"{'pairs' if paired else 'sides'}, {name}: {what.get(method, 'verdict')}"
-                rows.append([label, *(percent(cell[method]) for cell in cells)])
+            rows += method_rows(f"{'pairs' if paired else 'sides'}, {name}", paired, cells)
+    parts.append(table(["R =", *runs], rows))
+    parts.append(
+        "**False positives in percent where the tests promise nothing**: equal means, but runs "
+        "that are\nnot exchangeable."
+    )
+    rows = []
+    for name in UNLIKE:
+        cells = [unlike_positives(name, r, simulations) for r in runs]
+        rows += method_rows(name, name.startswith("pairs"), cells)
     parts.append(table(["R =", *runs], rows))
     sizes = (5, 10, 20, 50, 100, 200)
     parts.append("**Coverage of 95% intervals of a difference, in percent**")

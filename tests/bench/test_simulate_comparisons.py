@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_ind
 
 import simulate_comparisons as simulated
 from nondet import Scores, compare_scores
@@ -35,6 +36,23 @@ def test_the_rule_is_that_of_the_verdict(paired, runs):
         sides = Scores.of("A", x), Scores.of("B", y)
         found = compare_scores(*sides, pair_by="position" if paired else "none")
         assert (found.verdict.decision is Decision.BETTER) == better
+
+
+@pytest.mark.parametrize("sizes", [(4, 4), (4, 12)])
+def test_intervals_of_sides_are_welchs(sizes):
+    a, b = (np.random.default_rng(size).normal(0, size, (5, size)) for size in sizes)
+    found = simulated.t_halfwidths(a, b, paired=False)
+    for x, y, half in zip(a, b, found, strict=True):
+        theirs = ttest_ind(y, x, equal_var=False).confidence_interval()
+        assert half == pytest.approx((theirs.high - theirs.low) / 2, rel=1e-9)
+
+
+@pytest.mark.parametrize("name", simulated.UNLIKE)
+def test_scores_that_spread_differently_have_equal_means(name):
+    a, b = simulated.unlike_scores(name, 10, 20_000, np.random.default_rng(1))
+    error = (a.var() / a.size + b.var() / b.size) ** 0.5
+    assert abs(b.mean() - a.mean()) < 4 * error
+    assert not 0.5 < a.var() / b.var() < 2 or "lognormal" in name
 
 
 def test_promised_power_is_found():

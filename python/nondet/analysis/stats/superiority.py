@@ -59,11 +59,13 @@ def outperforming(
         counts = [float((wins == x).mean()) for x in (0, 0.5, 1)]
         drawn = generator.multinomial(len(wins), counts, resamples)
         draws = drawn @ np.array([0, 0.5, 1]) / len(wins)
+        found = percentile_interval(float(wins.mean()), draws, confidence)
     else:
         left, right = check_sample("a", a, 1), check_sample("b", b, 1)
-        wins = _wins(left, right[:, None])
-        draws = _resampled(wins, generator, resamples)
-    found = percentile_interval(float(wins.mean()), draws, confidence)
+        below, level = _counts(left, right)
+        value = float((below + level / 2).sum()) / (len(left) * len(right))
+        draws = _resampled(below, level, len(left), generator, resamples)
+        found = percentile_interval(value, draws, confidence)
     significant = found.low > 0.5
     meaningful = significant and found.high > MEANINGFUL
     return Outperforming(found, significant, meaningful, noether_pairs())
@@ -95,12 +97,30 @@ def _wins(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return wins
 
 
-def _resampled(wins: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    m, n = wins.shape
+def _counts(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return how many of `a` (n,) each of `b` (m,) beats, and how many it ties with."""
+    rising = np.sort(a)
+    step = max(_BLOCK // len(a), 1)
+    wins = [_wins(rising, b[i : i + step, None]) for i in range(0, len(b), step)]
+    below, level = ([(part == x).sum(1) for part in wins] for x in (1, 0.5))
+    return np.concatenate(below), np.concatenate(level)
+
+
+def _resampled(
+    below: np.ndarray, level: np.ndarray, n: int, generator: np.random.Generator, resamples: int
+) -> np.ndarray:
+    """Return the share of pairs that b wins, ties counted half, for resamples of both sides.
+
+    below, level: of `_counts`, in the order of b. What a run of b beats are the lowest of a, so
+    sums of their weights are differences of cumulative ones.
+    """
+    m = len(below)
     step, parts = max(_BLOCK // (m + n), 1), []
     for start in range(0, resamples, step):
         count = min(step, resamples - start)
-        of_b = generator.multinomial(m, np.full(m, 1 / m), count).astype(np.float64)
-        of_a = generator.multinomial(n, np.full(n, 1 / n), count).astype(np.float64)
-        parts.append(((of_b @ wins) * of_a).sum(1) / (m * n))
+        of_b = generator.multinomial(m, np.full(m, 1 / m), count)
+        of_a = generator.multinomial(n, np.full(n, 1 / n), count)
+        sums = np.concatenate([np.zeros((count, 1), np.int64), of_a.cumsum(1)], axis=1)
+        twice = sums[:, below] + sums[:, below + level]
+        parts.append((of_b * twice).sum(1) / (2 * m * n))
     return np.concatenate(parts)
