@@ -16,18 +16,22 @@ fails on fewer where functions call each other deeply already.
 """
 
 
-def parse_json(data: bytes, *, constants: bool = False) -> Any:
+def parse_json(data: bytes, *, constants: bool = False, bounded: bool = False) -> Any:
     """Return the value of a JSON document in UTF-8.
 
-    constants: read NaN, Infinity and -Infinity, which JSON lacks and Python's json writes.
+    constants: read NaN, Infinity and -Infinity, which JSON lacks and Python's json writes. bounded:
+    refuse integers beyond float64 too, where all numbers become floats.
 
     Raises ValueError for anything that is not JSON: also for these constants unless asked for,
-    numbers beyond float64, integers of thousands of digits, and values nested deeper than
+    fractions beyond float64, integers of thousands of digits, and values nested deeper than
     `DEEPEST`.
     """
     constant = float if constants else _refuse
+    whole = _parse_integer if bounded else None
     try:
-        value = json.loads(data.decode(), parse_constant=constant, parse_float=_parse_float)
+        value = json.loads(
+            data.decode(), parse_constant=constant, parse_float=_parse_float, parse_int=whole
+        )
         _check_depth(value)
         return value
     except RecursionError:
@@ -96,6 +100,12 @@ def _parse_float(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text[:40]} is beyond float64")
     return value
+
+
+def _parse_integer(text: str) -> int:
+    if len(text) > 300:
+        _parse_float(text)
+    return int(text)
 
 
 def _refuse(constant: str) -> None:

@@ -66,6 +66,8 @@ def plan(
 
     try:
         check_out(out)
+        if task and len(task) > 1:
+            raise ValueError(f"--task is given {len(task)} times; a plan is for one task")
         options = read_options(score, task, column, pair_by, lower_is_better, percent)
         pilot = read_pilot(within, options, row=row, against=against, by=by)
         found = plan_runs(

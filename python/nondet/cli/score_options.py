@@ -87,8 +87,13 @@ def read_options(
 
 
 def check_out(out: Path | None) -> None:
-    """Raise ValueError if the report of a study would be overwritten."""
-    if out is not None and (out / "study.json").exists():
+    """Raise ValueError if a file is in the way, or the report of a study would be overwritten."""
+    if out is None:
+        return
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise ValueError(f"--out is {out}, but {place} is a file; it must be a folder")
+    if (out / "study.json").exists():
         raise ValueError(f"--out is {out}, the folder of a study, which has a report of its own")
 
 

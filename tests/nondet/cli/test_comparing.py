@@ -102,6 +102,15 @@ def test_the_folder_of_a_study_is_not_overwritten(files, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.parametrize("below", ["", "folder/report"])
+def test_a_file_in_the_way_is_named(files, tmp_path, below):
+    (tmp_path / "report").write_text("mine")
+    done = nondet("compare", *files, "--out", tmp_path / "report" / below)
+    assert done.exit_code == 2
+    assert f"but {tmp_path / 'report'} is a file; it must be a folder" in done.stderr
+    assert (tmp_path / "report").read_text() == "mine"
+
+
 def test_columns_of_one_file(tmp_path):
     a, b = (np.random.default_rng(seed).normal(mean, 1, 10) for seed, mean in ((1, 5), (2, 9)))
     lines = [f"sgd,{i},{x}" for i, x in enumerate(a)] + [f"adam,{i},{x}" for i, x in enumerate(b)]
@@ -148,6 +157,10 @@ def test_logs_of_language_models(tmp_path):
         (("--column", "sed=seed"), "no column is a 'sed'"),
         (("--confidence", "1.5"), "confidence is 1.5"),
         (("--margin", "-1"), "margin"),
+        (("--margin", "0"), "margin is 0"),
+        (("--detect", "nan"), "detect is nan"),
+        (("--seed", "-1"), "seed is -1; it must not be negative"),
+        (("--task", "qa"), "sgd has no task 'qa'; known: none"),
         (("--pair-by", "fold"), "has no column 'fold'"),
     ],
 )

@@ -88,6 +88,7 @@ def test_rows_that_average_are_shown(tmp_path):
         (("--detect", "1", "--against", "adam"), "needs the row of the pilot"),
         (("--detect", "1", "--score", "f1"), "has no column 'f1'"),
         (("--detect", "1", "--by", "seed"), "which of them is the pilot"),
+        (("--detect", "1", "--task", "x", "--task", "y"), "--task is given 2 times; a plan is for"),
     ],
 )
 def test_errors_have_status_2(pilot, arguments, message):

@@ -1,12 +1,12 @@
 """Compare two methods on single test examples: over examples and runs, and by class."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from nondet.analysis.comparison.result import ClassDifference, ExamplesComparison
-from nondet.analysis.comparison.scores import Examples, ScoredRun
+from nondet.analysis.comparison.scores import Examples, ScoredRun, Scores
 from nondet.analysis.stats import (
     clustered_error,
     holm,
@@ -38,6 +38,64 @@ class AlignedExamples:
     clusters: np.ndarray | None
     labels: np.ndarray | None
     notes: tuple[str, ...]
+
+
+def share_examples(
+    a: Scores, b: Scores, tasks: Sequence[str]
+) -> tuple[Scores, Scores, tuple[str, ...]]:
+    """Return the scores of both sides on the examples of `tasks` that both have, and sentences that
+    say how many are left out.
+
+    The score of a run that was the mean over its examples is that over the ones that are kept.
+    Sides of which one has no examples are returned as they are. Raises ValueError if no example of
+    a task is on both sides.
+    """
+    notes = []
+    for task in tasks:
+        known_a, known_b = (_known_ids(side, task) for side in (a, b))
+        if not known_a or not known_b or known_a == known_b:
+            continue
+        shared = known_a & known_b
+        of = f" of {task}" if task else ""
+        if not shared:
+            one, other = min(known_a), min(known_b)
+            raise ValueError(
+                f"no example{of} is on both sides ({a.name} has {one!r}, {b.name} {other!r}): "
+                "they were scored on different test sets"
+            )
+        for side, known in ((a, known_a), (b, known_b)):
+            alone = len(known - shared)
+            if alone:
+                notes.append(
+                    f"{alone} of {len(known)} examples{of} are left out: {side.name} alone has them"
+                )
+        a, b = (_only_examples(side, task, shared) for side in (a, b))
+    return a, b, tuple(notes)
+
+
+def _known_ids(side: Scores, task: str) -> set[str]:
+    """Return the examples that any run of a side was given."""
+    found: set[str] = set()
+    for run in side.runs:
+        if task in run.examples:
+            found.update(run.examples[task].ids.tolist())
+    return found
+
+
+def _only_examples(side: Scores, task: str, shared: set[str]) -> Scores:
+    keep = np.array(sorted(shared))
+    runs = []
+    for run in side.runs:
+        if task not in run.examples:
+            runs.append(run)
+            continue
+        found = run.examples[task]
+        kept = found.at(np.isin(found.ids, keep))
+        values = dict(run.values)
+        if np.isclose(values[task], found.mean, rtol=1e-9, atol=1e-12):
+            values[task] = kept.mean
+        runs.append(replace(run, values=values, examples={**run.examples, task: kept}))
+    return replace(side, runs=runs)
 
 
 def align_examples(

@@ -8,6 +8,7 @@ from nondet.analysis.comparison.words import count_of, listed, rounded, short, s
 from nondet.analysis.stats import ExactTest, Interval
 
 LEAST_RUNS = 3
+_ALIKE = "the runs of each side score the same: are they different runs?"
 _ROUNDING = 1e-9  # of 1 - confidence, as in 1 - 0.95
 
 
@@ -69,6 +70,8 @@ class Evidence:
         beyond_margin: The larger p of the exact tests that the difference is -margin or margin;
             None without a margin.
         power: What the runs can show.
+        alike: True if all runs of A score the same, and all of B: nothing then says that they are
+            different runs.
     """
 
     runs: tuple[int, int]
@@ -78,14 +81,15 @@ class Evidence:
     adjusted: float
     beyond_margin: float | None
     power: Power
+    alike: bool = False
 
 
 def is_better(question: Question, found: Evidence) -> bool:
-    """Return whether one side is better: the interval of the task excludes 0, and the exact test
-    rejects, corrected over tasks.
+    """Return whether one side is better: the interval of the task excludes 0, the exact test
+    rejects, corrected over tasks, and the runs are not all alike.
     """
     excluded = found.interval.low > 0 or found.interval.high < 0
-    return excluded and found.adjusted <= question.level
+    return not found.alike and excluded and found.adjusted <= question.level
 
 
 def judge_task(question: Question, found: Evidence) -> Verdict:
@@ -93,11 +97,11 @@ def judge_task(question: Question, found: Evidence) -> Verdict:
 
     Tied: the interval for all tasks at once lies within the margin, and exact tests reject both of
     its ends. Better: `is_better`. Too few runs: the exact test cannot reach the level, or the
-    difference asked for needs more runs. Else undecided.
+    difference asked for needs more runs. Else undecided, as where all runs of each side are alike.
     """
     each = question.level / question.tasks
     margin, both = question.margin, found.simultaneous
-    if margin is not None and found.beyond_margin is not None:
+    if margin is not None and found.beyond_margin is not None and not found.alike:
         inside = -margin < both.low and both.high < margin
         if inside and found.beyond_margin <= each:
             return Verdict(Decision.TIED, f"tied: any difference is below {_tied(question, found)}")
@@ -106,6 +110,8 @@ def judge_task(question: Question, found: Evidence) -> Verdict:
     shown = _shown(question, both)
     if found.test.smallest > each:
         return Verdict(Decision.TOO_FEW, _too_few(question, found, shown))
+    if found.alike:
+        return Verdict(Decision.UNDECIDED, f"undecided: {shown}; {_ALIKE}")
     further, detect = found.power.further, found.power.detect
     if further is not None and detect is not None and further > 0:
         more = count_of(further, f"more {question.noun}")

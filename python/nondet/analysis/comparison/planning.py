@@ -7,7 +7,7 @@ import numpy as np
 
 from nondet.analysis.comparison.pairing import UNPAIRED, pair_runs
 from nondet.analysis.comparison.result import Power
-from nondet.analysis.comparison.scores import Scores
+from nondet.analysis.comparison.scores import Scores, check_scale, described_tasks
 from nondet.analysis.stats import (
     Interval,
     RunSpread,
@@ -48,8 +48,9 @@ class RunPlan:
         saved: The share of the runs that pairing saves, 1 - Var(B - A) / (Var A + Var B), with its
             interval; negative if pairing costs runs. None if the pilot is not paired.
         averaging: By the caller's name (such as "mean of 5 snapshots"): the variance of these
-            scores over that of the pilot, with its interval. Where both methods are scored so, runs
-            needed shrink by about this factor.
+            scores over that of the pilot, with its interval.
+        averaging_runs: By the same names: how many runs are needed if both methods are scored so,
+            with the interval that the uncertainty of this ratio alone gives.
         curve_runs: (K,) numbers of runs, int64, from 2 on.
         curve: (K,) the power at each.
         curve_low: (K,) the power if the standard deviation is the upper end of its interval.
@@ -69,6 +70,7 @@ class RunPlan:
     correlation: Interval | None
     saved: Interval | None
     averaging: Mapping[str, Interval]
+    averaging_runs: Mapping[str, Interval]
     curve_runs: np.ndarray
     curve: np.ndarray
     curve_low: np.ndarray
@@ -131,6 +133,21 @@ def plan_runs(
             f"the exact test needs {least} to reach its level and some more to find as much as "
             f"the t test, so at least {least + _SPARE_RUNS} are planned"
         )
+    ratios = {
+        name: _variance_ratio(scores, found, task, confidence)
+        for name, scores in (averaging or {}).items()
+    }
+    averaged = {
+        name: needed_interval(
+            detect,
+            spread,
+            Interval(*(spread.sd * part**0.5 for part in ratio)),
+            power,
+            confidence,
+            found.paired,
+        )
+        for name, ratio in ratios.items()
+    }
     gain = pairing_gain(*sides, confidence) if found.paired and len(found.a) > 2 else None
     have = min(len(side) for side in sides)
     count = _curve_runs(runs.value)
@@ -150,10 +167,8 @@ def plan_runs(
         unpaired_runs=unpaired,
         correlation=gain.correlation if gain else None,
         saved=gain.saved if gain else None,
-        averaging={
-            name: _variance_ratio(scores, found, task, confidence)
-            for name, scores in (averaging or {}).items()
-        },
+        averaging=ratios,
+        averaging_runs=averaged,
         curve_runs=count,
         curve=curve,
         curve_low=curve_low,
@@ -217,10 +232,11 @@ def power_of(
     have = min(len(a), len(b))
     least = least_runs(confidence, paired)
     found = detectable_difference(spread, have, power, confidence)
+    saved = pairing_gain(a, b, confidence).saved if paired and have > 2 else None
     if detect is None:
-        return Power(found, None, None, None, least, power)
+        return Power(found, None, None, None, least, power, saved)
     runs = needed_interval(detect, spread, sd, power, confidence, paired)
-    return Power(found, detect, runs, max(runs.value - have, 0.0), least, power)
+    return Power(found, detect, runs, max(runs.value - have, 0.0), least, power, saved)
 
 
 def _sd(values: np.ndarray) -> float:
@@ -248,6 +264,8 @@ def _read_pilot(
         _task_of(two, chosen)
         if one.percent != two.percent:
             raise ValueError("one pilot has shares and the other has not (percent)")
+    for side in (one, two):
+        check_scale(side, [chosen])
     pairing = pair_runs(one, two, [chosen], pair_by)
     a = np.array([one.runs[i].values[chosen] for i in pairing.a], dtype=np.float64) * scale
     b = np.array([two.runs[j].values[chosen] for j in pairing.b], dtype=np.float64) * scale
@@ -267,7 +285,8 @@ def _task_of(scores: Scores, task: str | None) -> str:
     if task is None and len(tasks) == 1:
         return tasks[0]
     if task not in tasks:
-        raise ValueError(f"task is {task!r}; {scores.name} has {list(tasks)}")
+        given = "no task is named" if task is None else f"task is {task!r}"
+        raise ValueError(f"{given}; {scores.name} has {described_tasks(scores)}; name one")
     return str(task)
 
 

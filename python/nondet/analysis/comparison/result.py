@@ -144,6 +144,8 @@ class Power:
             for.
         least: The fewest runs with which the exact test can reach 1 - confidence.
         power: The power, such as 0.8.
+        saved: The share of the runs that pairing saves (`stats.pairing_gain`); None if runs are not
+            paired.
     """
 
     detectable: float
@@ -152,6 +154,7 @@ class Power:
     further: float | None
     least: int
     power: float
+    saved: Interval | None = None
 
 
 @dataclass(frozen=True)

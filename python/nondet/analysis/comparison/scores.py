@@ -9,6 +9,9 @@ import numpy as np
 SINGLE_TASK = ""
 """The name of the task where scores have none."""
 
+LARGEST = 1e100
+"""The largest size of a finite score: the cube of what is larger has no number."""
+
 
 @dataclass(frozen=True)
 class Examples:
@@ -28,7 +31,9 @@ class Examples:
     labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Raise ValueError for arrays of different lengths, and for ids that repeat."""
+        """Raise ValueError for arrays of different lengths, ids that repeat, and finite scores that
+        are larger than `LARGEST`.
+        """
         if self.ids.ndim != 1 or self.scores.shape != self.ids.shape:
             raise ValueError(
                 "ids and scores of examples must be vectors of one length, got shapes "
@@ -44,6 +49,53 @@ class Examples:
         found, counts = np.unique(self.ids, return_counts=True)
         if len(found) < len(self.ids):
             raise ValueError(f"example {str(found[counts > 1][0])!r} has more than one score")
+        large = np.isfinite(self.scores) & (np.abs(self.scores) > LARGEST)
+        if large.any():
+            first = int(np.flatnonzero(large)[0])
+            check_size(float(self.scores[first]), f"example {str(self.ids[first])!r}")
+
+    @property
+    def mean(self) -> float:
+        """Return the mean over the examples that have a score; NaN if none has."""
+        known = self.scores[~np.isnan(self.scores)]
+        return float(known.mean()) if len(known) else math.nan
+
+    def at(self, chosen: np.ndarray) -> "Examples":
+        """Return the examples that a mask (N,) marks."""
+        clusters, labels = (
+            None if values is None else values[chosen] for values in (self.clusters, self.labels)
+        )
+        return Examples(self.ids[chosen], self.scores[chosen], clusters, labels)
+
+
+def check_scale(scores: "Scores", tasks: Iterable[str]) -> None:
+    """Raise ValueError if no score on a task is as large as `SMALLEST`, unless all are 0."""
+    for task in tasks:
+        sizes = [abs(run.values.get(task, 0.0)) for run in scores.runs]
+        largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
+        if 0 < largest < SMALLEST:
+            raise ValueError(
+                f"no score of {scores.name} is larger than {largest:g} in size; scores must reach "
+                f"{SMALLEST:g}"
+            )
+
+
+def described_tasks(scores: "Scores") -> str:
+    """Return the tasks of some scores in words."""
+    named = ", ".join(repr(task) for task in scores.tasks if task)
+    return f"the tasks {named}" if named else "scores without a task"
+
+
+SMALLEST = 1e-100
+"""The least size of the largest score: the squares of what is smaller have no number."""
+
+
+def check_size(score: float, where: str) -> None:
+    """Raise ValueError, which begins with `where`, for a finite score above `LARGEST` in size."""
+    if math.isfinite(score) and abs(score) > LARGEST:
+        raise ValueError(
+            f"{where}: the score is {score:g}; scores must lie between {-LARGEST:g} and {LARGEST:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -63,6 +115,11 @@ class ScoredRun:
     keys: Mapping[str, str] = field(default_factory=dict)
     examples: Mapping[str, Examples] = field(default_factory=dict)
     failure: str | None = None
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a finite score above `LARGEST` in size."""
+        for value in self.values.values():
+            check_size(value, self.label)
 
 
 @dataclass(frozen=True)

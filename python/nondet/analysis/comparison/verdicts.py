@@ -10,6 +10,7 @@ from nondet.analysis.comparison.examples import (
     align_examples,
     compare_classes,
     compare_examples,
+    share_examples,
 )
 from nondet.analysis.comparison.judging import (
     LEAST_RUNS,
@@ -30,7 +31,7 @@ from nondet.analysis.comparison.result import (
     SideSummary,
     TaskComparison,
 )
-from nondet.analysis.comparison.scores import Scores
+from nondet.analysis.comparison.scores import Scores, check_scale, described_tasks
 from nondet.analysis.stats import (
     Difference,
     ExactTest,
@@ -77,9 +78,15 @@ def compare_scores(
             raise ValueError(f"{name} is {value}; it must be a positive difference")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence is {confidence}; it must lie between 0 and 1")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}; it must not be negative")
     tasks = [task for task in a.tasks if task in b.tasks]
     if not tasks:
-        raise ValueError(f"no task has scores of both: {list(a.tasks)} and {list(b.tasks)}")
+        have = (f"{side.name} has {described_tasks(side)}" for side in (a, b))
+        raise ValueError(f"no task has scores of both: {', '.join(have)}")
+    for side in (a, b):
+        check_scale(side, tasks)
+    a, b, unshared = share_examples(a, b, tasks)
     pairing = pair_runs(a, b, tasks, pair_by)
     question = Question(
         a=a.name,
@@ -93,7 +100,7 @@ def compare_scores(
     )
     sizes = (len(pairing.a), len(pairing.b))
     found: list[TaskComparison] = []
-    notes = [*dict.fromkeys((*a.notes, *b.notes)), *_notes(a, b), *pairing.left_out]
+    notes = [*dict.fromkeys((*a.notes, *b.notes)), *_notes(a, b), *unshared, *pairing.left_out]
     if min(sizes) < LEAST_RUNS:
         verdict = refuse(question, sizes)
     else:
@@ -162,6 +169,7 @@ def _compare_task(
         adjusted=adjusted,
         beyond_margin=None if margin is None else max(data.test(s).p for s in (-margin, margin)),
         power=power_of(data.a, data.b, data.paired, detect, question.confidence_of_each),
+        alike=all(np.ptp(side) == 0 for side in (data.a, data.b)),
     )
     if is_better(question, evidence):
         evidence = replace(evidence, simultaneous=_end_at_zero(evidence.simultaneous))
@@ -264,10 +272,14 @@ def _assumptions(question: Question, found: Sequence[TaskComparison]) -> list[st
     if question.tasks > 1:
         notes.append("p is corrected over tasks by Holm's method; intervals by Bonferroni's")
     for one in found:
+        where = f" on {one.task}" if one.task else ""
+        sames = [side.name for side in (one.a, one.b) if np.ptp(side.values) == 0]
+        notes += [
+            f"all runs of {name} score the same{where}: are they different?" for name in sames
+        ]
         if one.examples is None or one.verdict.winner is None:
             continue
         two_way = one.examples.two_way.interval
         if two_way.low <= 0 <= two_way.high:
-            where = f" on {one.task}" if one.task else ""
             notes.append(f"another test set could turn the difference{where} around")
     return notes

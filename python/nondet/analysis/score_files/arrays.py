@@ -8,7 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from nondet.analysis.comparison.scores import SINGLE_TASK, Examples, ScoredRun, Scores
+from nondet.analysis.comparison.scores import (
+    LARGEST,
+    SINGLE_TASK,
+    Examples,
+    ScoredRun,
+    Scores,
+)
 from nondet.analysis.score_files.making import Source, choose, make_scores, run_of_examples
 from nondet.analysis.score_files.options import ReadOptions
 from nondet.store.formats import parse_arrays
@@ -39,6 +45,10 @@ def read_npz(path: Path, data: bytes) -> dict[str, np.ndarray]:
         names = [name for name in found.files if name in (*_CONTENTS, *_BESIDE)]
         return {name: found[name] for name in names or found.files}
     except _DAMAGE as error:
+        if "allow_pickle" in str(error):
+            raise ValueError(
+                f"{path}: holds Python objects, which are not read; arrays of numbers are"
+            ) from None
         raise ValueError(f"{path}: not arrays of NumPy that can be read: {error}") from None
 
 
@@ -78,12 +88,18 @@ class _Arrays:
 
     def scores(self, name: str, options: ReadOptions) -> Scores:
         if self.kind == "scores":
-            values = self._of("scores", "biuf", 1, 2).astype(np.float64)
+            values = self._wide(self._of("scores", "biuf", 1, 2))
             score = options.score or "score"
         else:
             score, values = self._predicted(options.score)
         runs = self._runs(values)
         return make_scores(name, runs, score, options)
+
+    def _wide(self, found: np.ndarray) -> np.ndarray:
+        """Return numbers as float64. Raises ValueError for finite ones above `LARGEST` in size."""
+        if (np.isfinite(found) & (np.abs(found) > LARGEST)).any():
+            raise self._error("scores", f"must lie between {-LARGEST:g} and {LARGEST:g}")
+        return found.astype(np.float64)
 
     def _predicted(self, wanted: str | None) -> tuple[str, np.ndarray]:
         """Return the name of the score and what each run scores on each example; NaN for a run

@@ -1,6 +1,5 @@
 """Read files of scores that anybody may have written: their text, their JSON, their numbers."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +62,14 @@ def parse_value(text: str | bytes, where: str) -> Any:
     """Return a JSON value as `parse_object` does."""
     try:
         return parse_json(
-            text.encode(errors="surrogatepass") if isinstance(text, str) else text, constants=True
+            text.encode(errors="surrogatepass") if isinstance(text, str) else text,
+            constants=True,
+            bounded=True,
         )
     except ValueError as error:
         raise ValueError(f"{where}: {error}") from None
 
 
 def as_number(value: object) -> float | None:
-    """Return a JSON number, or true and false, as a float; None for anything else. Integers beyond
-    float64 become infinite.
-    """
-    if not isinstance(value, bool | int | float):
-        return None
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
+    """Return a JSON number, or true and false, as a float; None for anything else."""
+    return float(value) if isinstance(value, bool | int | float) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.comparison.scores import Examples, ScoredRun
+from nondet.analysis.comparison.scores import Examples, ScoredRun, check_size
 from nondet.analysis.score_files.files import (
     as_number,
     decode,
@@ -209,8 +209,8 @@ def _unpack(archive: zipfile.ZipFile, name: str, path: Path) -> bytes:
     entry = archive.getinfo(name)
     if entry.compress_type == _ZSTANDARD:
         raise ValueError(
-            f"{path}, {name}: compressed with Zstandard, which is not read; `inspect log convert "
-            "--to json` writes a log that is"
+            f"{path}, {name}: compressed with Zstandard, which is not read; `inspect log dump "
+            f"{path.name} > {path.stem}.json` writes a log that is"
         )
     try:
         with archive.open(entry) as file:
@@ -260,13 +260,14 @@ def _values(sample: Mapping[str, Any], where: str) -> dict[str, float]:
         value = score.get("value") if isinstance(score, dict) else None
         parts = value.items() if isinstance(value, dict) else [(None, value)]
         for key, part in parts:
-            number = _number(part)
+            number = _number(part, where)
             if number is not None:
+                check_size(number, where)
                 values[scorer if key is None else f"{scorer}/{key}"] = number
     return values
 
 
-def _number(value: object) -> float | None:
+def _number(value: object, where: str) -> float | None:
     """Return what a value counts; None for lists, other words and nothing."""
     if not isinstance(value, str):
         return as_number(value)
@@ -278,4 +279,6 @@ def _number(value: object) -> float | None:
         number = float(value)
     except ValueError:
         return None
+    if math.isinf(number) and "inf" not in value.lower():
+        raise ValueError(f"{where}: the score {value[:40]!r} is beyond float64")
     return number if math.isfinite(number) else None

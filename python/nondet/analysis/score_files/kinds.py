@@ -67,7 +67,7 @@ def _kind_of_json(path: Path, text: str) -> Kind:
         try:
             value = parse_value(text, str(path))
         except ValueError:
-            if not _begins_with_object(text):
+            if not _begins_with_object(first):
                 raise
             value = parse_value(first, f"{path}, line 1")
     if isinstance(value, list) and value:
@@ -89,7 +89,7 @@ def _first_value(line: str) -> object:
 
 
 def _begins_with_object(text: str) -> bool:
-    """Return whether a whole object stands at the beginning, as in JSON Lines that are damaged
+    """Return whether a line begins with a whole object, as in JSON Lines that are damaged there or
     later on.
     """
     try:

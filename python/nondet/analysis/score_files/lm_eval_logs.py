@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from nondet.analysis.comparison.scores import Examples, ScoredRun
+from nondet.analysis.comparison.scores import Examples, ScoredRun, check_size
 from nondet.analysis.score_files.files import (
     as_number,
     decode,
@@ -240,6 +240,7 @@ def _value(sample: Mapping[str, Any], metric: str, where: str) -> float:
     number = math.nan if value is None else as_number(value)
     if number is None:
         raise ValueError(f"{where}: {metric} is {json.dumps(value)[:40]}, no number")
+    check_size(number, where)
     return number
 
 

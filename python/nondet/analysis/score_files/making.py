@@ -5,8 +5,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from nondet.analysis.comparison.scores import Examples, ScoredRun, Scores
 from nondet.analysis.score_files.options import ReadOptions
 
@@ -28,12 +26,14 @@ class Source:
         documents: A digest of each example by task and name, where the file has one.
         environments: Of the runs of a study, one each.
         data: Of the runs of a study, the data set with its digest, one each.
+        percent_signs: Whether scores were written with percent signs; they are shares here.
     """
 
     scores: Scores
     documents: Mapping[tuple[str, str], str] = field(default_factory=dict)
     environments: Sequence[Mapping[str, object]] = ()
     data: Sequence[str] = ()
+    percent_signs: bool = False
 
 
 def make_scores(
@@ -43,12 +43,13 @@ def make_scores(
     options: ReadOptions,
     *,
     higher_is_better: bool | None = None,
+    percent: bool | None = None,
     notes: Iterable[str] = (),
 ) -> Scores:
     """Return the scores of some runs, of the tasks of the options alone.
 
-    higher_is_better: what the file says; None if it says nothing. The options come before it, and
-    the name of the score after it.
+    higher_is_better, percent: what the file says; None if it says nothing. The options come before
+    it, and the name of the score after it. Scores that are no shares are not shown in percent.
 
     Raises ValueError if there is no run, a task is unknown, or values are no shares although the
     options say so.
@@ -73,16 +74,15 @@ def make_scores(
         raise ValueError(
             f"{name} has the score {outside:g}; scores shown in percent must be shares from 0 to 1"
         )
-    percent = options.percent
-    if percent is None:
-        percent = shares and bool(values) and _has_word(_SHARE, score)
-    return replace(scores, percent=percent, notes=tuple(dict.fromkeys(remarks)))
+    shown = options.percent
+    if shown is None:
+        shown = shares and bool(values) and (percent or is_share(score))
+    return replace(scores, percent=shown, notes=tuple(dict.fromkeys(remarks)))
 
 
-def mean_score(scores: np.ndarray) -> float:
-    """Return the mean over the examples that have a score; NaN if none has."""
-    known = scores[~np.isnan(scores)]
-    return float(known.mean()) if len(known) else math.nan
+def is_share(score: str) -> bool:
+    """Return whether a score is a share by its name, such as "accuracy"."""
+    return _has_word(_SHARE, score)
 
 
 def run_of_examples(
@@ -92,7 +92,7 @@ def run_of_examples(
     failure: str | None = None,
 ) -> ScoredRun:
     """Return a run whose scores are the means over its examples, by task."""
-    values = {task: mean_score(each.scores) for task, each in examples.items()}
+    values = {task: each.mean for task, each in examples.items()}
     return ScoredRun(label, values, keys or {}, examples, failure)
 
 
@@ -101,7 +101,7 @@ def choose(what: str, wanted: str | None, known: Sequence[str], owner: str) -> s
 
     Raises ValueError, which lists them, if the wanted one is unknown or there is not exactly one.
     """
-    listed = ", ".join(map(repr, known)) or "none"
+    listed = ", ".join(repr(name) for name in known if name) or "none"
     if wanted is not None:
         if wanted not in known:
             raise ValueError(f"{owner} has no {what} {wanted!r}; known: {listed}")

@@ -1,15 +1,17 @@
 """Read the scores of one method, or of two that are compared, from whatever holds them."""
 
 import glob
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from nondet.analysis.comparison.scores import Scores
 from nondet.analysis.score_files import arrays, inspect_logs, lm_eval_logs, tables
+from nondet.analysis.score_files.cells import read_table
 from nondet.analysis.score_files.files import read_bytes
 from nondet.analysis.score_files.kinds import KNOWN, Kind, kind_of_file
-from nondet.analysis.score_files.making import Source
+from nondet.analysis.score_files.making import Source, is_share
 from nondet.analysis.score_files.options import ReadOptions
 
 _STUDY = "study.json"
@@ -44,6 +46,8 @@ def read_both(
     Raises ValueError as `read_scores`, and for scores of unequal examples or directions.
     """
     options = options or ReadOptions()
+    if a == b or (within is None and _same_place(a, b)):
+        raise ValueError(f"both sides are {a!r}; there is nothing to compare")
     if within is None:
         if by is not None:
             raise ValueError("a column that tells methods apart needs the table that has it")
@@ -55,9 +59,13 @@ def read_both(
             ]
     else:
         sides = [_side(within, by, value, options) for value in (a, b)]
-    if a == b:
-        raise ValueError(f"both sides are {a!r}; there is nothing to compare")
-    return _matched(sides[0], sides[1])
+    return _matched(sides[0], sides[1], options.percent)
+
+
+def _same_place(a: str, b: str) -> bool:
+    """Return whether two places are one file or folder by other names."""
+    one, other = Path(a), Path(b)
+    return one.exists() and other.exists() and one.samefile(other)
 
 
 def read_part(place: str, value: str, options: ReadOptions, *, by: str | None = None) -> Scores:
@@ -80,15 +88,13 @@ def _side(within: str, by: str | None, value: str, options: ReadOptions) -> Sour
             raise ValueError(f"{folder} is a study, whose rows are told apart by name, not by {by}")
         return _study(folder, value, options, None)
     if by is None:
-        raise ValueError(f"{within} is no study; name the column that tells methods apart")
+        raise ValueError(f"{within} is no study; name the column (--by) that tells methods apart")
     found = {path: kind_of_file(path) for path in _files(within)}
     for path, kind in found.items():
         if kind is not Kind.TABLE:
             raise ValueError(f"{path} is {kind.value}, and no table with a column {by!r}")
     sources = [
-        tables.table_source(
-            tables.read_table(path, read_bytes(path)), value, options, only=(by, value)
-        )
+        tables.table_source(read_table(path, read_bytes(path)), value, options, only=(by, value))
         for path in found
     ]
     return _joined(sources)
@@ -115,7 +121,7 @@ def _source(place: str, options: ReadOptions, name: str | None) -> Source:
 def _read_file(path: Path, kind: Kind, name: str, options: ReadOptions) -> Source:
     data = read_bytes(path)
     if kind is Kind.TABLE:
-        return tables.table_source(tables.read_table(path, data), name, options)
+        return tables.table_source(read_table(path, data), name, options)
     read = arrays.read_npz if kind is Kind.NUMPY else arrays.read_safetensors
     return arrays.arrays_source(path, read(path, data), name, options)
 
@@ -172,9 +178,47 @@ def _joined(sources: Sequence[Source]) -> Source:
     names = {source.scores.score for source in sources}
     if len(names) > 1:
         raise ValueError(f"the files of {first.name!r} score {', '.join(sorted(names))}; name one")
+    for source in sources[1:]:
+        _check_signs(sources[0], source)
     notes = dict.fromkeys(note for source in sources for note in source.scores.notes)
     percent = all(source.scores.percent for source in sources)
-    return Source(replace(first, runs=runs, percent=percent, notes=tuple(notes)))
+    return Source(
+        replace(first, runs=runs, percent=percent, notes=tuple(notes)),
+        percent_signs=any(source.percent_signs for source in sources),
+    )
+
+
+def _check_signs(a: Source, b: Source) -> None:
+    """Raise ValueError if one source has percent signs and the other has scores above 1."""
+    signed, other = (a, b) if a.percent_signs else (b, a)
+    if signed.percent_signs and not other.percent_signs:
+        above = _above_one(other.scores)
+        if above is not None:
+            raise ValueError(
+                f"{above[0]} has the score {above[1]:g} without a percent sign, but "
+                f"{signed.scores.runs[0].label} has one; write either all or none with it"
+            )
+
+
+def _above_one(scores: Scores) -> tuple[str, float] | None:
+    """Return the first run with a finite score above 1 in size, and the score."""
+    for run in scores.runs:
+        for value in run.values.values():
+            if math.isfinite(value) and abs(value) > 1:
+                return run.label, value
+    return None
+
+
+def _check_scales(a: Scores, b: Scores) -> None:
+    """Raise ValueError if a score that is a share by its name is one on one side alone."""
+    for one, other in ((a, b), (b, a)):
+        above = _above_one(other)
+        if one.percent and not other.percent and above is not None and is_share(other.score):
+            raise ValueError(
+                f"{one.score} lies between 0 and 1 in all runs of {one.name}, but {above[0]} has "
+                f"{above[1]:g}: write percent signs or shares on both sides, or give --no-percent "
+                "if both are of one scale"
+            )
 
 
 def _with_mixing_notes(source: Source) -> Scores:
@@ -186,12 +230,18 @@ def _with_mixing_notes(source: Source) -> Scores:
     return replace(source.scores, notes=(*source.scores.notes, *mixing_notes([source])))
 
 
-def _matched(a: Source, b: Source) -> tuple[Scores, Scores]:
+def _matched(a: Source, b: Source, percent: bool | None) -> tuple[Scores, Scores]:
     """Return both scores with one way of showing them, and what must not be compared as a note.
 
-    Raises ValueError if they are of different examples, or higher is better on one side only.
+    percent: what the options say.
+
+    Raises ValueError if they are of different examples or scales, or higher is better on one side
+    only.
     """
     left, right = a.scores, b.scores
+    if percent is None:
+        _check_signs(a, b)
+        _check_scales(left, right)
     if left.higher_is_better != right.higher_is_better:
         raise ValueError(
             f"higher is better for {left.score!r} or for {right.score!r}, but not for both; say "
@@ -215,9 +265,8 @@ def _matched(a: Source, b: Source) -> tuple[Scores, Scores]:
         from nondet.analysis.score_files.study_rows import mixing_notes
 
         notes = (*notes, *mixing_notes([a, b]))
-    percent = left.percent and right.percent
-    score = left.score
+    shown = left.percent and right.percent
     return (
-        replace(left, percent=percent),
-        replace(right, percent=percent, score=score, notes=notes),
+        replace(left, percent=shown),
+        replace(right, percent=shown, score=left.score, notes=notes),
     )

@@ -1,116 +1,28 @@
-"""Read scores from CSV and TSV files.
+"""Read scores from CSV and TSV files: a line is a run, or a run and an example ("long form")."""
 
-A line is a run, or a run and an example ("long form"). The module csv reads them, since it knows
-the line of every record and refuses ragged ones; pandas fills them up.
-"""
-
-import csv
-import io
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 
 from nondet.analysis.comparison.scores import SINGLE_TASK, Examples, ScoredRun
-from nondet.analysis.score_files.files import decode
+from nondet.analysis.score_files.cells import (
+    Record,
+    Table,
+    is_number,
+    no_number,
+    parse_cell,
+    without_header,
+)
 from nondet.analysis.score_files.making import Source, choose, make_scores, run_of_examples
 from nondet.analysis.score_files.options import ROLES, ReadOptions
 
-_MISSING = {"", "-", "na", "n/a", "nan", "none", "null"}
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?%?|[+-]?inf(inity)?", re.IGNORECASE)
+_WHOLE = re.compile(r"([+-]?\d+)\.0*", re.ASCII)
+"""A seed as pandas writes it if another is missing in its column: "3.0"."""
 _NO_COLUMNS = ("position", "none")
 """What runs can be paired by, or not, in any table."""
-_SEPARATORS = {",": "comma", "\t": "tab", ";": "semicolon"}
-
-
-@dataclass(frozen=True)
-class Record:
-    """A line of a table: its number in the file, counted from 1, and its cells."""
-
-    line: int
-    cells: Sequence[str]
-
-
-@dataclass(frozen=True)
-class Table:
-    """A file as a table of texts.
-
-    Attributes:
-        path: The file.
-        columns: The names of the columns, each once; "" for an index without a name.
-        records: Its lines below the header.
-    """
-
-    path: Path
-    columns: Sequence[str]
-    records: Sequence[Record]
-
-    def find(self, name: str) -> int | None:
-        """Return the place of a column, whose case does not matter if no other differs by it."""
-        if name in self.columns:
-            return self.columns.index(name)
-        found = [i for i, other in enumerate(self.columns) if other.lower() == name.lower()]
-        return found[0] if len(found) == 1 else None
-
-    def place(self, name: str) -> int:
-        """Return the place of a column. Raises ValueError, which lists the columns, without it."""
-        found = self.find(name)
-        if found is None:
-            known = ", ".join(repr(column) for column in self.columns if column)
-            raise ValueError(f"{self.path} has no column {name!r}; known: {known}")
-        return found
-
-    def number(self, record: Record, column: int) -> float:
-        """Return the number in a cell, NaN if it is missing; "71.3%" is 0.713.
-
-        Raises ValueError, with line and column, for anything else.
-        """
-        cell = record.cells[column].strip()
-        value = _parse(cell)
-        if value is None:
-            comma = "; a decimal point is a dot" if re.fullmatch(r"[+-]?\d+,\d+", cell) else ""
-            raise ValueError(
-                f"{self.path}, line {record.line}, column {self.columns[column]!r}: "
-                f"{cell[:40]!r} is no number{comma}"
-            )
-        return value
-
-
-def read_table(path: Path, data: bytes) -> Table:
-    """Return a CSV or TSV file as a table, separated as its header is.
-
-    Raises ValueError, with the line, for text that is none: records of different lengths, quotes
-    that do not end, columns of one name.
-    """
-    text = decode(data, path)
-    first = text.lstrip("\r\n").split("\n", 1)[0]
-    separator = max(_SEPARATORS, key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        records = [
-            Record(reader.line_num, cells)
-            for cells in reader
-            if any(cell.strip() for cell in cells)
-        ]
-    except csv.Error as error:
-        raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
-    if len(records) < 2:
-        raise ValueError(f"{path} has no line of scores below its header")
-    header, *records = records
-    columns = [name.strip() for name in header.cells]
-    for name in columns:
-        if name and columns.count(name) > 1:
-            raise ValueError(f"{path}, line {header.line}: two columns are named {name!r}")
-    for record in records:
-        if len(record.cells) != len(columns):
-            raise ValueError(
-                f"{path}, line {record.line}: {len(record.cells)} cells separated by "
-                f"{_SEPARATORS[separator]}, but {len(columns)} columns"
-            )
-    return Table(path, columns, records)
 
 
 def table_source(
@@ -126,10 +38,11 @@ def table_source(
         table = _lines_with(table, *only)
     places = {role: _role(table, role, options) for role in ROLES}
     score = _score(table, places, options, only)
+    signs = _percent_signs(table, score)
     lines = _Lines(table, score, places, options)
     runs = lines.single() if places["example"] is None else lines.long()
-    scores = make_scores(name, runs, table.columns[score], options)
-    return Source(scores)
+    scores = make_scores(name, runs, table.columns[score], options, percent=signs or None)
+    return Source(scores, percent_signs=signs)
 
 
 class _Lines:
@@ -228,7 +141,8 @@ class _Lines:
                 )
             (value,) = values
             if value:
-                keys[name] = value
+                whole = _WHOLE.fullmatch(value) if name == "seed" else None
+                keys[name] = whole[1] if whole else value
         return keys
 
     def _examples(self, lines: Mapping[str, Record]) -> Examples:
@@ -258,12 +172,28 @@ class _Lines:
         return text
 
 
-def _parse(cell: str) -> float | None:
-    if cell.lower() in _MISSING:
-        return math.nan
-    if not _NUMBER.fullmatch(cell):
-        return None
-    return float(cell[:-1]) / 100 if cell.endswith("%") else float(cell)
+def _percent_signs(table: Table, column: int) -> bool:
+    """Return whether the numbers of a column have percent signs.
+
+    Raises ValueError, with lines, if some have one and others, but for 0, have not.
+    """
+    first: dict[bool, Record] = {}
+    for record in table.records:
+        cell = record.cells[column].strip()
+        value = parse_cell(cell)
+        if value is not None and math.isfinite(value) and value != 0:
+            first.setdefault(cell.endswith("%"), record)
+    if len(first) == 2:
+        without, with_sign = first[False], first[True]
+        cell, other = (each.cells[column].strip() for each in (without, with_sign))
+        line = with_sign.line
+        raise table.error(
+            without,
+            column,
+            f"{cell[:40]!r} has no percent sign, but {other[:40]!r} in line {line} has one; write "
+            "either all or none with it",
+        )
+    return True in first
 
 
 def _lines_with(table: Table, column: str, value: str) -> Table:
@@ -277,7 +207,7 @@ def _lines_with(table: Table, column: str, value: str) -> Table:
             f"{table.path} has no line with {value!r} in the column {column!r}; known: "
             f"{', '.join(shown[:20])}{more}"
         )
-    return Table(table.path, table.columns, found)
+    return replace(table, records=found)
 
 
 def _role(table: Table, role: str, options: ReadOptions) -> int | None:
@@ -308,7 +238,31 @@ def _score(
         for place, name in enumerate(table.columns)
         if place not in taken and name and _is_numeric(table, place)
     ]
-    return table.place(choose("column of scores", None, numeric, str(table.path)))
+    if not numeric:
+        raise ValueError(f"{table.path} has no column of scores: {_reasons(table, places)}")
+    name = choose("column of scores", None, numeric, str(table.path))
+    if is_number(name) and "" not in table.columns:
+        raise without_header(table.path, table.header, name)
+    return table.place(name)
+
+
+def _reasons(table: Table, places: Mapping[str, int | None]) -> str:
+    """Return why no column of a table is one of scores, for its first columns."""
+    roles = {place: role for role, place in places.items() if place is not None}
+    reasons = []
+    for place, name in list(enumerate(table.columns))[:5]:
+        if place in roles:
+            reasons.append(f"{name!r} is the {roles[place]}")
+            continue
+        texts = [r for r in table.records if parse_cell(r.cells[place].strip()) is None]
+        if texts:
+            cell = no_number(texts[0].cells[place].strip())
+            reasons.append(f"of {name!r}, line {texts[0].line}, {cell}")
+        else:
+            reasons.append(f"{name!r} holds no number")
+    if len(table.columns) == 1:
+        reasons.append("columns are separated by comma, tab or semicolon")
+    return "; ".join(reasons)
 
 
 def _is_numeric(table: Table, place: int) -> bool:
@@ -316,6 +270,6 @@ def _is_numeric(table: Table, place: int) -> bool:
 
     A few others are errors, which are reported with their line.
     """
-    values = [_parse(record.cells[place].strip()) for record in table.records]
+    values = [parse_cell(record.cells[place].strip()) for record in table.records]
     numbers = sum(value is not None and not math.isnan(value) for value in values)
     return numbers > 0 and 2 * sum(value is None for value in values) < numbers

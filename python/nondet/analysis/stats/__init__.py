@@ -32,10 +32,16 @@ from nondet.analysis.stats.spread import (
     standard_deviation,
     unbiased_sd,
 )
-from nondet.analysis.stats.superiority import Outperforming, noether_pairs, outperforming
+from nondet.analysis.stats.superiority import (
+    MEANINGFUL,
+    Outperforming,
+    noether_pairs,
+    outperforming,
+)
 from nondet.analysis.stats.two_way import TwoWay, clustered_error, two_way_difference
 
 __all__ = [
+    "MEANINGFUL",
     "Components",
     "Difference",
     "ExactTest",

@@ -20,6 +20,7 @@ def answers(seed: int, rate: float = 0.7) -> np.ndarray:
 
 
 CLUSTERS = np.array([f"c{j // 4}" for j in range(EXAMPLES)])
+IDS = [f"e{j}" for j in range(EXAMPLES)]
 LABELS = np.array(["cat", "dog", "elk"])[np.arange(EXAMPLES) % 3]
 
 
@@ -117,11 +118,41 @@ def test_examples_of_some_runs_are_not_used():
     assert found.tasks[0].notes[0].startswith("8 of 16 runs have no scores of examples")
 
 
-def test_other_examples_are_not_used():
+def test_other_test_sets_are_refused():
     ids = [f"other {j}" for j in range(EXAMPLES)]
+    message = r"no example is on both sides \(A has 'e0', B 'other 0'\): .* different test sets"
+    with pytest.raises(ValueError, match=message):
+        compare_scores(on_examples("A", answers(1)), on_examples("B", answers(2), ids))
+
+
+@pytest.mark.parametrize("pair_by", [None, "none"])
+def test_examples_of_one_side_alone_count_for_neither(pair_by):
+    a, b = answers(1), answers(2)
+    a[:, 50:] = 0  # which B was not asked
+    a[3, 7] = np.nan
+    kept = np.arange(50)
+    found = compare_scores(
+        on_examples("A", a), on_examples("B", b[:, kept], [f"e{j}" for j in kept]), pair_by=pair_by
+    )
+    (task,) = found.tasks
+    assert task.a.values == pytest.approx(np.nanmean(a[:, kept], axis=1))
+    assert task.b.values == pytest.approx(b[:, kept].mean(1))
+    assert "10 of 60 examples are left out: A alone has them" in found.notes
+    assert not any("B alone" in note for note in found.notes)
+
+
+def test_few_common_examples_are_not_used():
+    ids = ["e0", *(f"other {j}" for j in range(1, EXAMPLES))]
     found = compare_scores(on_examples("A", answers(1)), on_examples("B", answers(2), ids))
     assert found.tasks[0].examples is None
     assert "fewer than two examples in common" in found.tasks[0].notes[0]
+
+
+def test_a_score_that_is_no_mean_over_examples_stays_as_it_is():
+    a, b = on_examples("A", answers(1)), on_examples("B", answers(2)[:, 1:], IDS[1:])
+    runs = [replace(run, values={"": run.values[""] + 0.1}) for run in a.runs]
+    found = compare_scores(replace(a, runs=runs), b)
+    assert found.tasks[0].a.values == pytest.approx([run.values[""] for run in runs])
 
 
 def test_runs_without_examples_have_no_note():

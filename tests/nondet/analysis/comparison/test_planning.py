@@ -82,14 +82,23 @@ def test_averaging_saves_by_the_ratio_of_variances():
     ratio = plan.averaging["mean of 5 snapshots"]
     assert ratio.value == pytest.approx(0.25)
     assert ratio.low < 0.25 < ratio.high
+    whole = plan_runs(averaged, detect=0.01).runs.value
+    assert plan.averaging_runs["mean of 5 snapshots"].value == whole
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_averaging_saves_no_run_that_a_verdict_needs(paired):
+    few = A.mean() + (A - A.mean()) / 100
+    plan = plan_runs(A, B, detect=5, pair_by="position" if paired else None, averaging={"few": few})
+    assert plan.averaging_runs["few"] == ((8,) * 3 if paired else (6,) * 3)
 
 
 def test_a_task_is_named_where_there_are_several():
     pilot = on_tasks("A", {"x": A, "y": 2 * A})
     one, two = (plan_runs(pilot, detect=0.01, task=task) for task in "xy")
     assert two.sd.value == pytest.approx(2 * one.sd.value)
-    for task in (None, "z"):
-        with pytest.raises(ValueError, match=r"task is .*; A has \['x', 'y'\]"):
+    for task, given in ((None, "no task is named"), ("z", "task is 'z'")):
+        with pytest.raises(ValueError, match=f"{given}; A has the tasks 'x', 'y'; name one"):
             plan_runs(pilot, detect=0.01, task=task)
 
 

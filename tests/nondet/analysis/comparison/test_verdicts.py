@@ -6,7 +6,7 @@ import scipy.stats
 
 import nondet
 from factories.scores import on_tasks, seeded
-from nondet import compare_scores
+from nondet import compare_scores, plan_runs
 from nondet.analysis.comparison.judging import Question, judge_all
 from nondet.analysis.comparison.result import Decision, Verdict
 from nondet.analysis.comparison.scores import Scores
@@ -175,6 +175,51 @@ def test_equal_scores_are_suspected():
     found = compare_scores(*shares(np.zeros(8)))
     assert found.verdict.decision is Decision.UNDECIDED
     assert found.verdict.sentence.endswith("are these different runs?")
+
+
+@pytest.mark.parametrize("pair_by", [None, "none"])
+@pytest.mark.parametrize("margin", [None, 50.0])
+def test_copies_of_a_run_decide_nothing(pair_by, margin):
+    sides = [seeded(name, [value] * 8, percent=True) for name, value in (("A", 0.7), ("B", 0.8))]
+    found = compare_scores(*sides, pair_by=pair_by, margin=margin)
+    assert found.verdict.decision is Decision.UNDECIDED
+    assert found.verdict.sentence == (
+        "undecided: +10 points [10, 10] (95%); the runs of each side score the same: are they "
+        "different runs?"
+    )
+    assert "all runs of A score the same: are they different?" in found.notes
+
+
+def test_one_side_may_be_a_constant():
+    constant = seeded("A", [0.7] * 8, percent=True)
+    found = compare_scores(constant, seeded("B", 0.8 + GAIN / 100, percent=True))
+    assert found.verdict.winner == "B"
+    assert "all runs of A score the same: are they different?" in found.notes
+    assert not any("all runs of B" in note for note in found.notes)
+
+
+def test_equal_differences_are_written_without_their_rounding():
+    a = BASE[:8]
+    found = compare_scores(seeded("A", a, percent=True), seeded("B", a + 0.1, percent=True))
+    assert "B is better: +10 points [10, 10] (95%)" in found.verdict.sentence
+
+
+@pytest.mark.parametrize("scale", [1e-90, 1e-13, 1e12, 1e90])
+def test_scores_of_any_size_are_written_shortly(scale):
+    found = compare_scores(seeded("A", BASE * scale), seeded("B", (BASE + GAIN) * scale))
+    value = found.tasks[0].difference.interval.value
+    assert f"B is better: +{value:.2e} [" in found.verdict.sentence
+    assert len(found.verdict.sentence) < 100
+
+
+def test_scores_that_are_too_small_or_large_are_refused():
+    with pytest.raises(ValueError, match=r"A\.csv, line 3: the score is 1e\+200; scores must lie"):
+        seeded("A", [1, 1e200])
+    tiny = seeded("A", BASE * 1e-200)
+    with pytest.raises(ValueError, match=r"no score of A is larger than .*; scores must reach"):
+        compare_scores(tiny, seeded("B", BASE))
+    with pytest.raises(ValueError, match="no score of A is larger than"):
+        plan_runs(tiny, detect=1e-200)
 
 
 def tasks_of(gains: dict[str, float]) -> tuple[Scores, Scores]:

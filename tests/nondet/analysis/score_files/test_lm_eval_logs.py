@@ -135,6 +135,8 @@ def test_missing_and_odd_values(tmp_path):
         ("7", "line 2: not a JSON object"),
         ('{"doc_id": [1], "filtered_resps": [], "acc": 1}', r"line 2: doc_id is \[1\]"),
         ('{"doc_id": 1, "filtered_resps": [], "acc": 1e999}', "line 2: .* beyond float64"),
+        (f'{{"doc_id": 1, "filtered_resps": [], "acc": {"9" * 400}}}', "line 2: .* beyond float64"),
+        ('{"doc_id": 1, "filtered_resps": [], "acc": -1e200}', "line 2: the score is -1e.200; sc"),
     ],
 )
 def test_errors_name_file_and_line(tmp_path, line, message):

@@ -7,6 +7,7 @@ import pytest
 
 from factories.score_files import log, log_sample, sample, table, write_log, write_samples
 from nondet.analysis.score_files.kinds import Kind, kind_of_file
+from nondet.analysis.score_files.options import ReadOptions
 from nondet.analysis.score_files.reading import read_both, read_scores
 
 
@@ -81,12 +82,54 @@ def test_files_of_equal_names_are_told_apart(tmp_path):
 
 
 def test_both_sides_are_shown_alike(tmp_path):
-    a = table(tmp_path / "a.csv", "accuracy", "0.5")
-    b = table(tmp_path / "b.csv", "acc", "1.5")
+    a = table(tmp_path / "a.csv", "speed", "50%")
+    b = table(tmp_path / "b.csv", "rate", "0.75")
     left, right = read_both(str(a), str(b))
     assert not left.percent
     assert not right.percent
-    assert right.notes == ("a is scored by 'accuracy', b by 'acc'.",)
+    assert right.notes == ("a is scored by 'speed', b by 'rate'.",)
+
+
+def test_shares_are_not_compared_with_percent(tmp_path):
+    a = table(tmp_path / "a.csv", "accuracy", "0.5")
+    b = table(tmp_path / "b.csv", "acc", "51.5")
+    message = r"accuracy lies between 0 and 1 in all runs of a, but b\.csv, line 2 has 51\.5: write"
+    for sides in ((a, b), (b, a)):
+        with pytest.raises(ValueError, match=message):
+            read_both(*map(str, sides))
+    left, right = read_both(str(a), str(b), ReadOptions(percent=False))
+    assert not left.percent
+    assert not right.percent
+
+
+def test_percent_signs_are_not_compared_with_larger_numbers(tmp_path):
+    a = table(tmp_path / "a.csv", "score", "50%")
+    b = table(tmp_path / "b.csv", "score", "0.5", "51.5")
+    message = (
+        r"b\.csv, line 3 has the score 51\.5 without a percent sign, but a\.csv, line 2 has one"
+    )
+    for sides in ((a, b), (b, a)):
+        with pytest.raises(ValueError, match=message):
+            read_both(*map(str, sides))
+    with pytest.raises(ValueError, match=message):
+        read_scores(str(tmp_path))
+
+
+def test_one_file_by_two_names_is_one_side(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path / "a.csv", "score", "0.5")
+    (tmp_path / "b.csv").symlink_to("a.csv")
+    for other in ("./a.csv", str(tmp_path / "a.csv"), "b.csv"):
+        with pytest.raises(ValueError, match=r"both sides are 'a\.csv'; there is nothing"):
+            read_both("a.csv", other)
+
+
+def test_a_folder_of_other_files_is_refused(tmp_path):
+    (tmp_path / "readme.txt").write_text("hello\nworld\n")
+    with pytest.raises(
+        ValueError, match=r"readme\.txt has no column of scores: of 'hello', line 2"
+    ):
+        read_scores(str(tmp_path))
 
 
 def test_directions_must_agree(tmp_path):

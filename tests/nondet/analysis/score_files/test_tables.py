@@ -5,11 +5,13 @@ import io
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from factories.score_files import table
+from nondet.analysis.comparison.scores import LARGEST
 from nondet.analysis.score_files.options import ReadOptions
 from nondet.analysis.score_files.reading import read_both, read_scores
 
@@ -47,7 +49,8 @@ def test_the_score_is_named_or_the_only_number(tmp_path):
     assert read(path, score="loss", higher_is_better=True).higher_is_better
     with pytest.raises(ValueError, match="has no column 'acc'; known: 'name', 'steps'"):
         read(path, score="acc")
-    with pytest.raises(ValueError, match="has nothing that can be the column"):
+    reasons = r"has no column of scores: of 'name', line 2, 'x' is no number; 'seed' is the seed"
+    with pytest.raises(ValueError, match=reasons):
         read(table(tmp_path / "b.csv", "name,seed", "x,1"))
 
 
@@ -61,7 +64,7 @@ def test_an_index_without_a_name_is_no_score(tmp_path):
 
 
 @given(
-    values=st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=20),
+    values=st.lists(st.floats(-LARGEST, LARGEST), min_size=1, max_size=20),
     note=st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=10),
     ending=st.sampled_from(["\n", "\r\n"]),
     separator=st.sampled_from([",", "\t", ";"]),
@@ -89,7 +92,7 @@ def test_a_missing_score_is_a_failed_run(tmp_path, cell):
     assert failed.failure == "it has no score"
 
 
-@pytest.mark.parametrize("cell", ["inf", "-Infinity", "1e999", "9" * 400])
+@pytest.mark.parametrize("cell", ["inf", "-Infinity"])
 def test_an_infinite_score_is_a_failed_run(tmp_path, cell):
     scores = read(table(tmp_path / "a.csv", "seed,score", "1,0.5", f"2,{cell}"))
     (failed,) = scores.failed
@@ -97,10 +100,70 @@ def test_an_infinite_score_is_a_failed_run(tmp_path, cell):
     assert math.isinf(failed.values[""])
 
 
-def test_percent_signs_are_hundredths(tmp_path):
-    scores = read(table(tmp_path / "a.csv", "accuracy", "71.5%", "72%"))
+@pytest.mark.parametrize("cell", ["1e400", "-1e400", "1e400%", "9" * 400, "1.1e100"])
+@pytest.mark.parametrize("header", ["seed,score", "seed,example,score"])
+def test_scores_too_large_to_compute_with_are_refused(tmp_path, cell, header):
+    lines = [f"{seed}{',q' * (header.count(',') - 1)},{x}" for seed, x in ((1, "0.5"), (2, cell))]
+    path = table(tmp_path / "a.csv", header, *lines)
+    message = r"line 3, column 'score': .* too large; scores must lie between -1e\+100 and 1e\+100"
+    with pytest.raises(ValueError, match=message) as error:
+        read(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("column", ["accuracy", "score"])
+def test_percent_signs_are_hundredths(tmp_path, column):
+    scores = read(table(tmp_path / "a.csv", column, "71.5%", "72%"))
     assert values_of(scores) == [0.715, 0.72]
     assert scores.percent
+    assert not read(table(tmp_path / "b.csv", column, "71.5%", "172%")).percent
+    assert not read(tmp_path / "a.csv", percent=False).percent
+
+
+@pytest.mark.parametrize("plain", ["0.72", "72.0"])
+def test_percent_signs_do_not_mix_with_plain_numbers(tmp_path, plain):
+    path = table(tmp_path / "a.csv", "seed,accuracy", "1,nan", "2,71%", f"3,{plain}")
+    message = rf"line 4, column 'accuracy': '{plain}' has no percent sign, but '71%' in line 3 has"
+    with pytest.raises(ValueError, match=message):
+        read(path)
+    zero = table(tmp_path / "b.csv", "accuracy", "71%", "0", "inf", "-")
+    assert values_of(read(zero))[:2] == [0.71, 0]
+
+
+@pytest.mark.parametrize(
+    "lines", [["0.91", "0.92", "0.93"], ["0,0.91", "1,0.92"], ["first,0.91", "second,0.92"]]
+)
+def test_a_table_without_a_header_is_refused(tmp_path, lines):
+    with pytest.raises(ValueError, match=r"a\.csv, line 1: '[0.91]*' is no name of a column"):
+        read(table(tmp_path / "a.csv", *lines))
+
+
+def test_numbers_of_pandas_are_names_of_columns(tmp_path):
+    pd.Series([0.5, 0.75]).to_csv(tmp_path / "a.csv")
+    assert values_of(read(tmp_path / "a.csv")) == [0.5, 0.75]
+    path = table(tmp_path / "b.csv", "lr,0.1,0.01", "x,0.5,0.75")
+    assert values_of(read(path, score="0.01")) == [0.75]
+
+
+def test_seeds_are_whole_numbers_however_written(tmp_path):
+    pd.DataFrame({"seed": [1, 2, None], "score": 0.5}).to_csv(tmp_path / "a.csv", index=False)
+    keys = [run.keys.get("seed") for run in read(tmp_path / "a.csv").runs]
+    assert keys == ["1", "2", None]
+
+
+def test_columns_that_are_no_scores_are_named_with_the_reason(tmp_path):
+    path = table(tmp_path / "a.csv", "seed,accuracy,note", "1,0.5,", "2,bad,", "3,worse,")
+    message = (
+        "'seed' is the seed; of 'accuracy', line 3, 'bad' is no number; 'note' holds no number"
+    )
+    with pytest.raises(ValueError, match=message):
+        read(path)
+    path = table(tmp_path / "b.csv", "seed;accuracy", "1;0,5")
+    with pytest.raises(ValueError, match="line 2, '0,5' is no number; a decimal point is a dot"):
+        read(path)
+    path = table(tmp_path / "c.csv", "seed|accuracy", "1|0.5")
+    with pytest.raises(ValueError, match="columns are separated by comma, tab or semicolon"):
+        read(path)
 
 
 def test_percent_is_for_shares(tmp_path):
@@ -115,6 +178,7 @@ def test_percent_is_for_shares(tmp_path):
     [
         (["seed,score", "1,0.5", "2,zero"], r"line 3, column 'score': 'zero' is no number"),
         (["seed,score", "1,1_000"], r"line 2, column 'score': '1_000' is no number"),
+        (["seed,score", "1,\u0663"], r"line 2, column 'score': '\u0663' is no number"),
         (["seed;score", "1;0,5"], r"line 2, column 'score': '0,5' is no number; a decimal point"),
         (["seed,score", "1,0.5", "2"], r"line 3: 1 cells separated by comma, but 2 columns"),
         (["seed,score", "1,0.5,7"], r"line 2: 3 cells separated by comma, but 2 columns"),
