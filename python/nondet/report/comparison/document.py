@@ -1,5 +1,7 @@
 """The report of a comparison of two methods."""
 
+import math
+
 from nondet.analysis.comparison.result import Comparison, TaskComparison
 from nondet.analysis.comparison.scores import Scores
 from nondet.report.comparison.figures import comparison_figure
@@ -12,7 +14,7 @@ from nondet.report.comparison.tables import (
 )
 from nondet.report.comparison.units import Units, units
 from nondet.report.document import Document, Section
-from nondet.report.text import plural
+from nondet.report.text import percentage_interval, plural
 
 _MIXED = "MIXED: "
 """Begins a note on runs that must not be compared, which stands first."""
@@ -85,7 +87,11 @@ def _further_sections(found: Comparison, shown: Units) -> list[Section]:
     sections = [
         Section("Difference", tables=tuple(tables), text=(pairing,)),
         Section("Runs", tables=(runs_table(found, shown),)),
-        Section("What more runs would show", tables=(further_table(found, shown),)),
+        Section(
+            "What more runs would show",
+            tables=(further_table(found, shown),),
+            text=_savings(found),
+        ),
     ]
     with_examples = [task for task in found.tasks if task.examples is not None]
     if with_examples:
@@ -97,6 +103,16 @@ def _further_sections(found: Comparison, shown: Units) -> list[Section]:
             )
         )
     return sections
+
+
+def _savings(found: Comparison) -> tuple[str, ...]:
+    """Return what pairing saves on each task."""
+    return tuple(
+        f"{f'On {task.task}, pairing' if task.task else 'Pairing'} saves "
+        f"{percentage_interval(task.power.saved, 'the runs')}."
+        for task in found.tasks
+        if task.power.saved is not None and not math.isnan(task.power.saved.value)
+    )
 
 
 def _example_notes(tasks: list[TaskComparison]) -> tuple[str, ...]:

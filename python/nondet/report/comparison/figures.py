@@ -1,5 +1,6 @@
 """The figure of a comparison: runs of both methods, and the difference beside its margin."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 _APART = 0.22
 """How far the rows of the two methods lie from the middle of their task."""
 _BAND = "#E9E9E9"
+_LINE = 30
+"""Characters a line of the texts beside axes."""
+_LONGEST = 40
+"""Characters of the longest name that is written in full."""
 
 
 def comparison_figure(found: Comparison) -> Figure:
@@ -59,17 +64,31 @@ def _draw(canvas: "Canvas", found: Comparison) -> None:
         right.axvspan(-found.margin, found.margin, color=_BAND, linewidth=0, zorder=0)
     right.axvline(0, color=GREY, linewidth=1)
     unit = " (%)" if found.percent else ""
-    label(left, f"{found.score}{unit}", "")
-    better = found.b if found.higher_is_better else found.a
+    label(left, _wrapped(f"{found.score}{unit}"), "")
+    a, b = (_cut(name) for name in (found.a, found.b))
+    better = b if found.higher_is_better else a
     points = " (points)" if found.percent else ""
-    label(right, f"{found.b} - {found.a}{points}\n(right of 0: {better} is better)", "")
-    names = [task.task for task in found.tasks]
+    difference = (f"{b} - {a}{points}", f"(right of 0: {better} is better)")
+    label(right, "\n".join(map(_wrapped, difference)), "")
+    names = [_wrapped(_cut(task.task)) for task in found.tasks]
     for axes, shown in ((left, names), (right, [""] * len(names))):
         axes.set_yticks(range(len(names)), shown, fontsize=SMALL)
         axes.set_ylim(len(names) - 0.5, -0.5)
         axes.tick_params(axis="y", length=0)
         axes.grid(False, axis="y")
     legend(canvas, [left])
+
+
+def _cut(name: str) -> str:
+    """Return a name, of a long one its beginning and its end."""
+    if len(name) <= _LONGEST:
+        return name
+    half = (_LONGEST - 3) // 2
+    return f"{name[:half].rstrip()}...{name[-half:].lstrip()}"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _LINE)
 
 
 def _runs(axes: "Axes", task: TaskComparison, place: int, paired: bool) -> None:
@@ -93,7 +112,7 @@ def _runs(axes: "Axes", task: TaskComparison, place: int, paired: bool) -> None:
             linestyle="none",
             alpha=0.7,
             markeredgewidth=0,
-            label=side.name,
+            label=_cut(side.name),
             **look,
         )
         axes.vlines(side.mean, height - 0.14, height + 0.14, colors=look["color"], linewidth=2)

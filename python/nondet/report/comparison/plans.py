@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 from nondet.analysis.comparison.planning import RunPlan
 from nondet.analysis.comparison.scores import Scores
-from nondet.analysis.stats import Interval
 from nondet.report.colors import BLUE, GREY
 from nondet.report.comparison.units import Units, count, interval_cell, units
 from nondet.report.document import Cell, Column, Document, Figure, Line, Section, Table
@@ -79,17 +78,9 @@ def _needed_table(plan: RunPlan, shown: Units) -> Table:
         cells = (Cell("not paired"), interval_cell(plan.unpaired_runs, count), Cell("-"))
         lines.append(Line(cells))
     for name, ratio in plan.averaging.items():
-        runs = Interval(
-            *(
-                max(math.ceil(plan.runs.value * part), 2)
-                if math.isfinite(part) and math.isfinite(plan.runs.value)
-                else math.nan
-                for part in ratio
-            )
-        )
         cells = (
             Cell(name),
-            interval_cell(runs, count),
+            interval_cell(plan.averaging_runs[name], count),
             interval_cell(ratio, lambda value: fixed(value, 2)),
         )
         lines.append(Line(cells))

@@ -1,11 +1,18 @@
 """The tables of a comparison of two methods."""
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from nondet.analysis.comparison.result import Comparison, SideSummary, TaskComparison
+from nondet.analysis.stats import MEANINGFUL, Interval, noether_pairs
 from nondet.report.comparison.units import Units, count, interval_cell, probability
 from nondet.report.document import Cell, Column, Line, Table
 from nondet.report.text import NOTHING, fixed, percentage_interval
+
+_WIDEST = 32
+"""Characters of the longest header of a column of differences."""
 
 
 def differences_table(found: Comparison, shown: Units) -> Table:
@@ -14,7 +21,7 @@ def differences_table(found: Comparison, shown: Units) -> Table:
     percent = f"{100 * found.confidence:g}%"
     columns = [
         Column("task", "task", align="left"),
-        Column("difference", f"{found.b} - {found.a}", shown.difference),
+        Column("difference", _difference_header(found), shown.difference),
         Column("p", "p"),
         Column("p_smallest", "smallest p"),
         Column("probability_better", "P(better)"),
@@ -29,8 +36,10 @@ def differences_table(found: Comparison, shown: Units) -> Table:
         f"Intervals: {percent}, {first.difference.method} ({first.difference.reason}). "
         f"p: {first.test.name}; none below the smallest can come out of this many runs. "
         "P(better): the probability that a run of "
-        f"{found.b} beats one of {found.a}. Epsilon: almost stochastic order, below 0.2 for a "
-        "claim; it decides nothing here."
+        f"{found.b} beats one of {found.a}; Bouthillier et al. (2021) call a method meaningfully "
+        f"better if the interval lies above 0.5 and reaches above {MEANINGFUL:g}, which "
+        f"{noether_pairs()} pairs find with 5% errors of both kinds. Epsilon: almost stochastic "
+        "order, below 0.2 for a claim. P(better) and epsilon decide nothing here."
     )
     if several:
         note += (
@@ -38,6 +47,12 @@ def differences_table(found: Comparison, shown: Units) -> Table:
             "these."
         )
     return Table("differences", "Difference", tuple(columns), lines, note)
+
+
+def _difference_header(found: Comparison) -> str:
+    """Return what is subtracted from what, if that is short enough for a column."""
+    names = f"{found.b} - {found.a}"
+    return names if len(names) <= _WIDEST else "difference"
 
 
 def _difference_cells(task: TaskComparison, shown: Units, several: bool) -> tuple[Cell, ...]:
@@ -66,20 +81,43 @@ def runs_table(found: Comparison, shown: Units) -> Table:
         Column("highest", "highest", shown.score),
         Column("sampling", "test-set sampling", "share of variance"),
     )
-    lines = tuple(
-        Line(_side_cells(side, shown), group=task.task)
-        for task in found.tasks
-        for side in (task.a, task.b)
-    )
+    lines = []
+    for task in found.tasks:
+        lines += [Line(_side_cells(side, shown), group=task.task) for side in (task.a, task.b)]
+        if found.pairing.paired:
+            lines.append(Line(_pair_cells(task, shown), group=task.task))
     note = (
         "SD: standard deviation over runs (divisor n - 1). Test-set sampling: how much of the "
         "variance of runs is explained by the test set being a sample."
     )
-    return Table("runs", "Runs", columns, lines, note, grouping="task")
+    return Table("runs", "Runs", columns, tuple(lines), note, grouping="task")
+
+
+def _pair_cells(task: TaskComparison, shown: Units) -> tuple[Cell, ...]:
+    """Return the line of the differences of pairs, in the unit of differences."""
+    d = task.b.values - task.a.values
+    nothing = Cell(NOTHING)
+    sd = shown.value_cell(float(np.std(d - d[0], ddof=1)))
+    sampling = None if task.examples is None else task.examples.sampling
+    share = _share_cell(sampling)
+    return (
+        Cell("difference"),
+        Cell(f"{len(d):,}", len(d)),
+        nothing,
+        sd,
+        nothing,
+        nothing,
+        share,
+    )
+
+
+def _share_cell(share: Interval | None) -> Cell:
+    if share is None or math.isnan(share.value):
+        return Cell(NOTHING)
+    return Cell(percentage_interval(share), share.value)
 
 
 def _side_cells(side: SideSummary, shown: Units) -> tuple[Cell, ...]:
-    sampling = side.sampling
     return (
         Cell(side.name),
         Cell(f"{len(side.values):,}", len(side.values)),
@@ -87,7 +125,7 @@ def _side_cells(side: SideSummary, shown: Units) -> tuple[Cell, ...]:
         shown.value_cell(side.sd),
         shown.value_cell(float(side.values.min())),
         shown.value_cell(float(side.values.max())),
-        Cell(NOTHING) if sampling is None else Cell(percentage_interval(sampling), sampling.value),
+        _share_cell(side.sampling),
     )
 
 
@@ -136,7 +174,7 @@ def examples_table(tasks: Sequence[TaskComparison], found: Comparison, shown: Un
         Column("task", "task", align="left"),
         Column("examples", "examples"),
         Column("clusters", "clusters"),
-        Column("difference", f"{found.b} - {found.a}", shown.difference),
+        Column("difference", _difference_header(found), shown.difference),
         Column("error_runs", "error from runs", shown.difference),
         Column("error_examples", "error from examples", shown.difference),
         Column("error_these_runs", "of these runs", shown.difference),
@@ -170,7 +208,7 @@ def classes_table(found: Comparison, shown: Units) -> Table:
         Column("examples", "examples"),
         Column("mean_a", found.a, shown.score),
         Column("mean_b", found.b, shown.score),
-        Column("difference", f"{found.b} - {found.a}", shown.difference),
+        Column("difference", _difference_header(found), shown.difference),
         Column("p_adjusted", "p, corrected"),
     )
     lines = tuple(

@@ -8,6 +8,8 @@ from nondet.analysis.stats import Interval
 from nondet.report.document import Cell
 from nondet.report.text import change, fixed, interval
 
+_MOST_DIGITS = 1e9
+
 
 class Units(NamedTuple):
     """How scores and differences are written.
@@ -23,12 +25,18 @@ class Units(NamedTuple):
     decimals: int
 
     def value(self, number: float) -> str:
-        """Return a score or a standard deviation."""
+        """Return a score or a standard deviation, in scientific notation if all decimals would be
+        0 or there are many digits.
+        """
+        if 0 < abs(number) < 5 * 10 ** -(self.decimals + 1) or abs(number) >= _MOST_DIGITS:
+            return f"{number:.3g}"
         return fixed(number, self.decimals)
 
     def change(self, number: float) -> str:
         """Return a difference with its sign."""
-        return change(number, self.decimals)
+        return (
+            change(number, self.decimals) if not abs(number) >= _MOST_DIGITS else f"{number:+.3g}"
+        )
 
     def change_cell(self, found: Interval) -> Cell:
         """Return a cell with a difference and its interval."""

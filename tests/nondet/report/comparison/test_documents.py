@@ -12,7 +12,7 @@ from matplotlib.figure import Figure as Canvas
 
 from nondet import Scores, compare_scores, plan_runs
 from nondet.analysis.comparison.scores import Examples, ScoredRun
-from nondet.analysis.stats import Interval
+from nondet.analysis.stats import Interval, pairing_gain
 from nondet.report.comparison.document import comparison_document
 from nondet.report.comparison.plans import plan_document, sentence
 from nondet.report.comparison.records import comparison_json, plan_json, scores_csv
@@ -94,6 +94,47 @@ def test_figures_show_every_run(paired, tasks, margin):
     assert len(bands) == (margin is not None)
     centers = [line.get_xdata()[0] for line in right.lines if line.get_marker() == "o"]
     assert centers == [task.simultaneous.value for task in found.tasks]
+
+
+def test_long_names_stay_in_their_place():
+    names = ["A method with a long name, learning rate 0.001", "Another, learning rate 0.0001"]
+    tasks = ["a task with a name that fills a line by itself", "b" * 90]
+    sides = [scored(name, 0.9 + i / 50, i, 8, tasks) for i, name in enumerate(names)]
+    found, document = compared(*sides)
+    canvas = drawn(document)
+    canvas.draw_without_rendering()
+    whole = canvas.bbox
+    left, right = canvas.axes
+    texts = [left.xaxis.label, right.xaxis.label, *left.get_yticklabels(), *canvas.legends]
+    boxes = [text.get_window_extent() for text in texts]
+    assert all(whole.x0 <= box.x0 and box.x1 <= whole.x1 for box in boxes)
+    assert not boxes[0].overlaps(boxes[1])
+    assert found.b not in document.sections[1].tables[0].columns[1].heading
+    assert "0.001" in left.get_legend_handles_labels()[1][0]
+
+
+def test_the_report_names_the_rule_of_three_quarters():
+    _, document = compared(scored("sgd", 0.90, 1), scored("adam", 0.93, 2))
+    note = document.sections[1].tables[0].note
+    assert "reaches above 0.75, which 29 pairs find with 5% errors of both kinds" in note
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_pairs_have_a_line_of_their_own(paired):
+    a, b = scored("a", 0.7, 1, 6, examples=40), scored("b", 0.8, 2, 6, examples=40)
+    found, document = compared(a, b, pair_by=None if paired else "none")
+    task = found.tasks[0]
+    runs, further = document.sections[2].tables[0], document.sections[3]
+    assert [line.cells[0].text for line in runs.lines] == ["a", "b", "difference"][: 2 + paired]
+    assert further.text == () or further.text[0].startswith("Pairing saves ")
+    assert bool(further.text) == paired
+    if paired:
+        cells = runs.lines[2].cells
+        assert cells[3].value == pytest.approx(np.std(task.b.values - task.a.values, ddof=1))
+        assert cells[6].value == task.examples.sampling.value
+        assert task.power.saved == pairing_gain(task.a.values, task.b.values).saved
+    else:
+        assert task.power.saved is None
 
 
 def test_pages_render_for_every_kind_of_comparison():
