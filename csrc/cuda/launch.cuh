@@ -70,6 +70,20 @@ __device__ __forceinline__ void for_each_index(int64_t n, const Body& body) {
   for (int64_t i = int64_t{blockIdx.x} * kGroups + threadIdx.x / kGroup; i < n; i += step) body(i);
 }
 
+struct Quotient {
+  int64_t quotient, remainder;
+};
+
+// Divides non-negative numbers; in 32 bits, which is faster, where they fit.
+__device__ inline Quotient divide(int64_t a, int64_t b) {
+  if (b == 1) return {a, 0};
+  if ((a | b) >> 32 == 0) {
+    const auto narrow = static_cast<uint32_t>(a), divisor = static_cast<uint32_t>(b);
+    return {narrow / divisor, narrow % divisor};
+  }
+  return {a / b, a % b};
+}
+
 // Sets device memory to zero.
 inline void clear(const char* name, void* memory, size_t bytes, cudaStream_t stream) {
   require_driver();

@@ -32,20 +32,6 @@ inline bool by_columns(const Layout& kept, const Layout& reduced) {
   return side_by_side(kept, reduced) && kept.size[kept.dims - 1] >= kWarp;
 }
 
-struct Quotient {
-  int64_t quotient, remainder;
-};
-
-// Divides non-negative numbers; in 32 bits, which is faster, where they fit.
-__device__ inline Quotient divide(int64_t a, int64_t b) {
-  if (b == 1) return {a, 0};
-  if ((a | b) >> 32 == 0) {
-    const auto narrow = static_cast<uint32_t>(a), divisor = static_cast<uint32_t>(b);
-    return {narrow / divisor, narrow % divisor};
-  }
-  return {a / b, a % b};
-}
-
 // One level of the sums of all outputs.
 struct Level {
   int64_t outputs, parts;

@@ -69,6 +69,10 @@ NONDET_EMULATION_INLINE T __ldcs(const T* address) {
   return *address;
 }
 template <class T>
+NONDET_EMULATION_INLINE void __stwb(T* address, T value) {
+  *address = value;
+}
+template <class T>
 NONDET_EMULATION_INLINE void __stcg(T* address, T value) {
   *address = value;
 }
