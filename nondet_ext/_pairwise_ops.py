@@ -25,6 +25,11 @@ LARGEST_LOGIT = 2.0**1022
 
 _WAVE_BYTES = 64 << 20  # the logarithms of tiles that one launch writes
 
+CORRECT_TILE = 64
+"""kCorrectTile of csrc/cuda/pairwise.cuh."""
+
+_ENOUGH_BLOCKS = 128  # about as many as a large GPU has multiprocessors
+
 
 def symmetric(upper: torch.Tensor) -> torch.Tensor:
     """Return the matrices (..., R, R) with the upper triangle copied to the lower one."""
@@ -151,6 +156,18 @@ def _refuse_bad_examples(result: torch.Tensor, logits: torch.Tensor, labels: tor
     refuse_bad_logits(logits)
 
 
+def _side(models: int, layers: int) -> int:
+    """Return how many models a block of threads compares with as many others, in a launch that
+    divides the examples into `layers`. More models need fewer exponentials and loads for each pair;
+    fewer make more blocks, each of which goes through its examples one by one.
+    """
+    for side in (64, 32):
+        blocks = -(-models // side)
+        if 2 * models > side and blocks * (blocks + 1) // 2 * layers >= _ENOUGH_BLOCKS:
+            return side
+    return 16
+
+
 def _add(
     kernel: str,
     state: dict[str, torch.Tensor],
@@ -185,10 +202,12 @@ def _add(
     if not backend.launches:
         backend.run(kernel, **arguments)
         return
-    tiles = 0
+    tiles, layers = 0, -(-examples // CORRECT_TILE)
     if name == "logs":
-        tiles = min(-(-examples // EXAMPLE_TILE), max(1, _WAVE_BYTES // (8 * models**2)))
+        layers = -(-examples // EXAMPLE_TILE)
+        tiles = min(layers, max(1, _WAVE_BYTES // (8 * models**2)))
         arguments["wave"] = tiles
+    arguments["side"] = _side(models, tiles or layers)
     # Each model's largest logit and softmax denominator at each example; the tiles' logarithms.
     size = 2 * models * examples + tiles * models**2
     workspace = torch.empty(size, dtype=torch.float64, device=logits.device)

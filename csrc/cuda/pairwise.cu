@@ -1,107 +1,11 @@
-#include "launch.cuh"
-#include "numerics/pairwise.h"
+#include <type_traits>
+
 #include "pairwise.cuh"
+#include "pairwise_device.cuh"
 
 namespace nondet::cuda {
 
-// A block of threads computes kSide x kSide pairs of models, one pair for each thread.
-constexpr int kSide = 16;
-static_assert(kSide * kSide == kBlock);
-// Values of a model in shared memory at a time, in rows of kPitch to avoid bank conflicts.
-constexpr int kDepth = 32;
-constexpr int kPitch = kDepth + 1;
-constexpr int kShared = kSide * kPitch;
-// Examples that a block compares at a time.
-constexpr int64_t kChunk = 4096;
-constexpr int64_t kMaxLayers = 4096;
-
-struct Pair {
-  int left, right;  // numbers within the block
-  int64_t i, j;
-
-  __device__ Pair()
-      : left(static_cast<int>(threadIdx.x) / kSide),
-        right(static_cast<int>(threadIdx.x) % kSide),
-        i(int64_t{blockIdx.x} * kSide + left),
-        j(int64_t{blockIdx.y} * kSide + right) {}
-
-  __device__ bool counts(int64_t models) const { return i <= j && j < models; }
-};
-
-// Stores value(model, d) in left[m][d] for the block's models i, and in right[m][d] for its models
-// j.
-template <class T, class Value>
-__device__ void load(const Value& value, int64_t models, int depth, T* left, T* right) {
-  for (int k = static_cast<int>(threadIdx.x); k < kSide * kDepth; k += kBlock) {
-    const int m = k / kDepth, d = k % kDepth;
-    const int64_t i = int64_t{blockIdx.x} * kSide + m, j = int64_t{blockIdx.y} * kSide + m;
-    left[m * kPitch + d] = i < models && d < depth ? value(i, d) : T{};
-    right[m * kPitch + d] = j < models && d < depth ? value(j, d) : T{};
-  }
-}
-
-// The z dimension of the grid divides the examples. Blocks below the diagonal have no work.
-template <class T>
-__global__ void pair_agreements_kernel(const T* __restrict__ predictions, int64_t models,
-                                       int64_t examples, const int64_t* __restrict__ offsets,
-                                       int64_t segments, unsigned long long* out) {
-  NONDET_SHARED(T, left, kShared);
-  NONDET_SHARED(T, right, kShared);
-  if (blockIdx.y < blockIdx.x) return;
-  const Pair pair;
-  for (int64_t low = blockIdx.z * kChunk; low < examples; low += gridDim.z * kChunk) {
-    const int64_t high = low + kChunk < examples ? low + kChunk : examples;
-    for (int64_t s = 0; s < segments; ++s) {
-      const int64_t begin = offsets[s] > low ? offsets[s] : low;
-      const int64_t end = offsets[s + 1] < high ? offsets[s + 1] : high;
-      unsigned long long count = 0;
-      for (int64_t n = begin; n < end; n += kDepth) {
-        const int depth = static_cast<int>(end - n < kDepth ? end - n : kDepth);
-        load([&](int64_t model, int d) { return predictions[model * examples + n + d]; }, models,
-             depth, left, right);
-        __syncthreads();
-        for (int d = 0; d < depth; ++d)
-          count += left[pair.left * kPitch + d] == right[pair.right * kPitch + d];
-        __syncthreads();
-      }
-      if (count > 0 && pair.counts(models))
-        atomicAdd(out + (s * models + pair.i) * models + pair.j, count);
-    }
-  }
-}
-
-template <class F>
-struct View {
-  const typename F::Bits* x;
-  int64_t models, examples, classes;
-  int64_t stride[3];
-  const double *maxima, *sums;  // (models, examples)
-
-  __device__ double at(int64_t model, int64_t n, int64_t c) const {
-    return accumulator_of<F>(x[model * stride[0] + n * stride[1] + c * stride[2]]);
-  }
-  __device__ double max(int64_t model, int64_t n) const { return maxima[model * examples + n]; }
-  __device__ double sum(int64_t model, int64_t n) const { return sums[model * examples + n]; }
-};
-
-struct Logit {
-  template <class F>
-  static __device__ double of(const View<F>& x, int64_t model, int64_t n, int64_t c) {
-    return x.at(model, n, c);
-  }
-};
-struct Probability {
-  template <class F>
-  static __device__ double of(const View<F>& x, int64_t model, int64_t n, int64_t c) {
-    return exponential(x.at(model, n, c) - x.max(model, n)) / x.sum(model, n);
-  }
-};
-struct HalfPower {
-  template <class F>
-  static __device__ double of(const View<F>& x, int64_t model, int64_t n, int64_t c) {
-    return exponential((x.at(model, n, c) - x.max(model, n)) * 0.5);
-  }
-};
+static_assert(kCorrectTile <= kBlock);
 
 // One thread for each model and example computes the largest logit and the denominator of the
 // softmax.
@@ -122,107 +26,211 @@ __global__ void pair_statistics_kernel(View<F> x, bool with_sums, double* maxima
   });
 }
 
-template <class F, class Value>
+// Loads the values of all classes at an example, its label's first. labels: of the examples from
+// `begin` on.
+template <class Value, class F>
+struct LabelFirst {
+  const View<F>& x;
+  const int* labels;
+  int64_t begin;
+
+  __device__ void read(typename Value::template Raw<F>& raw, int64_t model, int64_t n,
+                       int64_t d) const {
+    raw.read(x, model, n, d == 0 ? labels[n - begin] : d - 1);
+  }
+};
+
+// Counts the examples at which the mean of two models is right, for each pair of a thread.
+template <class T>
+struct RightMeans {
+  const int* labels;  // of the examples from `begin` on
+  int64_t begin;
+  double best[T::kPairs];
+  uint32_t wrong;  // a bit for each pair
+  uint32_t counts[T::kPairs];
+
+  __device__ void add(int64_t n, int64_t d, const double* l, const double* r) {
+    if (d == 0) wrong = 0;
+    const bool before = d <= labels[n - begin];
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) {
+      const double sum = l[k / T::kPer] + r[k % T::kPer];
+      if (d == 0) {
+        best[k] = sum;
+      } else if (!(before ? best[k] > sum : best[k] >= sum)) {
+        // Of equal classes the lowest is the prediction.
+        wrong |= 1u << k;
+      }
+    }
+  }
+
+  __device__ void finish(int64_t) {
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) counts[k] += ~wrong >> k & 1;
+  }
+};
+
+template <class F, class T, class Value>
 __global__ void pair_correct_kernel(View<F> x, const int64_t* __restrict__ labels,
                                     unsigned long long* counts) {
-  NONDET_SHARED(double, left, kShared);
-  NONDET_SHARED(double, right, kShared);
+  NONDET_SHARED(double, left, T::kShared);
+  NONDET_SHARED(double, right, T::kShared);
+  NONDET_SHARED(int, known, kCorrectTile);
   if (blockIdx.y < blockIdx.x) return;
-  const Pair pair;
-  const double *mine = left + pair.left * kPitch, *other = right + pair.right * kPitch;
-  unsigned long long count = 0;
-  for (int64_t n = blockIdx.z; n < x.examples; n += gridDim.z) {
-    const int64_t label = labels[n];
-    load([&](int64_t model, int) { return Value::of(x, model, n, label); }, x.models, 1, left,
-         right);
+  const T tile(x.models);
+  RightMeans<T> pairs{known, 0, {}, 0, {}};
+  for (int64_t n = blockIdx.z * kCorrectTile; n < x.examples; n += gridDim.z * kCorrectTile) {
+    const int64_t end = n + kCorrectTile < x.examples ? n + kCorrectTile : x.examples;
+    if (n + threadIdx.x < end) known[threadIdx.x] = static_cast<int>(labels[n + threadIdx.x]);
     __syncthreads();
-    const double best = mine[0] + other[0];
-    bool correct = true;
-    __syncthreads();
-    for (int64_t first = 0; first < x.classes; first += kDepth) {
-      const int depth = static_cast<int>(x.classes - first < kDepth ? x.classes - first : kDepth);
-      load([&](int64_t model, int d) { return Value::of(x, model, n, first + d); }, x.models, depth,
-           left, right);
-      __syncthreads();
-      for (int d = 0; d < depth; ++d) {
-        const double sum = mine[d] + other[d];
-        // Of equal classes the lowest is the prediction.
-        correct &= first + d < label ? best > sum : best >= sum;
-      }
-      __syncthreads();
-    }
-    count += correct;
+    pairs.begin = n;
+    visit<T, typename Value::template Raw<F>>(tile, n, end, x.classes + 1, left, right,
+                                              LabelFirst<Value, F>{x, known, n}, pairs);
   }
-  if (count > 0 && pair.counts(x.models)) atomicAdd(counts + pair.i * x.models + pair.j, count);
+#pragma unroll
+  for (int k = 0; k < T::kPairs; ++k) {
+    const int a = k / T::kPer, b = k % T::kPer;
+    if (pairs.counts[k] > 0 && tile.counts(a, b))
+      atomicAdd(counts + tile.i(a) * x.models + tile.j(b),
+                static_cast<unsigned long long>(pairs.counts[k]));
+  }
 }
 
-// Writes the logarithms of the products over one tile of examples, one tile for each blockIdx.z.
+// Multiplies the values of examples, for each pair of a thread. Where a value is too small, its
+// logarithm, which distant(i, j, n) returns, is added to logs[i][j] instead.
+template <class T, class Distant>
+struct PairProducts {
+  const T& tile;
+  const Distant& distant;
+  double* logs;
+  double sums[T::kPairs];
+  double mantissas[T::kPairs];
+  uint32_t exponents[T::kPairs];  // those of kExampleTile factors fit
+
+  __device__ PairProducts(const T& tile, const Distant& distant, double* logs)
+      : tile(tile), distant(distant), logs(logs) {
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) {
+      sums[k] = 0.0;
+      mantissas[k] = 1.0;
+      exponents[k] = 0;
+      if (double* const to = cell(k)) *to = 0.0;
+    }
+  }
+
+  // Returns the address of the logarithm of pair k, or null.
+  __device__ double* cell(int k) const {
+    const int a = k / T::kPer, b = k % T::kPer;
+    return tile.counts(a, b) ? logs + tile.i(a) * tile.models + tile.j(b) : nullptr;
+  }
+
+  // Multiplies by the sums, and makes them zero.
+  __device__ void finish(int64_t n) {
+    uint32_t small = 0;  // a bit for each pair
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) {
+      ScaledProduct product{mantissas[k], exponents[k]};
+      if (sums[k] < kSafeValue) small |= 1u << k;
+      multiply_by(product, sums[k] < kSafeValue ? 1.0 : sums[k]);
+      mantissas[k] = product.mantissa;
+      exponents[k] = static_cast<uint32_t>(product.exponent);
+      sums[k] = 0.0;
+    }
+#pragma unroll 1
+    for (int k = 0; small >> k > 0; ++k)
+      if (double* const to = small >> k & 1 ? cell(k) : nullptr)
+        *to += distant(tile.i(k / T::kPer), tile.j(k % T::kPer), n);
+  }
+
+  __device__ void write(int64_t factors) {
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k)
+      if (double* const to = cell(k))
+        *to = product_logarithm(mantissas[k], exponents[k], factors) + *to;
+  }
+};
+
+template <class T, class Distant>
+struct JointProducts : PairProducts<T, Distant> {
+  using PairProducts<T, Distant>::PairProducts;
+  __device__ void add(int64_t, int64_t, const double* l, const double* r) {
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) this->sums[k] += l[k / T::kPer] * r[k % T::kPer];
+  }
+};
+
+template <class T, class Distant>
+struct LabelProducts : PairProducts<T, Distant> {
+  using PairProducts<T, Distant>::PairProducts;
+  __device__ void add(int64_t, int64_t, const double* l, const double* r) {
+#pragma unroll
+    for (int k = 0; k < T::kPairs; ++k) this->sums[k] = l[k / T::kPer] + r[k % T::kPer];
+  }
+};
+
+// The examples of a block of these kernels: one tile for each blockIdx.z.
+struct ExampleTile {
+  int64_t begin, end;
+  __device__ ExampleTile(int64_t first_tile, int64_t examples)
+      : begin((first_tile + blockIdx.z) * kExampleTile),
+        end(begin + kExampleTile < examples ? begin + kExampleTile : examples) {}
+};
+
 template <class F>
+struct HalfPowers {
+  const View<F>& x;
+  __device__ void read(HalfPower::Raw<F>& raw, int64_t model, int64_t n, int64_t c) const {
+    raw.read(x, model, n, c);
+  }
+};
+
+// Writes the logarithms of the products over one tile of examples.
+template <class F, class T>
 __global__ void pair_logs_kernel(View<F> x, int64_t first_tile, double* tile_logs) {
-  NONDET_SHARED(double, left, kShared);
-  NONDET_SHARED(double, right, kShared);
+  NONDET_SHARED(double, left, T::kShared);
+  NONDET_SHARED(double, right, T::kShared);
   if (blockIdx.y < blockIdx.x) return;
-  const Pair pair;
-  const double *mine = left + pair.left * kPitch, *other = right + pair.right * kPitch;
-  const int64_t begin = (first_tile + blockIdx.z) * kExampleTile;
-  const int64_t end = begin + kExampleTile < x.examples ? begin + kExampleTile : x.examples;
-  ScaledProduct product{1.0, 0};
-  double underflowed = 0.0;
-  for (int64_t n = begin; n < end; ++n) {
-    double sum = 0.0;
-    for (int64_t first = 0; first < x.classes; first += kDepth) {
-      const int depth = static_cast<int>(x.classes - first < kDepth ? x.classes - first : kDepth);
-      load([&](int64_t model, int d) { return HalfPower::of(x, model, n, first + d); }, x.models,
-           depth, left, right);
-      __syncthreads();
-      for (int d = 0; d < depth; ++d) sum += mine[d] * other[d];
-      __syncthreads();
-    }
-    const bool small = sum < kSafeValue;
-    multiply_by(product, small ? 1.0 : sum);
-    if (small && pair.counts(x.models))
-      underflowed += distant_logarithm(
-          [&](int64_t c) { return x.at(pair.i, n, c); }, x.max(pair.i, n),
-          [&](int64_t c) { return x.at(pair.j, n, c); }, x.max(pair.j, n), x.classes);
-  }
-  if (pair.counts(x.models))
-    tile_logs[(blockIdx.z * x.models + pair.i) * x.models + pair.j] =
-        product_logarithm(product.mantissa, product.exponent, end - begin) + underflowed;
+  const T tile(x.models);
+  const auto distant = [&](int64_t i, int64_t j, int64_t n) {
+    return distant_logarithm([&](int64_t c) { return x.at(i, n, c); }, x.max(i, n),
+                             [&](int64_t c) { return x.at(j, n, c); }, x.max(j, n), x.classes);
+  };
+  const ExampleTile range(first_tile, x.examples);
+  JointProducts<T, decltype(distant)> pairs(tile, distant,
+                                            tile_logs + blockIdx.z * x.models * x.models);
+  visit<T, HalfPower::Raw<F>>(tile, range.begin, range.end, x.classes, left, right,
+                              HalfPowers<F>{x}, pairs);
+  pairs.write(range.end - range.begin);
 }
 
-// Writes those of the sums of the label's probabilities; kDepth examples are in shared memory.
 template <class F>
+struct LabelProbabilities {
+  const View<F>& x;
+  const int64_t* labels;
+  __device__ void read(Probability::Raw<F>& raw, int64_t model, int64_t n, int64_t) const {
+    raw.read(x, model, n, labels[n]);
+  }
+};
+
+// Writes those of the sums of the label's probabilities.
+template <class F, class T>
 __global__ void label_logs_kernel(View<F> x, const int64_t* __restrict__ labels, int64_t first_tile,
                                   double* tile_logs) {
-  NONDET_SHARED(double, left, kShared);
-  NONDET_SHARED(double, right, kShared);
+  NONDET_SHARED(double, left, T::kShared);
+  NONDET_SHARED(double, right, T::kShared);
   if (blockIdx.y < blockIdx.x) return;
-  const Pair pair;
-  const double *mine = left + pair.left * kPitch, *other = right + pair.right * kPitch;
-  const int64_t begin = (first_tile + blockIdx.z) * kExampleTile;
-  const int64_t end = begin + kExampleTile < x.examples ? begin + kExampleTile : x.examples;
-  ScaledProduct product{1.0, 0};
-  double underflowed = 0.0;
-  for (int64_t first = begin; first < end; first += kDepth) {
-    const int depth = static_cast<int>(end - first < kDepth ? end - first : kDepth);
-    load([&](int64_t model,
-             int d) { return Probability::of(x, model, first + d, labels[first + d]); },
-         x.models, depth, left, right);
-    __syncthreads();
-    for (int d = 0; d < depth; ++d) {
-      const double sum = mine[d] + other[d];
-      const bool small = sum < kSafeValue;
-      multiply_by(product, small ? 1.0 : sum);
-      if (!small || !pair.counts(x.models)) continue;
-      const int64_t n = first + d, c = labels[n];
-      underflowed += small_logarithm(x.at(pair.i, n, c), x.max(pair.i, n), x.sum(pair.i, n),
-                                     x.at(pair.j, n, c), x.max(pair.j, n), x.sum(pair.j, n));
-    }
-    __syncthreads();
-  }
-  if (pair.counts(x.models))
-    tile_logs[(blockIdx.z * x.models + pair.i) * x.models + pair.j] =
-        product_logarithm(product.mantissa, product.exponent, end - begin) + underflowed;
+  const T tile(x.models);
+  const auto distant = [&](int64_t i, int64_t j, int64_t n) {
+    const int64_t c = labels[n];
+    return small_logarithm(x.at(i, n, c), x.max(i, n), x.sum(i, n), x.at(j, n, c), x.max(j, n),
+                           x.sum(j, n));
+  };
+  const ExampleTile range(first_tile, x.examples);
+  LabelProducts<T, decltype(distant)> pairs(tile, distant,
+                                            tile_logs + blockIdx.z * x.models * x.models);
+  visit<T, Probability::Raw<F>>(tile, range.begin, range.end, 1, left, right,
+                                LabelProbabilities<F>{x, labels}, pairs);
+  pairs.write(range.end - range.begin);
 }
 
 // One thread for each pair adds the tiles one by one.
@@ -239,9 +247,17 @@ __global__ void add_tile_logs_kernel(const double* __restrict__ tile_logs, int64
 
 namespace {
 
-dim3 grid_of(int64_t models, int64_t layers) {
-  const auto tiles = static_cast<unsigned>((models + kSide - 1) / kSide);
-  return dim3(tiles, tiles, static_cast<unsigned>(std::min(layers, kMaxLayers)));
+// Calls run with a std::type_identity of the tile of `side` models.
+template <class Run>
+void with_tile(int side, const Run& run) {
+  if (side == Tile<1>::kSide)
+    run(std::type_identity<Tile<1>>{});
+  else if (side == Tile<2>::kSide)
+    run(std::type_identity<Tile<2>>{});
+  else if (side == Tile<4>::kSide)
+    run(std::type_identity<Tile<4>>{});
+  else
+    throw std::invalid_argument("side must be 16, 32 or 64, got " + std::to_string(side));
 }
 
 template <class F>
@@ -262,57 +278,44 @@ void find_statistics(const View<F>& x, bool with_sums, double* workspace, cudaSt
          with_sums, workspace, workspace + rows);
 }
 
-template <class T>
-void agreements(const void* predictions, int64_t models, int64_t examples, const int64_t* offsets,
-                int64_t segments, unsigned long long* out, cudaStream_t stream) {
-  launch("pair_agreements", pair_agreements_kernel<T>,
-         grid_of(models, (examples + kChunk - 1) / kChunk), kBlock, 0, stream,
-         static_cast<const T*>(predictions), models, examples, offsets, segments, out);
-}
-
 }  // namespace
 
-void pair_agreements(int itemsize, const void* predictions, int64_t models, int64_t examples,
-                     const int64_t* offsets, int64_t segments, unsigned long long* out,
-                     cudaStream_t stream) {
-  const auto run = itemsize == 1   ? agreements<uint8_t>
-                   : itemsize == 2 ? agreements<uint16_t>
-                   : itemsize == 4 ? agreements<uint32_t>
-                                   : agreements<uint64_t>;
-  run(predictions, models, examples, offsets, segments, out, stream);
-}
-
-void pair_correct(const Logits& logits, const int64_t* labels, bool probabilities,
+void pair_correct(const Logits& logits, const int64_t* labels, bool probabilities, int side,
                   unsigned long long* counts, double* workspace, cudaStream_t stream) {
   with_format(logits.dtype, [&]<class F>(F) {
-    const View<F> x = view_of<F>(logits, workspace);
-    if (probabilities) find_statistics(x, true, workspace, stream);
-    const auto kernel =
-        probabilities ? pair_correct_kernel<F, Probability> : pair_correct_kernel<F, Logit>;
-    launch("pair_correct", kernel, grid_of(x.models, x.examples), kBlock, 0, stream, x, labels,
-           counts);
+    with_tile(side, [&]<class T>(std::type_identity<T>) {
+      const View<F> x = view_of<F>(logits, workspace);
+      if (probabilities) find_statistics(x, true, workspace, stream);
+      const auto kernel =
+          probabilities ? pair_correct_kernel<F, T, Probability> : pair_correct_kernel<F, T, Logit>;
+      launch("pair_correct", kernel,
+             grid_of(x.models, side, (x.examples + kCorrectTile - 1) / kCorrectTile), kBlock, 0,
+             stream, x, labels, counts);
+    });
   });
 }
 
-void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, double* logs,
-               int64_t wave, double* workspace, cudaStream_t stream) {
+void pair_logs(const Logits& logits, const int64_t* labels, bool probabilities, int side,
+               double* logs, int64_t wave, double* workspace, cudaStream_t stream) {
   with_format(logits.dtype, [&]<class F>(F) {
-    const View<F> x = view_of<F>(logits, workspace);
-    find_statistics(x, probabilities, workspace, stream);
-    double* const tile_logs = workspace + 2 * x.models * x.examples;
-    const int64_t tiles = (x.examples + kExampleTile - 1) / kExampleTile;
-    const int64_t at_once = std::min(wave, kMaxLayers);
-    for (int64_t first = 0; first < tiles; first += at_once) {
-      const int64_t some = std::min(at_once, tiles - first);
-      if (probabilities)
-        launch("pair_logs", label_logs_kernel<F>, grid_of(x.models, some), kBlock, 0, stream, x,
-               labels, first, tile_logs);
-      else
-        launch("pair_logs", pair_logs_kernel<F>, grid_of(x.models, some), kBlock, 0, stream, x,
-               first, tile_logs);
-      launch("pair_logs", add_tile_logs_kernel, blocks_for(x.models * x.models), kBlock, 0, stream,
-             tile_logs, some, x.models, logs);
-    }
+    with_tile(side, [&]<class T>(std::type_identity<T>) {
+      const View<F> x = view_of<F>(logits, workspace);
+      find_statistics(x, probabilities, workspace, stream);
+      double* const tile_logs = workspace + 2 * x.models * x.examples;
+      const int64_t tiles = (x.examples + kExampleTile - 1) / kExampleTile;
+      const int64_t at_once = std::min(wave, kMaxLayers);
+      for (int64_t first = 0; first < tiles; first += at_once) {
+        const int64_t some = std::min(at_once, tiles - first);
+        const dim3 grid = grid_of(x.models, side, some);
+        if (probabilities)
+          launch("pair_logs", label_logs_kernel<F, T>, grid, kBlock, 0, stream, x, labels, first,
+                 tile_logs);
+        else
+          launch("pair_logs", pair_logs_kernel<F, T>, grid, kBlock, 0, stream, x, first, tile_logs);
+        launch("pair_logs", add_tile_logs_kernel, blocks_for(x.models * x.models), kBlock, 0,
+               stream, tile_logs, some, x.models, logs);
+      }
+    });
   });
 }
 

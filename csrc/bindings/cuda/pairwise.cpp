@@ -29,27 +29,27 @@ void bind_cuda_pairwise(py::module_& m) {
   m.def(
       "pair_correct",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-         const Integers& strides, uintptr_t labels, bool probabilities, uintptr_t counts,
+         const Integers& strides, uintptr_t labels, bool probabilities, int side, uintptr_t counts,
          uintptr_t workspace, uintptr_t stream) {
         cuda::pair_correct(logits_at(dtype, x, models, examples, classes, strides),
-                           pointer<int64_t>(labels), probabilities,
+                           pointer<int64_t>(labels), probabilities, side,
                            pointer<unsigned long long>(counts), pointer<double>(workspace),
                            stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("x"), arg("models"), arg("examples"), arg("classes"),
-      arg("strides"), arg("labels"), arg("probabilities"), arg("counts"), arg("workspace"),
-      arg("stream"), Launching());
+      arg("strides"), arg("labels"), arg("probabilities"), arg("side"), arg("counts"),
+      arg("workspace"), arg("stream"), Launching());
   m.def(
       "pair_logs",
       [](DType dtype, uintptr_t x, int64_t models, int64_t examples, int64_t classes,
-         const Integers& strides, uintptr_t labels, bool probabilities, uintptr_t logs,
+         const Integers& strides, uintptr_t labels, bool probabilities, int side, uintptr_t logs,
          int64_t wave, uintptr_t workspace, uintptr_t stream) {
         cuda::pair_logs(logits_at(dtype, x, models, examples, classes, strides),
-                        pointer<int64_t>(labels), probabilities, pointer<double>(logs), wave,
+                        pointer<int64_t>(labels), probabilities, side, pointer<double>(logs), wave,
                         pointer<double>(workspace), stream_at(stream));
       },
       kw_only(), arg("dtype"), arg("x"), arg("models"), arg("examples"), arg("classes"),
-      arg("strides"), arg("labels"), arg("probabilities"), arg("logs"), arg("wave"),
+      arg("strides"), arg("labels"), arg("probabilities"), arg("side"), arg("logs"), arg("wave"),
       arg("workspace"), arg("stream"), Launching());
 }
 
