@@ -26,21 +26,8 @@ __global__ void pair_statistics_kernel(View<F> x, bool with_sums, double* maxima
   });
 }
 
-// Loads the values of all classes at an example, its label's first. labels: of the examples from
-// `begin` on.
-template <class Value, class F>
-struct LabelFirst {
-  const View<F>& x;
-  const int* labels;
-  int64_t begin;
-
-  __device__ void read(typename Value::template Raw<F>& raw, int64_t model, int64_t n,
-                       int64_t d) const {
-    raw.read(x, model, n, d == 0 ? labels[n - begin] : d - 1);
-  }
-};
-
-// Counts the examples at which the mean of two models is right, for each pair of a thread.
+// Counts the examples at which the mean of two models is right, for each pair of a thread. The
+// first step of an example is at its label, the others are the classes.
 template <class T>
 struct RightMeans {
   const int* labels;  // of the examples from `begin` on
@@ -84,8 +71,10 @@ __global__ void pair_correct_kernel(View<F> x, const int64_t* __restrict__ label
     if (n + threadIdx.x < end) known[threadIdx.x] = static_cast<int>(labels[n + threadIdx.x]);
     __syncthreads();
     pairs.begin = n;
-    visit<T, typename Value::template Raw<F>>(tile, n, end, x.classes + 1, left, right,
-                                              LabelFirst<Value, F>{x, known, n}, pairs);
+    visit<T, typename Value::template Raw<F>>(
+        x, tile, n, end, x.classes + 1,
+        [&](int64_t m, int64_t d) -> int64_t { return d == 0 ? known[m - n] : d - 1; }, left, right,
+        pairs);
   }
 #pragma unroll
   for (int k = 0; k < T::kPairs; ++k) {
@@ -176,14 +165,6 @@ struct ExampleTile {
         end(begin + kExampleTile < examples ? begin + kExampleTile : examples) {}
 };
 
-template <class F>
-struct HalfPowers {
-  const View<F>& x;
-  __device__ void read(HalfPower::Raw<F>& raw, int64_t model, int64_t n, int64_t c) const {
-    raw.read(x, model, n, c);
-  }
-};
-
 // Writes the logarithms of the products over one tile of examples.
 template <class F, class T>
 __global__ void pair_logs_kernel(View<F> x, int64_t first_tile, double* tile_logs) {
@@ -198,19 +179,11 @@ __global__ void pair_logs_kernel(View<F> x, int64_t first_tile, double* tile_log
   const ExampleTile range(first_tile, x.examples);
   JointProducts<T, decltype(distant)> pairs(tile, distant,
                                             tile_logs + blockIdx.z * x.models * x.models);
-  visit<T, HalfPower::Raw<F>>(tile, range.begin, range.end, x.classes, left, right,
-                              HalfPowers<F>{x}, pairs);
+  visit<T, HalfPower::Raw<F>>(
+      x, tile, range.begin, range.end, x.classes, [](int64_t, int64_t d) { return d; }, left, right,
+      pairs);
   pairs.write(range.end - range.begin);
 }
-
-template <class F>
-struct LabelProbabilities {
-  const View<F>& x;
-  const int64_t* labels;
-  __device__ void read(Probability::Raw<F>& raw, int64_t model, int64_t n, int64_t) const {
-    raw.read(x, model, n, labels[n]);
-  }
-};
 
 // Writes those of the sums of the label's probabilities.
 template <class F, class T>
@@ -228,8 +201,9 @@ __global__ void label_logs_kernel(View<F> x, const int64_t* __restrict__ labels,
   const ExampleTile range(first_tile, x.examples);
   LabelProducts<T, decltype(distant)> pairs(tile, distant,
                                             tile_logs + blockIdx.z * x.models * x.models);
-  visit<T, Probability::Raw<F>>(tile, range.begin, range.end, 1, left, right,
-                                LabelProbabilities<F>{x, labels}, pairs);
+  visit<T, Probability::Raw<F>>(
+      x, tile, range.begin, range.end, 1, [&](int64_t n, int64_t) { return labels[n]; }, left,
+      right, pairs);
   pairs.write(range.end - range.begin);
 }
 

@@ -104,66 +104,62 @@ struct Tile {
   __device__ bool diagonal() const { return blockIdx.x == blockIdx.y; }
 };
 
-// The raw values that a thread loads of one side: those of every (kBlock / kDepth)-th model, all of
-// one step.
+// The raw values that a thread loads of one side: those of every (kBlock / kDepth)-th model, from
+// `first` on, all of one step.
 template <class T, class Raw>
 struct Loads {
   static constexpr int kRows = kBlock / T::kDepth;
   static constexpr int kCount = T::kSide / kRows;
+  int64_t first;
   Raw raw[kCount];
 
-  __device__ static int64_t model(int k) {
-    return static_cast<int>(threadIdx.x) / T::kDepth + k * kRows;
-  }
+  __device__ static int row(int k) { return static_cast<int>(threadIdx.x) / T::kDepth + k * kRows; }
 
-  // Reads those of models first, first + 1, ..., as far as they exist, if there is the step.
-  template <class Read>
-  __device__ void read(bool step, int64_t first, int64_t models, const Read& read) {
+  // Reads class c of example n, of the models that there are.
+  template <class X>
+  __device__ void read(const X& x, int64_t n, int64_t c) {
 #pragma unroll
     for (int k = 0; k < kCount; ++k)
-      if (step && first + model(k) < models) read(raw[k], first + model(k));
+      if (first + row(k) < x.models) raw[k].read(x, first + row(k), n, c);
   }
 
-  // Stores the values at to[step][model].
-  __device__ void store(bool step, int64_t first, int64_t models, double* to) const {
+  // Stores the values at to[step][model], or zeros if there are none.
+  __device__ void store(bool any, int64_t models, double* to) const {
     const int d = static_cast<int>(threadIdx.x) % T::kDepth;
 #pragma unroll
     for (int k = 0; k < kCount; ++k)
-      to[d * T::kPitch + model(k)] = step && first + model(k) < models ? raw[k].value() : 0.0;
+      to[d * T::kPitch + row(k)] = any && first + row(k) < models ? raw[k].value() : 0.0;
   }
 };
 
-// Walks over the steps of the examples [begin, end), `width` of them an example, and has the values
-// of the block's models at each step computed. source.read(raw, model, n, d) loads what the value
-// of a model at step d of example n is computed of. Every thread that has pairs calls
-// pairs.add(n, d, l, r) with the values l[a] and r[b] of its models, and pairs.finish(n) at the end
-// of an example. Shared memory holds several examples if they fit, else some steps of one.
-template <class T, class Raw, class Source, class Pairs>
-__device__ void visit(const T& tile, int64_t begin, int64_t end, int64_t width, double* left,
-                      double* right, const Source& source, Pairs& pairs) {
+// Walks over the steps of the examples [begin, end), `width` of them an example; step d is at the
+// class class_at(n, d). Every thread that has pairs calls pairs.add(n, d, l, r) at each step, with
+// the values l[a] and r[b] of its models, and pairs.finish(n) at the end of an example. Shared
+// memory holds several examples if they fit, else some steps of one.
+template <class T, class Raw, class X, class ClassAt, class Pairs>
+__device__ void visit(const X& x, const T& tile, int64_t begin, int64_t end, int64_t width,
+                      const ClassAt& class_at, double* left, double* right, Pairs& pairs) {
   const int steps = width < T::kDepth ? static_cast<int>(width) : T::kDepth;
   const int together = T::kDepth / steps;  // examples
   // What this thread loads: step `mine` of the example `ahead`.
   const int ahead = static_cast<int>(threadIdx.x) % T::kDepth / steps;
   const int mine = static_cast<int>(threadIdx.x) % T::kDepth % steps;
-  const int64_t i0 = int64_t{blockIdx.x} * T::kSide, j0 = int64_t{blockIdx.y} * T::kSide;
-  Loads<T, Raw> lefts, rights;
+  Loads<T, Raw> lefts{int64_t{blockIdx.x} * T::kSide}, rights{int64_t{blockIdx.y} * T::kSide};
   const auto loads = [&](int64_t n, int64_t first) {
     return ahead < together && n + ahead < end && first + mine < width;
   };
   const auto load = [&](int64_t n, int64_t first) {
-    const auto read = [&](Raw& raw, int64_t model) {
-      source.read(raw, model, n + ahead, first + mine);
-    };
-    lefts.read(loads(n, first), i0, tile.models, read);
-    if (!tile.diagonal()) rights.read(loads(n, first), j0, tile.models, read);
+    if (!loads(n, first)) return;
+    const int64_t c = class_at(n + ahead, first + mine);
+    lefts.read(x, n + ahead, c);
+    if (!tile.diagonal()) rights.read(x, n + ahead, c);
   };
   const double* const ls = left + tile.left;
   const double* const rs = (tile.diagonal() ? left : right) + tile.right;
   load(begin, 0);
   for (int64_t n = begin, first = 0; n < end;) {
-    lefts.store(loads(n, first), i0, tile.models, left);
-    if (!tile.diagonal()) rights.store(loads(n, first), j0, tile.models, right);
+    lefts.store(loads(n, first), x.models, left);
+    if (!tile.diagonal()) rights.store(loads(n, first), x.models, right);
     __syncthreads();
     // The next values are on their way while these are used.
     const bool last = first + T::kDepth >= width;

@@ -44,7 +44,11 @@ FRAMES: Budget = ((r"\badd_(narrow_)?runs_kernel<.*\bExactly<", 576), ("", 0))
 # Registers of a thread.
 REGISTERS: Budget = ((r"\bvisit_order_kernel\b", 64), ("", 192))
 # Bytes of static shared memory of a block, of which every device has 48 KB.
-SHARED: Budget = ((r"\bexact_(round|whole_columns)_kernel<", 34_560), ("", 9 << 10))
+SHARED: Budget = (
+    (r"\bexact_(round|whole_columns)_kernel<", 34_560),
+    (r"\b(pair_logs|label_logs|pair_correct)_kernel<", 17 << 10),
+    ("", 9 << 10),
+)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ hand, and hold the package's kernels to budgets of them.
 
 import re
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import pytest
 import torch
 
 import nondet_ext
+from nondet_ext import _pairwise_ops
 
 from . import build, nvcc, sass, traffic
 from .fixtures import running_on
@@ -178,6 +180,89 @@ def test_requests_stay_within_their_budget(work: str) -> None:
     assert sum(each.longest for each in found) <= longest, found
 
 
+MODELS = torch.randn(64, 8, 10, generator=torch.Generator().manual_seed(4))
+LABELS = torch.arange(8)
+
+
+def in_one_tile(metric: str, space: str) -> Callable[[], object]:
+    """Return work that compares all of MODELS in one block of threads."""
+
+    def work() -> object:
+        with mock.patch.object(_pairwise_ops, "_ENOUGH_BLOCKS", 1):
+            return nondet_ext.ensemble_delta(MODELS, LABELS, metric, space)
+
+    return work
+
+
+# Work and its budget: the requests at most of its kernels whose names begin so, and the sectors.
+# The sectors of stores are those of the results; more would be written in part, or twice.
+TOTALS: dict[str, tuple[str, dict[str, int], Callable[[], object]]] = {
+    # Logits and the largest of each model and example; zeros of the sums, and the sums.
+    "logs of pairs": (
+        "pair_logs",
+        {"loads": 640, "load_sectors": 5_000, "stores": 256},
+        in_one_tile("cross_entropy", "logits"),
+    ),
+    "logs of labels": (
+        "label_logs",
+        {"loads": 420, "load_sectors": 6_400, "stores": 256},
+        in_one_tile("cross_entropy", "probabilities"),
+    ),
+    "correct": (
+        "pair_correct",
+        {"loads": 280, "load_sectors": 2_200},
+        in_one_tile("accuracy", "logits"),
+    ),
+    "correct by probabilities": (
+        "pair_correct",
+        {"loads": 820, "load_sectors": 6_500},
+        in_one_tile("accuracy", "probabilities"),
+    ),
+    # A request of 32 lanes that store 16 bytes each is 16 sectors.
+    "words": (
+        "draw",
+        {"stores": 8, "store_sectors": 128},
+        lambda: nondet_ext.philox_bits(1024, seed=1),
+    ),
+    "words from an offset": (
+        "draw",
+        {"stores": 8, "store_sectors": 128},
+        lambda: nondet_ext.philox_bits(1024, seed=1, offset=8),
+    ),
+    "rows of words": (
+        "draw",
+        {"stores": 8, "store_sectors": 128},
+        lambda: nondet_ext.philox_bits(256, seed=1, counter=(torch.arange(4),)),
+    ),
+    **{
+        f"{draw.__name__} {dtype}": (
+            "draw",
+            {"stores": 8, "store_sectors": 128},
+            lambda draw=draw, dtype=dtype: draw(4096 // dtype.itemsize, seed=1, dtype=dtype),
+        )
+        for draw in (nondet_ext.philox_uniform, nondet_ext.philox_normal)
+        for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    },
+    "randint": (
+        "draw",
+        {"stores": 8, "store_sectors": 128},
+        lambda: nondet_ext.philox_randint(0, 9, 512, seed=1),
+    ),
+}
+
+
+@pytest.mark.parametrize("work", TOTALS)
+def test_totals_stay_within_their_budget(work: str) -> None:
+    kernel, budget, call = TOTALS[work]
+    with running_on("ptx") as emulated:
+        assert emulated is not None
+        launches = traffic.measure(emulated, call)
+    found = [each for each in launches if re.search(rf"::{kernel}_kernel\b", each.kernel)]
+    assert len(found) == 1
+    used = {name: getattr(found[0], name) for name in budget}
+    assert {name: n for name, n in used.items() if n > budget[name]} == {}, used
+
+
 # Loads that a warp of a kernel must have in flight, by the kernels' names.
 IN_FLIGHT: dict[str, dict[str, int]] = {
     "segment": {
@@ -186,6 +271,11 @@ IN_FLIGHT: dict[str, dict[str, int]] = {
     },
     "scatter": {r"\badd_runs_kernel<": 6, r"\badd_narrow_runs_kernel<": 9},
     "exact": {r"\bexact_(rows|columns|whole_columns)_kernel<": 8},
+    "pairwise": {
+        r"\bpair_correct_kernel<.*\bTile<1>, .*\bLogit>": 4,
+        r"\bpair_correct_kernel<.*\bTile<[24]>, .*\bLogit>": 8,
+        r"\b(pair_correct_kernel<.*\bProbability>|(pair|label)_logs_kernel<)": 12,
+    },
     "forget_mult": {r"\bforget_kernel<": 16, r"\bforget_back_kernel<": 12},
 }
 

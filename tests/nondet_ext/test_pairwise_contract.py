@@ -131,6 +131,67 @@ def test_waves_of_tiles(monkeypatch):
         assert bits(nondet_ext.ensemble_delta(logits, labels, "cross_entropy")) == expected
 
 
+# (models, examples, classes): around the edges of what a block holds of each.
+TILES = [
+    *(
+        (models, 2, 3)
+        for models in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 63, 64, 65)
+    ),
+    *((5, examples, 2) for examples in (1, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129)),
+    *((18, 3, classes) for classes in (1, 2, 8, 10, 15, 16, 17, 31, 32, 33)),
+    (2, 3, 1000),
+]
+
+
+@pytest.mark.parametrize("backend", ["emulated", "race", "ptx"])
+@pytest.mark.parametrize("side", [16, 32, 64])
+def test_the_side_of_a_tile_of_models_does_not_change_a_bit(monkeypatch, backend, side):
+    monkeypatch.setattr(_pairwise_ops, "_side", lambda models, layers: side)
+    dtypes = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+    with running_on(backend):
+        for number, shape in enumerate(TILES):
+            logits, labels = inputs(*shape)
+            logits = logits.to(dtypes[number % len(dtypes)])
+            if number % 3 == 0:  # classes far apart, models next to each other
+                logits = logits.permute(2, 1, 0).contiguous().permute(2, 1, 0)
+
+            def work(logits: torch.Tensor = logits, labels: torch.Tensor = labels) -> torch.Tensor:
+                return torch.stack([nondet_ext.ensemble_delta(logits, labels, *c) for c in CASES])
+
+            assert bits(work()) == generic(work), (shape, logits.dtype)
+
+
+def test_sides_are_wide_where_blocks_are_many(monkeypatch):
+    sides = {
+        (64, 128): 64,
+        (64, 127): 32,  # three blocks a layer
+        (33, 128): 64,
+        (32, 128): 32,
+        (17, 128): 32,
+        (16, 10**6): 16,
+        (1, 10**6): 16,
+        (64, 42): 16,
+        (1000, 1): 64,
+        (100, 157): 64,
+        (100, 10): 16,
+    }
+    assert {key: _pairwise_ops._side(*key) for key in sides} == sides
+    monkeypatch.setattr(_pairwise_ops, "_side", lambda models, layers: 8)
+    with running_on("emulated"), pytest.raises(ValueError, match="side must be 16, 32 or 64, got"):
+        nondet_ext.ensemble_delta(*inputs(2, 3, 2))
+
+
+def test_no_examples_change_nothing():
+    with running_on("emulated"):
+        counts = torch.ones(3, 3, dtype=torch.int64)
+        empty = torch.empty(3, 0, 2), torch.empty(0, dtype=torch.int64)
+        _pairwise_ops.pair_correct_(counts, *empty, False)
+        logs = torch.ones(3, 3, dtype=torch.float64)
+        _pairwise_ops.pair_logs_(logs, *empty, True)
+    assert counts.eq(1).all()
+    assert logs.eq(1).all()
+
+
 @pytest.mark.parametrize(("backend", "schedules"), [("emulated", 60), ("race", 10), ("ptx", 10)])
 def test_one_result_over_all_schedules(backend: str, schedules: int) -> None:
     logits, labels = inputs(3, 4, 35)

@@ -1,6 +1,7 @@
 """Compare Philox4x32-10 with published known answers, a plain loop, exact fractions and SciPy."""
 
 from fractions import Fraction
+from functools import partial
 
 import ml_dtypes
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import special, stats
 
 import nondet_ext
 from factories.threads import threads_of_torch
+from nondet_ext._backend import use_backend
 
 pytestmark = [pytest.mark.early, pytest.mark.usefixtures("backend")]
 
@@ -75,6 +77,43 @@ def test_pieces_join_at_every_edge(n, offset):
     whole = nondet_ext.philox_bits(1100, seed=9, stream=2, counter=(5,))
     piece = nondet_ext.philox_bits(n, seed=9, stream=2, counter=(5,), offset=offset)
     assert torch.equal(piece.view(torch.int32), whole[offset : offset + n].view(torch.int32))
+
+
+DRAWS = {
+    "bits": nondet_ext.philox_bits,
+    "randint": partial(nondet_ext.philox_randint, -7, 2**40),
+    **{
+        f"{draw.__name__} {dtype}": partial(draw, dtype=dtype)
+        for draw in (nondet_ext.philox_uniform, nondet_ext.philox_normal)
+        for dtype in (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+    },
+}
+
+
+def byte_rows(draws: torch.Tensor) -> list[bytes]:
+    return [row.view(torch.uint8).numpy().tobytes() for row in draws]
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_rows_of_any_length_from_any_offset(name):
+    # A row of odd length makes the next one begin beside an address that is a multiple of 16.
+    draw, rows = DRAWS[name], torch.tensor([3, 2**32 - 1, 0])
+    with use_backend(None):
+        wholes = draw(150, seed=2, counter=(rows,))
+    for offset in (0, 1, 2, 3, 4, 5, 7, 8, 9, 16):
+        for n in (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 127, 128, 129):
+            pieces = draw(n, seed=2, counter=(rows,), offset=offset)
+            assert byte_rows(pieces) == byte_rows(wholes[:, offset : offset + n].contiguous())
+
+
+@pytest.mark.parametrize("name", DRAWS)
+def test_the_last_elements_of_a_draw(name):
+    elements = {"bits": 4, "randint": 1}.get(name, 2 if "normal" in name or "64" in name else 4)
+    for n in (1, 3, 8, 21):
+        last = {"seed": 2, "counter": (5,), "offset": elements * 2**32 - n}
+        with use_backend(None):
+            expected = DRAWS[name](n, **last)
+        assert byte_rows(DRAWS[name](n, **last)[None]) == byte_rows(expected[None])
 
 
 def test_tensor_coordinates_give_one_draw_each():
