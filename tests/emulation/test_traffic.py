@@ -200,22 +200,22 @@ TOTALS: dict[str, tuple[str, dict[str, int], Callable[[], object]]] = {
     # Logits and the largest of each model and example; zeros of the sums, and the sums.
     "logs of pairs": (
         "pair_logs",
-        {"loads": 640, "load_sectors": 5_000, "stores": 256},
+        {"loads": 640, "load_sectors": 2_300, "stores": 170},
         in_one_tile("cross_entropy", "logits"),
     ),
     "logs of labels": (
         "label_logs",
-        {"loads": 420, "load_sectors": 6_400, "stores": 256},
+        {"loads": 200, "load_sectors": 1_500, "stores": 170},
         in_one_tile("cross_entropy", "probabilities"),
     ),
     "correct": (
         "pair_correct",
-        {"loads": 280, "load_sectors": 2_200},
+        {"loads": 280, "load_sectors": 1_150},
         in_one_tile("accuracy", "logits"),
     ),
     "correct by probabilities": (
         "pair_correct",
-        {"loads": 820, "load_sectors": 6_500},
+        {"loads": 820, "load_sectors": 2_300},
         in_one_tile("accuracy", "probabilities"),
     ),
     # A request of 32 lanes that store 16 bytes each is 16 sectors.
