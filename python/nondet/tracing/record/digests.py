@@ -48,10 +48,8 @@ class Digests:
         Who waits holds the tensor, and torch then adds a `detach` where it hands it on: whether a
         tensor waits must depend on the tensor alone.
         """
-        if size >= LARGE and tensor.device.type == "cpu":
-            [digest] = digest_all([tensor])
-        else:
-            digest = fingerprint_small(tensor, DTYPE_CODE)
+        at_once = size >= LARGE and tensor.device.type == "cpu"
+        digest = digest_all([tensor])[0] if at_once else fingerprint_small(tensor, DTYPE_CODE)
         if digest is not None:
             self.values.append(digest)
             value.digest = digest
