@@ -122,6 +122,14 @@ def test_no_reduction_is_claimed_where_there_is_none(reduced):
     assert not any("reduction" in one for one in make_section("spread", still).findings)
 
 
+def test_a_remedy_that_varies_more_is_said_to(reduced):
+    summary = made_summary(reduced.plan, {"hidden": {"single": 1.5, "steady": 4.0}})
+    model = summary.models[0]
+    assert reduction_percent(model, model.named("steady"), "single").high < 0
+    found = sentence(make_section("spread", summary), "'steady' has the largest reduction")
+    assert found.endswith(": even that row varies more.")
+
+
 def test_a_reduction_is_undecided_up_to_what_the_runs_can_show(reduced):
     """A row with the interval of the finding, moved to where its end is 0, has that reduction."""
     summary = made_summary(reduced.plan, {"hidden": {"single": 1.5, "steady": 1.4}})

@@ -82,6 +82,8 @@ def _least(
     )
     if value.low > 0 or math.isnan(value.low):
         return f"{text}."
+    if value.high < 0:
+        return f"{text}: even that row varies more."
     # On the logarithmic scale the interval keeps its width.
     least = 100 * (1 - (1 - value.value / 100) / (1 - value.low / 100))
     return f"{text}: undecided, since {runs_a_row((len(row.runs), len(single.runs)))} can show " + (
