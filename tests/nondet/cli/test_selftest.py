@@ -79,7 +79,7 @@ def test_a_second_run_replaces_the_first(found, tmp_path):
         (["--device", "cup"], "device is 'cup'; did you mean cpu? known: cpu, cuda"),
         (["--memory", "lots"], "--memory must be bytes or a string such as"),
         (["--memory", "0"], "--memory"),
-        (["--out", "file"], "--out is file, which is no folder"),
+        (["--out", "file"], "--out is file, but file is a file; it must be a folder"),
         (["--out", "file/under"], "--out is file/under, but"),
         (["--out", "study"], "--out is study, the folder of a study"),
     ],
