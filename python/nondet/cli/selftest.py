@@ -72,8 +72,6 @@ def _find_device(name: str | None) -> str:
 
 def _check_folder(out: Path) -> None:
     """Raise ValueError if files could not be written to a folder, before anything is computed."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out is {out}, which is no folder")
     first = next(each for each in (out, *out.absolute().parents) if each.exists())
     if not first.is_dir() or not os.access(first, os.W_OK):
         raise ValueError(f"--out is {out}, but {first} cannot be written to")
