@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 import nondet_ext
 from factories.recording import named, operations, record, records_of
+from nondet.tracing.record.digests import LARGE
 from nondet.tracing.records import TensorType
 
 
@@ -112,8 +113,10 @@ def test_a_digest_is_of_the_time_of_the_write(tmp_path):
     assert writes == [nondet_ext.fingerprint(torch.full((1000,), float(i))) for i in range(8)]
 
 
-def test_a_digest_of_a_large_tensor_is_of_the_time_of_the_write(tmp_path):
-    x = torch.zeros(1 << 20)
+@pytest.mark.parametrize("size", [1, 1000, LARGE // 4 - 1, LARGE // 4, 1 << 20])
+def test_a_digest_is_of_the_time_of_the_write_at_every_size(size, tmp_path):
+    """Small and large tensors are hashed at once, those between later."""
+    x = torch.zeros(size)
 
     def work():
         y = x + 0
